@@ -1,0 +1,144 @@
+"""Asyncio SDK for Cloudflare's DEX commands API: remote captures, followed and streamed to disk.
+
+    from dexcmd import DexClient, Pcap
+
+    async with DexClient() as dex:
+        async for device in dex.devices.list(search="london"):
+            ...
+
+The names below are the public ones.  They are loaded when first used: the command line and tools that
+only look at the package don't wait for the HTTP client.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from dexcmd._version import __version__
+
+if TYPE_CHECKING:
+    from dexcmd.capture import Capture, CaptureResult
+    from dexcmd.client import DexClient
+    from dexcmd.errors import (
+        AmbiguousCreateError,
+        APIError,
+        ArtifactChangedError,
+        ArtifactExistsError,
+        AuthenticationError,
+        BadRequestError,
+        CampaignError,
+        CommandFailedError,
+        ConfigurationError,
+        DexError,
+        DexWarning,
+        DownloadError,
+        ErrorDetail,
+        InsufficientSpaceError,
+        InvalidArtifactError,
+        NotFoundError,
+        PermissionDeniedError,
+        QuotaExceededError,
+        RateLimitError,
+        ResponseDecodeError,
+        ServerError,
+        StalledDownloadError,
+        TransportError,
+        TransportTimeoutError,
+        TruncatedArtifactError,
+        UnsafeFilenameError,
+        WaitTimeoutError,
+    )
+    from dexcmd.fanout import BulkCreate, BulkResult, Outcome
+    from dexcmd.follow import Follow
+    from dexcmd.paging import Listing
+    from dexcmd.resources.command import Command
+    from dexcmd.resources.devices import Device
+    from dexcmd.resources.downloads import SaveResult
+    from dexcmd.resources.quota import Quota
+    from dexcmd.resources.requests import CommandRequest, Pcap, SpeedTest, WarpDiag
+    from dexcmd.transfer.artifact import Artifact
+    from dexcmd.transfer.save import SavedArtifact
+    from dexcmd.wire.retrying import RetryPolicy
+    from dexcmd.wire.window import RateLimit
+
+__all__ = [
+    "APIError",
+    "AmbiguousCreateError",
+    "Artifact",
+    "ArtifactChangedError",
+    "ArtifactExistsError",
+    "AuthenticationError",
+    "BadRequestError",
+    "BulkCreate",
+    "BulkResult",
+    "CampaignError",
+    "Capture",
+    "CaptureResult",
+    "Command",
+    "CommandFailedError",
+    "CommandRequest",
+    "ConfigurationError",
+    "Device",
+    "DexClient",
+    "DexError",
+    "DexWarning",
+    "DownloadError",
+    "ErrorDetail",
+    "Follow",
+    "InsufficientSpaceError",
+    "InvalidArtifactError",
+    "Listing",
+    "NotFoundError",
+    "Outcome",
+    "Pcap",
+    "PermissionDeniedError",
+    "Quota",
+    "QuotaExceededError",
+    "RateLimit",
+    "RateLimitError",
+    "ResponseDecodeError",
+    "RetryPolicy",
+    "SaveResult",
+    "SavedArtifact",
+    "ServerError",
+    "SpeedTest",
+    "StalledDownloadError",
+    "TransportError",
+    "TransportTimeoutError",
+    "TruncatedArtifactError",
+    "UnsafeFilenameError",
+    "WaitTimeoutError",
+    "WarpDiag",
+    "__version__",
+]
+
+_HOMES = {
+    "dexcmd.capture": ("Capture", "CaptureResult"),
+    "dexcmd.client": ("DexClient",),
+    "dexcmd.fanout": ("BulkCreate", "BulkResult", "Outcome"),
+    "dexcmd.follow": ("Follow",),
+    "dexcmd.paging": ("Listing",),
+    "dexcmd.resources.command": ("Command",),
+    "dexcmd.resources.devices": ("Device",),
+    "dexcmd.resources.downloads": ("SaveResult",),
+    "dexcmd.resources.quota": ("Quota",),
+    "dexcmd.resources.requests": ("CommandRequest", "Pcap", "SpeedTest", "WarpDiag"),
+    "dexcmd.transfer.artifact": ("Artifact",),
+    "dexcmd.transfer.save": ("SavedArtifact",),
+    "dexcmd.wire.retrying": ("RetryPolicy",),
+    "dexcmd.wire.window": ("RateLimit",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name on its first use.  What is not listed above is an error."""
+    if name not in __all__:
+        raise AttributeError(f"module 'dexcmd' has no attribute {name!r}")
+    value: object = getattr(import_module(_HOME_OF.get(name, "dexcmd.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Name all that is public, loaded or not."""
+    return sorted(__all__)

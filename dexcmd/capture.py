@@ -1,0 +1,225 @@
+"""Create, follow and save in one: from targets to whole files."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import anyio
+import anyio.to_thread
+import attrs
+from anyio.streams.memory import MemoryObjectSendStream
+
+from dexcmd.background import Background
+from dexcmd.errors import (
+    AuthenticationError,
+    CommandFailedError,
+    ConfigurationError,
+    DexError,
+    NotFoundError,
+    PermissionDeniedError,
+    WaitTimeoutError,
+)
+from dexcmd.fanout import BulkOptions, Outcome, OutcomeState
+from dexcmd.follow import PollPace, Watch
+from dexcmd.resources.command import Command, command_id_of
+from dexcmd.resources.commands import CommandsResource
+from dexcmd.resources.downloads import DownloadsResource
+from dexcmd.resources.requests import CommandRequest
+from dexcmd.session import Session
+from dexcmd.tasks import run_tasks
+from dexcmd.transfer.files import make_folder
+from dexcmd.transfer.save import SavedArtifact
+from dexcmd.validators import above_zero
+
+__all__ = ["Capture", "CaptureOptions", "CaptureResult", "CaptureState"]
+
+logger = logging.getLogger(__name__)
+
+CaptureState = OutcomeState | Literal["failed", "saved"]
+
+HOPELESS = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError)
+"""Failures of a poll that the next one would meet as well."""
+
+FILENAME_GRACE = 60.0
+"""SUCCESS may come before the file name; after so many seconds the usual name is tried."""
+
+
+@attrs.frozen
+class CaptureResult:
+    """What became of one target.
+
+    `saved`: the artifact is on disk, in `artifact`.  `failed`: the command was created but there is no
+    artifact, and `error` says why: the device reported FAILED (`CommandFailedError`), it did not end in time
+    (`WaitTimeoutError`), or it could not be downloaded.  `rejected`, `not_attempted` and `unknown` are those
+    of `Outcome`.
+    """
+
+    request: CommandRequest
+    state: CaptureState
+    command: Command | None = None
+    artifact: SavedArtifact | None = None
+    error: DexError | None = None
+    reason: str | None = None
+    """Why it was not attempted: `quota`, `abort` or `cancelled`."""
+
+
+@attrs.frozen(kw_only=True)
+class CaptureOptions:
+    """How a capture is done."""
+
+    bulk: BulkOptions
+    folder: Path
+    concurrency: int = attrs.field(validator=above_zero)
+    """Downloads at a time."""
+
+    timeout: float = attrs.field(validator=above_zero)
+    """Seconds that a command has from its creation to its end."""
+
+    poll_interval: float = attrs.field(validator=above_zero)
+    most_in_flight: int = attrs.field(validator=above_zero)
+    """Commands that are created and neither saved nor failed; no more are created meanwhile."""
+
+
+@attrs.define
+class _Followed:
+    request: CommandRequest
+    deadline: float
+
+
+class Capture(Background[CaptureResult]):
+    """The results of `dex.capture`, one a target, each as soon as it is known."""
+
+    def __init__(self, session: Session, commands: CommandsResource, options: CaptureOptions) -> None:
+        super().__init__()
+        self._commands = commands
+        self._downloads = DownloadsResource(session)
+        self._options = options
+        self._clock = session.settings.clock
+        self._watch = Watch(session, filename_grace=FILENAME_GRACE)
+        self._pace = PollPace(options.poll_interval, session.settings.rate_limit)
+        self._followed: dict[str, _Followed] = {}
+        self._room = anyio.Semaphore(options.most_in_flight)
+        self._change = anyio.Event()
+        self._all_created = False
+
+    async def _produce(self, results: MemoryObjectSendStream[CaptureResult]) -> None:
+        # Before anything is created: a capture that has nowhere to go costs quota and privacy for nothing.
+        await anyio.to_thread.run_sync(make_folder, self._options.folder)
+        ended, to_save = anyio.create_memory_object_stream[Command](self._options.concurrency)
+
+        async def create() -> None:
+            await self._create(results)
+
+        async def follow() -> None:
+            async with ended:
+                await self._follow(ended, results)
+
+        async def save() -> None:
+            async for command in to_save:
+                await self._save(command, results)
+
+        async with to_save:
+            await run_tasks([create, follow, *[save] * self._options.concurrency])
+
+    async def _create(self, results: MemoryObjectSendStream[CaptureResult]) -> None:
+        async def take(outcomes: Sequence[Outcome]) -> None:
+            for outcome in outcomes:
+                if outcome.command_id is None:
+                    await results.send(
+                        CaptureResult(
+                            outcome.request, outcome.state, error=outcome.error, reason=outcome.reason
+                        )
+                    )
+                else:
+                    await self._room.acquire()
+                    self._add(outcome.command_id, outcome.request)
+
+        await self._commands.bulk(self._options.bulk, take)
+        self._all_created = True
+        self._change.set()
+
+    def _add(self, command_id: str, request: CommandRequest) -> None:
+        self._followed[command_id] = _Followed(request, self._clock.monotonic() + self._options.timeout)
+        self._watch.add(command_id, not_before=self._commands.created.not_before(command_id))
+        self._change.set()
+
+    async def _follow(
+        self, ended: MemoryObjectSendStream[Command], results: MemoryObjectSendStream[CaptureResult]
+    ) -> None:
+        wait = self._options.poll_interval
+        while len(self._watch) or not self._all_created:
+            if not len(self._watch):
+                self._change = anyio.Event()
+                await self._change.wait()
+                continue
+            # A command that was just created has not ended: the first poll is after a wait, too.
+            await self._clock.sleep(min(wait, self._time_left()))
+            commands, wait = await self._poll(results)
+            for command in commands:
+                if command.succeeded:
+                    await ended.send(command)
+                else:
+                    error = CommandFailedError(f"command {command.id}: the device reports {command.status}")
+                    await self._fail(command_id_of(command), error, results, command)
+            await self._drop_overdue(results)
+
+    def _time_left(self) -> float:
+        now = self._clock.monotonic()
+        return max(
+            0.0,
+            min((self._followed[command_id].deadline for command_id in self._watch.ids), default=now) - now,
+        )
+
+    async def _poll(self, results: MemoryObjectSendStream[CaptureResult]) -> tuple[Sequence[Command], float]:
+        try:
+            poll = await self._watch.poll()
+        except HOPELESS as error:
+            for command_id in self._watch.ids:
+                self._watch.drop(command_id)
+                await self._fail(command_id, error, results)
+            return (), 0.0
+        except DexError as error:
+            # What was created stays created: the next poll may tell, until each command's own time is over.
+            logger.warning("a poll failed: %s", error)
+            return (), self._pace.after(pages=1, changed=False)
+        return poll.ended, self._pace.after(pages=poll.pages, changed=poll.changed)
+
+    async def _drop_overdue(self, results: MemoryObjectSendStream[CaptureResult]) -> None:
+        now = self._clock.monotonic()
+        for command_id in self._watch.ids:
+            if self._followed[command_id].deadline <= now:
+                self._watch.drop(command_id)
+                message = f"command {command_id} has not ended after {self._options.timeout:g} s"
+                await self._fail(command_id, WaitTimeoutError(message, (command_id,)), results)
+
+    async def _save(self, command: Command, results: MemoryObjectSendStream[CaptureResult]) -> None:
+        command_id = command_id_of(command)
+        try:
+            artifact = await self._downloads.save(command, self._options.folder)
+        except DexError as error:
+            await self._fail(command_id, error, results, command)
+        else:
+            request = self._followed[command_id].request
+            await self._finish(command_id, CaptureResult(request, "saved", command, artifact), results)
+
+    async def _fail(
+        self,
+        command_id: str,
+        error: DexError,
+        results: MemoryObjectSendStream[CaptureResult],
+        command: Command | None = None,
+    ) -> None:
+        request = self._followed[command_id].request
+        await self._finish(
+            command_id,
+            CaptureResult(request, "failed", command or Command(id=command_id), error=error),
+            results,
+        )
+
+    async def _finish(
+        self, command_id: str, result: CaptureResult, results: MemoryObjectSendStream[CaptureResult]
+    ) -> None:
+        del self._followed[command_id]
+        await results.send(result)
+        self._room.release()

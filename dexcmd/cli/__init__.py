@@ -1,0 +1,5 @@
+"""The command `dexcmd`."""
+
+
+def main() -> None:
+    """Run the command line."""

@@ -1,0 +1,162 @@
+"""The client: settings checked, and the resources hung up on one session."""
+
+import os
+import random as random_module
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from dexcmd.async_only import AsyncOnlyContext
+from dexcmd.capture import Capture, CaptureOptions
+from dexcmd.clock import Clock, SystemClock
+from dexcmd.errors import ConfigurationError
+from dexcmd.events import Event
+from dexcmd.fanout import BulkOptions, OnQuota
+from dexcmd.resources.commands import CommandsResource
+from dexcmd.resources.devices import DevicesResource
+from dexcmd.resources.downloads import DownloadsResource
+from dexcmd.resources.quota import QuotaResource
+from dexcmd.resources.requests import CommandRequest
+from dexcmd.secret import Secret
+from dexcmd.session import Session, Settings
+from dexcmd.validators import finite_number
+from dexcmd.wire.paths import DEFAULT_BASE_URL, BaseURL, valid_account_id
+from dexcmd.wire.retrying import RetryPolicy
+from dexcmd.wire.window import RateLimit
+
+__all__ = ["DexClient"]
+
+_SYSTEM_CLOCK = SystemClock()
+
+SERVICE_LIMIT = RateLimit()
+"""What the service allows a user: 1200 requests in 5 minutes."""
+
+
+class DexClient(AsyncOnlyContext):
+    """A client for the DEX commands of one Cloudflare account.
+
+        async with DexClient() as dex:
+            quota = await dex.quota.get()
+
+    The resources are `commands`, `devices`, `downloads` and `quota`; `capture` joins them.  One client is
+    made for many concurrent calls from one event loop.
+    """
+
+    commands: CommandsResource
+    devices: DevicesResource
+    downloads: DownloadsResource
+    quota: QuotaResource
+
+    def __init__(
+        self,
+        *,
+        api_token: str | None = None,
+        account_id: str | None = None,
+        base_url: str | None = None,
+        session: aiohttp.ClientSession | None = None,
+        on_event: Callable[[Event], object] | None = None,
+        retry: RetryPolicy | None = None,
+        rate_limit: RateLimit | None = SERVICE_LIMIT,
+        settle_seconds: float = 120.0,
+        clock: Clock | None = None,
+        random: Callable[[], float] = random_module.random,
+    ) -> None:
+        """Check the settings; nothing is sent yet.
+
+        `api_token`, `account_id` and `base_url` come from `CLOUDFLARE_API_TOKEN`, `CLOUDFLARE_ACCOUNT_ID` and
+        `CLOUDFLARE_BASE_URL` where they are not given.  `session` is used and never closed; its timeouts,
+        middlewares and redirects do not apply.  `on_event` is called with each `dexcmd.events.Event`.
+        `retry` bounds each call, and `rate_limit=None` leaves the pace to the service's own word.
+        `settle_seconds` is how late a created command may show up in the list.  `clock` and `random` (a
+        function that gives [0, 1)) are for tests.
+
+        Raises `ConfigurationError`.
+        """
+        if finite_number("settle_seconds", settle_seconds) < 0:
+            raise ConfigurationError(f"settle_seconds must not be negative: {settle_seconds!r}")
+        settings = Settings(
+            base_url=BaseURL.parse(base_url or os.environ.get("CLOUDFLARE_BASE_URL") or DEFAULT_BASE_URL),
+            account_id=valid_account_id(_required("account_id", account_id, "CLOUDFLARE_ACCOUNT_ID")),
+            token=Secret(_required("api_token", api_token, "CLOUDFLARE_API_TOKEN")),
+            retry=RetryPolicy() if retry is None else retry,
+            rate_limit=rate_limit,
+            clock=_SYSTEM_CLOCK if clock is None else clock,
+            random=random,
+            on_event=on_event,
+            settle_seconds=settle_seconds,
+        )
+        self._session = Session(settings, session)
+        self.commands = CommandsResource(self._session)
+        self.devices = DevicesResource(self._session)
+        self.downloads = DownloadsResource(self._session)
+        self.quota = QuotaResource(self._session)
+
+    def capture(
+        self,
+        requests: Iterable[CommandRequest],
+        into: "str | os.PathLike[str]",
+        *,
+        concurrency: int = 8,
+        create_concurrency: int = 4,
+        timeout: float = 900.0,
+        poll_interval: float = 2.0,
+        on_quota: OnQuota = "stop",
+        quota_wait_seconds: float = 90_000.0,
+        most_in_flight: int = 1000,
+    ) -> Capture:
+        """Create commands, follow them and save their artifacts into a folder, in one.
+
+            async with dex.capture(requests, into="captures/") as results:
+                async for result in results: ...        # CaptureResult, one a request, as they come
+
+        `create_concurrency` POSTs and `concurrency` downloads run at a time.  A command that has not ended
+        `timeout` seconds after its creation is given up (it goes on: the service can't cancel it).  While
+        `most_in_flight` commands are created and not done with, no more are created.  The rest is as for
+        `create_many` and `follow`.  What fails is a result and no exception.  Leaving the block early stops
+        everything and removes unfinished files.
+
+        Raises `ConfigurationError`, before anything is sent.
+        """
+        options = CaptureOptions(
+            bulk=BulkOptions(
+                requests=requests,
+                concurrency=create_concurrency,
+                on_quota=on_quota,
+                quota_wait_seconds=quota_wait_seconds,
+            ),
+            folder=Path(into),
+            concurrency=concurrency,
+            timeout=timeout,
+            poll_interval=poll_interval,
+            most_in_flight=most_in_flight,
+        )
+        return Capture(self._session, self.commands, options)
+
+    async def close(self) -> None:
+        """Close the client.  What is under way fails, and a later call raises `ConfigurationError`."""
+        await self._session.close()
+
+    async def __aenter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the client."""
+        await self.close()
+
+    def __repr__(self) -> str:
+        """Name the account and the base URL, and no token."""
+        settings = self._session.settings
+        return f"<DexClient account_id={settings.account_id!r} base_url={settings.base_url.text!r}>"
+
+
+def _required(name: str, value: str | None, variable: str) -> str:
+    found = value if value is not None else os.environ.get(variable)
+    if not found:
+        raise ConfigurationError(f"no {name}: pass it to DexClient, or set {variable}")
+    return found

@@ -1,0 +1,95 @@
+"""Time as everything in dexcmd sees it, so that a test or a sandbox can run it faster."""
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+__all__ = ["Clock", "ManualClock", "ScaledClock", "SystemClock"]
+
+
+class Clock(Protocol):
+    """What dexcmd asks of time.  Pass your own to `DexClient` to control waiting in tests."""
+
+    def monotonic(self) -> float:
+        """Return seconds from an arbitrary start, never going back."""
+        ...
+
+    def now(self) -> datetime:
+        """Return the wall-clock time, timezone-aware in UTC."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return once `seconds` of this clock have passed."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def monotonic(self) -> float:
+        """Return `time.monotonic()`."""
+        return time.monotonic()
+
+    def now(self) -> datetime:
+        """Return the machine's time in UTC."""
+        return datetime.now(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep on the running event loop."""
+        await asyncio.sleep(seconds)
+
+
+class ScaledClock:
+    """A clock that starts now and runs `speed` times as fast as the machine's."""
+
+    def __init__(self, speed: float = 1.0) -> None:
+        if not speed > 0:
+            raise ValueError(f"speed must be above 0, not {speed!r}")
+        self.speed = speed
+        self._started = time.monotonic()
+        self._epoch = datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return scaled seconds since this clock was made."""
+        return (time.monotonic() - self._started) * self.speed
+
+    def now(self) -> datetime:
+        """Return the scaled time in UTC."""
+        return self._epoch + timedelta(seconds=self.monotonic())
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep for `seconds` of scaled time."""
+        await asyncio.sleep(seconds / self.speed)
+
+
+class ManualClock:
+    """A clock that stands still until somebody sleeps on it or moves it; it never waits for real.
+
+    A sleeper moves the clock to the end of its own sleep, at the latest after the other tasks had their turn.
+    With several sleepers the clock follows the latest one, and it never goes back.
+    """
+
+    def __init__(self, start: datetime = datetime(2026, 1, 1, 12, tzinfo=UTC)) -> None:
+        self._epoch = start
+        self._elapsed = 0.0
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        """Return the seconds that this clock was moved by."""
+        return self._elapsed
+
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+        return self._epoch + timedelta(seconds=self._elapsed)
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock on by `seconds`."""
+        self._elapsed += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        """Let the other tasks run, then move the clock to the end of this sleep; noted in `slept`."""
+        self.slept.append(seconds)
+        end = self._elapsed + seconds
+        await asyncio.sleep(0)
+        self._elapsed = max(self._elapsed, end)

@@ -1,0 +1,1 @@
+"""aiohttp client middlewares: what happens to each attempt at a request."""

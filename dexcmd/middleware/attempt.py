@@ -1,0 +1,154 @@
+"""The innermost middleware: one attempt, bounded in time, ending in a good answer or a typed error."""
+
+import logging
+from collections.abc import Collection
+
+import aiohttp
+import anyio
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+
+from dexcmd.errors import ResponseDecodeError, TransportError, TransportTimeoutError, one_line
+from dexcmd.events import RequestFinished
+from dexcmd.middleware.call import Call
+from dexcmd.secret import Secret
+from dexcmd.wire.answer import Answer
+from dexcmd.wire.envelope import api_error, read_envelope
+
+__all__ = ["MOST_ERROR_BYTES", "MOST_JSON_BYTES", "Attempt", "transport_error"]
+
+logger = logging.getLogger(__name__)
+
+MOST_JSON_BYTES = 32 * 1024 * 1024
+"""Fifty rows are some 20 KiB.  What is this large is no page, and must not fill the memory."""
+
+MOST_ERROR_BYTES = 64 * 1024
+"""As much of an error's body is read, which is plenty to tell what it says."""
+
+_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""What aiohttp raises where no connection was made.  Anything later may have reached the service."""
+
+_PERMANENT = (
+    aiohttp.ClientConnectorCertificateError,
+    aiohttp.ClientSSLError,
+    aiohttp.InvalidURL,
+    aiohttp.ServerFingerprintMismatch,
+)
+
+
+class Attempt:
+    """Sends a request once.
+
+    A body is read here, inside the attempt, unless `stream` names its status: a body that stalls or breaks is
+    then a failed attempt like any other, and the connection is free before the next one.
+    """
+
+    def __init__(
+        self, call: Call, secret: Secret, slots: anyio.CapacityLimiter, stream: Collection[int]
+    ) -> None:
+        self._call = call
+        self._secret = secret
+        self._slots = slots
+        self._stream = stream
+
+    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        """Return a good answer; raises `TransportError`, `APIError` or `ResponseDecodeError`."""
+        call = self._call
+        async with self._slots:
+            started = call.clock.monotonic()
+            response: ClientResponse | None = None
+            failure: TransportError | None = None
+            try:
+                # The budget can't be overdrawn by an attempt, whatever the policy gives to each.
+                with anyio.fail_after(max(0.0, min(call.policy.attempt_seconds, call.seconds_left))):
+                    response = await handler(request)
+                    call.headers = response.headers
+                    if response.status not in self._stream:
+                        self._take(await self._read(response))
+                    return response
+            except TimeoutError as error:
+                failure = _timed_out(error, call)
+            except (aiohttp.ClientError, OSError) as error:
+                failure = transport_error(error, call.method, call.path)
+            except BaseException:
+                if response is not None:
+                    response.close()
+                raise
+            finally:
+                self._tell(response, call.clock.monotonic() - started)
+            if response is not None:
+                response.close()
+            # Raised out here, so that aiohttp's exception, whose repr may hold the headers, is not its
+            # context.
+            raise failure
+
+    async def _read(self, response: ClientResponse) -> Answer:
+        good = 200 <= response.status < 300
+        try:
+            body = await _read_bounded(response, MOST_JSON_BYTES if good else MOST_ERROR_BYTES)
+        except aiohttp.ClientPayloadError:
+            if good:
+                raise
+            # The status is known, and says more than that its body broke.
+            body = b""
+        call, redacted = self._call, self._secret.redact(body)
+        return Answer(call.method, call.path, response.status, response.headers, redacted)
+
+    def _take(self, answer: Answer) -> None:
+        now = self._call.clock.now()
+        if self._stream:
+            # Whatever its status, it is none of those that a stream comes with.
+            raise api_error(answer, now)
+        if len(answer.body) > MOST_JSON_BYTES:
+            raise ResponseDecodeError(
+                f"{answer.method} {answer.path}: the answer is larger than {MOST_JSON_BYTES} bytes"
+            )
+        self._call.envelope = read_envelope(answer, now)
+
+    def _tell(self, response: ClientResponse | None, seconds: float) -> None:
+        call = self._call
+        status = None if response is None else response.status
+        ray_id = None if response is None else response.headers.get("cf-ray")
+        level = logging.INFO if call.method == "POST" else logging.DEBUG
+        logger.log(
+            level,
+            "%s %s: %s, attempt %d, %.3f s, cf-ray %s",
+            call.method,
+            call.path,
+            status or "no answer",
+            call.attempt,
+            seconds,
+            ray_id,
+        )
+        call.emit(RequestFinished(call.method, call.path, call.attempt, status, seconds, ray_id))
+
+
+async def _read_bounded(response: ClientResponse, most: int) -> bytes:
+    """Return the body, or a little more than `most` bytes of it; either way the connection is done with."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in response.content.iter_any():
+        pieces.append(piece)
+        size += len(piece)
+        if size > most:
+            response.close()
+            break
+    return b"".join(pieces)
+
+
+def transport_error(error: Exception, method: str, path: str) -> TransportError:
+    """Return the typed error for one of aiohttp's or the operating system's."""
+    kind = TransportTimeoutError if isinstance(error, TimeoutError) else TransportError
+    said = one_line(str(error))
+    return kind(
+        message=f"{method} {path}: {type(error).__name__}{': ' if said else ''}{said}",
+        sent=not isinstance(error, _NEVER_SENT),
+        permanent=isinstance(error, _PERMANENT),
+    )
+
+
+def _timed_out(error: TimeoutError, call: Call) -> TransportError:
+    if isinstance(error, aiohttp.ClientError):
+        return transport_error(error, call.method, call.path)
+    return TransportTimeoutError(
+        f"{call.method} {call.path}: no answer within {call.policy.attempt_seconds:g} s"
+    )

@@ -1,0 +1,41 @@
+"""What the middlewares of one call share."""
+
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from dexcmd.clock import Clock
+from dexcmd.events import Event
+from dexcmd.wire.envelope import Envelope
+from dexcmd.wire.retrying import RetryPolicy
+
+__all__ = ["Call"]
+
+
+@attrs.define
+class Call:
+    """One call as it passes through the middlewares, over all of its attempts."""
+
+    method: str
+    path: str
+    """Without the base URL and the query, for errors, logs and events."""
+
+    idempotent: bool
+    policy: RetryPolicy
+    clock: Clock
+    random: Callable[[], float]
+    emit: Callable[[Event], None]
+    deadline: float
+    """When the budget of the call ends, by `clock.monotonic()`."""
+
+    attempt: int = 1
+    headers: Mapping[str, str] | None = None
+    """Those of the last attempt's answer, if there was one."""
+
+    envelope: Envelope = attrs.field(init=False)
+    """What the good answer held, where the call is for JSON; set by the attempt that succeeds."""
+
+    @property
+    def seconds_left(self) -> float:
+        """Return what remains of the budget; negative once it is overdrawn."""
+        return self.deadline - self.clock.monotonic()

@@ -1,0 +1,137 @@
+"""Commands: create them, list them, follow them.  /dex/commands."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from dexcmd.errors import AmbiguousCreateError
+from dexcmd.fanout import BulkCreate, BulkOptions, OnOutcomes, OnQuota
+from dexcmd.follow import Follow, Watch
+from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery
+from dexcmd.posting import CreatedLog, Poster
+from dexcmd.resources.command import Command, command_id_of, decode_commands, identity
+from dexcmd.resources.requests import CommandRequest, check_batch
+from dexcmd.session import Session
+from dexcmd.wire.times import format_time
+
+__all__ = ["CommandsResource"]
+
+
+class CommandsResource:
+    """`dex.commands`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.created = CreatedLog()
+        """The commands that this client has made."""
+
+        self._poster = Poster(session, self.created)
+
+    async def create(self, requests: Iterable[CommandRequest]) -> list[Command]:
+        """Create 1 to 10 commands with one POST and return them in the order of the requests.
+
+        The POST is sent again only where it surely was not processed: no connection was made, or it was
+        refused for the rate limit.  Raises `ConfigurationError` for a batch that can't be right,
+        `QuotaExceededError`, another `APIError` where the service refuses, and `AmbiguousCreateError` where
+        it can't be told whether commands were created.
+        """
+        batch = check_batch(requests)
+        rows = await self._poster.post(batch)
+        created = [row for row in rows if row is not None]
+        if len(created) < len(batch):
+            missing = len(batch) - len(created)
+            raise AmbiguousCreateError(
+                f"the answer has no row for {missing} of {len(batch)} commands", created
+            )
+        return created
+
+    def create_many(
+        self,
+        requests: Iterable[CommandRequest],
+        *,
+        concurrency: int = 4,
+        on_quota: OnQuota = "stop",
+        quota_wait_seconds: float = 90_000.0,
+    ) -> BulkCreate:
+        """Create any number of commands, ten a POST and `concurrency` POSTs at a time; await the answer.
+
+        It gives a `BulkResult` with an outcome for each request; what fails is an outcome and no exception.
+        What exceeds the day's quota is not attempted with `on_quota="stop"`, and waits for the reset with
+        `"wait"`, for `quota_wait_seconds` in all.  After a cancellation the answer's `result` still tells
+        what was made.
+
+        Raises `ConfigurationError`, before anything is sent, for a target that comes twice and the like.
+        """
+        return self.bulk(
+            BulkOptions(
+                requests=requests,
+                concurrency=concurrency,
+                on_quota=on_quota,
+                quota_wait_seconds=quota_wait_seconds,
+            )
+        )
+
+    def bulk(self, options: BulkOptions, on_outcomes: OnOutcomes | None = None) -> BulkCreate:
+        """Do what `create_many` does, and hand outcomes on as they come.
+
+        `on_outcomes` is awaited with those of a POST.
+        """
+        return BulkCreate(self._session, self._poster, options, on_outcomes)
+
+    def list(
+        self,
+        *,
+        status: str | None = None,
+        command_type: str | None = None,
+        device_id: str | None = None,
+        user_email: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        per_page: int = MOST_PER_PAGE,
+    ) -> Listing[Command]:
+        """List commands, newest first, as far as the filters let through.
+
+        `since` and `until` bound the time of creation.  Iterate the answer with `async for`, await it for a
+        list, or take its `pages()`.  Raises `ConfigurationError` for a naive datetime or a `per_page` outside
+        1 to 50, and `DexError` while iterating.
+        """
+        filters = {
+            "status": status,
+            "command_type": command_type,
+            "device_id": device_id,
+            "user_email": user_email,
+            "from": None if since is None else format_time("since", since),
+            "to": None if until is None else format_time("until", until),
+        }
+        given = {name: value for name, value in filters.items() if value is not None}
+        query = ListQuery("/dex/commands", per_page, given, bound="to")
+        return Listing(self._session, query, decode_commands, identity)
+
+    def follow(
+        self, commands: Iterable[Command | str], *, timeout: float = 900.0, poll_interval: float = 2.0
+    ) -> Follow:
+        """Follow commands, given as themselves or by their ids, until each has reached SUCCESS or FAILED.
+
+            async with dex.commands.follow(commands) as ended:
+                async for command in ended: ...         # each once, in the order in which they end
+
+        One poll is shared by all of them: after `poll_interval` seconds, and up to five times as rarely while
+        nothing changes.  Iterating raises `WaitTimeoutError` after `timeout` seconds, and `DexError`.  A
+        device that is not connected lets its command fail after 10 minutes, so a `timeout` below that may
+        give up too early.
+        """
+        watch = Watch(self._session)
+        for command in commands:
+            command_id = command_id_of(command)
+            created = command.created_date if isinstance(command, Command) else None
+            watch.add(command_id, created, self.created.not_before(command_id))
+        return Follow(self._session, watch, timeout=timeout, poll_interval=poll_interval)
+
+    async def wait(
+        self, command: Command | str, *, timeout: float = 900.0, poll_interval: float = 2.0
+    ) -> Command:
+        """Wait until a command, given as itself or by its id, has reached SUCCESS or FAILED, and return it.
+
+        Raises `WaitTimeoutError` after `timeout` seconds, and `DexError`.
+        """
+        async with self.follow([command], timeout=timeout, poll_interval=poll_interval) as ended:
+            return await anext(ended)

@@ -1,0 +1,208 @@
+"""What can be asked of a device: the three kinds of command, their args, and the request for one.
+
+Keys, defaults and maxima are those of
+https://developers.cloudflare.com/api/resources/zero_trust/subresources/dex/subresources/commands/methods/create/.
+"""
+
+import json
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Literal, cast
+
+import attrs
+from attrs.validators import optional
+
+from dexcmd.errors import ConfigurationError, DexWarning
+from dexcmd.validators import finite_number, identifier
+from dexcmd.wire.converter import register_args, unstructure_args
+
+__all__ = [
+    "MOST_PER_POST",
+    "CommandArgs",
+    "CommandRequest",
+    "Pcap",
+    "SpeedTest",
+    "Target",
+    "WarpDiag",
+    "check_batch",
+    "check_targets",
+    "encode_batch",
+]
+
+MOST_PER_POST = 10
+"""At most so many devices may be named in one POST."""
+
+Target = tuple[str, str | None, str]
+"""What tells one command of a POST from another: device id, registration id, type."""
+
+CommandType = Literal["pcap", "speed-test", "warp-diag"]
+Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+
+def _number_up_to(documented: int) -> Validator:
+    """Return a validator: a number of at least 1, with a warning past the maximum that is documented now."""
+
+    def check(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+        number = finite_number(attribute.name, value)
+        if number < 1:
+            raise ConfigurationError(f"{attribute.name} must be at least 1, not {value!r}")
+        if number > documented:
+            # The maximum has moved before, so it is for the service to refuse.
+            warnings.warn(
+                f"{attribute.name}={value!r} is above the documented maximum of {documented}",
+                DexWarning,
+                stacklevel=5,
+            )
+
+    return check
+
+
+def _boolean(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{attribute.name} must be a boolean, not {value!r}")
+
+
+def _interfaces(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    known = ("default", "tunnel")
+    if (
+        not isinstance(value, tuple)
+        or not value
+        or any(item not in known for item in cast("tuple[Any]", value))
+    ):
+        raise ConfigurationError(f"{attribute.name} must be a list of {' and '.join(known)}, not {value!r}")
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
+
+
+def _identifier(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    identifier(attribute.name, value)
+
+
+def _args(_: object, __: object, value: Any) -> None:
+    if not isinstance(value, Pcap | WarpDiag | SpeedTest):
+        raise ConfigurationError(f"args must be Pcap(), WarpDiag() or SpeedTest(), not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Pcap:
+    """A packet capture on the default and the tunnel interface.
+
+    None leaves a value to the service's default.
+    """
+
+    type: ClassVar[CommandType] = "pcap"
+
+    max_file_size_mb: float | None = attrs.field(default=None, validator=optional(_number_up_to(50)))
+    """Megabytes from 1 to 50, by default 5.  A larger capture is not uploaded at all."""
+
+    packet_size_bytes: float | None = attrs.field(default=None, validator=optional(_number_up_to(1500)))
+    """How many bytes of each packet are kept, from 1 to 1500, by default 160."""
+
+    time_limit_min: float | None = attrs.field(default=None, validator=optional(_number_up_to(10)))
+    """Minutes from 1 to 10, by default 5."""
+
+
+@attrs.frozen(kw_only=True)
+class WarpDiag:
+    """The diagnostic bundle of the WARP client: logs, settings and some captures.  It holds personal data."""
+
+    type: ClassVar[CommandType] = "warp-diag"
+
+    test_all_routes: bool | None = attrs.field(default=None, validator=optional(_boolean))
+    """Whether every route is tested, by default true."""
+
+
+@attrs.frozen(kw_only=True)
+class SpeedTest:
+    """A speed test."""
+
+    type: ClassVar[CommandType] = "speed-test"
+
+    interfaces: Sequence[Literal["default", "tunnel"]] | None = attrs.field(
+        default=None, converter=_tuple, validator=optional(_interfaces)
+    )
+    """Which interfaces are tested; by default the service's choice."""
+
+
+CommandArgs = Pcap | WarpDiag | SpeedTest
+"""What a command does, and how."""
+
+
+@attrs.frozen(kw_only=True)
+class CommandRequest:
+    """One command for one registration of one device.
+
+    `Device.request` makes it from a row of the device list.
+    """
+
+    device_id: str = attrs.field(validator=_identifier)
+    user_email: str = attrs.field(validator=_identifier)
+    args: CommandArgs = attrs.field(validator=_args)
+    registration_id: str | None = attrs.field(default=None, validator=optional(_identifier))
+    """Which registration of a multi-user device; None leaves the choice to the service."""
+
+    @property
+    def type(self) -> CommandType:
+        """Return the type of command: `pcap`, `speed-test` or `warp-diag`."""
+        return self.args.type
+
+    @property
+    def target(self) -> Target:
+        """Return (device_id, registration_id, type)."""
+        return self.device_id, self.registration_id, self.type
+
+
+def check_targets(requests: Iterable[CommandRequest]) -> tuple[CommandRequest, ...]:
+    """Return the requests; raises `ConfigurationError` for a target that comes twice."""
+    checked = tuple(requests)
+    seen: set[Target] = set()
+    for request in checked:
+        if not isinstance(request, CommandRequest):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"expected a CommandRequest, not {type(request).__name__}")
+        if request.target in seen:
+            raise ConfigurationError(
+                f"the same target twice: {request.type} on device {request.device_id},"
+                f" registration {request.registration_id}"
+            )
+        seen.add(request.target)
+    return checked
+
+
+def check_batch(requests: Iterable[CommandRequest]) -> tuple[CommandRequest, ...]:
+    """Return the requests of one POST; raises `ConfigurationError` unless they are 1 to 10 targets."""
+    batch = check_targets(requests)
+    if not 1 <= len(batch) <= MOST_PER_POST:
+        raise ConfigurationError(
+            f"a POST takes 1 to {MOST_PER_POST} commands, not {len(batch)}; create_many takes any number"
+        )
+    return batch
+
+
+register_args(
+    Pcap,
+    max_file_size_mb="max-file-size-mb",
+    packet_size_bytes="packet-size-bytes",
+    time_limit_min="time-limit-min",
+)
+register_args(WarpDiag, test_all_routes="test-all-routes")
+register_args(SpeedTest)
+
+
+def encode_batch(batch: Iterable[CommandRequest]) -> bytes:
+    """Return the JSON body of a POST."""
+    return json.dumps({"commands": [_encode(request) for request in batch]}).encode()
+
+
+def _encode(request: CommandRequest) -> dict[str, object]:
+    command: dict[str, object] = {
+        "device_id": request.device_id,
+        "type": request.type,
+        "user_email": request.user_email,
+    }
+    if request.registration_id is not None:
+        command["registration_id"] = request.registration_id
+    if args := unstructure_args(request.args):
+        command["args"] = args
+    return command

@@ -1,0 +1,43 @@
+"""The API token, wrapped so that it shows nowhere by accident."""
+
+import hashlib
+import string
+
+from dexcmd.errors import ConfigurationError
+
+__all__ = ["Secret"]
+
+_ALLOWED = frozenset(string.ascii_letters + string.digits + string.punctuation)
+
+
+class Secret:
+    """A token.  `reveal` gives it to the one place that puts it into a header; nothing else can print it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        if not value or not _ALLOWED.issuperset(value):
+            raise ConfigurationError(
+                "api_token must be ASCII without blanks and line ends; is there a newline at its end?"
+            )
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the token."""
+        return self._value
+
+    def digest(self) -> str:
+        """Return a hash that tells tokens apart without holding one."""
+        return hashlib.sha256(self._value.encode()).hexdigest()
+
+    def redact(self, body: bytes) -> bytes:
+        """Return `body` with the token struck out, for a service that quotes what it was sent."""
+        return body.replace(self._value.encode(), b"[api token]")
+
+    def __repr__(self) -> str:
+        """Return a text without the token."""
+        return "Secret(...)"
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        """Refuse to be pickled: a pickle would hold the token in the clear."""
+        raise TypeError("an API token can't be pickled or copied")

@@ -1,0 +1,225 @@
+"""The session core: the one place that turns a request into a result or a typed error."""
+
+import logging
+import urllib.request
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from urllib.parse import urlencode
+
+import aiohttp
+import anyio
+import attrs
+from yarl import URL
+
+from dexcmd._version import __version__
+from dexcmd.clock import Clock
+from dexcmd.errors import ConfigurationError, DownloadError, one_line
+from dexcmd.events import Event
+from dexcmd.middleware.attempt import Attempt, transport_error
+from dexcmd.middleware.call import Call
+from dexcmd.middleware.pace import Pace, pacer_for
+from dexcmd.middleware.retry import Retry
+from dexcmd.secret import Secret
+from dexcmd.wire.envelope import Envelope
+from dexcmd.wire.paths import BaseURL, is_loopback, segment
+from dexcmd.wire.retrying import RetryPolicy
+from dexcmd.wire.window import RateLimit
+
+__all__ = ["Request", "Session"]
+
+logger = logging.getLogger(__name__)
+
+USER_AGENT = f"dexcmd/{__version__}"
+
+MOST_REDIRECTS = 5
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+STREAMED = frozenset({200, 206})
+
+MOST_CALLS_AT_ONCE = 64
+"""Calls of one client that are under way at a time; more wait, outside the time limit of an attempt."""
+
+CONNECT_SECONDS = 10.0
+KEEP_ALIVE_SECONDS = 15.0
+
+
+@attrs.frozen
+class Request:
+    """A call to make, as data.  `path` is below the account and percent-encoded; `body` is JSON, encoded."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    body: bytes | None = None
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
+
+    @property
+    def idempotent(self) -> bool:
+        """Tell whether sending it twice has no other effect than sending it once."""
+        return self.method == "GET"
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What a session needs to know."""
+
+    base_url: BaseURL
+    account_id: str
+    token: Secret
+    retry: RetryPolicy
+    rate_limit: RateLimit | None
+    clock: Clock
+    random: Callable[[], float]
+    on_event: Callable[[Event], object] | None
+    settle_seconds: float
+
+
+class Session:
+    """Sends requests for one account with one token."""
+
+    def __init__(self, settings: Settings, http: aiohttp.ClientSession | None) -> None:
+        self.settings = settings
+        self._http = http
+        self._owns_http = http is None
+        self._elsewhere: aiohttp.ClientSession | None = None
+        self._slots = anyio.CapacityLimiter(MOST_CALLS_AT_ONCE)
+        self._closed = False
+        self._pacer = pacer_for(settings.clock, str(settings.base_url.origin), settings.token.digest())
+
+    async def call(self, request: Request) -> Envelope:
+        """Send a request for JSON and return its envelope.  Raises `DexError`."""
+        call = self._call(request)
+        async with await self._send(call, self._url(request), request, stream=frozenset()):
+            return call.envelope
+
+    @asynccontextmanager
+    async def stream(self, request: Request) -> AsyncGenerator[aiohttp.ClientResponse]:
+        """Send a request for bytes and give the answer, status 200 or 206, with its body still to be read.
+
+        Redirects are followed, at most five and https only (http is for loopback).  Past the origin of the
+        base URL neither the token nor any header of an injected session is sent.  Raises `DexError`.
+        """
+        url = self._url(request)
+        for _ in range(MOST_REDIRECTS + 1):
+            response = await self._send(self._call(request), url, request, stream=STREAMED | REDIRECTS)
+            async with response:
+                if response.status not in REDIRECTS:
+                    yield response
+                    return
+                url = _redirect(url, response)
+        raise DownloadError(f"{request.method} {request.path}: more than {MOST_REDIRECTS} redirects")
+
+    async def close(self) -> None:
+        """Close the connections, unless they are an injected session's.  What is under way fails."""
+        self._closed = True
+        if self._elsewhere is not None:
+            await self._elsewhere.close()
+        if self._owns_http and self._http is not None:
+            await self._http.close()
+
+    def emit(self, event: Event) -> None:
+        """Hand an event to the user's hook.
+
+        What the hook raises is logged, for it must not change what happens.
+        """
+        if self.settings.on_event is None:
+            return
+        try:
+            self.settings.on_event(event)
+        except Exception:
+            logger.exception("on_event raised for %r", event)
+
+    async def _send(
+        self, call: Call, url: URL, request: Request, stream: Collection[int]
+    ) -> aiohttp.ClientResponse:
+        at_home = url.origin() == self.settings.base_url.origin
+        http = self._client() if at_home else self._client_elsewhere()
+        headers = {"User-Agent": USER_AGENT, **request.headers}
+        chain: list[aiohttp.ClientMiddlewareType] = [Retry(call)]
+        if at_home:
+            headers["Authorization"] = f"Bearer {self.settings.token.reveal()}"
+            chain.append(Pace(call, self._pacer, self.settings.rate_limit))
+        chain.append(Attempt(call, self.settings.token, self._slots, stream))
+        seconds = self.settings.retry.attempt_seconds
+        try:
+            return await http.request(
+                request.method,
+                url,
+                data=request.body,
+                headers=headers,
+                # A middleware runs on each hop of a redirect, and would carry the token along: `stream`
+                # follows by hand.
+                allow_redirects=False,
+                raise_for_status=False,
+                middlewares=chain,
+                # The attempt's own limit is set by its middleware; these are for a body that is streamed
+                # later.
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=min(CONNECT_SECONDS, seconds), sock_read=seconds
+                ),
+                proxy=_proxy(url) if self._owns_http else None,
+            )
+        except aiohttp.ClientError as error:
+            failure = transport_error(error, call.method, call.path)
+        raise failure
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._http is None and not self._closed:
+            # No limit on connections: `_slots` bounds the calls, and a wait for a connection would eat an
+            # attempt's time.
+            self._http = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        if self._http is None or self._closed or self._http.closed:
+            raise ConfigurationError("this client is closed")
+        return self._http
+
+    def _client_elsewhere(self) -> aiohttp.ClientSession:
+        """Return a session that shares the connections and nothing else.
+
+        An injected one may have secrets in its headers.
+        """
+        if self._elsewhere is None:
+            self._elsewhere = aiohttp.ClientSession(
+                connector=self._client().connector, connector_owner=False, cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._elsewhere
+
+    def _url(self, request: Request) -> URL:
+        account = segment("account_id", self.settings.account_id)
+        return self.settings.base_url.url(f"/accounts/{account}{request.path}", urlencode(request.query))
+
+    def _call(self, request: Request) -> Call:
+        settings = self.settings
+        return Call(
+            method=request.method,
+            path=request.path,
+            idempotent=request.idempotent,
+            policy=settings.retry,
+            clock=settings.clock,
+            random=settings.random,
+            emit=self.emit,
+            deadline=settings.clock.monotonic() + settings.retry.total_seconds,
+        )
+
+
+def _redirect(url: URL, response: aiohttp.ClientResponse) -> URL:
+    """Return where an answer redirects to; raises `DownloadError` where a download must not go there."""
+    location = response.headers.get("Location", "")
+    try:
+        target = url.join(URL(location))
+    except ValueError:
+        target = URL()
+    # A service on the network must not be able to point this client at what listens on its own machine.
+    on_loopback = url.scheme == "http" and target.scheme == "http" and is_loopback(target.host or "")
+    if not location or not target.host or not (target.scheme == "https" or on_loopback):
+        raise DownloadError(f"{response.method} {url.path}: refusing a redirect to {one_line(location)!r}")
+    return target
+
+
+def _proxy(url: URL) -> str | None:
+    """Return the proxy that the environment names for a URL, as `HTTPS_PROXY` and `NO_PROXY` do."""
+    host = url.host or ""
+    if is_loopback(host) or urllib.request.proxy_bypass(host):
+        return None
+    return urllib.request.getproxies().get(url.scheme)

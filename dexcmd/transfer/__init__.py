@@ -1,0 +1,1 @@
+"""From a body on the wire to a whole file on disk."""

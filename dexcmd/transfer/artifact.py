@@ -1,0 +1,83 @@
+"""An artifact as it streams in."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import aiohttp
+
+from dexcmd.async_only import AsyncOnlyIteration
+from dexcmd.errors import InvalidArtifactError, StalledDownloadError, TruncatedArtifactError, one_line
+from dexcmd.session import Request, Session
+from dexcmd.transfer.ranges import Body, describe_body, range_headers
+
+__all__ = ["Artifact", "open_artifact"]
+
+ACCEPT = "application/zip, application/octet-stream;q=0.9, application/json;q=0.5, */*;q=0.1"
+"""Zip first.  JSON is named because the gateway tells its errors in that form only to those who accept it."""
+
+_NOT_AN_ARTIFACT = ("application/json", "application/problem+json", "text/html")
+
+
+class Artifact(AsyncOnlyIteration):
+    """A body that is being received.  Iterate over it with `async for` for its bytes as they arrive."""
+
+    def __init__(self, response: aiohttp.ClientResponse, body: Body, filename: str, path: str) -> None:
+        self._response = response
+        self._chunks = response.content.iter_any()
+        self._path = path
+        self.filename = filename
+        """The bare name that the service gives the artifact.  It is not checked for use as a file name."""
+        self.size = body.size
+        """Bytes of the whole artifact; None where the service does not announce them."""
+        self.etag = body.etag
+        self.offset = body.offset
+        """Where in the artifact the body starts: 0 but in a resumed download."""
+        self.received = body.offset
+        """Bytes of the artifact up to where the body has arrived."""
+
+    def __aiter__(self) -> "Artifact":
+        """Return itself: the bytes come once."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next bytes, as many as have arrived.
+
+        Raises `StalledDownloadError` where none come for the time of an attempt, `TruncatedArtifactError`
+        where the body is not as long as announced.
+        """
+        try:
+            chunk = await anext(self._chunks)
+        except StopAsyncIteration:
+            if self.size is not None and self.received != self.size:
+                raise TruncatedArtifactError(
+                    f"{self._path}: {self.received} of {self.size} bytes came"
+                ) from None
+            raise
+        except TimeoutError:
+            raise StalledDownloadError(f"{self._path}: no bytes came after {self.received}") from None
+        except (aiohttp.ClientError, OSError) as error:
+            total = "an unknown number" if self.size is None else self.size
+            raise TruncatedArtifactError(
+                f"{self._path}: the body broke after {self.received} of {total} bytes: {one_line(str(error))}"
+            ) from None
+        self.received += len(chunk)
+        return chunk
+
+
+@asynccontextmanager
+async def open_artifact(
+    session: Session, path: str, filename: str, *, offset: int = 0, etag: str | None = None
+) -> AsyncGenerator[Artifact]:
+    """Open the artifact at `path`: from `offset` on if `etag` vouches for the version, else from its start.
+
+    Raises `DexError`; where the service sends JSON or HTML instead, `InvalidArtifactError`.
+    """
+    headers = {"Accept": ACCEPT, "Accept-Encoding": "identity", **range_headers(offset, etag)}
+    async with session.stream(Request("GET", path, headers=headers)) as response:
+        if response.content_type in _NOT_AN_ARTIFACT:
+            raise InvalidArtifactError(
+                f"GET {path}: the service sends {response.content_type} for an artifact"
+            )
+        yield Artifact(
+            response, describe_body(response.status, response.headers, offset, etag), filename, path
+        )

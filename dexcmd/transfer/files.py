@@ -1,0 +1,76 @@
+"""What is done to files: blocking, so called from a thread."""
+
+import hashlib
+import os
+import stat
+import zipfile
+import zlib
+from pathlib import Path
+
+from dexcmd.errors import ConfigurationError, InvalidArtifactError
+
+__all__ = ["check_zip", "make_folder", "put_in_place", "whole_file_hash"]
+
+CHECK_PIECE = 1024 * 1024
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents, private to the user (captures are); one that exists is left as it is.
+
+    Raises `ConfigurationError` where there can be no such folder.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"can't make the folder {folder}: {error.strerror}") from error
+
+
+def whole_file_hash(path: Path, size: int | None) -> str | None:
+    """Return the sha256, in hex, of a whole zip archive of `size` bytes.
+
+    None where `path` is none, or a link.
+    """
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+            return None
+        check_zip(path, path.name)
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, InvalidArtifactError):
+        return None
+
+
+def check_zip(path: Path, name: str) -> None:
+    """Read a zip archive, to be called `name`, from end to end.
+
+    Raises `InvalidArtifactError` unless each member's checksum is right.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                _read_member(archive, info)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise InvalidArtifactError(f"{name}: not a whole zip archive: {error}") from None
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    try:
+        member = archive.open(info)
+    except (NotImplementedError, RuntimeError):
+        # Encrypted, or compressed in a way that Python can't undo.  That is no reason to throw an artifact
+        # away.
+        return
+    with member:
+        while member.read(CHECK_PIECE):
+            pass
+
+
+def put_in_place(part: Path, final: Path) -> None:
+    """Give a finished, synced file its final name, durably."""
+    part.replace(final)
+    folder = os.open(final.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

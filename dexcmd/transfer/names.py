@@ -1,0 +1,44 @@
+"""Names for files, made from what the service says: never a way out of the folder, good on every system."""
+
+import re
+import unicodedata
+
+from dexcmd.errors import UnsafeFilenameError
+from dexcmd.wire.paths import artifact_name
+
+__all__ = ["safe_name"]
+
+MOST_NAME_BYTES = 200
+"""File systems allow 255; the rest is for what a part file adds."""
+
+# Separators and drive letters of any system, characters that Windows forbids.
+_FORBIDDEN = re.compile(r'[/\\:*?"<>|]')
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
+
+
+def safe_name(filename: str) -> str:
+    """Return a file name for an artifact that the service calls `filename`.
+
+    What could leave the folder, mislead a reader (control and bidi characters) or fail on some system is
+    replaced by `_`. Raises `UnsafeFilenameError` where nothing is left.
+    """
+    name = unicodedata.normalize("NFC", artifact_name(filename))
+    # Categories C*: control, format (bidi and zero-width among them), surrogate, private, unassigned.
+    name = "".join("_" if unicodedata.category(char)[0] == "C" else char for char in name)
+    name = _FORBIDDEN.sub("_", name).strip(" ").rstrip(". ")
+    if not name.strip("._"):
+        raise UnsafeFilenameError(f"the service names an artifact {filename[:200]!r}")
+    if _RESERVED.fullmatch(name):
+        name = f"_{name}"
+    return _shortened(name)
+
+
+def _shortened(name: str) -> str:
+    if len(name.encode()) <= MOST_NAME_BYTES:
+        return name
+    stem, dot, suffix = name.rpartition(".")
+    if not dot or len(suffix.encode()) > 16:
+        stem, suffix = name, ""
+    ending = f".{suffix}" if suffix else ""
+    kept = stem.encode()[: MOST_NAME_BYTES - len(ending.encode())].decode("utf-8", "ignore")
+    return f"{kept}{ending}"

@@ -1,0 +1,1 @@
+"""Pure: between the wire and Python, and what is decided from it.  Nothing here does I/O."""

@@ -1,0 +1,35 @@
+"""An answer of the service as plain data, and what its headers say."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import attrs
+
+__all__ = ["Answer", "service_time"]
+
+
+@attrs.frozen
+class Answer:
+    """A whole answer.  `headers` is case-insensitive."""
+
+    method: str
+    path: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = attrs.field(repr=False)
+
+    @property
+    def ray_id(self) -> str | None:
+        """Return the `cf-ray`, which identifies a request to Cloudflare's support."""
+        return self.headers.get("cf-ray")
+
+
+def service_time(headers: Mapping[str, str]) -> datetime | None:
+    """Return the service's time of an answer, in UTC, cut to whole seconds; None where it doesn't say."""
+    try:
+        parsed = parsedate_to_datetime(headers.get("Date", ""))
+    except ValueError:
+        return None
+    # RFC 5322 lets "-0000" stand for UTC, which the standard library gives back without a zone.
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)

@@ -1,0 +1,96 @@
+"""URLs and paths: what may be talked to, and how ids and names go into a path."""
+
+import ipaddress
+import re
+from urllib.parse import quote, unquote, urlsplit
+
+import attrs
+from yarl import URL
+
+from dexcmd.errors import ConfigurationError, UnsafeFilenameError
+
+__all__ = ["DEFAULT_BASE_URL", "BaseURL", "artifact_name", "is_loopback", "segment", "valid_account_id"]
+
+DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
+
+_ACCOUNT_ID = re.compile(r"[0-9a-fA-F]{32}")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether `host` is this machine: `localhost`, 127.0.0.0/8 or ::1."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@attrs.frozen
+class BaseURL:
+    """A checked base URL.  `parse` makes one."""
+
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> "BaseURL":
+        """Check `text` and cut its last slash.
+
+        Raises `ConfigurationError` for what is no absolute http(s) URL, has a query, a fragment or
+        credentials, or would send the token in the clear: plain http is for loopback only.
+        """
+        try:
+            parts = urlsplit(text)
+            host, _ = parts.hostname, parts.port
+        except ValueError as error:
+            raise ConfigurationError(f"base_url is no URL: {error}") from None
+        if parts.scheme not in ("http", "https") or not host:
+            raise ConfigurationError(f"base_url must be an absolute http(s) URL, not {text!r}")
+        if parts.username is not None or parts.password is not None:
+            raise ConfigurationError("base_url must not hold credentials")
+        if parts.query or parts.fragment:
+            raise ConfigurationError("base_url must have no query and no fragment")
+        if parts.scheme == "http" and not is_loopback(host):
+            raise ConfigurationError(
+                f"base_url is plain http to {host}: the token would go over the network in the clear"
+            )
+        return cls(text.rstrip("/"))
+
+    @property
+    def origin(self) -> URL:
+        """Return scheme, host and port: the only place that the token may go to."""
+        return URL(self.text, encoded=True).origin()
+
+    def url(self, path: str, query: str = "") -> URL:
+        """Return the URL of a path and a query that are both percent-encoded already."""
+        return URL(f"{self.text}{path}?{query}" if query else f"{self.text}{path}", encoded=True)
+
+
+def valid_account_id(text: str) -> str:
+    """Return the account id, which is 32 hex digits; raises `ConfigurationError` where it isn't."""
+    if not _ACCOUNT_ID.fullmatch(text):
+        raise ConfigurationError(f"account_id must be 32 hex digits, not {text!r}")
+    return text
+
+
+def segment(name: str, value: str) -> str:
+    """Return `value` percent-encoded as one path segment.
+
+    Raises `ConfigurationError`, naming the argument `name`, for what can't be one: nothing, `.` and `..`.
+    """
+    if not isinstance(value, str) or value in ("", ".", ".."):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(f"{name} can't be {value!r}")
+    return quote(value, safe="")
+
+
+def artifact_name(filename: str) -> str:
+    """Return the bare name in a command's `filename`, which has been seen as a name and as an absolute URL.
+
+    Of a URL the last path segment is taken, and nothing else of it is ever used.
+    Raises `UnsafeFilenameError` where nothing usable is left.
+    """
+    is_url = "://" in filename or filename.startswith("/")
+    name = unquote(urlsplit(filename).path.rpartition("/")[2]) if is_url else filename
+    if name in ("", ".", "..") or "/" in name or "\\" in name:
+        raise UnsafeFilenameError(f"the service names an artifact {filename[:200]!r}")
+    return name

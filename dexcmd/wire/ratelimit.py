@@ -1,0 +1,55 @@
+"""What the service says of its rate limit, read from headers.
+
+https://developers.cloudflare.com/fundamentals/api/reference/limits/ tells the limits (1200 requests in 5
+minutes a user, 200 in a second an address) and the headers `Ratelimit`, `Ratelimit-Policy` and `Retry-After`.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+import attrs
+
+__all__ = ["Allowance", "parse_ratelimit", "parse_retry_after"]
+
+_PARAMETER = re.compile(r";\s*([a-z]+)\s*=\s*(\d{1,9})(?![\d.])")
+
+
+@attrs.frozen
+class Allowance:
+    """What is left of a limit: `remaining` requests for the next `reset_after` seconds."""
+
+    remaining: int
+    reset_after: float
+
+
+def parse_ratelimit(headers: Mapping[str, str]) -> Allowance | None:
+    """Return the tightest allowance of a `Ratelimit` header such as `"default";r=50;t=30`.
+
+    Where several limits are named, the one with the fewest requests left counts, and of equals the later
+    reset. None where there is no header or it can't be read: the header is advice, never a reason to fail.
+    """
+    found: list[Allowance] = []
+    for item in headers.get("Ratelimit", "").split(","):
+        parameters = dict(_PARAMETER.findall(item))
+        if "r" in parameters and "t" in parameters:
+            found.append(Allowance(int(parameters["r"]), float(parameters["t"])))
+    return min(found, key=lambda one: (one.remaining, -one.reset_after), default=None)
+
+
+def parse_retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Return `Retry-After` in seconds, from either of its forms: seconds, or a date, less `now`.
+
+    None where it is missing or can't be read.
+    """
+    value = headers.get("Retry-After", "").strip()
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - now).total_seconds()
+        except (ValueError, TypeError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -1,0 +1,31 @@
+"""Times between the wire and Python: always timezone-aware."""
+
+from datetime import UTC, datetime
+
+from dexcmd.errors import ConfigurationError
+
+__all__ = ["format_time", "parse_time"]
+
+
+def parse_time(text: str) -> datetime:
+    """Return the time of `2019-12-27T18:11:19.117Z` or `2023-10-11 00:00:00+00`, timezone-aware, in UTC.
+
+    Digits past the microsecond are cut.  Raises `ValueError` for anything else, a time without a zone
+    included.
+    """
+    parsed = datetime.fromisoformat(text)
+    if parsed.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return parsed.astimezone(UTC)
+
+
+def format_time(name: str, value: datetime) -> str:
+    """Return `value` as the service takes it, in UTC with microseconds where there are any.
+
+    Raises `ConfigurationError`, naming the argument `name`, where `value` is no timezone-aware datetime.
+    """
+    if not isinstance(value, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(f"{name} must be a datetime, not {type(value).__name__}")
+    if value.utcoffset() is None:
+        raise ConfigurationError(f"{name} must be timezone-aware: {value.isoformat()} says no zone")
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")

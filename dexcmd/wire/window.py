@@ -1,0 +1,110 @@
+"""How many requests fit into a stretch of time: the arithmetic of staying under a rate limit."""
+
+import math
+from bisect import bisect_left, bisect_right, insort
+
+import attrs
+
+from dexcmd.validators import above_zero
+from dexcmd.wire.ratelimit import Allowance
+
+__all__ = ["RateLimit", "ServiceView", "Window"]
+
+
+@attrs.frozen(kw_only=True)
+class RateLimit:
+    """At most `requests` in any stretch of `seconds`, for all clients of one token in this process.
+
+    The defaults are what the service allows a user over all tokens, and an address:
+    https://developers.cloudflare.com/fundamentals/api/reference/limits/.
+    """
+
+    requests: int = attrs.field(default=1200, validator=above_zero)
+    seconds: float = attrs.field(default=300.0, validator=above_zero)
+    per_second: int = attrs.field(default=200, validator=above_zero)
+    """At most so many in any one second, to the same origin, whatever the token."""
+
+
+class Window:
+    """A sliding window over the times at which requests went out or are going to.
+
+    Exact, where a token bucket would let up to twice the limit through in one stretch.
+    """
+
+    def __init__(self) -> None:
+        self._times: list[float] = []
+
+    def earliest(self, now: float, requests: int, seconds: float) -> float:
+        """Return the earliest time, from `now` on, at which one more stays within `requests` in `seconds`."""
+        if len(self._times) < requests:
+            return now
+        return max(now, self._times[-requests] + seconds)
+
+    def fits(self, now: float, requests: int, seconds: float) -> bool:
+        """Tell whether one more may go out right now, whatever is planned for later."""
+        return bisect_right(self._times, now) - bisect_right(self._times, now - seconds) < requests
+
+    def add(self, time: float) -> None:
+        """Take the place at `time`."""
+        insort(self._times, time)
+
+    def remove(self, time: float) -> None:
+        """Give the place at `time` back; it must have been added."""
+        del self._times[bisect_left(self._times, time)]
+
+    def forget(self, before: float) -> None:
+        """Drop the places before a time, which can't matter any more."""
+        del self._times[: bisect_left(self._times, before)]
+
+    def __len__(self) -> int:
+        """Return how many places are taken."""
+        return len(self._times)
+
+
+class ServiceView:
+    """What the service itself says: the allowance of its headers, and the pause that a 429 asks for."""
+
+    SPREAD_BELOW = 0.1
+    """The share of the limit below which what is left is spread over the time left: others use the account as
+    well.
+    """
+
+    def __init__(self) -> None:
+        self._remaining = 0
+        self._reset_at = -math.inf
+        self._next_at = -math.inf
+        self._paused_until = -math.inf
+
+    @property
+    def paused_until(self) -> float:
+        """The end of the pause that a 429 asked for; long past where there is none."""
+        return self._paused_until
+
+    def pause(self, until: float) -> None:
+        """Let nothing go out before `until`."""
+        self._paused_until = max(self._paused_until, until)
+
+    def learn(self, allowance: Allowance, now: float, in_flight: int) -> None:
+        """Take over what an answer said at `now`, while `in_flight` other requests were under way.
+
+        The service may not have counted those yet, so they are taken off.
+        """
+        self._remaining = max(0, allowance.remaining - in_flight)
+        self._reset_at = now + allowance.reset_after
+
+    def earliest(self, now: float, requests: int) -> float:
+        """Return the earliest time for one more request, under a limit of `requests` in all."""
+        earliest = max(now, self._paused_until)
+        if earliest >= self._reset_at:
+            return earliest
+        if self._remaining <= 0:
+            return self._reset_at
+        if self._remaining < requests * self.SPREAD_BELOW:
+            return max(earliest, self._next_at)
+        return earliest
+
+    def take(self, time: float) -> None:
+        """Count a request that goes out at `time`."""
+        if time < self._reset_at and self._remaining > 0:
+            self._next_at = time + (self._reset_at - time) / self._remaining
+            self._remaining -= 1
