@@ -13,8 +13,19 @@ __all__ = [
     "Event",
     "Paced",
     "RequestFinished",
+    "RequestSent",
     "Retrying",
 ]
+
+
+@attrs.frozen
+class RequestSent:
+    """An attempt at a request begins."""
+
+    method: str
+    path: str
+    attempt: int
+    """From 1."""
 
 
 @attrs.frozen
@@ -79,5 +90,5 @@ class CommandFinished:
     status: str
 
 
-Event = RequestFinished | Retrying | Paced | CommandCreated | CommandAdopted | CommandFinished
+Event = RequestSent | RequestFinished | Retrying | Paced | CommandCreated | CommandAdopted | CommandFinished
 """Whatever `on_event` may be called with."""

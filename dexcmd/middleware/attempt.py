@@ -8,7 +8,7 @@ import anyio
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
 from dexcmd.errors import ResponseDecodeError, TransportError, TransportTimeoutError, one_line
-from dexcmd.events import RequestFinished
+from dexcmd.events import RequestFinished, RequestSent
 from dexcmd.middleware.call import Call
 from dexcmd.secret import Secret
 from dexcmd.wire.answer import Answer
@@ -55,6 +55,7 @@ class Attempt:
         call = self._call
         async with self._slots:
             started = call.clock.monotonic()
+            call.emit(RequestSent(call.method, call.path, call.attempt))
             response: ClientResponse | None = None
             failure: TransportError | None = None
             try:

@@ -2,7 +2,7 @@
 
 import attrs
 
-from dexcmd.errors import APIError, DexError, ResponseDecodeError, TransportError
+from dexcmd.errors import APIError, ConfigurationError, DexError, ResponseDecodeError, TransportError
 from dexcmd.validators import above_zero
 
 __all__ = ["GiveUp", "RetryPolicy", "TryAgain", "decide", "rate_limit_wait", "surely_not_processed"]
@@ -73,6 +73,8 @@ def surely_not_processed(error: DexError) -> bool:
     """
     if isinstance(error, TransportError):
         return not error.sent
+    if isinstance(error, ConfigurationError):
+        return True
     # 408 is the one 4xx that says nothing of whether the request had been read.
     return isinstance(error, APIError) and 400 <= error.status < 500 and error.status != 408
 

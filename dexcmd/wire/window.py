@@ -49,8 +49,10 @@ class Window:
         insort(self._times, time)
 
     def remove(self, time: float) -> None:
-        """Give the place at `time` back; it must have been added."""
-        del self._times[bisect_left(self._times, time)]
+        """Give the place at `time` back, if it is not forgotten yet."""
+        index = bisect_left(self._times, time)
+        if index < len(self._times) and self._times[index] == time:
+            del self._times[index]
 
     def forget(self, before: float) -> None:
         """Drop the places before a time, which can't matter any more."""

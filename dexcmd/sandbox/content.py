@@ -1,0 +1,111 @@
+"""Bodies of answers: a size, and the bytes between two positions in pieces."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Protocol
+
+import attrs
+
+__all__ = ["Content", "CorruptContent", "GzippedContent", "Text"]
+
+_PIECE = 256 * 1024
+
+
+class Content(Protocol):
+    """What can be sent as a body."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        ...
+
+    def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes from `start` up to `stop` (None: the end) in pieces of at most 256 KiB."""
+        ...
+
+
+@attrs.frozen
+class Text:
+    """Bytes at hand."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return len(self.data)
+
+    def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes from `start` up to `stop`."""
+        view = self.data[start:stop]
+        for begin in range(0, len(view), _PIECE):
+            yield view[begin : begin + _PIECE]
+
+
+@attrs.frozen
+class CorruptContent:
+    """Another content with one byte flipped at `position`."""
+
+    source: Content
+    position: int
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return self.source.size
+
+    def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes from `start` up to `stop`."""
+        for piece in self.source.read(start, stop):
+            offset = self.position - start
+            start += len(piece)
+            if 0 <= offset < len(piece):
+                yield piece[:offset] + bytes([piece[offset] ^ 0xFF]) + piece[offset + 1 :]
+            else:
+                yield piece
+
+
+@attrs.frozen
+class GzippedContent:
+    """Another content as gzip (RFC 1952) of stored blocks: its size is known without reading anything."""
+
+    source: Content
+
+    _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+    _BLOCK = 0xFFFF
+
+    @property
+    def size(self) -> int:
+        """Bytes in all, encoded."""
+        blocks = max(-(-self.source.size // self._BLOCK), 1)
+        return len(self._HEADER) + self.source.size + 5 * blocks + 8
+
+    def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Yield the encoded bytes from `start` up to `stop`; what lies before costs its computing, too."""
+        stop = self.size if stop is None else stop
+        position = 0
+        for piece in self._encode():
+            part = piece[max(start - position, 0) : max(stop - position, 0)]
+            position += len(piece)
+            if part:
+                yield part
+
+    def _encode(self) -> Iterator[bytes]:
+        yield self._HEADER
+        crc = 0
+        left = self.source.size
+        buffer = bytearray()
+        pieces = self.source.read()
+        while True:
+            want = min(left, self._BLOCK)
+            while len(buffer) < want:
+                piece = next(pieces)
+                crc = zlib.crc32(piece, crc)
+                buffer += piece
+            left -= want
+            yield struct.pack("<BHH", left == 0, want, want ^ 0xFFFF) + bytes(buffer[:want])
+            del buffer[:want]
+            if left == 0:
+                break
+        yield struct.pack("<II", crc, self.source.size & 0xFFFFFFFF)

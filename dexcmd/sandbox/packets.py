@@ -1,0 +1,430 @@
+"""Well-formed network frames, and the plausible traffic of one client made of them.
+
+Pure.  Addresses are packed bytes (4 of IPv4, 16 of IPv6, 6 of a MAC), ports and ids are ints.  Lengths and
+checksums are right, and so is TCP's bookkeeping: an analyser has nothing to complain about.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+import attrs
+
+__all__ = [
+    "ACK",
+    "ARP",
+    "FIN",
+    "IPV4",
+    "IPV6",
+    "PSH",
+    "SYN",
+    "Dice",
+    "Link",
+    "Packet",
+    "arp",
+    "checksum",
+    "dns_answer",
+    "dns_query",
+    "ethernet",
+    "icmp_echo",
+    "ip",
+    "mac",
+    "packed",
+    "tcp",
+    "traffic",
+    "udp",
+]
+
+FIN, SYN, PSH, ACK = 0x01, 0x02, 0x08, 0x10
+IPV4, ARP, IPV6 = 0x0800, 0x0806, 0x86DD
+_ICMP, _TCP, _UDP = 1, 6, 17
+
+_BROADCAST = b"\xff" * 6
+# Maximum segment size, two fillers, SACK permitted, a filler, the power of two that windows count in.
+_SYN_OPTIONS = "0204{:04x}01010402010303{:02x}"
+_WINDOW_SHIFT = 8
+_BODY_LINE = b"All work and no play makes for a dull packet capture, 64 bytes.\n"
+
+# A field that counts up starts in the second quarter of 16 bits, one that counts down in the last: in 32768
+# steps neither wraps, client ports stay above the servers' and windows never get small.
+_KEY_BASE, _KEY_RANGE = 0x4000, 0x4000
+_COMPLEMENT_BASE, _COMPLEMENT_RANGE = 0xC000, 0x4000
+
+
+@attrs.define
+class Dice:
+    """Numbers that look random and are the same everywhere for ever.
+
+    The standard library's generator promises that for `random()` only, not for what is drawn from ranges.
+    """
+
+    state: int
+
+    @classmethod
+    def of(cls, *words: object) -> "Dice":
+        """Return the dice of a seed, given as anything with a stable text."""
+        text = "\0".join(map(str, words))
+        return cls(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
+
+    def below(self, bound: int) -> int:
+        """Return the next number, from 0 to `bound` - 1.  `bound` may be up to 2**31."""
+        self.state = (self.state * 6364136223846793005 + 1442695040888963407) & 0xFFFF_FFFF_FFFF_FFFF
+        return (self.state >> 33) % bound
+
+    def between(self, low: int, high: int) -> int:
+        """Return the next number, from `low` to `high`, both included."""
+        return low + self.below(high - low + 1)
+
+
+@attrs.frozen
+class Packet:
+    """A frame, when it was seen, and how it may be varied without touching its checksums.
+
+    A repetition of the same traffic adds n to the big-endian 16-bit field at `key` (a client's port, an id)
+    and takes n off the one at `complement` (a window, another id).  The checksum over both stays right.
+    """
+
+    time: int  #: microseconds since the traffic began
+    frame: bytes
+    key: int | None = None  #: offset in the frame; 32767 may be added there
+    complement: int | None = None  #: offset in the frame, behind `key`; 32767 may be taken off there
+
+
+@attrs.frozen
+class Link:
+    """A client's network interface and its neighbourhood."""
+
+    mac: bytes
+    gateway_mac: bytes
+    address: bytes  #: of the client, IPv4
+    address6: bytes  #: of the client, IPv6
+    gateway: bytes  #: answers ARP and pings, IPv4
+    resolver: bytes  #: answers DNS, IPv4
+    tunnel: bytes | None = None  #: the other end of a WireGuard tunnel that runs over this link, IPv4
+
+
+def packed(address: str) -> bytes:
+    """Return an IPv4 or IPv6 address as bytes.  ValueError for what is none."""
+    return ip_address(address).packed
+
+
+def mac(number: int) -> bytes:
+    """Return a locally administered unicast MAC address; `number` is below 2**40."""
+    return b"\x02" + number.to_bytes(5, "big")
+
+
+def checksum(data: bytes) -> int:
+    """Return the Internet checksum (RFC 1071) of `data`; an odd last byte counts as if a zero followed."""
+    # 2**16 is 1 modulo 65535: the remainder of the whole is the sum of its 16-bit words with carries folded.
+    number = int.from_bytes(data, "big") << 8 * (len(data) % 2)
+    folded = number % 0xFFFF
+    return 0xFFFF - folded if folded or not number else 0
+
+
+def ethernet(source: bytes, target: bytes, kind: int, payload: bytes) -> bytes:
+    """Return an Ethernet II frame, without padding and without the frame check sequence."""
+    return target + source + kind.to_bytes(2, "big") + payload
+
+
+def arp(operation: int, source_mac: bytes, source: bytes, target_mac: bytes, target: bytes) -> bytes:
+    """Return an ARP message for IPv4 over Ethernet: `operation` 1 asks, 2 answers."""
+    return struct.pack(">HHBBH6s4s6s4s", 1, IPV4, 6, 4, operation, source_mac, source, target_mac, target)
+
+
+def ip(source: bytes, target: bytes, protocol: int, payload: bytes, ident: int = 0) -> bytes:
+    """Return an IPv4 or IPv6 packet, by the length of the addresses, that must not be fragmented.
+
+    `ident` is IPv4's identification; in a packet that is never fragmented it may repeat (RFC 6864).
+    """
+    if len(source) == 16:
+        return struct.pack(">IHBB", 6 << 28, len(payload), protocol, 64) + source + target + payload
+    fields = (0x45, 0, 20 + len(payload), ident, 0x4000, 64, protocol)
+    header = struct.pack(">BBHHHBBH4s4s", *fields, 0, source, target)
+    return struct.pack(">BBHHHBBH4s4s", *fields, checksum(header), source, target) + payload
+
+
+def _transport_checksum(source: bytes, target: bytes, protocol: int, segment: bytes) -> int:
+    # The pseudo headers of IPv4 and IPv6 are laid out differently and add up to the same.
+    return checksum(source + target + struct.pack(">HH", protocol, len(segment)) + segment)
+
+
+def udp(source: bytes, target: bytes, source_port: int, target_port: int, payload: bytes) -> bytes:
+    """Return a UDP datagram, to be put into `ip` with protocol 17."""
+    header = struct.pack(">HHH", source_port, target_port, 8 + len(payload))
+    # A checksum of 0 would mean that there is none: the other zero of ones' complement stands for it.
+    check = _transport_checksum(source, target, _UDP, header + b"\0\0" + payload) or 0xFFFF
+    return header + check.to_bytes(2, "big") + payload
+
+
+def tcp(
+    source: bytes,
+    target: bytes,
+    source_port: int,
+    target_port: int,
+    *,
+    seq: int,
+    ack: int,
+    flags: int,
+    window: int,
+    options: bytes = b"",
+    payload: bytes = b"",
+) -> bytes:
+    """Return a TCP segment, to be put into `ip` with protocol 6; `options` come in fours of bytes."""
+    offset = (20 + len(options)) // 4 << 4
+    header = struct.pack(">HHIIBBH", source_port, target_port, seq, ack, offset, flags, window)
+    rest = b"\0\0" + options + payload
+    check = _transport_checksum(source, target, _TCP, header + b"\0\0" + rest)
+    return header + check.to_bytes(2, "big") + rest
+
+
+def icmp_echo(kind: int, ident: int, sequence: int, payload: bytes) -> bytes:
+    """Return an ICMP echo request (`kind` 8) or reply (0), to be put into `ip` with protocol 1."""
+    check = checksum(struct.pack(">BBHHH", kind, 0, 0, ident, sequence) + payload)
+    return struct.pack(">BBHHH", kind, 0, check, ident, sequence) + payload
+
+
+def _question(name: str, record: int) -> bytes:
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    return labels + b"\0" + struct.pack(">HH", record, 1)
+
+
+def dns_query(ident: int, name: str, record: int) -> bytes:
+    """Return a DNS question for a `record` type (1 is A, 28 AAAA), to be put into `udp` towards port 53."""
+    return struct.pack(">HHHHHH", ident, 0x0100, 1, 0, 0, 0) + _question(name, record)
+
+
+def dns_answer(ident: int, name: str, record: int, address: bytes, seconds: int = 300) -> bytes:
+    """Return the DNS answer to `dns_query`: one address, valid for so many `seconds`."""
+    header = struct.pack(">HHHHHH", ident, 0x8180, 1, 1, 0, 0)
+    answer = struct.pack(">HHHIH", 0xC00C, record, 1, seconds, len(address)) + address
+    return header + _question(name, record) + answer
+
+
+def _server(number: int, six: bool) -> tuple[bytes, int]:
+    """Return address and port of the n-th server; the first 1016 differ, and any two of IPv6 do."""
+    if six:
+        return packed("2001:db8:80::")[:12] + (number + 1).to_bytes(4, "big"), 80
+    network = ("198.51.100.0", "203.0.113.0")[number // 254 % 2]
+    return packed(network)[:3] + bytes([number % 254 + 1]), (80, 8080)[number // 508 % 2]
+
+
+@attrs.define
+class _Wire:
+    """What has been seen on a link so far in one conversation."""
+
+    link: Link
+    dice: Dice
+    time: int
+    packets: list[Packet] = attrs.field(factory=list[Packet])
+
+    def wait(self, low: int, high: int) -> None:
+        """Let some microseconds pass."""
+        self.time += self.dice.between(low, high)
+
+    def key(self) -> int:
+        """Return a number that may be counted up."""
+        return _KEY_BASE + self.dice.below(_KEY_RANGE)
+
+    def complement(self) -> int:
+        """Return a number that may be counted down."""
+        return _COMPLEMENT_BASE + self.dice.below(_COMPLEMENT_RANGE)
+
+    def see(
+        self, outbound: bool, kind: int, payload: bytes, key: int | None = None, complement: int | None = None
+    ) -> None:
+        """Note a frame between the client and its gateway; the offsets count from the start of `payload`."""
+        ends = (self.link.mac, self.link.gateway_mac)
+        source, target = ends if outbound else reversed(ends)
+        frame = ethernet(source, target, kind, payload)
+        if key is None or complement is None:
+            self.packets.append(Packet(self.time, frame))
+        else:
+            self.packets.append(Packet(self.time, frame, 14 + key, 14 + complement))
+
+    def datagram(
+        self, outbound: bool, peer: bytes, ports: tuple[int, int], payload: bytes, key: int, complement: int
+    ) -> None:
+        """Note a UDP datagram; `ports` are the client's and the peer's, offsets count from its UDP header."""
+        source, target = (self.link.address, peer) if outbound else (peer, self.link.address)
+        source_port, target_port = ports if outbound else reversed(ports)
+        segment = udp(source, target, source_port, target_port, payload)
+        packet = ip(source, target, _UDP, segment, self.dice.below(65536))
+        self.see(outbound, IPV4, packet, 20 + key, 20 + complement)
+
+
+@attrs.define
+class _Connection:
+    """One TCP connection of the client."""
+
+    wire: _Wire
+    peer: bytes
+    peer_port: int
+    port: int
+    window: int
+    sent: int  #: the client's next sequence number
+    received: int  #: the server's next sequence number
+    rtt: int  #: microseconds
+
+    @classmethod
+    def to(cls, wire: _Wire, peer: bytes, port: int) -> "_Connection":
+        dice = wire.dice
+        numbers = dice.below(2**31), dice.below(2**31)
+        return cls(wire, peer, port, wire.key(), wire.complement(), *numbers, dice.between(4_000, 40_000))
+
+    def segment(self, outbound: bool, flags: int, payload: bytes = b"", options: bytes = b"") -> None:
+        """Send one segment; what counts in the sequence numbers is counted."""
+        wire, six = self.wire, len(self.peer) == 16
+        mine = wire.link.address6 if six else wire.link.address
+        ends, ports, counters = (mine, self.peer), (self.port, self.peer_port), (self.sent, self.received)
+        source, target = ends if outbound else reversed(ends)
+        source_port, target_port = ports if outbound else reversed(ports)
+        seq, ack = counters if outbound else reversed(counters)
+        segment = tcp(
+            source,
+            target,
+            source_port,
+            target_port,
+            seq=seq,
+            ack=ack if flags & ACK else 0,
+            flags=flags,
+            window=self.window,
+            options=options,
+            payload=payload,
+        )
+        packet = ip(source, target, _TCP, segment, wire.dice.below(65536))
+        header = 40 if six else 20
+        # The window is counted down where the client's port is counted up.
+        wire.see(outbound, IPV6 if six else IPV4, packet, header + (0 if outbound else 2), header + 14)
+        counted = len(payload) + (1 if flags & (SYN | FIN) else 0)
+        if outbound:
+            self.sent += counted
+        else:
+            self.received += counted
+
+    def open(self) -> None:
+        size = 1440 if len(self.peer) == 16 else 1460
+        options = bytes.fromhex(_SYN_OPTIONS.format(size, _WINDOW_SHIFT))
+        self.segment(True, SYN, options=options)
+        self.wire.wait(self.rtt, self.rtt + 2_000)
+        self.segment(False, SYN | ACK, options=options)
+        self.wire.wait(20, 200)
+        self.segment(True, ACK)
+
+    def stream(self, outbound: bool, data: bytes) -> None:
+        """Send a message of any size; the other side acknowledges every second segment and the last one."""
+        size = 1440 if len(self.peer) == 16 else 1460
+        starts = range(0, len(data), size)
+        for number, start in enumerate(starts):
+            last = number == len(starts) - 1
+            self.wire.wait(12, 180)
+            self.segment(outbound, ACK | PSH if last else ACK, data[start : start + size])
+            if last or number % 2:
+                self.wire.wait(12, 60)
+                self.segment(not outbound, ACK)
+
+    def close(self) -> None:
+        """Close from the server's side, as it does after `Connection: close`."""
+        self.wire.wait(100, 900)
+        self.segment(False, FIN | ACK)
+        self.wire.wait(20, 200)
+        self.segment(True, ACK)
+        self.wire.wait(50, 3_000)
+        self.segment(True, FIN | ACK)
+        self.wire.wait(self.rtt, self.rtt + 2_000)
+        self.segment(False, ACK)
+
+
+def _resolve(wire: _Wire, name: str, number: int) -> None:
+    """Look a server up, both kinds of addresses."""
+    for record, six in ((1, False), (28, True)):
+        ports, ident = (wire.key(), 53), wire.complement()
+        address, _ = _server(number, six)
+        wire.datagram(True, wire.link.resolver, ports, dns_query(ident, name, record), 0, 8)
+        wire.wait(1_500, 18_000)
+        wire.datagram(False, wire.link.resolver, ports, dns_answer(ident, name, record, address), 2, 8)
+        wire.wait(50, 400)
+
+
+def _fetch(wire: _Wire, number: int) -> None:
+    """Resolve a name, then get a page from there, or put one there, over plain HTTP."""
+    dice, name = wire.dice, f"www{number}.example.com"
+    _resolve(wire, name, number)
+    size = dice.between(*((200, 4_000), (4_000, 40_000), (40_000, 120_000))[dice.below(3)])
+    body = (_BODY_LINE * (size // len(_BODY_LINE) + 1))[:size]
+    described = f"Content-Type: text/plain\r\nContent-Length: {size}\r\n"
+    ended = "Connection: close\r\n\r\n"
+    connection = _Connection.to(wire, *_server(number, six=dice.below(4) == 0))
+    connection.open()
+    if dice.below(5):
+        request = f"GET /pages/{dice.below(1000)}.txt HTTP/1.1\r\nHost: {name}\r\n{ended}".encode()
+        response = f"HTTP/1.1 200 OK\r\n{described}{ended}".encode() + body
+    else:
+        start = f"PUT /pages/{dice.below(1000)}.txt HTTP/1.1\r\nHost: {name}\r\n"
+        request = f"{start}{described}{ended}".encode() + body
+        response = f"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n{ended}".encode()
+    connection.stream(True, request)
+    wire.wait(connection.rtt, connection.rtt + 60_000)
+    connection.stream(False, response)
+    connection.close()
+
+
+def _ping(wire: _Wire) -> None:
+    """Ping the gateway a few times."""
+    link, ident, mark = wire.link, wire.key(), wire.complement()
+    payload = mark.to_bytes(2, "big") + bytes(range(16, 70))
+    for sequence in range(1, wire.dice.between(2, 4)):
+        for outbound, kind in ((True, 8), (False, 0)):
+            source, target = (link.address, link.gateway) if outbound else (link.gateway, link.address)
+            echo = icmp_echo(kind, ident, sequence, payload)
+            wire.see(outbound, IPV4, ip(source, target, _ICMP, echo, wire.dice.below(65536)), 24, 28)
+            wire.wait(800, 9_000)
+        wire.wait(990_000, 1_000_000)
+
+
+def _tunnel(wire: _Wire, peer: bytes) -> None:
+    """Exchange WireGuard transport messages: index of the receiver, a counter, and what looks encrypted."""
+    for _ in range(wire.dice.between(4, 16)):
+        outbound = wire.dice.below(3) == 0
+        counter = wire.dice.below(65536).to_bytes(2, "little") + wire.key().to_bytes(2, "big") + bytes(4)
+        noise = hashlib.sha256(counter).digest() * wire.dice.between(1, 42)
+        sealed = wire.complement().to_bytes(2, "big") + noise[2:]
+        message = (
+            b"\x04\0\0\0" + (b"\x00\x5a\x17\xc0" if outbound else b"\x00\x3b\x02\xd1") + counter + sealed
+        )
+        wire.datagram(outbound, peer, (51820, 2408), message, 18, 24)
+        wire.wait(300, 12_000)
+
+
+def _neighbour(wire: _Wire) -> None:
+    """Ask for the gateway's MAC address."""
+    link = wire.link
+    question = arp(1, link.mac, link.address, bytes(6), link.gateway)
+    wire.packets.append(Packet(wire.time, ethernet(link.mac, _BROADCAST, ARP, question)))
+    wire.wait(200, 2_000)
+    wire.see(False, ARP, arp(2, link.gateway_mac, link.gateway, link.mac, link.address))
+
+
+def traffic(link: Link, seed: str) -> Iterator[list[Packet]]:
+    """Yield the client's conversations, each a list of packets, one after the other without end.
+
+    Times increase throughout.  No two of the first 1016 TCP connections share the server's address and port,
+    so that varying the client's ports never makes one connection look like another.
+    """
+    dice = Dice.of("traffic", seed)
+    time = fetched = 0
+    while True:
+        wire = _Wire(link, dice, time)
+        event = dice.below(10)
+        if event == 0:
+            _neighbour(wire)
+        elif event == 1:
+            _ping(wire)
+        elif event < 4 and link.tunnel is not None:
+            _tunnel(wire, link.tunnel)
+        else:
+            _fetch(wire, fetched)
+            fetched += 1
+        wire.wait(20_000, 400_000)
+        time = wire.time
+        yield wire.packets

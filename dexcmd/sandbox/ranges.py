@@ -1,0 +1,52 @@
+"""Single byte ranges by the book (RFC 9110, sections 13 and 14)."""
+
+import re
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+import attrs
+
+__all__ = ["ByteRange", "choose_range", "if_range_holds"]
+
+_SINGLE = re.compile(r"bytes\s*=\s*(?:(\d+)-(\d*)|-(\d+))\s*", re.ASCII | re.IGNORECASE)
+
+
+@attrs.frozen
+class ByteRange:
+    """The bytes from `start` up to, not including, `stop`."""
+
+    start: int
+    stop: int
+
+
+def choose_range(header: str | None, size: int) -> ByteRange | None:
+    """Return the range of a `Range` header that an answer of `size` bytes can give.
+
+    None means the whole: there is no header, it isn't understood, or it asks for several ranges, and a server
+    may ignore all of these.  A range that lies past the end comes back empty, and is to be answered with 416.
+    """
+    match = _SINGLE.fullmatch(header or "")
+    if match is None:
+        return None
+    first, last, suffix = match.groups()
+    if suffix is not None:
+        length = min(int(suffix), size)
+        return ByteRange(size - length, size)
+    start = int(first)
+    if last and int(last) < start:
+        return None
+    stop = min(int(last) + 1, size) if last else size
+    return ByteRange(start, max(stop, start)) if start < size else ByteRange(start, start)
+
+
+def if_range_holds(header: str | None, etag: str | None, modified: datetime | None) -> bool:
+    """Tell whether an `If-Range` header lets a range through: strong ETag, or the exact `Last-Modified`."""
+    if header is None:
+        return True
+    if '"' in header:
+        return header == etag and not header.startswith("W/")
+    try:
+        asked = parsedate_to_datetime(header)
+    except ValueError:
+        return False
+    return modified is not None and asked == modified.replace(microsecond=0)

@@ -1,0 +1,136 @@
+"""Which fault strikes which request."""
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+
+import attrs
+
+from dexcmd.sandbox.faults import Fault
+from dexcmd.sandbox.requestlog import OPERATIONS, Operation, RecordedRequest
+
+__all__ = ["FaultRule", "FaultScript"]
+
+Condition = Callable[[RecordedRequest], bool]
+
+
+@attrs.define(eq=False)
+class FaultRule:
+    """A line of the script: which requests it is about, and what strikes them."""
+
+    mix: tuple[Fault, ...]
+    operations: frozenset[Operation]
+    times: int | None
+    skip: int
+    where: Condition | None
+    rate: float
+    rng: random.Random = attrs.field(repr=False)
+    hits: int = 0
+    """How many requests it struck so far."""
+
+    def take(self, request: RecordedRequest) -> Fault | None:
+        """Return what strikes this request, None if nothing does; it counts."""
+        if request.operation not in self.operations or self.hits == self.times:
+            return None
+        faults = [fault for fault in self.mix if fault.applies(request)]
+        if not faults or (self.where is not None and not self.where(request)):
+            return None
+        if self.skip > 0:
+            self.skip -= 1
+            return None
+        if self.rate < 1.0 and self.rng.random() >= self.rate:
+            return None
+        self.hits += 1
+        return faults[0] if len(faults) == 1 else self.rng.choice(faults)
+
+
+class FaultScript:
+    """The faults to come.  A request is struck by the first rule, in order of adding, that has one for it.
+
+    Rules see only requests that the rate limit lets through, before anything else is looked at.
+    """
+
+    def __init__(self) -> None:
+        self._rules: list[FaultRule] = []
+
+    def add(
+        self,
+        fault: Fault,
+        *,
+        on: Operation | Iterable[Operation] | None = None,
+        times: int | None = 1,
+        skip: int = 0,
+        where: Condition | None = None,
+    ) -> FaultRule:
+        """Let `fault` strike the next requests of the operations `on` (None: of all that it can strike).
+
+        `times` is how many it strikes, None for all that come; `skip` how many it lets through before;
+        `where` a further condition, which sees the request (`body`, `query`, `params` and so on).  Returns
+        the rule, whose `hits` counts.  Raises `ValueError` for an operation that is unknown or can't suffer
+        this fault.
+        """
+        return self._append([fault], on, times=times, skip=skip, where=where)
+
+    def add_random(
+        self,
+        *,
+        rate: float,
+        mix: Sequence[Fault],
+        seed: int = 0,
+        on: Operation | Iterable[Operation] | None = None,
+        times: int | None = None,
+        where: Condition | None = None,
+    ) -> FaultRule:
+        """Let a share `rate` (0 to 1) of the requests be struck, each by one of `mix` that can strike it.
+
+        The draws depend on nothing but `seed` and the order of the requests.  The other arguments are as in
+        `add`, save that each operation in `on` must be one that some fault of the mix can strike.
+        """
+        if not 0 <= rate <= 1:
+            raise ValueError(f"rate must be from 0 to 1, not {rate!r}")
+        if not mix:
+            raise ValueError("mix must hold at least one fault")
+        return self._append(mix, on, times=times, where=where, rate=rate, seed=seed)
+
+    def clear(self) -> None:
+        """Forget every rule."""
+        self._rules.clear()
+
+    def take(self, request: RecordedRequest) -> Fault | None:
+        """Return the fault that strikes `request`, None if none does; it counts."""
+        for rule in self._rules:
+            fault = rule.take(request)
+            if fault is not None:
+                return fault
+        return None
+
+    def _append(
+        self,
+        mix: Sequence[Fault],
+        on: Operation | Iterable[Operation] | None,
+        *,
+        times: int | None,
+        where: Condition | None,
+        skip: int = 0,
+        rate: float = 1.0,
+        seed: int = 0,
+    ) -> FaultRule:
+        possible = frozenset[Operation]().union(*(fault.operations for fault in mix))
+        wanted = _operations(on, possible)
+        if wanted - possible:
+            kinds = ", ".join(fault.kind for fault in mix)
+            raise ValueError(f"{kinds} can't strike {', '.join(sorted(wanted - possible))}")
+        rng = random.Random(f"faults {seed}")  # noqa: S311 - made-up data, no secret
+        rule = FaultRule(tuple(mix), wanted, times, skip, where, rate, rng)
+        self._rules.append(rule)
+        return rule
+
+
+def _operations(
+    on: Operation | Iterable[Operation] | None, default: frozenset[Operation]
+) -> frozenset[Operation]:
+    if on is None:
+        return default
+    wanted = frozenset[Operation]((on,) if isinstance(on, str) else on)
+    if not wanted <= frozenset(OPERATIONS):
+        raise ValueError(f"operations are {', '.join(OPERATIONS)}; not {on!r}")
+    return wanted

@@ -1,0 +1,283 @@
+"""The sandbox on its sockets."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import unquote
+
+import anyio
+from aiohttp import web
+
+from dexcmd.async_only import AsyncOnlyContext
+from dexcmd.clock import Clock, SystemClock
+from dexcmd.sandbox.behaviour import ArtifactSize, Behaviour
+from dexcmd.sandbox.devices import SandboxDevice, make_devices
+from dexcmd.sandbox.faults import Fault
+from dexcmd.sandbox.reply import Reply
+from dexcmd.sandbox.requestlog import Operation, RecordedRequest
+from dexcmd.sandbox.script import FaultScript
+from dexcmd.sandbox.service import BASE_PATH, STORAGE_PATH, Service, find_route, is_token
+from dexcmd.sandbox.state import SandboxState
+from dexcmd.sandbox.transmit import send
+
+__all__ = ["Sandbox"]
+
+_SHUTDOWN_SECONDS = 1.0
+_THREADS = 2
+
+
+class Sandbox(AsyncOnlyContext):
+    """A fake of the DEX commands API on a real socket, for tests and for trying things out.
+
+    Use it as `async with Sandbox(...) as sandbox`: it listens inside the block, and leaving the block ends
+    every request and connection at once.  A second socket plays the storage that
+    `Behaviour.download_redirect` sends downloads to.  Both are on the loopback interface unless `host` says
+    otherwise.
+
+    - `devices`: how many device rows to make up (`make_devices` tells how), or the devices themselves;
+    - `token`: the API token that is accepted; None for a random one, so that rate limiters which clients
+      share per token don't mix sandboxes;
+    - `account_id`: 32 hex digits; None for random ones;
+    - `clock`: the time of everything in here; with a `ScaledClock` devices are faster, with a `ManualClock`
+      the test decides.  None for a `SystemClock`;
+    - `behaviour`: every switch;
+    - `seed`: of everything made up: devices, ids of commands, durations;
+    - `quota`: commands per day (UTC);
+    - `artifact_size`: bytes of every artifact, or a function from a command's row (`id`, `type`, `device_id`,
+      `registration_id`, `user_email`, `created_date`, `args`) to them; None for a natural size of some
+      kilobytes.  Mind `Behaviour.oversized_capture`: a pcap above its `max-file-size-mb` (default 5) isn't
+      uploaded;
+    - `host`, `port`: where to listen; port 0 takes a free one.
+
+    Raises `ValueError` for a token or an account id of another form; on entering, `OSError` where it can't
+    listen.  An artifact size below what its type needs shows as status 500 when the artifact is downloaded.
+    """
+
+    def __init__(
+        self,
+        devices: int | Sequence[SandboxDevice] = 25,
+        *,
+        token: str | None = None,
+        account_id: str | None = None,
+        clock: Clock | None = None,
+        behaviour: Behaviour | None = None,
+        seed: int = 0,
+        quota: int = 800,
+        artifact_size: ArtifactSize = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        behaviour = behaviour or Behaviour()
+        if account_id is not None and (len(account_id) != 32 or set(account_id) - set("0123456789abcdef")):
+            raise ValueError(f"account_id must be 32 hex digits, not {account_id!r}")
+        if token is not None and not is_token(token):
+            raise ValueError("token must consist of letters, digits and any of ._~+/=-")
+        if isinstance(devices, int):
+            devices = make_devices(
+                devices,
+                seed=seed,
+                multi_user_share=behaviour.multi_user_share,
+                ineligible_share=behaviour.ineligible_share,
+                disconnected_share=behaviour.disconnected_share,
+            )
+        self.token: str = token or secrets.token_urlsafe(30)
+        self.account_id: str = account_id or secrets.token_hex(16)
+        self.clock: Clock = clock or SystemClock()
+        self.state = SandboxState(
+            devices,
+            clock=self.clock,
+            behaviour=behaviour,
+            seed=seed,
+            quota=quota,
+            artifact_size=artifact_size,
+        )
+        self.faults = FaultScript()
+        self.requests: list[RecordedRequest] = []
+        self._service = Service(self.state, token=self.token, account_id=self.account_id, seed=seed)
+        self._host = host
+        self._port = port
+        self._origin: str | None = None
+        self._servers: list[web.Server] = []
+        self._runners: list[web.ServerRunner] = []
+        self._late: set[asyncio.Task[Any]] = set()
+        # Starts its threads when they are needed.
+        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="dexcmd-sandbox")
+        self._entered = False
+
+    def __repr__(self) -> str:
+        where = self.base_url if self._origin is not None else "not running"
+        return f"<Sandbox {where} devices={len(self.state.devices)} commands={len(self.state.commands)}>"
+
+    # --- what a test looks at
+
+    @property
+    def base_url(self) -> str:
+        """What to give a client as its base URL.  Raises `RuntimeError` unless the sandbox is running."""
+        if self._origin is None:
+            raise RuntimeError("the sandbox is not running: use it as `async with Sandbox(...) as sandbox`")
+        return self._origin + BASE_PATH
+
+    @property
+    def storage_origin(self) -> str:
+        """Scheme, host and port of the storage that downloads may redirect to."""
+        return self._service.storage_origin
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables with which a client finds the sandbox."""
+        return {
+            "CLOUDFLARE_API_TOKEN": self.token,
+            "CLOUDFLARE_ACCOUNT_ID": self.account_id,
+            "CLOUDFLARE_BASE_URL": self.base_url,
+        }
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """The switches; may be replaced while the sandbox runs."""
+        return self.state.behaviour
+
+    @behaviour.setter
+    def behaviour(self, behaviour: Behaviour) -> None:
+        self.state.behaviour = behaviour
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open, those of the storage included."""
+        return sum(len(server.connections) for server in self._servers)
+
+    def consume_rate_limit(self, requests: int) -> None:
+        """Take that many requests out of the current window, as another user of the account would."""
+        self._service.limiter.consume(requests, self.clock.monotonic(), self.behaviour)
+
+    # --- running
+
+    async def __aenter__(self) -> Self:
+        """Start to listen."""
+        if self._entered:
+            raise RuntimeError("a Sandbox can be entered only once: make another one")
+        self._entered = True
+        try:
+            self._origin = await self._listen(self._handle_api, self._port)
+            self._service.storage_origin = await self._listen(self._handle_storage, 0)
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End every request, close every connection, stop listening."""
+        await self._close()
+
+    async def _listen(
+        self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], port: int
+    ) -> str:
+        # With handler_cancellation a handler ends when its client goes: also one that hangs on purpose.
+        server = web.Server(handler, handler_cancellation=True, access_log=None)
+        runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)
+        self._servers.append(server)
+        self._runners.append(runner)
+        await runner.setup()
+        await web.TCPSite(runner, self._host, port).start()
+        host, bound = runner.addresses[0][:2]
+        return f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"
+
+    async def _close(self) -> None:
+        # Takes a moment only, and also has to happen in a scope that was cancelled.
+        with anyio.CancelScope(shield=True):
+            await self._close_all()
+
+    async def _close_all(self) -> None:
+        self._origin = None
+        for task in self._late:
+            task.cancel()
+        for server in self._servers:
+            for connection in server.connections:
+                if connection.transport is not None:
+                    connection.transport.abort()
+        for runner in self._runners:
+            await runner.cleanup()
+        await asyncio.gather(*self._late, return_exceptions=True)
+        self._runners.clear()
+        self._servers.clear()
+        self._executor.shutdown(cancel_futures=True)
+
+    # --- requests
+
+    async def _handle_api(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.raw_path.partition("?")[0]
+        return await self._handle(request, path, *find_route(request.method, path))
+
+    async def _handle_storage(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.raw_path.partition("?")[0]
+        params: dict[str, str] = {}
+        match path.split("/"):
+            case ["", folder, command_id, filename] if f"/{folder}" == STORAGE_PATH:
+                params = {"command_id": unquote(command_id), "filename": unquote(filename)}
+            case _:
+                pass
+        return await self._handle(request, path, "storage", params)
+
+    async def _handle(
+        self, request: web.BaseRequest, path: str, operation: Operation, params: dict[str, str]
+    ) -> web.StreamResponse:
+        recorded = RecordedRequest(
+            at=self.clock.monotonic(),
+            operation=operation,
+            method=request.method,
+            path=path,
+            query=dict(request.query),
+            headers=request.headers,
+            body=await _read_body(request),
+            params=params,
+        )
+        self.requests.append(recorded)
+        service = self._service
+        reply = service.refuse(recorded)
+        if reply is None:
+            fault = self.faults.take(recorded)
+            if fault is not None and fault.kind == "slow":
+                reply = await self._respond_slowly(recorded, fault)
+            else:
+                reply = service.respond(recorded, fault)
+        if reply.head:
+            recorded.status = reply.status
+        return await send(request, reply, self._executor)
+
+    async def _respond_slowly(self, recorded: RecordedRequest, fault: Fault) -> Reply:
+        if fault.processed:
+            reply = self._service.respond(recorded, fault)
+            await self._wait(fault)
+            return reply
+
+        async def respond_late() -> Reply:
+            await self._wait(fault)
+            return self._service.respond(recorded, fault)
+
+        # Its own task: the work gets done even if the client leaves, which cancels the handler.
+        task = asyncio.create_task(respond_late())
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+        return await asyncio.shield(task)
+
+    async def _wait(self, fault: Fault) -> None:
+        await (asyncio.sleep if fault.real_time else self.clock.sleep)(fault.seconds)
+
+
+async def _read_body(request: web.BaseRequest) -> Any:
+    """Return the body as parsed JSON, as bytes if it is none, or None if it is empty."""
+    if not request.body_exists:
+        return None
+    data = await request.read()
+    try:
+        return json.loads(data) if data else None
+    except ValueError:
+        return data

@@ -1,0 +1,116 @@
+"""The rig that most tests use: a sandbox and clients for it, by one clock that stands still, checked for leaks."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import attrs
+import pytest
+
+from dexcmd import DexClient, Pcap, RetryPolicy
+from dexcmd.clock import Clock, ManualClock
+from dexcmd.events import Event, RequestSent
+from dexcmd.resources.requests import CommandArgs, CommandRequest
+from dexcmd.sandbox import Behaviour, Sandbox, SandboxDevice
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@attrs.define
+class Rig:
+    """Starts sandboxes and clients, and closes them after the test."""
+
+    clock: Clock
+    events: list[Event] = attrs.field(factory=list[Event])
+    sent_at: list[float] = attrs.field(factory=list[float])
+    """When requests went out, by the clock.  When they arrive tells less: a clock that stands still jumps meanwhile."""
+    sandbox: Sandbox = attrs.field(init=False)
+    dex: DexClient = attrs.field(init=False)
+    _clients: list[DexClient] = attrs.field(factory=list[DexClient])
+
+    async def start(
+        self,
+        devices: int | Sequence[SandboxDevice] = 12,
+        *,
+        behaviour: Behaviour | None = None,
+        quota: int = 800,
+        artifact_size: Any = None,
+        **client: Any,
+    ) -> "Rig":
+        """Start a sandbox, whose commands are done at once unless `behaviour` says otherwise, and a client for it."""
+        self.sandbox = await Sandbox(
+            devices,
+            clock=self.clock,
+            behaviour=Behaviour.instant() if behaviour is None else behaviour,
+            quota=quota,
+            artifact_size=artifact_size,
+        ).__aenter__()
+        self.dex = self.client(**client)
+        return self
+
+    def client(self, **options: Any) -> DexClient:
+        """Return one more client for the sandbox."""
+        settings: dict[str, Any] = {
+            "api_token": self.sandbox.token,
+            "account_id": self.sandbox.account_id,
+            "base_url": self.sandbox.base_url,
+            "clock": self.clock,
+            "random": lambda: 0.0,
+            "on_event": self.note,
+            "retry": RetryPolicy(attempt_seconds=5.0),
+        }
+        dex = DexClient(**{**settings, **options})
+        self._clients.append(dex)
+        return dex
+
+    def note(self, event: Event) -> None:
+        self.events.append(event)
+        if isinstance(event, RequestSent):
+            self.sent_at.append(self.clock.monotonic())
+
+    def requests(self, count: int = 1, args: CommandArgs | None = None) -> list[CommandRequest]:
+        """Return requests for the first devices of the sandbox, which are healthy."""
+        return [
+            CommandRequest(
+                device_id=device.device_id,
+                registration_id=device.registration_id,
+                user_email=device.user_email,
+                args=Pcap() if args is None else args,
+            )
+            for device in self.sandbox.state.devices[:count]
+        ]
+
+    def made(self, operation: str) -> int:
+        """Return how many requests of an operation have arrived."""
+        return sum(request.operation == operation for request in self.sandbox.requests)
+
+    async def close(self) -> None:
+        """Close all clients and the sandbox; the test fails if one left a connection behind."""
+        for dex in self._clients:
+            await dex.close()
+        # The server hears of a closed connection a few turns of the loop later.
+        for _ in range(200):
+            if self.sandbox.open_connections == 0:
+                break
+            await asyncio.sleep(0.005)
+        left = self.sandbox.open_connections
+        await self.sandbox.__aexit__(None, None, None)
+        assert left == 0, f"{left} connections were left open"
+
+
+@pytest.fixture
+async def rig(clock: ManualClock) -> AsyncIterator[Rig]:
+    rig = Rig(clock)
+    yield rig
+    await rig.close()
+    # anyio's own: one runs the test, one each fixture.
+    left = [task for task in asyncio.all_tasks() if "TestRunner" not in getattr(task.get_coro(), "__qualname__", "")]
+    assert not left, f"tasks were left running: {left}"

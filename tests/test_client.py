@@ -1,0 +1,226 @@
+"""Settings: what a client takes, what it refuses before anything is sent, and what it never shows."""
+
+import pickle
+from datetime import datetime
+from typing import Any
+
+import aiohttp
+import attrs
+import pytest
+
+from dexcmd import (
+    Command,
+    CommandRequest,
+    ConfigurationError,
+    DexClient,
+    Pcap,
+    RateLimit,
+    RetryPolicy,
+    SpeedTest,
+    UnsafeFilenameError,
+    WarpDiag,
+)
+from tests.conftest import Rig
+
+pytestmark = pytest.mark.anyio
+
+ACCOUNT = "0123456789abcdef0123456789abcdef"
+TOKEN = "a-secret-token"
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CLOUDFLARE_API_TOKEN", "CLOUDFLARE_ACCOUNT_ID", "CLOUDFLARE_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"account_id": ACCOUNT}, "no api_token: pass it to DexClient, or set CLOUDFLARE_API_TOKEN"),
+        ({"api_token": TOKEN}, "no account_id: pass it to DexClient, or set CLOUDFLARE_ACCOUNT_ID"),
+        ({"api_token": TOKEN, "account_id": "abc"}, "account_id must be 32 hex digits, not 'abc'"),
+        ({"api_token": f"{TOKEN}\n", "account_id": ACCOUNT}, "is there a newline at its end?"),
+        ({"api_token": "", "account_id": ACCOUNT}, "no api_token"),
+        ({"api_token": TOKEN, "account_id": ACCOUNT, "base_url": "http://example.com"}, "in the clear"),
+        ({"api_token": TOKEN, "account_id": ACCOUNT, "base_url": "ftp://example.com"}, "absolute http(s) URL"),
+        ({"api_token": TOKEN, "account_id": ACCOUNT, "settle_seconds": -1}, "must not be negative"),
+        ({"api_token": TOKEN, "account_id": ACCOUNT, "settle_seconds": float("nan")}, "must be a finite number"),
+    ],
+)
+async def test_bad_settings_are_told(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        DexClient(**settings)
+    assert says in str(caught.value)
+    assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: RetryPolicy(attempts=0),
+        lambda: RetryPolicy(total_seconds=float("inf")),
+        lambda: RateLimit(requests=0),
+        lambda: RateLimit(seconds=-1.0),
+    ],
+)
+async def test_bad_policies_are_refused(make: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        make()
+
+
+async def test_settings_come_from_the_environment(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    await rig.start()
+    for name, value in rig.sandbox.environment.items():
+        monkeypatch.setenv(name, value)
+    async with DexClient() as dex:
+        quota = await dex.quota.get()
+    assert quota.remaining == 800
+
+
+async def test_the_token_shows_nowhere(rig: Rig) -> None:
+    await rig.start()
+    token = rig.sandbox.token
+    assert token not in repr(rig.dex)
+    assert token not in repr(vars(rig.dex))
+    assert token not in repr(rig.dex._session.settings)
+    with pytest.raises(TypeError):
+        pickle.dumps(rig.dex._session.settings)
+
+
+async def test_a_closed_client_says_so(rig: Rig) -> None:
+    await rig.start()
+    await rig.dex.quota.get()
+    await rig.dex.close()
+    sent = len(rig.sandbox.requests)
+    with pytest.raises(ConfigurationError, match="closed"):
+        await rig.dex.quota.get()
+    with pytest.raises(ConfigurationError, match="closed"):
+        await rig.dex.commands.create(rig.requests(1))
+    assert len(rig.sandbox.requests) == sent
+
+
+async def test_a_client_that_was_never_used_closes() -> None:
+    async with DexClient(api_token=TOKEN, account_id=ACCOUNT) as dex:
+        assert ACCOUNT in repr(dex)
+    with pytest.raises(ConfigurationError, match="closed"):
+        await dex.quota.get()
+
+
+async def test_an_injected_session_is_used_and_left_open(rig: Rig) -> None:
+    async with aiohttp.ClientSession(headers={"X-Of-The-User": "yes"}, raise_for_status=True) as session:
+        await rig.start(session=session)
+        await rig.dex.quota.get()
+        await rig.dex.close()
+        assert not session.closed
+        assert rig.sandbox.requests[0].headers["X-Of-The-User"] == "yes"
+    dex = rig.client(session=session)
+    with pytest.raises(ConfigurationError, match="closed"):
+        await dex.quota.get()
+
+
+async def test_bad_batches_are_refused_before_anything_is_sent(rig: Rig) -> None:
+    await rig.start(30)
+    create = rig.dex.commands.create
+    with pytest.raises(ConfigurationError, match="1 to 10 commands, not 0"):
+        await create([])
+    with pytest.raises(ConfigurationError, match="1 to 10 commands, not 11"):
+        await create(rig.requests(11))
+    with pytest.raises(ConfigurationError, match="the same target twice"):
+        await create(rig.requests(1) * 2)
+    with pytest.raises(ConfigurationError, match="expected a CommandRequest, not str"):
+        await create(["x"])  # type: ignore[list-item]
+    with pytest.raises(ConfigurationError, match="the same target twice"):
+        rig.dex.commands.create_many(rig.requests(1) * 2)
+    assert rig.sandbox.requests == []
+
+
+async def test_one_device_may_be_asked_for_two_kinds_of_command(rig: Rig) -> None:
+    await rig.start()
+    made = await rig.dex.commands.create([*rig.requests(1, WarpDiag()), *rig.requests(1, SpeedTest())])
+    assert [command.type for command in made] == ["warp-diag", "speed-test"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda dex: dex.commands.list(since=datetime(2026, 1, 1)),  # noqa: DTZ001 - naive on purpose
+        lambda dex: dex.commands.list(until="2026-01-01"),
+        lambda dex: dex.commands.list(per_page=51),
+        lambda dex: dex.devices.list(per_page=0),
+        lambda dex: dex.devices.list(per_page=True),
+        lambda dex: dex.commands.follow([None]),
+        lambda dex: dex.commands.follow(["id"], timeout=0),
+        lambda dex: dex.commands.follow(["id"], poll_interval=float("nan")),
+        lambda dex: dex.commands.follow([Command()]),
+        lambda dex: dex.commands.create_many([], concurrency=0),
+        lambda dex: dex.downloads.open(),
+        lambda dex: dex.downloads.open(Command(id="a"), command_id="b"),
+        lambda dex: dex.downloads.save_many([], "x", concurrency=0),
+        lambda dex: dex.capture([], into="x", concurrency=0),
+        lambda dex: dex.capture([], into="x", most_in_flight=0),
+    ],
+)
+async def test_bad_arguments_are_refused_at_once(call: Any) -> None:
+    async with DexClient(api_token=TOKEN, account_id=ACCOUNT) as dex:
+        with pytest.raises(ConfigurationError):
+            call(dex)
+
+
+async def test_a_hostile_file_name_is_no_path() -> None:
+    async with DexClient(api_token=TOKEN, account_id=ACCOUNT) as dex:
+        with pytest.raises(UnsafeFilenameError):
+            dex.downloads.open(command_id="a", filename="../../etc/passwd")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda dex: dex,
+        lambda dex: dex.commands.follow(["id"]),
+        lambda dex: dex.downloads.open(command_id="a"),
+        lambda dex: dex.downloads.save_many([], "x"),
+        lambda dex: dex.capture([], into="x"),
+    ],
+)
+async def test_sync_with_says_what_to_write(make: Any) -> None:
+    async with DexClient(api_token=TOKEN, account_id=ACCOUNT) as dex:
+        with pytest.raises(TypeError, match="write `async with`, not `with`"), make(dex):
+            pass
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda dex: dex.devices.list(),
+        lambda dex: dex.devices.list().pages(),
+        lambda dex: dex.commands.follow(["id"]),
+        lambda dex: dex.capture([], into="x"),
+    ],
+)
+async def test_sync_for_says_what_to_write(make: Any) -> None:
+    async with DexClient(api_token=TOKEN, account_id=ACCOUNT) as dex:
+        with pytest.raises(TypeError, match="write `async for`, not `for`"):
+            list(make(dex))
+
+
+async def test_results_are_iterated_inside_their_block() -> None:
+    async with DexClient(api_token=TOKEN, account_id=ACCOUNT) as dex:
+        with pytest.raises(RuntimeError, match="enter it with `async with`"):
+            await anext(dex.capture([], into="x"))
+
+
+async def test_a_device_gives_a_request(rig: Rig) -> None:
+    await rig.start()
+    device = (await rig.dex.devices.list())[0]
+    request = device.request(Pcap(time_limit_min=2))
+    assert request == CommandRequest(
+        device_id=device.device_id or "",
+        registration_id=device.registration_id,
+        user_email=device.person_email or "",
+        args=Pcap(time_limit_min=2),
+    )
+    import attrs
+
+    with pytest.raises(ConfigurationError, match="a device id and an email"):
+        attrs.evolve(device, person_email=None).request(Pcap())

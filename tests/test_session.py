@@ -1,0 +1,292 @@
+"""From a request to a result or a typed error, over a real socket."""
+
+import logging
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from dexcmd import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    DexClient,
+    DexError,
+    DownloadError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    ResponseDecodeError,
+    RetryPolicy,
+    ServerError,
+    TransportError,
+    TransportTimeoutError,
+)
+from dexcmd.events import Event, RequestFinished
+from dexcmd.middleware.attempt import MOST_JSON_BYTES
+from dexcmd.sandbox import Behaviour, Fault, Sandbox
+from tests.conftest import Rig
+
+pytestmark = pytest.mark.anyio
+
+ONCE = RetryPolicy(attempts=1, attempt_seconds=5.0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error_class", "says"),
+    [
+        (Fault.error(503, form="html"), ServerError, "503"),
+        (Fault.error(502, form="problem"), ServerError, "502"),
+        (Fault.error(500, form="envelope", code=1234, message="broken inside"), ServerError, "500: broken inside (code 1234)"),
+        (Fault.error(504, form="empty"), ServerError, "504: no reason given"),
+        (Fault.error(400, code=6003, message="Invalid request headers"), AuthenticationError, "400"),
+        (Fault.error(401), AuthenticationError, "401"),
+        (Fault.error(403, code=10000, message="Authentication error"), PermissionDeniedError, "Authentication error"),
+        (Fault.error(404), NotFoundError, "404"),
+        (Fault.error(410), NotFoundError, "410"),
+        (Fault.error(409), BadRequestError, "409"),
+        (Fault.error(525, form="html"), ServerError, "525"),
+        (Fault.rate_limited(300), RateLimitError, "retry after 300 s"),
+        (Fault.unsuccessful(message="not today"), APIError, "200: not today (code 1000)"),
+        (Fault.null_result(), ResponseDecodeError, "$.result"),
+        (Fault.garbage(), ResponseDecodeError, "not JSON"),
+        (Fault.html(), ResponseDecodeError, "not JSON (text/html"),
+        (Fault.wrong_types(), ResponseDecodeError, "$.result.quota: expected a whole number"),
+        (Fault.cut(), TransportError, "ClientPayloadError"),
+        (Fault.drop(), TransportError, "GET /dex/commands/quota: "),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Fault) else None,
+)
+async def test_every_bad_answer_is_a_typed_one_line_error(
+    rig: Rig, fault: Fault, error_class: type[DexError], says: str
+) -> None:
+    await rig.start(retry=ONCE)
+    if fault.kind == "wrong_types":
+        fault = Fault.wrong_types("result.quota", "many")
+    rig.sandbox.faults.add(fault, on="get_quota")
+    with pytest.raises(DexError) as caught:
+        await rig.dex.quota.get()
+    text = str(caught.value)
+    assert type(caught.value) is error_class
+    assert says in text
+    assert "\n" not in text
+    assert len(text) < 400
+    assert rig.sandbox.token not in text
+    assert len(rig.sandbox.requests) == 1
+    # The connection is free again, or closed: the next call works.
+    assert (await rig.dex.quota.get()).quota == 800
+
+
+@pytest.mark.parametrize("headers", [True, False])
+async def test_silence_ends_with_the_attempt(rig: Rig, headers: bool) -> None:
+    await rig.start(retry=RetryPolicy(attempts=1, attempt_seconds=0.05))
+    rig.sandbox.faults.add(Fault.silence(headers=headers), on="get_quota")
+    with pytest.raises(TransportTimeoutError) as caught:
+        await rig.dex.quota.get()
+    assert caught.value.sent
+    assert isinstance(caught.value, TimeoutError)
+
+
+async def test_an_unreachable_service_is_a_transport_error_that_was_not_sent(rig: Rig) -> None:
+    await rig.start()
+    async with Sandbox(1) as gone:
+        base_url = gone.base_url
+    dex = rig.client(base_url=base_url, retry=ONCE)
+    with pytest.raises(TransportError) as caught:
+        await dex.quota.get()
+    assert not caught.value.sent
+
+
+async def test_api_errors_carry_what_support_asks_for(rig: Rig) -> None:
+    await rig.start(retry=ONCE)
+    rig.sandbox.faults.add(Fault.error(500, form="envelope", code=1234), on="get_quota")
+    with pytest.raises(ServerError) as caught:
+        await rig.dex.quota.get()
+    error = caught.value
+    assert (error.status, error.method, error.path) == (500, "GET", "/dex/commands/quota")
+    assert error.errors[0].code == 1234
+    assert error.ray_id is not None
+    assert error.ray_id in str(error)
+
+
+async def test_no_aiohttp_error_is_the_context_of_a_transport_error(rig: Rig) -> None:
+    # The repr of some of them holds the request's headers, and with them the token.
+    await rig.start(retry=ONCE)
+    rig.sandbox.faults.add(Fault.drop(), on="get_quota")
+    with pytest.raises(TransportError) as caught:
+        await rig.dex.quota.get()
+    seen: BaseException | None = caught.value
+    while seen is not None:
+        assert not isinstance(seen, aiohttp.ClientError)
+        seen = seen.__context__
+
+
+async def test_a_service_that_quotes_the_token_does_not_get_it_into_the_error(rig: Rig) -> None:
+    await rig.start(retry=ONCE)
+    said = f"bad header: Bearer {rig.sandbox.token}"
+    rig.sandbox.faults.add(Fault.error(400, form="envelope", message=said), on="get_quota")
+    with pytest.raises(BadRequestError, match=r"Bearer \[api token\]") as caught:
+        await rig.dex.quota.get()
+    assert rig.sandbox.token not in repr(vars(caught.value))
+
+
+async def test_the_token_goes_into_no_log_and_no_event(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    await rig.start()
+    rig.sandbox.faults.add(Fault.error(503), on="create_commands", times=1)
+    rig.sandbox.faults.add(Fault.drop(), on="get_quota", times=2)
+    await rig.dex.quota.get()
+    await rig.dex.commands.create_many(rig.requests(12))
+    assert any("POST /dex/commands: 200, attempt 1" in line for line in caplog.messages)
+    assert any(record.levelname == "WARNING" and "attempt 1 failed" in record.message for record in caplog.records)
+    assert rig.sandbox.token not in caplog.text
+    assert rig.sandbox.token not in repr(rig.events)
+
+
+async def test_each_post_is_one_info_line(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="dexcmd")
+    await rig.start()
+    await rig.dex.commands.create(rig.requests(2))
+    lines = [record for record in caplog.records if record.levelname == "INFO"]
+    assert len(lines) == 1
+    assert lines[0].name == "dexcmd.middleware.attempt"
+    ray = rig.sandbox.requests[0]
+    assert ray.status == 200
+    assert "cf-ray" in lines[0].message
+
+
+async def test_events_tell_of_each_attempt(rig: Rig) -> None:
+    await rig.start()
+    rig.sandbox.faults.add(Fault.error(503), on="get_quota")
+    await rig.dex.quota.get()
+    finished = [event for event in rig.events if isinstance(event, RequestFinished)]
+    assert [(event.attempt, event.status) for event in finished] == [(1, 503), (2, 200)]
+    assert all(event.ray_id for event in finished)
+
+
+async def test_a_hook_that_raises_changes_nothing(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    def hook(event: Event) -> None:
+        raise ValueError("a bug of the user")
+
+    await rig.start(on_event=hook)
+    assert (await rig.dex.quota.get()).quota == 800
+    assert "on_event raised" in caplog.text
+
+
+class Service:
+    """A server that answers what a test says, for what the sandbox would never do."""
+
+    def __init__(self, handler: Any) -> None:
+        self._server = web.Server(handler)
+        self._runner = web.ServerRunner(self._server, shutdown_timeout=0.1)
+        self.origin = ""
+
+    async def __aenter__(self) -> "Service":
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        host, port = self._runner.addresses[0][:2]
+        self.origin = f"http://{host}:{port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+    def client(self, **options: Any) -> DexClient:
+        settings: dict[str, Any] = {"api_token": "service-token", "account_id": "0" * 32, "retry": ONCE, **options}
+        return DexClient(base_url=self.origin, **settings)
+
+
+async def test_a_redirected_call_is_an_error_and_is_not_followed() -> None:
+    seen: list[str] = []
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        seen.append(request.path)
+        return web.Response(status=302, headers={"Location": "https://elsewhere.example/"})
+
+    async with Service(handler) as service, service.client() as dex:
+        with pytest.raises(APIError, match="302: unexpected redirect to https://elsewhere.example/"):
+            await dex.quota.get()
+    assert len(seen) == 1
+
+
+async def test_an_endless_answer_does_not_fill_the_memory() -> None:
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            for _ in range(2 * MOST_JSON_BYTES // 65536):
+                await response.write(b" " * 65536)
+        except ConnectionResetError:
+            pass
+        return response
+
+    async with Service(handler) as service, service.client() as dex:
+        with pytest.raises(ResponseDecodeError, match=f"larger than {MOST_JSON_BYTES} bytes"):
+            await dex.quota.get()
+
+
+async def test_a_broken_error_body_does_not_hide_the_status() -> None:
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse(status=403, headers={"Content-Length": "100"})
+        await response.prepare(request)
+        await response.write(b"{")
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    async with Service(handler) as service, service.client() as dex:
+        with pytest.raises(PermissionDeniedError):
+            await dex.quota.get()
+
+
+async def test_bytes_that_are_no_http_are_a_transport_error_without_the_token() -> None:
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(b"HTTP/1.1 BANANA\r\n\r\n")  # type: ignore[attr-defined]
+        request.transport.close()
+        raise web.HTTPOk
+
+    async with Service(handler) as service, service.client() as dex:
+        with pytest.raises(TransportError) as caught:
+            await dex.quota.get()
+    assert "service-token" not in f"{caught.value!r} {caught.value.__context__!r} {caught.value.__cause__!r}"
+
+
+async def test_a_download_is_redirected_without_token_and_user_headers(rig: Rig) -> None:
+    async with aiohttp.ClientSession(headers={"X-Secret-Of-The-User": "s3"}) as session:
+        await rig.start(behaviour=Behaviour.instant(download_redirect=302), session=session)
+        [command] = await rig.dex.commands.create(rig.requests(1))
+        async with rig.dex.downloads.open(command) as artifact:
+            body = b"".join([chunk async for chunk in artifact])
+        await rig.dex.close()
+    assert len(body) == artifact.size
+    asked, stored = rig.sandbox.requests[-2:]
+    assert (asked.operation, stored.operation) == ("download", "storage")
+    assert asked.headers["Authorization"] == f"Bearer {rig.sandbox.token}"
+    assert asked.headers["X-Secret-Of-The-User"] == "s3"
+    assert set(stored.headers) <= {"Host", "User-Agent", "Accept", "Accept-Encoding"}
+
+
+@pytest.mark.parametrize(
+    ("location", "says"),
+    [
+        ("http://192.0.2.1/artifact.zip", "refusing a redirect to 'http://192.0.2.1/artifact.zip'"),
+        ("file:///etc/passwd", "refusing a redirect"),
+        ("", "refusing a redirect to ''"),
+        ("http://[bad", "refusing a redirect"),
+        ("/again", "more than 5 redirects"),
+    ],
+)
+async def test_redirects_that_are_refused(location: str, says: str) -> None:
+    seen: list[str] = []
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        seen.append(request.path)
+        return web.Response(status=307, headers={"Location": location} if location else {})
+
+    async with Service(handler) as service, service.client() as dex:
+        with pytest.raises(DownloadError, match=says.replace("[", r"\[")):
+            async with dex.downloads.open(command_id="c", filename="f.zip"):
+                pass
+    assert len(seen) == (6 if location == "/again" else 1)
