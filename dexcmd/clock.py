@@ -1,6 +1,8 @@
 """Time as everything in dexcmd sees it, so that a test or a sandbox can run it faster."""
 
 import asyncio
+import heapq
+import itertools
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -64,16 +66,22 @@ class ScaledClock:
 
 
 class ManualClock:
-    """A clock that stands still until somebody sleeps on it or moves it; it never waits for real.
+    """A clock that stands still until somebody sleeps on it or moves it, and then jumps.
 
-    A sleeper moves the clock to the end of its own sleep, at the latest after the other tasks had their turn.
-    With several sleepers the clock follows the latest one, and it never goes back.
+    It jumps to the earliest end of a sleep, after giving what is under way on sockets a millisecond of real time.
+    So sleepers wake in the order of their ends, and hours pass in a moment.
     """
+
+    SETTLE_SECONDS = 0.001
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, 12, tzinfo=UTC)) -> None:
         self._epoch = start
         self._elapsed = 0.0
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._count = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
         self.slept: list[float] = []
+        """The seconds of each sleep, in the order in which they began."""
 
     def monotonic(self) -> float:
         """Return the seconds that this clock was moved by."""
@@ -88,8 +96,26 @@ class ManualClock:
         self._elapsed += seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Let the other tasks run, then move the clock to the end of this sleep; noted in `slept`."""
+        """Return once the clock has moved by `seconds`, which it does by itself."""
         self.slept.append(seconds)
-        end = self._elapsed + seconds
-        await asyncio.sleep(0)
-        self._elapsed = max(self._elapsed, end)
+        end = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self._elapsed + seconds, next(self._count), end))
+        self._arm()
+        await end
+
+    def _arm(self) -> None:
+        if self._timer is None and self._sleepers:
+            self._timer = asyncio.get_running_loop().call_later(self.SETTLE_SECONDS, self._jump)
+
+    def _jump(self) -> None:
+        self._timer = None
+        while self._sleepers and self._sleepers[0][2].done():
+            # It was cancelled in its sleep, and time does not pass for it.
+            heapq.heappop(self._sleepers)
+        if self._sleepers:
+            self._elapsed = max(self._elapsed, self._sleepers[0][0])
+        while self._sleepers and self._sleepers[0][0] <= self._elapsed:
+            end = heapq.heappop(self._sleepers)[2]
+            if not end.done():
+                end.set_result(None)
+        self._arm()

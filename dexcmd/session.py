@@ -137,8 +137,8 @@ class Session:
         chain: list[aiohttp.ClientMiddlewareType] = [Retry(call)]
         if at_home:
             headers["Authorization"] = f"Bearer {self.settings.token.reveal()}"
-            chain.append(Pace(call, self._pacer, self.settings.rate_limit))
-        chain.append(Attempt(call, self.settings.token, self._slots, stream))
+            chain.append(Pace(call, self._pacer, self.settings.rate_limit, self._slots))
+        chain.append(Attempt(call, self.settings.token, stream))
         seconds = self.settings.retry.attempt_seconds
         try:
             return await http.request(

@@ -1,5 +1,31 @@
-"""The command `dexcmd`."""
+"""The command `dexcmd`.
+
+Imports nothing but the standard library: the libraries behind it are an extra, and the SDK is loaded only by
+the commands that use it.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from dexcmd.cli.exits import USAGE
+
+__all__ = ["main"]
+
+_EXTRA = ("cyclopts", "rich")
 
 
-def main() -> None:
-    """Run the command line."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line with `argv` (by default the process's own) and return the exit code."""
+    try:
+        for library in _EXTRA:
+            import_module(library)
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRA:
+            raise
+        sys.stderr.write("dexcmd: the command line needs more than the library: pip install 'dexcmd[cli]'\n")
+        return USAGE
+    # Only now, for it imports them.
+    from dexcmd.cli.app import run
+
+    return run(argv)

@@ -42,45 +42,41 @@ class Attempt:
     then a failed attempt like any other, and the connection is free before the next one.
     """
 
-    def __init__(
-        self, call: Call, secret: Secret, slots: anyio.CapacityLimiter, stream: Collection[int]
-    ) -> None:
+    def __init__(self, call: Call, secret: Secret, stream: Collection[int]) -> None:
         self._call = call
         self._secret = secret
-        self._slots = slots
         self._stream = stream
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Return a good answer; raises `TransportError`, `APIError` or `ResponseDecodeError`."""
         call = self._call
-        async with self._slots:
-            started = call.clock.monotonic()
-            call.emit(RequestSent(call.method, call.path, call.attempt))
-            response: ClientResponse | None = None
-            failure: TransportError | None = None
-            try:
-                # The budget can't be overdrawn by an attempt, whatever the policy gives to each.
-                with anyio.fail_after(max(0.0, min(call.policy.attempt_seconds, call.seconds_left))):
-                    response = await handler(request)
-                    call.headers = response.headers
-                    if response.status not in self._stream:
-                        self._take(await self._read(response))
-                    return response
-            except TimeoutError as error:
-                failure = _timed_out(error, call)
-            except (aiohttp.ClientError, OSError) as error:
-                failure = transport_error(error, call.method, call.path)
-            except BaseException:
-                if response is not None:
-                    response.close()
-                raise
-            finally:
-                self._tell(response, call.clock.monotonic() - started)
+        started = call.clock.monotonic()
+        call.emit(RequestSent(call.method, call.path, call.attempt))
+        response: ClientResponse | None = None
+        failure: TransportError | None = None
+        try:
+            # The budget can't be overdrawn by an attempt, whatever the policy gives to each.
+            with anyio.fail_after(max(0.0, min(call.policy.attempt_seconds, call.seconds_left))):
+                response = await handler(request)
+                call.headers = response.headers
+                if response.status not in self._stream:
+                    self._take(await self._read(response))
+                return response
+        except TimeoutError as error:
+            failure = _timed_out(error, call)
+        except (aiohttp.ClientError, OSError) as error:
+            failure = transport_error(error, call.method, call.path)
+        except BaseException:
             if response is not None:
                 response.close()
-            # Raised out here, so that aiohttp's exception, whose repr may hold the headers, is not its
-            # context.
-            raise failure
+            raise
+        finally:
+            self._tell(response, call.clock.monotonic() - started)
+        if response is not None:
+            response.close()
+        # Raised out here, so that aiohttp's exception, whose repr may hold the headers, is not its
+        # context.
+        raise failure
 
     async def _read(self, response: ClientResponse) -> Answer:
         good = 200 <= response.status < 300

@@ -7,6 +7,7 @@ import logging
 import threading
 import weakref
 
+import anyio
 import attrs
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
@@ -48,28 +49,28 @@ class Pacer:
         self._in_flight = 0
 
     def ask(self, place: Place, now: float) -> float:
-        """Return when `place` may go out.
+        """Return when `place` may go out; if that is not after `now`, it goes and is under way until `answered`.
 
-        If that is not after `now`, it goes, and is under way until `answered`.
-
-        The first time a place is reserved.  One that was held back past its time counts from when it goes
-        out, which may move it to the end of the queue.
+        What is returned the first time is a place behind all that wait already.  When that time has come, what has
+        really gone out by then decides.
         """
         with self._lock:
-            if place.limit is not None and (place.time is None or place.time < now):
-                self._move(place, place.limit, now)
-            at = max(
-                now if place.time is None else place.time, self._service.earliest(now, _requests(place.limit))
-            )
-            if at <= now:
-                self._service.take(now)
-                self._in_flight += 1
+            at = max(self._service.earliest(now, _requests(place.limit)), self._turn(place, now))
+            self._release(place)
+            if at > now:
+                self._reserve(place, at)
+                return at
+            if place.limit is not None:
+                self._token.send(now, place.limit.seconds)
+                self._address.send(now, 1.0)
+            self._service.take(now)
+            self._in_flight += 1
             return at
 
     def leave(self, place: Place) -> None:
         """Give up a place that was not used."""
         with self._lock:
-            self._remove(place)
+            self._release(place)
 
     def answered(self, now: float, allowance: Allowance | None) -> None:
         """Note that a request ended, and what its answer said of the limit."""
@@ -83,25 +84,23 @@ class Pacer:
         with self._lock:
             self._service.pause(until)
 
-    def _move(self, place: Place, limit: RateLimit, now: float) -> None:
-        waited = place.time is not None
-        self._remove(place)
-        if waited and self._token.fits(now, limit.requests, limit.seconds):
-            place.time = now
-        else:
-            self._token.forget(now - limit.seconds)
-            self._address.forget(now - 1.0)
-            place.time = max(
-                self._token.earliest(now, limit.requests, limit.seconds),
-                self._address.earliest(now, limit.per_second, 1.0),
-            )
-        self._token.add(place.time)
-        self._address.add(place.time)
+    def _turn(self, place: Place, now: float) -> float:
+        limit = place.limit
+        if limit is None:
+            return now
+        token = self._token.plan if place.time is None else self._token.earliest
+        address = self._address.plan if place.time is None else self._address.earliest
+        return max(token(now, limit.requests, limit.seconds), address(now, limit.per_second, 1.0))
 
-    def _remove(self, place: Place) -> None:
+    def _reserve(self, place: Place, time: float) -> None:
+        place.time = time
+        self._token.reserve(time)
+        self._address.reserve(time)
+
+    def _release(self, place: Place) -> None:
         if place.time is not None:
-            self._token.remove(place.time)
-            self._address.remove(place.time)
+            self._token.release(place.time)
+            self._address.release(place.time)
             place.time = None
 
 
@@ -140,17 +139,44 @@ def pacer_for(clock: Clock, origin: str, token_digest: str) -> Pacer:
 class Pace:
     """Holds each attempt of one call back until it may go out, and learns from its answer."""
 
-    def __init__(self, call: Call, pacer: Pacer, limit: RateLimit | None) -> None:
+    def __init__(
+        self, call: Call, pacer: Pacer, limit: RateLimit | None, slots: anyio.CapacityLimiter
+    ) -> None:
         self._call = call
         self._pacer = pacer
         self._limit = limit
+        self._slots = slots
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send the request in its turn.
 
         Raises `RateLimitError`, with the wait, where that does not fit what is left of the call's budget.
         """
-        await self._turn()
+        place = Place(self._limit)
+        while True:
+            async with self._slots:
+                if (wait := self._ask(place)) <= 0:
+                    return await self._send(request, handler)
+            # Without the slot: whoever waits for the rate limit keeps nobody else from an answer.
+            await self._wait(place, wait)
+
+    def _ask(self, place: Place) -> float:
+        now = self._call.clock.monotonic()
+        return self._pacer.ask(place, now) - now
+
+    async def _wait(self, place: Place, wait: float) -> None:
+        call = self._call
+        try:
+            if wait >= call.seconds_left:
+                raise _does_not_fit(call, wait)
+            logger.debug("%s %s: held back %.3f s for the rate limit", call.method, call.path, wait)
+            call.emit(Paced(call.method, call.path, wait))
+            await call.clock.sleep(wait)
+        except BaseException:
+            self._pacer.leave(place)
+            raise
+
+    async def _send(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         call, clock = self._call, self._call.clock
         call.headers = None
         try:
@@ -161,20 +187,6 @@ class Pace:
         finally:
             allowance = None if call.headers is None else parse_ratelimit(call.headers)
             self._pacer.answered(clock.monotonic(), allowance)
-
-    async def _turn(self) -> None:
-        call, clock = self._call, self._call.clock
-        place = Place(self._limit)
-        try:
-            while (wait := self._pacer.ask(place, now := clock.monotonic()) - now) > 0:
-                if wait >= call.seconds_left:
-                    raise _does_not_fit(call, wait)
-                logger.debug("%s %s: held back %.3f s for the rate limit", call.method, call.path, wait)
-                call.emit(Paced(call.method, call.path, wait))
-                await clock.sleep(wait)
-        except BaseException:
-            self._pacer.leave(place)
-            raise
 
 
 def _does_not_fit(call: Call, wait: float) -> RateLimitError:

@@ -1,7 +1,7 @@
 """How many requests fit into a stretch of time: the arithmetic of staying under a rate limit."""
 
 import math
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, insort
 
 import attrs
 
@@ -26,41 +26,39 @@ class RateLimit:
 
 
 class Window:
-    """A sliding window over the times at which requests went out or are going to.
+    """A sliding window over the times at which requests went out, and over those at which others plan to.
 
     Exact, where a token bucket would let up to twice the limit through in one stretch.
     """
 
     def __init__(self) -> None:
-        self._times: list[float] = []
+        self._sent: list[float] = []
+        self._planned: list[float] = []
 
     def earliest(self, now: float, requests: int, seconds: float) -> float:
         """Return the earliest time, from `now` on, at which one more stays within `requests` in `seconds`."""
-        if len(self._times) < requests:
-            return now
-        return max(now, self._times[-requests] + seconds)
+        return _earliest(self._sent, now, requests, seconds)
 
-    def fits(self, now: float, requests: int, seconds: float) -> bool:
-        """Tell whether one more may go out right now, whatever is planned for later."""
-        return bisect_right(self._times, now) - bisect_right(self._times, now - seconds) < requests
+    def plan(self, now: float, requests: int, seconds: float) -> float:
+        """Return when one more may go out behind all that are planned."""
+        return _earliest(sorted(self._sent + self._planned), now, requests, seconds)
 
-    def add(self, time: float) -> None:
-        """Take the place at `time`."""
-        insort(self._times, time)
+    def reserve(self, time: float) -> None:
+        """Note that one plans to go out at `time`."""
+        insort(self._planned, time)
 
-    def remove(self, time: float) -> None:
-        """Give the place at `time` back, if it is not forgotten yet."""
-        index = bisect_left(self._times, time)
-        if index < len(self._times) and self._times[index] == time:
-            del self._times[index]
+    def release(self, time: float) -> None:
+        """Forget a plan."""
+        del self._planned[bisect_left(self._planned, time)]
 
-    def forget(self, before: float) -> None:
-        """Drop the places before a time, which can't matter any more."""
-        del self._times[: bisect_left(self._times, before)]
+    def send(self, now: float, seconds: float) -> None:
+        """Note that one goes out, and forget what is longer ago than `seconds`."""
+        insort(self._sent, now)
+        del self._sent[: bisect_left(self._sent, now - seconds)]
 
-    def __len__(self) -> int:
-        """Return how many places are taken."""
-        return len(self._times)
+
+def _earliest(times: list[float], now: float, requests: int, seconds: float) -> float:
+    return now if len(times) < requests else max(now, times[-requests] + seconds)
 
 
 class ServiceView:

@@ -1,0 +1,53 @@
+"""The service that the demo runs against: who is in the fleet, and what becomes of their commands."""
+
+import zlib
+from typing import Any
+
+from dexcmd.clock import Clock
+from dexcmd.sandbox import Behaviour, Sandbox, SandboxDevice, make_devices
+
+__all__ = ["artifact_size", "make_fleet", "open_sandbox"]
+
+SMALLEST, LARGEST = 40_000, 400_000
+"""Bytes of the artifacts: seconds of captured traffic, so that the demo is over soon."""
+
+BEHAVIOUR = Behaviour(
+    # A few devices fail, and a few have gone: a fleet is never whole.
+    failure_rate=0.01,
+    disconnected_share=0.01,
+    # Ten minutes at the real service; the demo should not wait for those.
+    disconnected_timeout=30.0,
+)
+
+
+def make_fleet(eligible: int, seed: int) -> list[SandboxDevice]:
+    """Return the rows of a fleet with exactly so many eligible ones.
+
+    A larger fleet has ineligible devices besides, which the demo has to leave out.
+    """
+    ineligible = eligible // 50
+    rows = eligible + ineligible
+    return make_devices(
+        rows,
+        seed=seed,
+        ineligible_share=ineligible / rows,
+        disconnected_share=BEHAVIOUR.disconnected_share,
+        multi_user_share=BEHAVIOUR.multi_user_share,
+    )
+
+
+def artifact_size(row: dict[str, Any]) -> int:
+    """Return the bytes of a command's artifact, which follow from its id."""
+    return SMALLEST + zlib.crc32(row["id"].encode()) % (LARGEST - SMALLEST)
+
+
+def open_sandbox(devices: int, seed: int, clock: Clock) -> Sandbox:
+    """Return the sandbox, to be entered."""
+    return Sandbox(
+        make_fleet(devices, seed),
+        clock=clock,
+        behaviour=BEHAVIOUR,
+        seed=seed,
+        quota=devices,
+        artifact_size=artifact_size,
+    )

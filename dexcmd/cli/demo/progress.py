@@ -1,0 +1,122 @@
+"""How far the demo is: counters, fed by the client's events and results."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import attrs
+
+from dexcmd.capture import CaptureResult
+from dexcmd.errors import CommandFailedError
+from dexcmd.events import CommandCreated, CommandFinished, Event, RequestFinished, Retrying
+from dexcmd.resources.devices import Device
+
+__all__ = ["Counted", "Progress", "Stage"]
+
+
+class Counted(Protocol):
+    """A kind of fault."""
+
+    @property
+    def kind(self) -> str:
+        """Its name, for people."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """How often it struck."""
+        ...
+
+
+@attrs.frozen
+class Stage:
+    """One of the stages that every target passes through."""
+
+    name: str
+    count: int
+    total: int
+
+
+@attrs.define
+class Progress:
+    """The demo as it stands.  All counts go up only."""
+
+    targets: int
+    """How many devices are to be captured."""
+
+    faults: Sequence[Counted] = ()
+    """What the sandbox injects."""
+
+    seconds: float = 0.0
+    """Real time since the start."""
+
+    eligible: int = 0
+    ineligible: int = 0
+    created: int = 0
+    ended: int = 0
+    """Commands that reached SUCCESS or FAILED."""
+
+    saved: int = 0
+    device_failed: int = 0
+    """Commands that their device reported as FAILED."""
+
+    lost: int = 0
+    """Targets without an artifact for any other reason."""
+
+    size: int = 0
+    """Bytes saved."""
+
+    resumed: int = 0
+    """Downloads that broke and were taken up in the middle."""
+
+    requests: int = 0
+    posts: int = 0
+    retries: int = 0
+
+    @property
+    def injected(self) -> int:
+        """Return how many requests were struck by a fault."""
+        return sum(fault.count for fault in self.faults)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Return how many targets have passed each stage, in order."""
+        return (
+            Stage("found", self.eligible, self.targets),
+            Stage("created", self.created, self.targets),
+            Stage("done on the device", self.ended, self.targets),
+            # What failed before has nothing to save.
+            Stage("saved", self.saved, self.targets - self.device_failed - self.lost),
+        )
+
+    def on_device(self, device: Device) -> None:
+        """Count a row of the device list."""
+        if device.eligible:
+            self.eligible += 1
+        else:
+            self.ineligible += 1
+
+    def on_event(self, event: Event) -> None:
+        """Count what happens inside the client."""
+        match event:
+            case RequestFinished():
+                self.requests += 1
+                self.posts += event.method == "POST"
+            case Retrying():
+                self.retries += 1
+            case CommandCreated():
+                self.created += 1
+            case CommandFinished():
+                self.ended += 1
+            case _:
+                pass
+
+    def on_result(self, result: CaptureResult) -> None:
+        """Count what became of a target."""
+        if result.artifact is not None:
+            self.saved += 1
+            self.size += result.artifact.size
+            self.resumed += result.artifact.resumed_from > 0
+        elif isinstance(result.error, CommandFailedError):
+            self.device_failed += 1
+        else:
+            self.lost += 1
