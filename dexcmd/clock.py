@@ -68,8 +68,8 @@ class ScaledClock:
 class ManualClock:
     """A clock that stands still until somebody sleeps on it or moves it, and then jumps.
 
-    It jumps to the earliest end of a sleep, after giving what is under way on sockets a millisecond of real time.
-    So sleepers wake in the order of their ends, and hours pass in a moment.
+    It jumps to the earliest end of a sleep, after giving what is under way on sockets a millisecond of real
+    time. So sleepers wake in the order of their ends, and hours pass in a moment.
     """
 
     SETTLE_SECONDS = 0.001

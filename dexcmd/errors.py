@@ -222,7 +222,10 @@ class StalledDownloadError(DownloadError):
 
 
 class ArtifactChangedError(DownloadError):
-    """The artifact is no longer the one that the download began with."""
+    """What comes can't be joined to what is there.
+
+    Another version of the artifact, or other bytes than asked for.
+    """
 
 
 class InvalidArtifactError(DownloadError):

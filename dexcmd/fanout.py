@@ -169,7 +169,6 @@ class BulkCreate:
         return self.result
 
     async def _quota(self) -> Quota:
-        self._refusal = None
         try:
             return await QuotaResource(self._session).get()
         except DexError as error:
@@ -195,6 +194,7 @@ class BulkCreate:
         return True
 
     async def _create(self, indices: Sequence[int]) -> None:
+        self._refusal = None
         batches = plan_batches(indices)
         queue = iter(batches)
 

@@ -1,4 +1,6 @@
-"""The rig that most tests use: a sandbox and clients for it, by one clock that stands still, checked for leaks."""
+"""The rig that most tests use: a sandbox and clients for it, by one clock that stands still, checked for
+leaks.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -31,7 +33,9 @@ class Rig:
     clock: Clock
     events: list[Event] = attrs.field(factory=list[Event])
     sent_at: list[float] = attrs.field(factory=list[float])
-    """When requests went out, by the clock.  When they arrive tells less: a clock that stands still jumps meanwhile."""
+    """When requests went out, by the clock.  When they arrive tells less: a clock that stands still jumps
+    meanwhile.
+    """
     sandbox: Sandbox = attrs.field(init=False)
     dex: DexClient = attrs.field(init=False)
     _clients: list[DexClient] = attrs.field(factory=list[DexClient])
@@ -45,7 +49,9 @@ class Rig:
         artifact_size: Any = None,
         **client: Any,
     ) -> "Rig":
-        """Start a sandbox, whose commands are done at once unless `behaviour` says otherwise, and a client for it."""
+        """Start a sandbox, whose commands are done at once unless `behaviour` says otherwise, and a client
+        for it.
+        """
         self.sandbox = await Sandbox(
             devices,
             clock=self.clock,
@@ -112,5 +118,9 @@ async def rig(clock: ManualClock) -> AsyncIterator[Rig]:
     yield rig
     await rig.close()
     # anyio's own: one runs the test, one each fixture.
-    left = [task for task in asyncio.all_tasks() if "TestRunner" not in getattr(task.get_coro(), "__qualname__", "")]
+    left = [
+        task
+        for task in asyncio.all_tasks()
+        if "TestRunner" not in getattr(task.get_coro(), "__qualname__", "")
+    ]
     assert not left, f"tasks were left running: {left}"

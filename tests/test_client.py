@@ -43,9 +43,15 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"api_token": f"{TOKEN}\n", "account_id": ACCOUNT}, "is there a newline at its end?"),
         ({"api_token": "", "account_id": ACCOUNT}, "no api_token"),
         ({"api_token": TOKEN, "account_id": ACCOUNT, "base_url": "http://example.com"}, "in the clear"),
-        ({"api_token": TOKEN, "account_id": ACCOUNT, "base_url": "ftp://example.com"}, "absolute http(s) URL"),
+        (
+            {"api_token": TOKEN, "account_id": ACCOUNT, "base_url": "ftp://example.com"},
+            "absolute http(s) URL",
+        ),
         ({"api_token": TOKEN, "account_id": ACCOUNT, "settle_seconds": -1}, "must not be negative"),
-        ({"api_token": TOKEN, "account_id": ACCOUNT, "settle_seconds": float("nan")}, "must be a finite number"),
+        (
+            {"api_token": TOKEN, "account_id": ACCOUNT, "settle_seconds": float("nan")},
+            "must be a finite number",
+        ),
     ],
 )
 async def test_bad_settings_are_told(settings: dict[str, Any], says: str) -> None:
@@ -220,7 +226,6 @@ async def test_a_device_gives_a_request(rig: Rig) -> None:
         user_email=device.person_email or "",
         args=Pcap(time_limit_min=2),
     )
-    import attrs
 
     with pytest.raises(ConfigurationError, match="a device id and an email"):
         attrs.evolve(device, person_email=None).request(Pcap())

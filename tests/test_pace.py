@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import itertools
 import threading
 from collections.abc import Sequence
 
@@ -40,7 +41,11 @@ async def test_many_tasks_stay_under_the_limit_together(rig: Rig) -> None:
 async def test_clients_of_one_token_share_the_limit(rig: Rig) -> None:
     limit = RateLimit(requests=10, seconds=60.0, per_second=WIDE)
     await rig.start(rate_limit=limit, retry=PATIENT)
-    clients = [rig.dex, rig.client(rate_limit=limit, retry=PATIENT), rig.client(rate_limit=limit, retry=PATIENT)]
+    clients = [
+        rig.dex,
+        rig.client(rate_limit=limit, retry=PATIENT),
+        rig.client(rate_limit=limit, retry=PATIENT),
+    ]
     await asyncio.gather(*(dex.quota.get() for dex in clients * 8))
     assert busiest(rig.sent_at, 60.0) == 10
 
@@ -82,7 +87,9 @@ async def test_a_429_holds_every_client_of_the_token_back(rig: Rig, clock: Manua
     await rig.start()
     other = rig.client()
     rig.sandbox.faults.add(Fault.rate_limited(120), on="get_quota", times=1)
-    await asyncio.gather(rig.dex.quota.get(), *(other.devices.list() for _ in range(5)), rig.dex.commands.list())
+    await asyncio.gather(
+        rig.dex.quota.get(), *(other.devices.list() for _ in range(5)), rig.dex.commands.list()
+    )
     refused = rig.sandbox.requests[0]
     # The others were on their way before the refusal was heard, or went out after the pause: none in between.
     heard = [time for time in rig.sent_at if time > refused.at]
@@ -119,7 +126,7 @@ async def test_what_is_left_near_the_end_of_a_limit_is_spread_out(rig: Rig) -> N
     for _ in range(11):
         await rig.dex.quota.get()
     times = [request.at for request in rig.sandbox.requests][2:]
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(times)]
     # 49 are left for 300 s.
     assert all(gap == pytest.approx(300 / 49, rel=0.05) for gap in gaps)
 

@@ -1,7 +1,7 @@
 """From a request to a result or a typed error, over a real socket."""
 
 import logging
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import pytest
@@ -38,11 +38,19 @@ ONCE = RetryPolicy(attempts=1, attempt_seconds=5.0)
     [
         (Fault.error(503, form="html"), ServerError, "503"),
         (Fault.error(502, form="problem"), ServerError, "502"),
-        (Fault.error(500, form="envelope", code=1234, message="broken inside"), ServerError, "500: broken inside (code 1234)"),
+        (
+            Fault.error(500, form="envelope", code=1234, message="broken inside"),
+            ServerError,
+            "500: broken inside (code 1234)",
+        ),
         (Fault.error(504, form="empty"), ServerError, "504: no reason given"),
         (Fault.error(400, code=6003, message="Invalid request headers"), AuthenticationError, "400"),
         (Fault.error(401), AuthenticationError, "401"),
-        (Fault.error(403, code=10000, message="Authentication error"), PermissionDeniedError, "Authentication error"),
+        (
+            Fault.error(403, code=10000, message="Authentication error"),
+            PermissionDeniedError,
+            "Authentication error",
+        ),
         (Fault.error(404), NotFoundError, "404"),
         (Fault.error(410), NotFoundError, "410"),
         (Fault.error(409), BadRequestError, "409"),
@@ -139,7 +147,9 @@ async def test_the_token_goes_into_no_log_and_no_event(rig: Rig, caplog: pytest.
     await rig.dex.quota.get()
     await rig.dex.commands.create_many(rig.requests(12))
     assert any("POST /dex/commands: 200, attempt 1" in line for line in caplog.messages)
-    assert any(record.levelname == "WARNING" and "attempt 1 failed" in record.message for record in caplog.records)
+    assert any(
+        record.levelname == "WARNING" and "attempt 1 failed" in record.message for record in caplog.records
+    )
     assert rig.sandbox.token not in caplog.text
     assert rig.sandbox.token not in repr(rig.events)
 
@@ -182,7 +192,7 @@ class Service:
         self._runner = web.ServerRunner(self._server, shutdown_timeout=0.1)
         self.origin = ""
 
-    async def __aenter__(self) -> "Service":
+    async def __aenter__(self) -> Self:
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         host, port = self._runner.addresses[0][:2]
@@ -193,7 +203,12 @@ class Service:
         await self._runner.cleanup()
 
     def client(self, **options: Any) -> DexClient:
-        settings: dict[str, Any] = {"api_token": "service-token", "account_id": "0" * 32, "retry": ONCE, **options}
+        settings: dict[str, Any] = {
+            "api_token": "service-token",
+            "account_id": "0" * 32,
+            "retry": ONCE,
+            **options,
+        }
         return DexClient(base_url=self.origin, **settings)
 
 
@@ -205,7 +220,7 @@ async def test_a_redirected_call_is_an_error_and_is_not_followed() -> None:
         return web.Response(status=302, headers={"Location": "https://elsewhere.example/"})
 
     async with Service(handler) as service, service.client() as dex:
-        with pytest.raises(APIError, match="302: unexpected redirect to https://elsewhere.example/"):
+        with pytest.raises(APIError, match=r"302: unexpected redirect to https://elsewhere\.example/"):
             await dex.quota.get()
     assert len(seen) == 1
 
@@ -222,7 +237,7 @@ async def test_an_endless_answer_does_not_fill_the_memory() -> None:
         return response
 
     async with Service(handler) as service, service.client() as dex:
-        with pytest.raises(ResponseDecodeError, match=f"larger than {MOST_JSON_BYTES} bytes"):
+        with pytest.raises(ResponseDecodeError, match=rf"larger than {MOST_JSON_BYTES} bytes"):
             await dex.quota.get()
 
 

@@ -4,11 +4,12 @@ Imports nothing but the standard library: the libraries behind it are an extra, 
 the commands that use it.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from dexcmd.cli.exits import USAGE
+from dexcmd.cli.exits import INTERRUPTED, USAGE
 
 __all__ = ["main"]
 
@@ -20,12 +21,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for library in _EXTRA:
             import_module(library)
+        # Only now, for it imports them.
+        from dexcmd.cli.app import run
+
+        return run(argv)
     except ModuleNotFoundError as error:
         if error.name not in _EXTRA:
             raise
         sys.stderr.write("dexcmd: the command line needs more than the library: pip install 'dexcmd[cli]'\n")
         return USAGE
-    # Only now, for it imports them.
-    from dexcmd.cli.app import run
-
-    return run(argv)
+    except KeyboardInterrupt:
+        # Before or after the work, which answers for itself.  A second one must find nothing to interrupt.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED

@@ -1,6 +1,5 @@
 """`dexcmd sandbox`: a fake of the service to point a client at."""
 
-import asyncio
 import shlex
 import signal
 import sys
@@ -32,9 +31,7 @@ def export_lines(environment: Mapping[str, str]) -> str:
 def sandbox(
     *,
     devices: Annotated[int, Parameter(help="Rows of its made-up fleet.", validator=Number(gte=1))] = 25,
-    speed: Annotated[
-        float, Parameter(help="How many times as fast as the clock its time runs.", validator=_speed)
-    ] = 60.0,
+    speed: Annotated[float, Parameter(help="How many times as fast its time runs.", validator=_speed)] = 60.0,
     port: Annotated[
         int, Parameter(help="Where on 127.0.0.1 it listens; 0: any.", validator=Number(gte=0, lte=65535))
     ] = 0,
@@ -43,12 +40,15 @@ def sandbox(
 ) -> int:
     """Run a fake of the service on this machine, to try things out on.
 
-    Prints, as shell lines, the three environment variables with which a client finds it: paste them into
-    another shell, or write them to a file (`dexcmd sandbox > sandbox.env`) and source that. The token is made
-    up for this run.
+    Prints the three environment variables with which a client finds it, as
+    shell lines.  Paste them into another shell, or write them to a file and
+    source that: `dexcmd sandbox > sandbox.env`.  The token is made up anew each
+    time.
 
     Runs until Ctrl-C (exit code 130) or SIGTERM (exit code 0).
     """
+    import asyncio
+
     from dexcmd.cli.signals import Stopped, run_until_stopped
     from dexcmd.clock import ScaledClock
     from dexcmd.errors import DexError

@@ -32,8 +32,8 @@ class Stopped(Exception):  # noqa: N818 - nothing went wrong
 def run_until_stopped(work: Callable[[], Coroutine[object, object, T]]) -> T:
     """Run `work` on an event loop of its own and return what it returns.
 
-    The first Ctrl-C or SIGTERM cancels it.  Any further one is ignored, up to the end of the process: a second
-    Ctrl-C must not tear the cleaning up apart, nor leave a traceback.  Raises `Stopped`.
+    The first Ctrl-C or SIGTERM cancels it.  Any further one is ignored, up to the end of the process: it must
+    neither tear the cleaning up apart nor leave a traceback.  Raises `Stopped`.
     """
     received: list[int] = []
 

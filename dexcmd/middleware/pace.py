@@ -49,10 +49,12 @@ class Pacer:
         self._in_flight = 0
 
     def ask(self, place: Place, now: float) -> float:
-        """Return when `place` may go out; if that is not after `now`, it goes and is under way until `answered`.
+        """Return when `place` may go out.
 
-        What is returned the first time is a place behind all that wait already.  When that time has come, what has
-        really gone out by then decides.
+        If that is not after `now`, it goes and is under way until `answered`.
+
+        What is returned the first time is a place behind all that wait already.  When that time has come,
+        what has really gone out by then decides.
         """
         with self._lock:
             at = max(self._service.earliest(now, _requests(place.limit)), self._turn(place, now))

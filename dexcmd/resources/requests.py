@@ -73,7 +73,7 @@ def _interfaces(_: object, attribute: "attrs.Attribute[Any]", value: object) -> 
 
 
 def _tuple(value: Any) -> Any:
-    return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
+    return tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
 
 
 def _identifier(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:

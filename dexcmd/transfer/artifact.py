@@ -30,6 +30,8 @@ class Artifact(AsyncOnlyIteration):
         self.size = body.size
         """Bytes of the whole artifact; None where the service does not announce them."""
         self.etag = body.etag
+        self.encoded = body.encoded
+        """Whether it came in a content coding, which was not asked for; it is decoded on the way."""
         self.offset = body.offset
         """Where in the artifact the body starts: 0 but in a resumed download."""
         self.received = body.offset

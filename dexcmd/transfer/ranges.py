@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from dexcmd.errors import ArtifactChangedError, DownloadError
+from dexcmd.errors import ArtifactChangedError
 
 __all__ = ["Body", "describe_body", "is_strong", "range_headers"]
 
@@ -24,6 +24,8 @@ class Body:
     """Of the whole artifact; None where it is not announced."""
 
     etag: str | None
+    encoded: bool = False
+    """Whether it comes in a content coding, to be decoded: its ranges then count encoded bytes."""
 
 
 def is_strong(etag: str | None) -> bool:
@@ -44,22 +46,26 @@ def range_headers(offset: int, etag: str | None) -> dict[str, str]:
 def describe_body(status: int, headers: Mapping[str, str], offset: int, etag: str | None) -> Body:
     """Return what an answer with status 200 or 206 brings, after asking for `offset` of the version `etag`.
 
-    Raises `ArtifactChangedError` where a part of another version comes, `DownloadError` where the part is not
-    the one that was asked for.
+    Raises `ArtifactChangedError` where a part comes that can't be joined to what is there: one of another
+    version, or other bytes than those that were asked for.
     """
     answered = headers.get("ETag")
-    # Encoded lengths count encoded bytes, which say nothing about the artifact's.
     encoded = headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity")
     if status == 200:
-        return Body(0, None if encoded else _length(headers), answered)
-    found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
-    if found is None or encoded or int(found[1]) != offset:
-        raise DownloadError(f"asked for the bytes from {offset} on, got {headers.get('Content-Range')!r}")
+        return Body(0, None if encoded else _length(headers), answered, encoded)
     if answered is not None and answered != etag:
         raise ArtifactChangedError(f"the artifact changed from {etag} to {answered}")
-    total = None if found[3] == "*" else int(found[3])
-    if total is not None and int(found[2]) != total - 1:
-        raise DownloadError(f"asked for all bytes from {offset} on, got {headers.get('Content-Range')!r}")
+    found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
+    total = None if found is None or found[3] == "*" else int(found[3])
+    if (
+        found is None
+        or encoded
+        or int(found[1]) != offset
+        or (total is not None and int(found[2]) != total - 1)
+    ):
+        raise ArtifactChangedError(
+            f"asked for the bytes from {offset} on, got {headers.get('Content-Range')!r}"
+        )
     return Body(offset, total, etag)
 
 

@@ -108,7 +108,7 @@ class _Download:
                 return skipped
             if artifact.offset != writer.size:
                 await writer.restart()
-            self._etag = artifact.etag
+            self._etag = None if artifact.encoded else artifact.etag
             async for chunk in artifact:
                 await writer.write(chunk)
                 if self._on_bytes is not None:

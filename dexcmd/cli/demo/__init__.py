@@ -1,5 +1,6 @@
 """`dexcmd demo`: the main job, end to end, on a sandbox inside the process."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,16 +17,21 @@ def demo(
         Path | None,
         Parameter(help="Folder for the artifacts; by default a new one here.", show_default=False),
     ] = None,
-    seed: Annotated[int, Parameter(help="The same seed makes the same fleet and faults.")] = 0,
+    seed: Annotated[int, Parameter(help="The same seed makes the same fleet.")] = 0,
 ) -> int:
-    """Capture a made-up fleet over real HTTP, with faults on the way, and check every file.
+    """Capture a made-up fleet over HTTP and check every file.
 
-    A sandbox of the service runs inside this process, its time ten times as fast. Nothing leaves this
-    machine, and no account is needed. The artifacts stay in a folder that is named at the end.
+    A sandbox of the service runs inside this process, its time ten times as
+    fast, and makes all kinds of faults on the way.  Nothing leaves this
+    machine, and no account is needed.  The artifacts stay in a folder that is
+    named at the end.
 
-    Exits with 0 only if every file is whole and every outcome is what the sandbox says, else with 1. Ctrl-C
-    (exit code 130) leaves whole files only.
+    Exits with 0 only if every file is whole and every outcome is what the
+    sandbox says, else with 1.  Ctrl-C (exit code 130) leaves whole files only.
     """
+    # Said first: to load the SDK takes a moment.
+    sys.stdout.write(f"Capturing {devices} devices of a sandbox over HTTP, with faults on the way\n")
+    sys.stdout.flush()
     from dexcmd.cli.demo.run import run_demo
 
     return run_demo(devices, into, seed)

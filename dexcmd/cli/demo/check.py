@@ -1,4 +1,7 @@
-"""Whether the demo has done what it says: checked on disk and against the sandbox, not by the code it shows."""
+"""Whether the demo has done what it says.
+
+Checked on disk and against the sandbox, and not by the code that the demo shows.
+"""
 
 import zipfile
 import zlib
@@ -13,9 +16,7 @@ from dexcmd.errors import CommandFailedError
 
 __all__ = ["Truth", "check_file", "check_folder", "check_results"]
 
-PCAP_MAGIC = frozenset(
-    bytes.fromhex(magic) for magic in ("d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d")
-)
+PCAP_MAGIC = frozenset(bytes.fromhex(magic) for magic in ("d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d"))
 """How a classic pcap file starts: either byte order, times in microseconds or nanoseconds."""
 
 
@@ -38,8 +39,7 @@ def check_results(results: Iterable[CaptureResult], truth: Mapping[str, Truth], 
     if len({result.request.target for result in results}) != len(results) or len(results) != targets:
         problems.append(f"{len(results)} results for {targets} targets")
     named = Counter(None if result.command is None else result.command.id for result in results)
-    for command_id in truth.keys() - named.keys():
-        problems.append(f"{command_id}: no result tells of it")
+    problems += [f"{command_id}: no result tells of it" for command_id in truth if command_id not in named]
     for result in results:
         if result.command is None or result.command.id is None:
             problems.append(f"{result.request.device_id}: {result.state}: {result.error or result.reason}")

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import attrs
 
-from dexcmd.sandbox import Fault, FaultRule, FaultScript, Operation
+from dexcmd.cli.demo.fleet import is_large
+from dexcmd.sandbox import Fault, FaultRule, FaultScript, Operation, RecordedRequest
 
 __all__ = ["Injected", "inject"]
 
@@ -14,41 +15,55 @@ class Injected:
     """One kind of fault, for people, and what injects it."""
 
     kind: str
-    rule: FaultRule
+    rules: tuple[FaultRule, ...]
 
     @property
     def count(self) -> int:
         """Return how many requests it has struck."""
-        return self.rule.hits
+        return sum(rule.hits for rule in self.rules)
 
 
-_LIST: Sequence[Operation] = ("list_commands", "list_devices")
-_DOWNLOAD: Sequence[Operation] = ("download",)
+_LISTS: tuple[Operation, ...] = ("list_commands", "list_devices")
+_READS: tuple[Operation, ...] = (*_LISTS, "download")
 
 # Seconds are the sandbox's.
-_RANDOM: Sequence[tuple[str, Fault, Sequence[Operation], float]] = (
-    ("list answers dropped", Fault.drop(processed=True), _LIST, 0.08),
-    ("503 errors", Fault.error(503), (*_LIST, *_DOWNLOAD), 0.05),
-    ("502 HTML pages", Fault.error(502, form="html"), (*_LIST, *_DOWNLOAD), 0.04),
-    ("downloads cut off", Fault.cut(0.6), _DOWNLOAD, 0.08),
-    ("slow answers", Fault.slow(3.0), (*_LIST, *_DOWNLOAD), 0.04),
-)
+_LIMITED = Fault.rate_limited(retry_after=2)
+_CUT = Fault.cut(0.6)
 
 
 def inject(script: FaultScript, seed: int) -> list[Injected]:
     """Write the demo's faults into a sandbox's script and return them, to be counted.
 
     No POST loses its answer after its work was done.  One is refused for the rate limit, which is safe to
-    send again; the first download is cut off, so that a small demo sees that, too.
+    send again.
     """
-    limited = Fault.rate_limited(retry_after=2)
+
+    # A seed of its own for each rule, or all of them would strike the same requests.
+    def now_and_then(rate: float, fault: Fault, on: Sequence[Operation], number: int) -> FaultRule:
+        return script.add_random(rate=rate, mix=[fault], on=on, seed=8 * seed + number)
+
     return [
-        Injected("429 on a POST", script.add(limited, on="create_commands", skip=1)),
-        Injected("429 on a list", script.add(limited, on="list_commands", skip=2)),
-        Injected("first download cut off", script.add(Fault.cut(0.3), on="download")),
-        *(
-            # A seed of its own for each, or all of them would strike the same requests.
-            Injected(kind, script.add_random(rate=rate, mix=[fault], on=on, seed=seed * len(_RANDOM) + number))
-            for number, (kind, fault, on, rate) in enumerate(_RANDOM)
+        Injected(
+            "429 rate limited",
+            (
+                script.add(_LIMITED, on="create_commands", skip=1),
+                script.add(_LIMITED, on="list_commands", skip=2),
+            ),
         ),
+        Injected(
+            "downloads cut off",
+            (
+                # Only of a large one enough arrives before the cut to go on from there.
+                script.add(_CUT, on="download", times=3, where=_of_a_large_one),
+                now_and_then(0.08, _CUT, ["download"], 0),
+            ),
+        ),
+        Injected("list answers dropped", (now_and_then(0.08, Fault.drop(processed=True), _LISTS, 1),)),
+        Injected("503 errors", (now_and_then(0.05, Fault.error(503), _READS, 2),)),
+        Injected("502 HTML pages", (now_and_then(0.04, Fault.error(502, form="html"), _READS, 3),)),
+        Injected("slow answers", (now_and_then(0.04, Fault.slow(3.0), _READS, 4),)),
     ]
+
+
+def _of_a_large_one(request: RecordedRequest) -> bool:
+    return is_large(request.params["command_id"])

@@ -1,15 +1,17 @@
 """The service that the demo runs against: who is in the fleet, and what becomes of their commands."""
 
 import zlib
-from typing import Any
 
 from dexcmd.clock import Clock
 from dexcmd.sandbox import Behaviour, Sandbox, SandboxDevice, make_devices
 
-__all__ = ["artifact_size", "make_fleet", "open_sandbox"]
+__all__ = ["artifact_size", "is_large", "make_fleet", "open_sandbox"]
 
-SMALLEST, LARGEST = 40_000, 400_000
-"""Bytes of the artifacts: seconds of captured traffic, so that the demo is over soon."""
+SMALL = (20_000, 200_000)
+LARGE = (1_000_000, 2_500_000)
+"""Bytes of the artifacts.  Seconds of captured traffic, so that the demo is over soon, but every tenth is
+large enough for a download that is cut off to be taken up in the middle.
+"""
 
 BEHAVIOUR = Behaviour(
     # A few devices fail, and a few have gone: a fleet is never whole.
@@ -36,9 +38,16 @@ def make_fleet(eligible: int, seed: int) -> list[SandboxDevice]:
     )
 
 
-def artifact_size(row: dict[str, Any]) -> int:
+def artifact_size(command_id: str) -> int:
     """Return the bytes of a command's artifact, which follow from its id."""
-    return SMALLEST + zlib.crc32(row["id"].encode()) % (LARGEST - SMALLEST)
+    drawn, tenth = divmod(zlib.crc32(command_id.encode()), 10)
+    low, high = LARGE if tenth == 0 else SMALL
+    return low + drawn % (high - low)
+
+
+def is_large(command_id: str) -> bool:
+    """Tell whether a command's artifact is one of the large ones."""
+    return artifact_size(command_id) >= LARGE[0]
 
 
 def open_sandbox(devices: int, seed: int, clock: Clock) -> Sandbox:
@@ -49,5 +58,5 @@ def open_sandbox(devices: int, seed: int, clock: Clock) -> Sandbox:
         behaviour=BEHAVIOUR,
         seed=seed,
         quota=devices,
-        artifact_size=artifact_size,
+        artifact_size=lambda row: artifact_size(row["id"]),
     )

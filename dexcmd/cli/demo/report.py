@@ -29,7 +29,7 @@ def size_text(size: int) -> str:
 
 def rows(progress: Progress, folder: Path) -> list[list[Row]]:
     """Return the closing table, in sections."""
-    return [list(_outcomes(progress)), list(_traffic(progress)), list(_faults(progress)), list(_rest(progress, folder))]
+    return [list(_outcomes(progress)), [*_traffic(progress), *_faults(progress), *_rest(progress, folder)]]
 
 
 def _outcomes(progress: Progress) -> Iterator[Row]:
@@ -44,7 +44,7 @@ def _outcomes(progress: Progress) -> Iterator[Row]:
 def _traffic(progress: Progress) -> Iterator[Row]:
     per_artifact = f"{progress.requests / progress.saved:.2f} per artifact" if progress.saved else ""
     yield Row("requests", str(progress.requests), per_artifact)
-    yield Row("of these POSTs", str(progress.posts), f"for {progress.created} commands")
+    yield Row("  POSTs", str(progress.posts), f"for {progress.created} commands")
 
 
 def _faults(progress: Progress) -> Iterator[Row]:
@@ -52,9 +52,9 @@ def _faults(progress: Progress) -> Iterator[Row]:
     yield Row("faults injected", str(progress.injected), lost)
     for fault in progress.faults:
         if fault.count:
-            yield Row("", str(fault.count), fault.kind)
+            yield Row(f"  {fault.kind}", str(fault.count))
     yield Row("requests sent again", str(progress.retries))
-    yield Row("downloads resumed", str(progress.resumed), "where they had broken off")
+    yield Row("downloads resumed", str(progress.resumed), "taken up where they broke off")
 
 
 def _rest(progress: Progress, folder: Path) -> Iterator[Row]:

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from rich.console import Console, RenderableType
+from rich import box
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -13,7 +14,9 @@ from rich.text import Text
 from dexcmd.cli.demo.progress import Progress
 from dexcmd.cli.demo.report import Row, size_text
 
-__all__ = ["LinesView", "LiveView", "View", "closing_table", "live_table", "milestones", "view_for"]
+__all__ = ["LinesView", "LiveView", "View", "closing_table", "live_table", "milestones", "say", "view_for"]
+
+BAR_WIDTH = 40
 
 STEPS = 4
 """Plain lines tell of each quarter of a stage."""
@@ -35,6 +38,11 @@ class View(Protocol):
     def show(self, progress: Progress) -> None:
         """Show how it stands now."""
         ...
+
+
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """Print a line: broken between words on a terminal, and nowhere in a file or a pipe."""
+    console.print(text, style=style, markup=False, soft_wrap=not console.is_terminal)
 
 
 def view_for(console: Console) -> View:
@@ -84,7 +92,7 @@ class LinesView:
     def show(self, progress: Progress) -> None:
         """Print what is new."""
         for line in milestones(progress, self._told):
-            self._console.print(line, soft_wrap=True, markup=False)
+            say(self._console, line)
 
 
 def milestones(progress: Progress, told: dict[str, int]) -> Iterator[str]:
@@ -98,22 +106,25 @@ def milestones(progress: Progress, told: dict[str, int]) -> Iterator[str]:
 
 def live_table(progress: Progress) -> RenderableType:
     """Return the picture of how it stands."""
-    table = Table.grid(padding=(0, 2))
+    table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
-    table.add_column(ratio=1)
+    # Not as wide as the screen: lines that a narrower window breaks in two can't be drawn over.
+    table.add_column(max_width=BAR_WIDTH)
     table.add_column(justify="right", no_wrap=True)
     for stage in progress.stages:
-        table.add_row(
-            stage.name, ProgressBar(stage.total, stage.count, width=None), f"{stage.count}/{stage.total}"
-        )
-    note = f"{size_text(progress.size)}, {progress.requests} requests, {progress.injected} faults survived"
-    ...
-    return table
+        bar = ProgressBar(max(stage.total, 1), stage.count)
+        table.add_row(stage.name, bar, f"{stage.count}/{stage.total}")
+    said = (
+        f"{size_text(progress.size)}, {progress.requests} requests, {progress.retries} sent again,"
+        f" {progress.injected} faults so far, {progress.seconds:.0f} s"
+    )
+    # Cut where it does not fit: a line that wraps would move the ones above.
+    return Group(table, Text(said, no_wrap=True, overflow="ellipsis"))
 
 
 def closing_table(sections: Sequence[Sequence[Row]]) -> Table:
     """Return the table at the end."""
-    table = Table(show_header=False)
+    table = Table(show_header=False, box=box.ROUNDED)
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")

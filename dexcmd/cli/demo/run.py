@@ -1,0 +1,162 @@
+"""The demo from its start to its exit code."""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import attrs
+from rich.console import Console
+
+from dexcmd.capture import CaptureResult
+from dexcmd.cli.demo.check import Truth, check_folder, check_results
+from dexcmd.cli.demo.faults import inject
+from dexcmd.cli.demo.fleet import open_sandbox
+from dexcmd.cli.demo.progress import Progress
+from dexcmd.cli.demo.report import interrupted_line, rows
+from dexcmd.cli.demo.view import View, closing_table, say, view_for
+from dexcmd.cli.exits import FAILED, OK
+from dexcmd.cli.signals import Stopped, run_until_stopped
+from dexcmd.client import DexClient
+from dexcmd.clock import ScaledClock
+from dexcmd.errors import ConfigurationError
+from dexcmd.resources.requests import CommandRequest, Pcap
+from dexcmd.sandbox import Sandbox
+from dexcmd.transfer.files import make_folder
+
+__all__ = ["run_demo"]
+
+SPEED = 10.0
+"""How much faster than the real one the time of the demo runs, for the devices and for the client alike."""
+
+REFRESH_SECONDS = 0.1
+
+MOST_PROBLEMS = 10
+"""More are counted and not shown."""
+
+NEXT = (
+    "Next: `dexcmd sandbox` runs such a service for code of your own; for the real one, set"
+    " CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID, and leave CLOUDFLARE_BASE_URL unset."
+)
+
+
+@attrs.frozen
+class Plan:
+    """What the demo is to do."""
+
+    devices: int
+    folder: Path
+    seed: int
+
+
+def run_demo(devices: int, into: Path | None, seed: int) -> int:
+    """Run the demo and return its exit code.  Raises `DexError`."""
+    console = Console(highlight=False)
+    folder = _new_folder() if into is None else into
+    make_folder(folder)
+    before = _artifacts(folder)
+    plan = Plan(devices, folder, seed)
+    progress = Progress(devices)
+    try:
+        problems = run_until_stopped(lambda: _play(plan, progress, view_for(console)))
+    except Stopped as stopped:
+        say(console, interrupted_line(len(_artifacts(folder) - before), devices, folder))
+        return stopped.exit_code
+    finally:
+        if into is None:
+            # Only one that has nothing in it goes.
+            with suppress(OSError):
+                folder.rmdir()
+    console.print(closing_table(rows(progress, folder)))
+    if problems:
+        for problem in problems[:MOST_PROBLEMS]:
+            say(console, problem, "red")
+        say(console, f"{len(problems)} checks failed", "bold red")
+        return FAILED
+    say(
+        console,
+        f"Checked: {progress.saved} whole files, and every outcome as the sandbox has it.",
+    )
+    say(console, NEXT)
+    return OK
+
+
+async def _play(plan: Plan, progress: Progress, view: View) -> list[str]:
+    """Capture, then check; return what is wrong."""
+    clock = ScaledClock(SPEED)
+    async with open_sandbox(plan.devices, plan.seed, clock) as sandbox:
+        progress.faults = inject(sandbox.faults, plan.seed)
+        async with _showing(view, progress):
+            results = await _capture(sandbox, plan, progress)
+        now = sandbox.state.now().timestamp()
+        truth = {
+            command.id: Truth(command.timeline.status(now), command.size)
+            for command in sandbox.state.commands.values()
+        }
+    return await asyncio.to_thread(_check, results, truth, plan)
+
+
+async def _capture(sandbox: Sandbox, plan: Plan, progress: Progress) -> list[CaptureResult]:
+    async with DexClient(
+        api_token=sandbox.token,
+        account_id=sandbox.account_id,
+        base_url=sandbox.base_url,
+        # The client lives in the sandbox's time.  So it runs with its own defaults: what it waits of itself
+        # and what the service tells it to wait both pass ten times as fast.
+        clock=sandbox.clock,
+        on_event=progress.on_event,
+    ) as dex:
+        requests: list[CommandRequest] = []
+        async for device in dex.devices.list():
+            progress.on_device(device)
+            if device.eligible:
+                requests.append(device.request(Pcap()))
+        done: list[CaptureResult] = []
+        async with dex.capture(requests, into=plan.folder) as results:
+            async for result in results:
+                progress.on_result(result)
+                done.append(result)
+    return done
+
+
+def _check(results: Sequence[CaptureResult], truth: Mapping[str, Truth], plan: Plan) -> list[str]:
+    return check_results(results, truth, plan.devices) + check_folder(results, truth, plan.folder)
+
+
+@asynccontextmanager
+async def _showing(view: View, progress: Progress) -> AsyncGenerator[None]:
+    """Keep the view up to date while the block runs, and once more at its end."""
+    started = time.monotonic()
+
+    def show() -> None:
+        progress.seconds = time.monotonic() - started
+        view.show(progress)
+
+    async def keep_showing() -> None:
+        while True:
+            show()
+            await asyncio.sleep(REFRESH_SECONDS)
+
+    with view:
+        task = asyncio.create_task(keep_showing())
+        try:
+            yield
+        finally:
+            task.cancel()
+            show()
+
+
+def _new_folder() -> Path:
+    """Make a folder of its own for this run, here."""
+    try:
+        return Path(Path(tempfile.mkdtemp(prefix="dexcmd-demo-", dir=".")).name)
+    except OSError as error:
+        raise ConfigurationError(
+            f"can't make a folder here: {error.strerror}; name one with --into"
+        ) from error
+
+
+def _artifacts(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob("*.zip")}

@@ -1,0 +1,147 @@
+"""What holds for every command: help, errors, exit codes, and that nothing is loaded in vain."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dexcmd import __version__, cli
+from dexcmd.cli import main
+from dexcmd.errors import ConfigurationError, DexError
+
+HEAVY = (
+    "aiohttp",
+    "cattrs",
+    "tenacity",
+    "anyio",
+    "asyncio",
+    "dexcmd.sandbox",
+    "dexcmd.client",
+    "rich.markdown",
+)
+
+
+def run_python(code: str, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["demo", "--help"], ["sandbox", "--help"]])
+def test_help_loads_nothing_of_the_sdk(arguments: list[str], environment: dict[str, str]):
+    code = (
+        "import sys; from dexcmd.cli import main; "
+        f"code = main({arguments!r}); "
+        f"sys.exit(repr([name for name in {HEAVY!r} if name in sys.modules]) if code == 0 else 'failed')"
+    )
+    done = run_python(code, environment)
+    assert done.stderr == "[]\n"
+    assert done.stdout
+
+
+def test_the_help_names_what_there_is(capsys: pytest.CaptureFixture[str]):
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for word in ("demo", "sandbox", "--version", "130 interrupted"):
+        assert word in shown
+    assert "\x1b" not in shown
+
+
+def test_without_arguments_the_help_is_shown(capsys: pytest.CaptureFixture[str]):
+    assert main([]) == 0
+    assert "Usage: dexcmd COMMAND" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("demo", ["--devices", "--into", "--seed"]),
+        ("sandbox", ["--devices", "--speed", "--port", "--seed", "--quota"]),
+    ],
+)
+def test_the_help_of_a_command(command: str, options: list[str], capsys: pytest.CaptureFixture[str]):
+    assert main([command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    for option in options:
+        assert option in shown
+    # Its docstring is shown as it is, so it has to fit a terminal.
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_version(capsys: pytest.CaptureFixture[str]):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"dexcmd {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["demo", "--devices", "0"],
+        ["demo", "--devices", "many"],
+        ["demo", "--colour"],
+        ["demo", "stray"],
+        ["demmo"],
+        ["sandbox", "--speed", "0"],
+        ["sandbox", "--speed", "nan"],
+        ["sandbox", "--port", "65536"],
+        ["sandbox", "--quota", "-1"],
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+    assert main(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("error: ")
+    assert shown.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("error", "code"), [(DexError("no\nluck"), 1), (ConfigurationError("no\nluck"), 2)])
+def test_an_error_of_the_sdk_is_one_line(
+    error: DexError, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fail(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr("dexcmd.cli.demo.run.run_demo", fail)
+    assert main(["demo"]) == code
+    assert capsys.readouterr().err == "error: no luck\n"
+
+
+@pytest.mark.parametrize("library", ["cyclopts", "rich"])
+def test_without_the_extra(library: str, environment: dict[str, str]):
+    code = f"import sys; sys.modules[{library!r}] = None; from dexcmd.cli import main; sys.exit(main(['--help']))"
+    done = run_python(code, environment)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'dexcmd[cli]'" in done.stderr
+
+
+def test_another_missing_module_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch):
+    def fail(_: str) -> None:
+        raise ModuleNotFoundError("No module named 'rich_rst'", name="rich_rst")
+
+    monkeypatch.setattr(cli, "import_module", fail)
+    with pytest.raises(ModuleNotFoundError, match="rich_rst"):
+        main(["--help"])
+
+
+@pytest.mark.usefixtures("handlers")
+def test_ctrl_c_before_the_work(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "import_module", interrupt)
+    assert main(["demo"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    # A second one finds nothing to interrupt.
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_script_is_installed(environment: dict[str, str]):
+    script = Path(sys.executable).with_name("dexcmd")
+    done = subprocess.run([script, "--version"], env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, f"dexcmd {__version__}\n")

@@ -1,0 +1,65 @@
+"""`dexcmd sandbox`."""
+
+import shlex
+import signal
+import socket
+
+import pytest
+
+from dexcmd import DexClient, Pcap
+from dexcmd.cli import main
+from dexcmd.cli.sandbox import export_lines
+from tests.cli.conftest import Process, Start
+
+
+def variables(process: Process) -> dict[str, str]:
+    """Return what the first three lines export."""
+    lines = [process.wait_for("").string for _ in range(3)]
+    pairs = [shlex.split(line) for line in lines]
+    assert [words[0] for words in pairs] == ["export"] * 3
+    return dict(words[1].split("=", 1) for words in pairs)
+
+
+def test_values_are_quoted_for_the_shell():
+    assert export_lines({"A": "b", "C": "d e'f"}) == "export A=b\nexport C='d e'\"'\"'f'\n"
+
+
+@pytest.mark.anyio
+async def test_a_client_can_use_what_it_prints(start: Start, monkeypatch: pytest.MonkeyPatch):
+    process = start("sandbox", "--devices", "7", "--quota", "3", "--speed", "1000")
+    for name, value in variables(process).items():
+        monkeypatch.setenv(name, value)
+    async with DexClient() as dex:
+        devices = await dex.devices.list()
+        assert len(devices) == 7
+        assert (await dex.quota.get()).quota == 3
+        (command,) = await dex.commands.create([devices[0].request(Pcap())])
+        assert (await dex.commands.wait(command, poll_interval=0.05)).succeeded
+    process.popen.send_signal(signal.SIGINT)
+    code, _, stderr = process.finish()
+    assert code == 130
+    assert stderr == "7 devices, time runs 1000 times as fast; Ctrl-C stops it\n"
+
+
+def test_sigterm_is_how_a_service_ends_well(start: Start):
+    process = start("sandbox")
+    assert set(variables(process)) == {
+        "CLOUDFLARE_API_TOKEN",
+        "CLOUDFLARE_ACCOUNT_ID",
+        "CLOUDFLARE_BASE_URL",
+    }
+    process.popen.send_signal(signal.SIGTERM)
+    code, _, stderr = process.finish()
+    assert code == 0
+    assert "Traceback" not in stderr
+
+
+def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["sandbox", "--port", str(port)]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith(f"error: can't listen on port {port}: ")
+    assert "address already in use" in shown.err.lower()
+    assert shown.err.count("\n") == 1

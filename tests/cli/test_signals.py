@@ -1,0 +1,64 @@
+"""Ctrl-C as a cancellation."""
+
+import asyncio
+import signal
+
+import pytest
+
+from dexcmd.cli.exits import INTERRUPTED
+from dexcmd.cli.signals import Stopped, run_until_stopped
+
+pytestmark = pytest.mark.usefixtures("handlers")
+
+
+def test_the_result_and_the_handlers_come_back():
+    async def work() -> int:
+        assert signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, signal.SIG_IGN)
+        return 7
+
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    assert run_until_stopped(work) == 7
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, 143)])
+def test_a_signal_cancels_once_and_cleaning_up_goes_on(number: signal.Signals, code: int):
+    cleaned: list[str] = []
+
+    async def work() -> None:
+        signal.raise_signal(number)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            signal.raise_signal(number)
+            await asyncio.sleep(0.01)
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.sleep(0.01)
+            cleaned.append("all")
+
+    with pytest.raises(Stopped) as stopped:
+        run_until_stopped(work)
+    assert cleaned == ["all"]
+    assert stopped.value.exit_code == code
+    # Up to the end of the process nothing can leave a traceback any more.
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_work_that_is_done_all_the_same():
+    async def work() -> str:
+        signal.raise_signal(signal.SIGINT)
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            return "done"
+        return "never"
+
+    assert run_until_stopped(work) == "done"
+
+
+def test_a_cancellation_of_another_origin_is_none_of_its_business():
+    async def work() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        run_until_stopped(work)

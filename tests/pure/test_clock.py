@@ -1,0 +1,124 @@
+"""Clocks: the machine's, a fast one, and one that stands still."""
+
+import asyncio
+import math
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from dexcmd.clock import ManualClock, ScaledClock, SystemClock
+
+
+class TestSystemClock:
+    def test_it_is_the_machines(self):
+        clock = SystemClock()
+        before, found, after = time.monotonic(), clock.monotonic(), time.monotonic()
+        assert before <= found <= after
+        earlier, now, later = datetime.now(UTC), clock.now(), datetime.now(UTC)
+        assert earlier <= now <= later
+        assert now.tzinfo is UTC
+
+    def test_sleeping_lets_others_run(self):
+        turns: list[str] = []
+
+        async def other() -> None:
+            turns.append("other")
+
+        async def main() -> None:
+            task = asyncio.create_task(other())
+            await SystemClock().sleep(0)
+            turns.append("main")
+            await task
+
+        asyncio.run(main())
+        assert turns == ["other", "main"]
+
+
+class TestScaledClock:
+    @pytest.mark.parametrize("speed", [0, -1, 0.0, math.nan, -math.inf])
+    def test_impossible_speeds(self, speed: float):
+        with pytest.raises(ValueError, match="speed must be above 0"):
+            ScaledClock(speed)
+
+    def test_it_runs_as_fast_as_asked_for(self):
+        started = time.monotonic()
+        clock = ScaledClock(1000.0)
+        ready = time.monotonic()
+        first = clock.monotonic()
+        seen = time.monotonic()
+        assert 0 <= first <= (seen - started) * 1000.0
+        second = clock.monotonic()
+        assert second >= first
+        assert second <= (time.monotonic() - started) * 1000.0
+        assert second >= (seen - ready) * 1000.0
+
+    def test_now_goes_along(self):
+        clock = ScaledClock(3600.0)
+        before, now, after = clock.monotonic(), clock.now(), clock.monotonic()
+        assert now.tzinfo is UTC
+        assert clock._epoch + timedelta(seconds=before) <= now <= clock._epoch + timedelta(seconds=after)
+
+    def test_a_long_sleep_is_short(self):
+        clock = ScaledClock(1e7)
+        before = clock.monotonic()
+        asyncio.run(asyncio.wait_for(clock.sleep(3600.0), timeout=5.0))
+        assert clock.monotonic() - before >= 3600.0
+
+
+class TestManualClock:
+    def test_it_stands_still(self):
+        clock = ManualClock(datetime(2030, 5, 6, tzinfo=UTC))
+        assert clock.monotonic() == clock.monotonic() == 0.0
+        assert clock.now() == clock.now() == datetime(2030, 5, 6, tzinfo=UTC)
+
+    def test_advance(self):
+        clock = ManualClock()
+        start = clock.now()
+        clock.advance(1.5)
+        clock.advance(2.0)
+        assert clock.monotonic() == 3.5
+        assert clock.now() - start == timedelta(seconds=3.5)
+        assert clock.slept == []
+
+    def test_a_sleeper_moves_it(self):
+        clock = ManualClock()
+        asyncio.run(clock.sleep(300.0))
+        assert clock.monotonic() == 300.0
+        assert clock.slept == [300.0]
+
+    def test_others_have_their_turn_first(self):
+        clock, seen = ManualClock(), list[float]()
+
+        async def other() -> None:
+            seen.append(clock.monotonic())
+
+        async def main() -> None:
+            task = asyncio.create_task(other())
+            await clock.sleep(10.0)
+            await task
+
+        asyncio.run(main())
+        assert seen == [0.0]
+
+    def test_sleepers_at_once_share_the_time(self):
+        clock = ManualClock()
+
+        async def main() -> None:
+            await asyncio.gather(clock.sleep(5.0), clock.sleep(20.0), clock.sleep(1.0))
+
+        asyncio.run(main())
+        assert clock.monotonic() == 20.0
+        assert clock.slept == [5.0, 20.0, 1.0]
+
+    def test_it_never_goes_back(self):
+        clock = ManualClock()
+
+        async def main() -> None:
+            task = asyncio.create_task(clock.sleep(5.0))
+            await asyncio.sleep(0)
+            clock.advance(100.0)
+            await task
+
+        asyncio.run(main())
+        assert clock.monotonic() == 100.0

@@ -1,0 +1,219 @@
+"""Where a walk over pages ends, on a service that may tell the wrong thing."""
+
+import math
+from collections.abc import Sequence
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dexcmd.errors import ConfigurationError
+from dexcmd.paging import ListQuery, RecentKeys, is_last_page
+from dexcmd.wire.envelope import PageInfo
+
+
+def last(
+    *, page: int = 1, rows: int = 50, new: int | None = None, stale: int = 0, info: PageInfo | None = None
+) -> bool:
+    return is_last_page(
+        page=page, rows=rows, new_rows=rows if new is None else new, stale_pages=stale, per_page=50, info=info
+    )
+
+
+class TestIsLastPage:
+    @pytest.mark.parametrize(
+        "info",
+        [None, PageInfo(), PageInfo(total_count=10**6, total_pages=10**6), PageInfo(total_count=0)],
+    )
+    def test_an_empty_page_always_is(self, info: PageInfo | None):
+        assert last(rows=0, info=info)
+        assert last(page=7, rows=0, info=info)
+
+    @pytest.mark.parametrize("info", [None, PageInfo(total_count=10**6, total_pages=10**6)])
+    def test_the_second_page_without_news_is(self, info: PageInfo | None):
+        assert not last(new=0, stale=0, info=info)
+        assert last(new=0, stale=1, info=info)
+        assert last(new=0, stale=2, info=info)
+        assert not last(new=1, stale=1, info=info)
+
+    @pytest.mark.parametrize(
+        ("page", "rows", "info", "ends"),
+        [
+            pytest.param(1, 50, None, False, id="full, no info"),
+            pytest.param(1, 3, None, False, id="short, no info: one more request tells"),
+            pytest.param(1, 3, PageInfo(), False, id="short, empty info"),
+            pytest.param(1, 3, PageInfo(page=1, per_page=50), False, id="short, no totals"),
+            pytest.param(1, 3, PageInfo(total_count=3), True, id="short, count agrees"),
+            pytest.param(1, 3, PageInfo(total_pages=1), True, id="short, pages agree"),
+            pytest.param(1, 3, PageInfo(total_count=3, total_pages=1), True, id="short, both agree"),
+            pytest.param(1, 3, PageInfo(total_count=9), False, id="short, count ignores filters"),
+            pytest.param(1, 3, PageInfo(total_count=9, total_pages=1), True, id="short, pages know"),
+            pytest.param(1, 3, PageInfo(total_count=3, total_pages=4), True, id="short, count knows"),
+            pytest.param(1, 50, PageInfo(total_count=50, total_pages=1), False, id="full is no end"),
+            pytest.param(1, 50, PageInfo(total_count=1, total_pages=1), False, id="full, totals lie"),
+            pytest.param(1, 50, PageInfo(total_pages=0), False, id="full, no pages at all"),
+            pytest.param(2, 7, PageInfo(total_count=57, total_pages=2), True, id="short second"),
+            pytest.param(2, 7, PageInfo(total_count=58), False, id="short second, one more"),
+            pytest.param(3, 7, PageInfo(total_pages=2), True, id="past the last page"),
+            pytest.param(1, 20, PageInfo(per_page=20, total_count=20), False, id="full at a lower size"),
+            pytest.param(1, 19, PageInfo(per_page=20, total_count=19), True, id="short at a lower size"),
+            pytest.param(3, 19, PageInfo(per_page=20, total_count=59), True, id="short third, lower size"),
+            pytest.param(3, 19, PageInfo(per_page=20, total_count=60), False, id="third, one more"),
+            pytest.param(1, 20, PageInfo(per_page=100, total_count=20), True, id="a larger size is a lie"),
+            pytest.param(1, 20, PageInfo(per_page=0, total_count=20), True, id="no size is a lie"),
+            pytest.param(1, 20, PageInfo(per_page=-5, total_count=20), True, id="a negative size too"),
+        ],
+    )
+    def test_short_and_full_pages(self, page: int, rows: int, info: PageInfo | None, ends: bool):
+        assert last(page=page, rows=rows, info=info) is ends
+
+
+class TestRecentKeys:
+    def test_new_once(self):
+        keys = RecentKeys()
+        assert [keys.add(key) for key in ("a", "b", "a", ("a", None), ("a", None), None, None)] == [
+            True,
+            True,
+            False,
+            True,
+            False,
+            True,
+            False,
+        ]
+
+    def test_the_oldest_is_forgotten(self):
+        keys = RecentKeys(3)
+        assert [keys.add(key) for key in "abcd"] == [True] * 4
+        assert keys.add("a")
+        assert not keys.add("d")
+
+    def test_one_that_comes_again_is_young_again(self):
+        keys = RecentKeys(3)
+        for key in "abc":
+            keys.add(key)
+        assert not keys.add("a")
+        assert keys.add("d")
+        assert not keys.add("a")
+        assert keys.add("b")
+
+    @settings(deadline=None, max_examples=200)
+    @given(st.lists(st.integers(0, 9), max_size=60), st.integers(1, 6))
+    def test_it_knows_exactly_the_last_different_ones(self, added: list[int], size: int):
+        keys, recent = RecentKeys(size), list[int]()
+        for key in added:
+            assert keys.add(key) is (key not in recent)
+            recent = [*(other for other in recent if other != key), key][-size:]
+            assert len(keys._keys) == len(recent)
+
+
+class TestListQuery:
+    @pytest.mark.parametrize("per_page", [1, 49, 50])
+    def test_the_request_for_a_page(self, per_page: int):
+        query = ListQuery("/dex/commands", per_page, {"status": "SUCCESS"})
+        request = query.request(3, {"status": "FAILED", "to": "x"})
+        assert (request.method, request.path) == ("GET", "/dex/commands")
+        assert request.query == {"page": "3", "per_page": str(per_page), "status": "FAILED", "to": "x"}
+
+    @pytest.mark.parametrize("per_page", [0, -1, 51, 1000, True, False, "50", 10.0, None])
+    def test_page_sizes(self, per_page: object):
+        with pytest.raises(ConfigurationError, match=f"per_page must be from 1 to 50, not {per_page!r}"):
+            ListQuery("/dex/commands", per_page)
+
+    def test_no_filters_are_shared(self):
+        assert ListQuery("/a", 1).filters is not ListQuery("/a", 1).filters
+
+
+@attrs.define
+class Service:
+    """A paged list as a service may serve it."""
+
+    rows: int
+    cap: int
+    """The page size that it never goes beyond."""
+    info: str
+    fields: Sequence[str]
+    """What of `result_info` it tells."""
+    repeats: bool
+    """Whether every page after the last is the last again."""
+    pushed: Sequence[int] = ()
+    """How many rows came in at the top before each page was asked for."""
+    _fresh: int = 0
+
+    def page(self, page: int, per_page: int) -> tuple[list[int], PageInfo | None]:
+        """Return the rows of a page, new ones negative, and what it tells of itself."""
+        if page <= len(self.pushed):
+            self._fresh += self.pushed[page - 1]
+        size = min(per_page, self.cap)
+        listed = list(range(-self._fresh, self.rows))
+        pages = math.ceil(len(listed) / size)
+        start = (min(page, max(pages, 1)) if self.repeats else page) * size - size
+        total = len(listed) + (1000 if self.info == "ignores filters" else 0)
+        told = {
+            "page": page,
+            "per_page": size,
+            "total_count": total,
+            "total_pages": math.ceil(total / size),
+        }
+        info = None if self.info == "missing" else PageInfo(**{name: told[name] for name in self.fields})
+        return listed[start : start + size], info
+
+
+def walk(service: Service, per_page: int) -> tuple[list[int], int]:
+    """Walk over a service as `Pages` does; return the rows and the number of requests."""
+    recent, found, page, stale = RecentKeys(), list[int](), 1, 0
+    while True:
+        rows, info = service.page(page, per_page)
+        fresh = [row for row in rows if recent.add(row)]
+        found += fresh
+        if is_last_page(
+            page=page,
+            rows=len(rows),
+            new_rows=len(fresh),
+            stale_pages=stale,
+            per_page=per_page,
+            info=info,
+        ):
+            return found, page
+        stale = 0 if fresh else stale + 1
+        page += 1
+        assert page < 1000, "the walk does not end"
+
+
+services = st.builds(
+    Service,
+    rows=st.integers(0, 130),
+    cap=st.integers(1, 50),
+    info=st.sampled_from(["missing", "right", "ignores filters"]),
+    # Without `per_page` a lowered page size can't be told; there is a test of its own for that.
+    fields=st.sets(st.sampled_from(["page", "total_count", "total_pages"])).map(
+        lambda names: ["per_page", *names]
+    ),
+    repeats=st.booleans(),
+)
+
+
+class TestWalk:
+    @settings(deadline=None, max_examples=400)
+    @given(services, st.integers(1, 50))
+    def test_all_rows_come_exactly_once_and_it_ends(self, service: Service, per_page: int):
+        found, requests = walk(service, per_page)
+        assert found == list(range(service.rows))
+        full_pages = math.ceil(service.rows / min(per_page, service.cap))
+        assert requests <= max(full_pages, 1) + 2
+
+    @settings(deadline=None, max_examples=100)
+    @given(services.filter(lambda service: service.info == "right" and "total_count" in service.fields))
+    def test_right_info_costs_no_request_more_than_an_end_at_a_page_border(self, service: Service):
+        _, requests = walk(service, 50)
+        at_a_border = service.rows % service.cap == 0
+        extra = (2 if service.repeats else 1) if at_a_border and service.rows else 0
+        assert requests == max(math.ceil(service.rows / service.cap), 1) + extra
+
+    @settings(deadline=None, max_examples=200)
+    @given(services.filter(lambda service: service.cap > 3), st.lists(st.integers(0, 3), max_size=10))
+    def test_rows_that_come_in_meanwhile_hide_none(self, service: Service, pushed: list[int]):
+        service.pushed = pushed
+        found, _ = walk(service, 50)
+        assert [row for row in found if row >= 0] == list(range(service.rows))
+        assert len(set(found)) == len(found)

@@ -1,0 +1,219 @@
+"""`capture`: from targets to whole files."""
+
+import asyncio
+import stat
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import anyio
+import pytest
+
+from dexcmd import (
+    CaptureResult,
+    CommandFailedError,
+    ConfigurationError,
+    InvalidArtifactError,
+    NotFoundError,
+    PermissionDeniedError,
+    RetryPolicy,
+    WaitTimeoutError,
+)
+from dexcmd.clock import ManualClock
+from dexcmd.sandbox import Behaviour, Fault
+from tests.conftest import Rig
+
+pytestmark = pytest.mark.anyio
+
+
+async def collect(capture: object) -> list[CaptureResult]:
+    async with capture as results:  # type: ignore[attr-defined]
+        return [result async for result in results]
+
+
+def left_over(folder: Path) -> list[str]:
+    return [
+        path.name for path in folder.iterdir() if not path.name.endswith(".zip") or path.name.startswith(".")
+    ]
+
+
+async def test_targets_become_whole_private_files(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(60, behaviour=Behaviour())
+    requests = rig.requests(35)
+    folder = tmp_path / "captures" / "of today"
+    results = await collect(rig.dex.capture(requests, into=folder))
+    assert Counter(result.state for result in results) == {"saved": 35}
+    assert {result.request.target for result in results} == {request.target for request in requests}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for result in results:
+        assert result.artifact is not None
+        assert result.command is not None
+        path = result.artifact.path
+        assert path == folder / f"{result.command.id}.zip"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert path.stat().st_size == result.artifact.size
+        with zipfile.ZipFile(path) as archive:
+            assert archive.testzip() is None
+            assert "capture-default.pcap" in archive.namelist()
+    assert left_over(folder) == []
+    # A tenth of a POST, one download, and the polls.
+    assert rig.made("create_commands") == 4
+    assert rig.made("download") == 35
+
+
+async def test_results_come_as_they_are_known(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(60, behaviour=Behaviour(run_seconds=(1.0, 300.0)))
+    seen_at = []
+    async with rig.dex.capture(rig.requests(30), into=tmp_path) as results:
+        async for _ in results:
+            seen_at.append(rig.clock.monotonic())
+    assert seen_at[0] < 60
+    assert seen_at[-1] > 150
+
+
+async def test_everything_that_can_go_wrong_is_a_result(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(30, behaviour=Behaviour(), quota=20)
+    requests = rig.requests(22)
+    doomed = requests[0].device_id
+    rig.sandbox.faults.add(
+        Fault.error(404), on="download", times=None, where=lambda r: r.params["command_id"] == _first(rig)
+    )
+    rig.sandbox.faults.add(
+        Fault.corrupt(), on="download", times=None, where=lambda r: r.params["command_id"] == _nth(rig, 1)
+    )
+    results = await collect(rig.dex.capture(requests, into=tmp_path))
+    by_state = Counter(result.state for result in results)
+    assert by_state == {"saved": 18, "failed": 2, "not_attempted": 2}
+    failed = {result.request.device_id: result for result in results if result.state == "failed"}
+    assert isinstance(failed[doomed].error, NotFoundError)
+    assert isinstance(failed[requests[1].device_id].error, InvalidArtifactError)
+    assert {result.reason for result in results if result.state == "not_attempted"} == {"quota"}
+    assert len(list(tmp_path.iterdir())) == 18
+    assert left_over(tmp_path) == []
+
+
+def _first(rig: Rig) -> str:
+    return _nth(rig, 0)
+
+
+def _nth(rig: Rig, index: int) -> str:
+    return list(rig.sandbox.state.commands)[index]
+
+
+async def test_devices_that_fail_are_results_with_an_error(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(behaviour=Behaviour(failure_rate=1.0))
+    results = await collect(rig.dex.capture(rig.requests(5), into=tmp_path))
+    assert [result.state for result in results] == ["failed"] * 5
+    assert all(isinstance(result.error, CommandFailedError) for result in results)
+    assert all(result.command is not None and result.command.status == "FAILED" for result in results)
+
+
+async def test_commands_that_do_not_end_are_given_up(rig: Rig, tmp_path: Path, clock: ManualClock) -> None:
+    await rig.start(behaviour=Behaviour(run_seconds=(5000.0, 5000.0)))
+    results = await collect(rig.dex.capture(rig.requests(3), into=tmp_path, timeout=120))
+    assert [result.state for result in results] == ["failed"] * 3
+    assert all(isinstance(result.error, WaitTimeoutError) for result in results)
+    assert clock.monotonic() == pytest.approx(120, abs=15)
+
+
+async def test_a_file_name_that_comes_late_is_waited_for(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(behaviour=Behaviour.instant(filename_delay=20.0))
+    [result] = await collect(rig.dex.capture(rig.requests(1), into=tmp_path))
+    assert result.state == "saved"
+    assert result.command is not None
+    assert result.command.filename is not None
+
+
+async def test_a_file_name_that_never_comes_is_guessed(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(behaviour=Behaviour.instant(filename_style="null"))
+    [result] = await collect(rig.dex.capture(rig.requests(1), into=tmp_path))
+    assert result.state == "saved"
+    assert result.artifact is not None
+    assert result.artifact.path.name == f"{_first(rig)}.zip"
+
+
+async def test_polls_that_fail_lose_nothing(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(behaviour=Behaviour(), retry=RetryPolicy(attempts=1))
+    rig.sandbox.faults.add(Fault.error(503), on="list_commands", times=3)
+    results = await collect(rig.dex.capture(rig.requests(4), into=tmp_path))
+    assert [result.state for result in results] == ["saved"] * 4
+
+
+async def test_a_list_that_is_forbidden_ends_the_following_at_once(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(behaviour=Behaviour())
+    rig.sandbox.faults.add(Fault.error(403), on="list_commands", times=None)
+    results = await collect(rig.dex.capture(rig.requests(4), into=tmp_path))
+    assert [result.state for result in results] == ["failed"] * 4
+    assert all(isinstance(result.error, PermissionDeniedError) for result in results)
+    assert rig.made("list_commands") == 1
+
+
+async def test_nothing_is_created_where_nothing_can_be_saved(rig: Rig, tmp_path: Path) -> None:
+    await rig.start()
+    (tmp_path / "file").write_text("in the way")
+    async with rig.dex.capture(rig.requests(3), into=tmp_path / "file" / "captures") as results:
+        with pytest.raises(ConfigurationError, match="can't make the folder"):
+            await anext(results)
+    assert rig.sandbox.requests == []
+
+
+async def test_leaving_early_leaves_whole_files_only(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(60, artifact_size=3_000_000)
+    rig.sandbox.faults.add(Fault.stall(0.9), on="download", times=None, skip=3)
+    async with rig.dex.capture(rig.requests(40), into=tmp_path, concurrency=6) as results:
+        async for result in results:
+            assert result.state == "saved"
+            if len(list(tmp_path.glob("*.zip"))) == 3:
+                break
+    assert len(list(tmp_path.glob("*.zip"))) == 3
+    assert left_over(tmp_path) == []
+
+
+async def test_an_error_of_the_consumer_comes_through_as_it_is(rig: Rig, tmp_path: Path) -> None:
+    await rig.start()
+    with pytest.raises(ZeroDivisionError):
+        async with rig.dex.capture(rig.requests(5), into=tmp_path) as results:
+            async for _ in results:
+                raise ZeroDivisionError
+    assert left_over(tmp_path) == []
+
+
+async def test_a_cancellation_from_outside_comes_through(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(artifact_size=3_000_000)
+    rig.sandbox.faults.add(Fault.stall(0.5), on="download", times=None)
+    with anyio.move_on_after(0.3) as scope:
+        await collect(rig.dex.capture(rig.requests(5), into=tmp_path))
+    assert scope.cancelled_caught
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_commands_in_flight_are_bounded(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(100, behaviour=Behaviour())
+    most = 0
+    async with rig.dex.capture(
+        rig.requests(90), into=tmp_path, most_in_flight=20, create_concurrency=1, concurrency=2
+    ) as results:
+        done = 0
+        async for _ in results:
+            done += 1
+            most = max(most, len(rig.sandbox.state.commands) - done)
+    assert done == 90
+    # A POST that is under way when the bound is met adds its ten, and results wait for the consumer.
+    assert most <= 20 + 10 + 16 + 2
+
+
+async def test_a_slow_consumer_holds_the_work_back(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(100)
+    async with rig.dex.capture(rig.requests(90), into=tmp_path, concurrency=2, most_in_flight=30) as results:
+        await anext(results)
+        await asyncio.sleep(0.3)
+        assert len(list(tmp_path.glob("*.zip"))) <= 1 + 16 + 2
+        assert len([result async for result in results]) == 89
+
+
+async def test_a_capture_is_entered_once(rig: Rig, tmp_path: Path) -> None:
+    await rig.start()
+    capture = rig.dex.capture([], into=tmp_path)
+    assert await collect(capture) == []
+    with pytest.raises(RuntimeError, match="entered once"):
+        await collect(capture)

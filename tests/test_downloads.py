@@ -1,0 +1,384 @@
+"""Artifacts: streamed, and saved so that a file under its final name is whole."""
+
+import asyncio
+import hashlib
+import os
+import resource
+import stat
+import threading
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from dexcmd import (
+    Command,
+    DownloadError,
+    InsufficientSpaceError,
+    InvalidArtifactError,
+    NotFoundError,
+    RetryPolicy,
+    StalledDownloadError,
+    TruncatedArtifactError,
+    UnsafeFilenameError,
+    WarpDiag,
+)
+from dexcmd.sandbox import Behaviour, Fault
+from dexcmd.transfer.writer import HIGH_WATER, FileWriter
+from tests.conftest import Rig
+
+pytestmark = pytest.mark.anyio
+
+MIB = 1024 * 1024
+
+
+async def make(rig: Rig, **changes: Any) -> Command:
+    """Return a command in SUCCESS, with an artifact of the sandbox's size."""
+    await rig.dex.commands.create(rig.requests(1, WarpDiag()))
+    return (await rig.dex.commands.list())[0]
+
+
+async def content(rig: Rig, command: Command) -> bytes:
+    """Return the artifact as another client, that no fault strikes, gets it."""
+    async with rig.dex.downloads.open(command) as artifact:
+        return b"".join([chunk async for chunk in artifact])
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+async def test_an_artifact_is_a_stream_of_bytes(rig: Rig) -> None:
+    await rig.start(artifact_size=2_000_000)
+    command = await make(rig)
+    async with rig.dex.downloads.open(command) as artifact:
+        assert artifact.size == 2_000_000
+        assert artifact.filename == f"{command.id}.zip"
+        assert artifact.etag is not None
+        chunks = [chunk async for chunk in artifact]
+    assert len(chunks) > 1
+    assert sum(map(len, chunks)) == 2_000_000
+    request = rig.sandbox.requests[-1]
+    assert request.headers["Accept-Encoding"] == "identity"
+    assert "application/json" in request.headers["Accept"]
+
+
+async def test_an_artifact_is_opened_by_id_and_name(rig: Rig) -> None:
+    await rig.start()
+    command = await make(rig)
+    async with rig.dex.downloads.open(command_id=command.id, filename=command.filename) as artifact:
+        assert len(b"".join([chunk async for chunk in artifact])) == artifact.size
+
+
+@pytest.mark.parametrize("style", ["name", "url"])
+async def test_a_file_name_may_be_a_url_and_the_token_stays_home(
+    rig: Rig, style: Any, tmp_path: Path
+) -> None:
+    await rig.start(behaviour=Behaviour.instant(filename_style=style))
+    command = await make(rig)
+    saved = await rig.dex.downloads.save(command, tmp_path)
+    assert saved.path.name == f"{command.id}.zip"
+    assert rig.made("storage") == 0
+
+
+async def test_memory_stays_flat_while_a_large_artifact_streams(rig: Rig) -> None:
+    await rig.start(artifact_size=200 * MIB)
+    command = await make(rig)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    size = 0
+    async with rig.dex.downloads.open(command) as artifact:
+        async for chunk in artifact:
+            size += len(chunk)
+    assert size == 200 * MIB
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40 * 1024
+
+
+async def test_leaving_a_stream_early_closes_it(rig: Rig) -> None:
+    await rig.start(artifact_size=50 * MIB)
+    async with rig.dex.downloads.open(await make(rig)) as artifact:
+        await anext(artifact)
+    assert (await rig.dex.quota.get()).quota == 800
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+async def test_a_stream_that_breaks_says_so(rig: Rig, framing: Any) -> None:
+    await rig.start(artifact_size=300_000)
+    command = await make(rig)
+    rig.sandbox.faults.add(Fault.cut(0.5, framing=framing), on="download")
+    with pytest.raises(TruncatedArtifactError, match="the body broke after"):
+        await content(rig, command)
+
+
+async def test_a_stream_that_stalls_says_so(rig: Rig) -> None:
+    await rig.start(artifact_size=300_000, retry=RetryPolicy(attempt_seconds=0.1))
+    command = await make(rig)
+    rig.sandbox.faults.add(Fault.stall(0.5), on="download")
+    with pytest.raises(StalledDownloadError):
+        await content(rig, command)
+
+
+@pytest.mark.parametrize("size", [2_000, 300_000, 5_000_000])
+async def test_a_saved_file_is_the_artifact(rig: Rig, tmp_path: Path, size: int) -> None:
+    await rig.start(artifact_size=size)
+    command = await make(rig)
+    seen: list[tuple[int, int | None]] = []
+    saved = await rig.dex.downloads.save(
+        command, tmp_path / "a" / "b", on_bytes=lambda *now: seen.append(now)
+    )
+    body = await content(rig, command)
+    assert saved.path == tmp_path / "a" / "b" / f"{command.id}.zip"
+    assert saved.path.read_bytes() == body
+    assert (saved.size, saved.sha256) == (len(body), hashlib.sha256(body).hexdigest())
+    assert (saved.resumed_from, saved.skipped) == (0, False)
+    assert stat.S_IMODE(saved.path.stat().st_mode) == 0o600
+    assert names(saved.path.parent) == [saved.path.name]
+    assert seen[-1] == (size, size)
+
+
+async def test_a_whole_file_is_not_fetched_again(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(artifact_size=3_000_000)
+    command = await make(rig)
+    first = await rig.dex.downloads.save(command, tmp_path)
+    again = await rig.dex.downloads.save(command, tmp_path)
+    assert (again.skipped, again.sha256, again.size) == (True, first.sha256, first.size)
+
+
+async def test_a_file_that_is_not_the_artifact_is_replaced(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(artifact_size=10_000)
+    command = await make(rig)
+    target = tmp_path / f"{command.id}.zip"
+    target.write_bytes(bytes(10_000))
+    saved = await rig.dex.downloads.save(command, tmp_path)
+    assert not saved.skipped
+    assert zipfile.ZipFile(target).testzip() is None
+
+
+async def test_a_link_in_the_way_is_replaced_and_not_followed(rig: Rig, tmp_path: Path) -> None:
+    await rig.start()
+    command = await make(rig)
+    outside = tmp_path / "outside"
+    outside.write_text("precious")
+    folder = tmp_path / "captures"
+    folder.mkdir()
+    (folder / f"{command.id}.zip").symlink_to(outside)
+    saved = await rig.dex.downloads.save(command, folder)
+    assert outside.read_text() == "precious"
+    assert not saved.path.is_symlink()
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("at", [0, 1, 0.3, 0.999])
+async def test_a_broken_download_goes_on_where_it_broke(
+    rig: Rig, tmp_path: Path, at: float, framing: Any
+) -> None:
+    await rig.start(artifact_size=4_000_000)
+    command = await make(rig)
+    body = await content(rig, command)
+    rig.sandbox.faults.add(Fault.cut(at, framing=framing), on="download")
+    saved = await rig.dex.downloads.save(command, tmp_path)
+    assert saved.path.read_bytes() == body
+    assert saved.sha256 == hashlib.sha256(body).hexdigest()
+    # The last bytes before a broken connection may be lost on the way, but never are there more than were
+    # sent.
+    sent = int(at * len(body)) if isinstance(at, float) else at
+    assert saved.resumed_from <= sent
+    last = rig.sandbox.requests[-1]
+    if saved.resumed_from:
+        assert last.headers["Range"] == f"bytes={saved.resumed_from}-"
+        assert last.headers["If-Range"].startswith('"')
+        assert last.status == 206
+    assert names(tmp_path) == [saved.path.name]
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        Behaviour.instant(ranges=False),
+        Behaviour.instant(etag="weak"),
+        Behaviour.instant(etag="none"),
+        Behaviour.instant(download_length=False),
+        Behaviour.instant(download_encoding="gzip-always"),
+        Behaviour.instant(download_redirect=307),
+    ],
+    ids=["no ranges", "weak", "no etag", "no length", "gzip", "redirect"],
+)
+async def test_whatever_the_service_does_the_file_is_whole(
+    rig: Rig, tmp_path: Path, behaviour: Behaviour
+) -> None:
+    await rig.start(artifact_size=3_000_000, behaviour=behaviour)
+    command = await make(rig)
+    body = await content(rig, command)
+    rig.sandbox.faults.add(Fault.cut(0.5), on=["download", "storage"])
+    saved = await rig.dex.downloads.save(command, tmp_path)
+    assert saved.path.read_bytes() == body
+    assert names(tmp_path) == [saved.path.name]
+
+
+async def test_an_artifact_that_changes_half_way_is_never_spliced(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(artifact_size=3_000_000)
+    command = await make(rig)
+    rig.sandbox.faults.add(Fault.revise(0.5), on="download")
+    saved = await rig.dex.downloads.save(command, tmp_path)
+    assert saved.resumed_from == 0
+    assert saved.path.read_bytes() == await content(rig, command)
+
+
+async def test_a_range_that_was_not_asked_for_is_not_joined(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(artifact_size=3_000_000)
+    command = await make(rig)
+    body = await content(rig, command)
+    rig.sandbox.faults.add(Fault.cut(0.5), on="download")
+    rig.sandbox.faults.add(Fault.wrong_range(10), on="download")
+    saved = await rig.dex.downloads.save(command, tmp_path)
+    assert saved.path.read_bytes() == body
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault.cut(0.5), TruncatedArtifactError),
+        (Fault.cut(0.5, framing="close"), InvalidArtifactError),
+        (Fault.lying_length(-100), InvalidArtifactError),
+        (Fault.corrupt(0.5), InvalidArtifactError),
+        (Fault.garbage(), InvalidArtifactError),
+        (Fault.html(), InvalidArtifactError),
+        (Fault.unsuccessful(), InvalidArtifactError),
+        (Fault.error(404), NotFoundError),
+        (Fault.error(410), NotFoundError),
+    ],
+    ids=lambda value: f"{value.kind}-{value.status}-{value.framing}" if isinstance(value, Fault) else None,
+)
+async def test_what_is_not_whole_never_gets_the_name(
+    rig: Rig, tmp_path: Path, fault: Fault, error: type[Exception]
+) -> None:
+    await rig.start(artifact_size=300_000, behaviour=Behaviour.instant(ranges=False))
+    command = await make(rig)
+    rig.sandbox.faults.add(fault, on="download", times=None)
+    with pytest.raises(error):
+        await rig.dex.downloads.save(command, tmp_path)
+    assert names(tmp_path) == []
+
+
+async def test_attempts_count_only_while_they_bring_nothing(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(artifact_size=4_000_000, retry=RetryPolicy(attempts=2, attempt_seconds=0.2))
+    command = await make(rig)
+    rig.sandbox.faults.add(Fault.stall(300_000), on="download", times=5)
+    saved = await rig.dex.downloads.save(command, tmp_path)
+    assert saved.resumed_from == 5 * 300_000
+    assert saved.size == 4_000_000
+    assert rig.made("download") == 6
+
+
+async def test_a_download_that_brings_nothing_ends(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(artifact_size=4_000_000, retry=RetryPolicy(attempts=3))
+    command = await make(rig)
+    rig.sandbox.faults.add(Fault.cut(0), on="download", times=None)
+    with pytest.raises(TruncatedArtifactError):
+        await rig.dex.downloads.save(command, tmp_path)
+    assert rig.made("download") == 3
+
+
+async def test_a_cancelled_download_leaves_nothing(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(artifact_size=20_000_000)
+    command = await make(rig)
+    rig.sandbox.faults.add(Fault.stall(0.9), on="download")
+    with anyio.move_on_after(0.4) as scope:
+        await rig.dex.downloads.save(command, tmp_path)
+    assert scope.cancelled_caught
+    assert names(tmp_path) == []
+    assert not [thread for thread in threading.enumerate() if thread.name == "dexcmd-writer"]
+
+
+async def test_two_downloads_of_one_artifact_do_not_hurt_each_other(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(artifact_size=5_000_000)
+    command = await make(rig)
+    saved = await asyncio.gather(*(rig.dex.downloads.save(command, tmp_path) for _ in range(4)))
+    assert len({one.sha256 for one in saved}) == 1
+    assert names(tmp_path) == [saved[0].path.name]
+
+
+async def test_a_hostile_name_does_not_leave_the_folder(rig: Rig, tmp_path: Path) -> None:
+    await rig.start()
+    command = await make(rig)
+    with pytest.raises(UnsafeFilenameError):
+        await rig.dex.downloads.save(command_id=command.id, filename="..", folder=tmp_path)
+
+
+async def test_a_full_disk_is_told_as_such(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(artifact_size=4_000_000)
+    command = await make(rig)
+    writer = FileWriter(tmp_path / "full")
+    writer._file = os.open("/dev/full", os.O_WRONLY)
+    with pytest.raises(InsufficientSpaceError):
+        async with rig.dex.downloads.open(command) as artifact:
+            async for chunk in artifact:
+                await writer.write(chunk)
+            await writer.finish(lambda: None)
+    await writer.abort()
+
+
+async def test_a_folder_that_can_not_be_written_is_told(rig: Rig, tmp_path: Path) -> None:
+    await rig.start()
+    command = await make(rig)
+    writer = FileWriter(tmp_path / "no such folder" / "file")
+    await writer.write(b"x")
+    with pytest.raises(DownloadError, match="No such file or directory"):
+        await writer.finish(lambda: None)
+    await writer.abort()
+    assert command.id
+
+
+async def test_the_writer_holds_the_download_back(tmp_path: Path) -> None:
+    # A pipe that nobody reads from is a disk that has stopped.
+    reading, writing = os.pipe()
+    writer = FileWriter(tmp_path / "x")
+    writer._file = writing
+    with anyio.move_on_after(0.3) as scope:
+        while True:
+            await writer.write(bytes(256 * 1024))
+    assert scope.cancelled_caught
+    assert writer.size <= HIGH_WATER + 2 * MIB
+    os.close(reading)
+    with pytest.raises(DownloadError, match="Broken pipe"):
+        await writer.finish(lambda: None)
+    await writer.abort()
+
+
+async def test_many_artifacts_are_saved_side_by_side(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(60)
+    bulk = await rig.dex.commands.create_many(rig.requests(40))
+    gone = bulk.commands[5].id
+    rig.sandbox.faults.add(
+        Fault.error(410),
+        on="download",
+        times=None,
+        where=lambda request: request.params["command_id"] == gone,
+    )
+    async with rig.dex.downloads.save_many(bulk.commands, tmp_path, concurrency=5) as results:
+        found = [result async for result in results]
+    assert len(found) == 40
+    [failed] = [result for result in found if result.artifact is None]
+    assert failed.command.id == gone
+    assert isinstance(failed.error, NotFoundError)
+    assert len(names(tmp_path)) == 39
+
+
+async def test_the_loop_is_never_blocked_by_a_download(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(artifact_size=100 * MIB)
+    command = await make(rig)
+    loop_thread = threading.get_ident()
+    wrote_in: set[int] = set()
+    real = os.writev
+
+    def writev(file: int, pieces: Any) -> int:
+        wrote_in.add(threading.get_ident())
+        return real(file, pieces)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "writev", writev)
+        await rig.dex.downloads.save(command, tmp_path)
+    assert loop_thread not in wrote_in
+    # One thread from the first byte to the last, and the one that ends the file.
+    assert len(wrote_in) <= 2

@@ -1,0 +1,168 @@
+"""`create_many`: any number of targets, and an outcome for each."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from dexcmd import (
+    BadRequestError,
+    ConfigurationError,
+    Outcome,
+    PermissionDeniedError,
+    QuotaExceededError,
+    RetryPolicy,
+    TransportError,
+)
+from dexcmd.clock import ManualClock
+from dexcmd.sandbox import Behaviour, Fault, Sandbox
+from tests.conftest import Rig
+
+pytestmark = pytest.mark.anyio
+
+
+def states(outcomes: tuple[Outcome, ...]) -> list[str]:
+    return [outcome.state for outcome in outcomes]
+
+
+async def test_many_targets_go_out_in_posts_of_at_most_ten(rig: Rig) -> None:
+    await rig.start(60)
+    requests = rig.requests(43)
+    bulk = await rig.dex.commands.create_many(requests)
+    assert states(bulk.outcomes) == ["created"] * 43
+    assert [outcome.request for outcome in bulk.outcomes] == requests
+    assert [c.device_id for c in bulk.commands] == [request.device_id for request in requests]
+    assert {outcome.command_id for outcome in bulk.outcomes} == set(rig.sandbox.state.commands)
+    posts = [r.body["commands"] for r in rig.sandbox.requests if r.operation == "create_commands"]
+    assert sorted(map(len, posts)) == [3, 10, 10, 10, 10]
+
+
+async def test_no_targets_are_no_requests(rig: Rig) -> None:
+    await rig.start()
+    assert (await rig.dex.commands.create_many([])).outcomes == ()
+    assert rig.sandbox.requests == []
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_posts_at_a_time_are_bounded(rig: Rig, concurrency: int) -> None:
+    await rig.start(100)
+    rig.sandbox.faults.add(Fault.slow(0.02, real_time=True), on="create_commands", times=None)
+    under_way = most = 0
+
+    def count(event: object) -> None:
+        nonlocal under_way, most
+        if getattr(event, "method", "") == "POST":
+            under_way += {"RequestSent": 1, "RequestFinished": -1}.get(type(event).__name__, 0)
+            most = max(most, under_way)
+
+    dex = rig.client(on_event=count)
+    await dex.commands.create_many(rig.requests(80), concurrency=concurrency)
+    assert most == concurrency
+
+
+async def test_what_exceeds_the_quota_is_not_attempted(rig: Rig) -> None:
+    await rig.start(60, quota=17)
+    bulk = await rig.dex.commands.create_many(rig.requests(40))
+    assert states(bulk.outcomes) == ["created"] * 17 + ["not_attempted"] * 23
+    assert {outcome.reason for outcome in bulk.in_state("not_attempted")} == {"quota"}
+    assert rig.sandbox.state.quota.usage == 17
+    assert rig.made("create_commands") == 2
+
+
+async def test_a_quota_that_somebody_else_uses_up_meanwhile_stops_the_rest(rig: Rig) -> None:
+    await rig.start(60, quota=100)
+
+    def take(_: object) -> bool:
+        rig.sandbox.state.quota.usage = 100
+        return False
+
+    rig.sandbox.faults.add(Fault.drop(), on="create_commands", where=take)
+    bulk = await rig.dex.commands.create_many(rig.requests(30), concurrency=1)
+    assert states(bulk.outcomes) == ["not_attempted"] * 30
+    assert all(isinstance(outcome.error, QuotaExceededError) for outcome in bulk.outcomes)
+    assert rig.made("create_commands") == 1
+
+
+async def test_waiting_for_the_quota(rig: Rig, clock: ManualClock) -> None:
+    await rig.start(60, quota=20)
+    start = clock.now()
+    bulk = await rig.dex.commands.create_many(rig.requests(45), on_quota="wait", quota_wait_seconds=3 * 86400)
+    assert states(bulk.outcomes) == ["created"] * 45
+    assert timedelta(days=1) < clock.now() - start < timedelta(days=2)
+    # Half a day to the first reset, a day to the next: two sleeps and no polling.
+    assert [wait for wait in clock.slept if wait > 60] == [43201.0, pytest.approx(86400.0, abs=5)]
+
+
+async def test_waiting_for_the_quota_is_bounded(rig: Rig, clock: ManualClock) -> None:
+    await rig.start(60, quota=20)
+    bulk = await rig.dex.commands.create_many(rig.requests(25), on_quota="wait", quota_wait_seconds=3600)
+    assert states(bulk.outcomes) == ["created"] * 20 + ["not_attempted"] * 5
+    assert clock.slept == []
+
+
+async def test_a_quota_that_can_not_be_told_stops_nothing(rig: Rig) -> None:
+    await rig.start(retry=RetryPolicy(attempts=1))
+    rig.sandbox.faults.add(Fault.error(500), on="get_quota", times=None)
+    bulk = await rig.dex.commands.create_many(rig.requests(12))
+    assert states(bulk.outcomes) == ["created"] * 12
+
+
+async def test_a_refusal_is_told_for_each_request_of_its_post(rig: Rig) -> None:
+    await rig.start(30)
+    rig.sandbox.faults.add(
+        Fault.error(400, code=1001, message="no such thing"), on="create_commands", times=None
+    )
+    bulk = await rig.dex.commands.create_many(rig.requests(3))
+    assert states(bulk.outcomes) == ["rejected"] * 3
+    assert all(isinstance(outcome.error, BadRequestError) for outcome in bulk.outcomes)
+
+
+async def test_a_token_that_may_not_write_ends_it_with_the_first_post(rig: Rig) -> None:
+    await rig.start(60, behaviour=Behaviour.instant(read_only_token=True))
+    bulk = await rig.dex.commands.create_many(rig.requests(50), concurrency=1)
+    assert states(bulk.outcomes) == ["not_attempted"] * 50
+    assert {outcome.reason for outcome in bulk.outcomes} == {"abort"}
+    assert all(isinstance(outcome.error, PermissionDeniedError) for outcome in bulk.outcomes)
+    assert rig.made("create_commands") == 1
+
+
+async def test_a_service_that_can_not_be_reached_ends_it_after_one_call(rig: Rig) -> None:
+    await rig.start(60)
+    async with Sandbox(1) as gone:
+        base_url = gone.base_url
+    dex = rig.client(base_url=base_url, retry=RetryPolicy(attempts=2))
+    bulk = await dex.commands.create_many(rig.requests(30), concurrency=1)
+    assert states(bulk.outcomes) == ["not_attempted"] * 30
+    assert all(isinstance(outcome.error, TransportError) for outcome in bulk.outcomes)
+
+
+async def test_a_closed_client_is_an_abort(rig: Rig) -> None:
+    await rig.start()
+    await rig.dex.close()
+    bulk = await rig.dex.commands.create_many(rig.requests(3))
+    assert states(bulk.outcomes) == ["not_attempted"] * 3
+    assert all(isinstance(outcome.error, ConfigurationError) for outcome in bulk.outcomes)
+
+
+async def test_awaiting_twice_creates_once(rig: Rig) -> None:
+    await rig.start()
+    bulk = rig.dex.commands.create_many(rig.requests(3))
+    assert await bulk == await bulk
+    assert len(rig.sandbox.state.commands) == 3
+
+
+async def test_a_cancellation_half_way_loses_nothing_that_was_made(rig: Rig) -> None:
+    await rig.start(60)
+    rig.sandbox.faults.add(Fault.silence(), on="create_commands", skip=2)
+    bulk = rig.dex.commands.create_many(rig.requests(50), concurrency=1)
+    task = asyncio.ensure_future(bulk)
+    while rig.made("create_commands") < 3:
+        await asyncio.sleep(0.002)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert states(bulk.result.outcomes) == ["created"] * 20 + ["unknown"] * 10 + ["not_attempted"] * 20
+    assert {outcome.command_id for outcome in bulk.result.in_state("created")} == set(
+        rig.sandbox.state.commands
+    )
+    assert {outcome.reason for outcome in bulk.result.in_state("not_attempted")} == {"cancelled"}
