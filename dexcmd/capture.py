@@ -30,7 +30,7 @@ from dexcmd.session import Session
 from dexcmd.tasks import run_tasks
 from dexcmd.transfer.files import make_folder
 from dexcmd.transfer.save import SavedArtifact
-from dexcmd.validators import above_zero
+from dexcmd.validators import above_zero, count
 
 __all__ = ["Capture", "CaptureOptions", "CaptureResult", "CaptureState"]
 
@@ -70,14 +70,14 @@ class CaptureOptions:
 
     bulk: BulkOptions
     folder: Path
-    concurrency: int = attrs.field(validator=above_zero)
+    concurrency: int = attrs.field(validator=count)
     """Downloads at a time."""
 
     timeout: float = attrs.field(validator=above_zero)
     """Seconds that a command has from its creation to its end."""
 
     poll_interval: float = attrs.field(validator=above_zero)
-    most_in_flight: int = attrs.field(validator=above_zero)
+    most_in_flight: int = attrs.field(validator=count)
     """Commands that are created and neither saved nor failed; no more are created meanwhile."""
 
 

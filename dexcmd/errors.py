@@ -44,13 +44,18 @@ __all__ = [
 
 EXCERPT_LENGTH = 200
 
-_NOT_PRINTABLE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\u200b-\u200f\u202a-\u202e\u2066-\u2069]+")
+_NOT_PRINTABLE = re.compile(
+    # Blanks and control characters; zero-width and bidi ones, which change what a reader sees; half
+    # surrogates, which
+    # no log can encode.
+    "[\x00-\x20\x7f-\xa0\u061c\u2028\u2029\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+"
+)
+_MOST_READ = 65536
 
 
 def one_line(text: str, length: int = EXCERPT_LENGTH) -> str:
     """Return `text` with runs of blank, control and bidi characters made one blank, cut to `length`."""
-    # Four times the length is enough to fill the line and spares the whole of a large body the search.
-    line = _NOT_PRINTABLE.sub(" ", text[: length * 4]).strip()
+    line = _NOT_PRINTABLE.sub(" ", text[:_MOST_READ]).strip()
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
@@ -125,8 +130,9 @@ class APIError(DexError):
         """Return method, path, status, what the service said, and the ray id, in one line."""
         said = one_line("; ".join(str(error) for error in self.errors)) or "no reason given"
         wait = "" if self.retry_after is None else f"; retry after {self.retry_after:g} s"
-        ray = "" if self.ray_id is None else f" [cf-ray {self.ray_id}]"
-        return f"{self.method} {self.path}: {self.status}: {said}{wait}{ray}".strip()
+        ray = "" if self.ray_id is None else f" [cf-ray {one_line(self.ray_id, 64)}]"
+        call = f"{self.method} {self.path}".strip()
+        return f"{call}{': ' if call else ''}{self.status}: {said}{wait}{ray}"
 
 
 class BadRequestError(APIError):

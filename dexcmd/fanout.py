@@ -24,7 +24,7 @@ from dexcmd.resources.quota import Quota, QuotaResource
 from dexcmd.resources.requests import MOST_PER_POST, CommandRequest, check_targets
 from dexcmd.session import Session
 from dexcmd.tasks import run_tasks
-from dexcmd.validators import above_zero
+from dexcmd.validators import above_zero, count, one_of
 
 __all__ = [
     "BulkCreate",
@@ -104,10 +104,10 @@ class BulkOptions:
     """What is created in bulk, and how; raises `ConfigurationError` for what can't be right."""
 
     requests: Sequence[CommandRequest] = attrs.field(converter=check_targets)
-    concurrency: int = attrs.field(default=4, validator=above_zero)
+    concurrency: int = attrs.field(default=4, validator=count)
     """POSTs at a time."""
 
-    on_quota: OnQuota = attrs.field(default="stop", validator=attrs.validators.in_(("stop", "wait")))
+    on_quota: OnQuota = attrs.field(default="stop", validator=one_of("stop", "wait"))
     """Whether what exceeds the day's quota is left, or waits for the reset."""
 
     quota_wait_seconds: float = attrs.field(default=90_000.0, validator=above_zero)

@@ -89,10 +89,17 @@ def created_between(pending: Iterable[Pending]) -> tuple[datetime | None, dateti
             open_end = True
         else:
             latest.append(one.created)
-    second = timedelta(seconds=1)
-    since = None if open_start or not earliest else min(earliest) - second
-    until = None if open_end or not latest else max(latest) + second
+    since = None if open_start or not earliest else _shifted(min(earliest), -1)
+    until = None if open_end or not latest else _shifted(max(latest), 1)
     return since, until
+
+
+def _shifted(time: datetime, seconds: float) -> datetime | None:
+    try:
+        return time + timedelta(seconds=seconds)
+    except OverflowError:
+        # Some services say the first moment of all where they have no time, and nothing is before that.
+        return None
 
 
 class Watch:
@@ -176,7 +183,7 @@ class Watch:
         for command_id in unseen:
             pending = self._pending[command_id]
             if pending.created is None and pending.not_before is None:
-                pending.not_before = walked_at - timedelta(seconds=self._session.settings.settle_seconds)
+                pending.not_before = _shifted(walked_at, -self._session.settings.settle_seconds)
 
 
 @attrs.frozen

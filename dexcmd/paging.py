@@ -76,12 +76,14 @@ def is_last_page(
         return True
     if info is None:
         return False
-    size = info.per_page if info.per_page is not None and 0 < info.per_page < per_page else per_page
-    if rows >= size:
+    told = min(per_page, info.per_page) if info.per_page is not None and info.per_page > 0 else None
+    if rows >= (told or per_page):
         return False
-    by_pages = info.total_pages is not None and page >= info.total_pages
-    by_count = info.total_count is not None and (page - 1) * size + rows >= info.total_count
-    return by_pages or by_count
+    if info.total_pages is not None and page >= info.total_pages:
+        return True
+    # The service may have lowered `per_page`: without being told it, what earlier pages held is not known.
+    before = 0 if page == 1 else None if told is None else (page - 1) * told
+    return info.total_count is not None and before is not None and before + rows >= info.total_count
 
 
 class Listing(AsyncOnlyIteration, Generic[T]):

@@ -16,7 +16,7 @@ class Secret:
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
-        if not value or not _ALLOWED.issuperset(value):
+        if not isinstance(value, str) or not value or not _ALLOWED.issuperset(value):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(
                 "api_token must be ASCII without blanks and line ends; is there a newline at its end?"
             )

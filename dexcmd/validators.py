@@ -1,26 +1,48 @@
 """Checks of arguments, as attrs validators; each raises `ConfigurationError` before anything is sent."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 
 from dexcmd.errors import ConfigurationError
 
-__all__ = ["above_zero", "finite_number", "identifier"]
+__all__ = ["above_zero", "count", "finite_number", "identifier", "one_of"]
 
 
 def finite_number(name: str, value: object) -> float:
     """Return `value` if it is a finite number, and no boolean."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigurationError(f"{name} must be a finite number, not {value!r}")
-    return value
+    if not isinstance(value, bool) and isinstance(value, int | float):
+        # An int may be beyond all floats, and then it is as good as infinite.
+        try:
+            if math.isfinite(value):
+                return value
+        except OverflowError:
+            raise ConfigurationError(f"{name} is too large") from None
+    raise ConfigurationError(f"{name} must be a finite number, not {value!r}")
 
 
 def above_zero(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     """Accept finite numbers above 0."""
     if not finite_number(attribute.name, value) > 0:
         raise ConfigurationError(f"{attribute.name} must be above 0, not {value!r}")
+
+
+def count(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    """Accept whole numbers from 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{attribute.name} must be a whole number of at least 1, not {value!r}")
+
+
+def one_of(*words: str) -> Callable[[Any, "attrs.Attribute[Any]", Any], None]:
+    """Return a validator that accepts one of `words`."""
+
+    def check(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+        if value not in words:
+            raise ConfigurationError(f"{attribute.name} must be one of {', '.join(words)}, not {value!r}")
+
+    return check
 
 
 def identifier(name: str, value: object) -> str:

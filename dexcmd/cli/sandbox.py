@@ -54,7 +54,7 @@ def sandbox(
     from dexcmd.errors import DexError
     from dexcmd.sandbox import Sandbox
 
-    async def serve() -> int:
+    async def serve() -> None:
         async with AsyncExitStack() as stack:
             service = Sandbox(devices, clock=ScaledClock(speed), seed=seed, quota=quota, port=port)
             try:
@@ -66,10 +66,11 @@ def sandbox(
             sys.stderr.write(f"{devices} devices, time runs {speed:g} times as fast; Ctrl-C stops it\n")
             sys.stderr.flush()
             await asyncio.Event().wait()
-        return OK
 
     try:
-        return run_until_stopped(serve)
+        run_until_stopped(serve)
     except Stopped as stopped:
         # To be told to end is how a service ends well.
-        return OK if stopped.number == signal.SIGTERM else stopped.exit_code
+        if stopped.number != signal.SIGTERM:
+            return stopped.exit_code
+    return OK

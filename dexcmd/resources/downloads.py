@@ -17,6 +17,7 @@ from dexcmd.session import Session
 from dexcmd.tasks import run_tasks
 from dexcmd.transfer.artifact import Artifact, open_artifact
 from dexcmd.transfer.save import OnBytes, SavedArtifact, save_artifact
+from dexcmd.validators import finite_number
 from dexcmd.wire.paths import artifact_name, segment
 
 __all__ = ["DownloadsResource", "OpenArtifact", "SaveMany", "SaveResult"]
@@ -158,6 +159,6 @@ class DownloadsResource:
 
         One that fails is a result with an error and stops no other.
         """
-        if concurrency < 1:
+        if finite_number("concurrency", concurrency) < 1:
             raise ConfigurationError(f"concurrency must be at least 1, not {concurrency!r}")
         return SaveMany(self, commands, folder, concurrency)

@@ -51,7 +51,7 @@ def _number_up_to(documented: int) -> Validator:
             warnings.warn(
                 f"{attribute.name}={value!r} is above the documented maximum of {documented}",
                 DexWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
 
     return check

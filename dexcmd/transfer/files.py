@@ -1,8 +1,11 @@
 """What is done to files: blocking, so called from a thread."""
 
+import errno
 import hashlib
+import lzma
 import os
 import stat
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,6 +16,21 @@ __all__ = ["check_zip", "make_folder", "put_in_place", "whole_file_hash"]
 
 CHECK_PIECE = 1024 * 1024
 
+ENCRYPTED = 0x1
+KNOWN_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA})
+
+# What zipfile and the decompressors raise for damaged archives, each for some flipped bit.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+)
+
 
 def make_folder(folder: Path) -> None:
     """Make a folder and its parents, private to the user (captures are); one that exists is left as it is.
@@ -20,7 +38,10 @@ def make_folder(folder: Path) -> None:
     Raises `ConfigurationError` where there can be no such folder.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # `mkdir(parents=True)` would give the mode to the last folder only.
+        for missing in reversed([parent for parent in (folder, *folder.parents) if not parent.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"can't make the folder {folder}: {error.strerror}") from error
 
@@ -50,18 +71,20 @@ def check_zip(path: Path, name: str) -> None:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 _read_member(archive, info)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except _DAMAGE as error:
+        raise InvalidArtifactError(f"{name}: not a whole zip archive: {error}") from None
+    except OSError as error:
+        # Damage comes as an OSError, too: one without a number from bz2, and from a seek to before the start.
+        if error.errno not in (None, errno.EINVAL):
+            raise
         raise InvalidArtifactError(f"{name}: not a whole zip archive: {error}") from None
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
-    try:
-        member = archive.open(info)
-    except (NotImplementedError, RuntimeError):
-        # Encrypted, or compressed in a way that Python can't undo.  That is no reason to throw an artifact
-        # away.
+    if info.flag_bits & ENCRYPTED or info.compress_type not in KNOWN_METHODS:
+        # It can't be checked, which is no reason to throw an artifact away.
         return
-    with member:
+    with archive.open(info) as member:
         while member.read(CHECK_PIECE):
             pass
 

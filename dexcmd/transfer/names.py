@@ -11,9 +11,11 @@ __all__ = ["safe_name"]
 MOST_NAME_BYTES = 200
 """File systems allow 255; the rest is for what a part file adds."""
 
+MOST_SUFFIX_BYTES = 16
+
 # Separators and drive letters of any system, characters that Windows forbids.
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')
-_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE)
 
 
 def safe_name(filename: str) -> str:
@@ -25,20 +27,29 @@ def safe_name(filename: str) -> str:
     name = unicodedata.normalize("NFC", artifact_name(filename))
     # Categories C*: control, format (bidi and zero-width among them), surrogate, private, unassigned.
     name = "".join("_" if unicodedata.category(char)[0] == "C" else char for char in name)
-    name = _FORBIDDEN.sub("_", name).strip(" ").rstrip(". ")
-    if not name.strip("._"):
-        raise UnsafeFilenameError(f"the service names an artifact {filename[:200]!r}")
+    name = _trimmed(_FORBIDDEN.sub("_", name))
     if _RESERVED.fullmatch(name):
         name = f"_{name}"
-    return _shortened(name)
+    name = _shortened(name)
+    if not name.strip("._"):
+        raise UnsafeFilenameError(f"the service names an artifact {filename[:200]!r}")
+    return name
+
+
+def _trimmed(name: str) -> str:
+    """Cut what Windows drops from a name's end, and blanks before it."""
+    return name.strip(" ").rstrip(". ")
 
 
 def _shortened(name: str) -> str:
+    """Return a name of at most `MOST_NAME_BYTES`, with its suffix where that is a short one."""
     if len(name.encode()) <= MOST_NAME_BYTES:
         return name
     stem, dot, suffix = name.rpartition(".")
-    if not dot or len(suffix.encode()) > 16:
-        stem, suffix = name, ""
-    ending = f".{suffix}" if suffix else ""
+    if not dot or len(suffix.encode()) > MOST_SUFFIX_BYTES:
+        stem, ending = name, ""
+    else:
+        ending = f".{suffix}"
     kept = stem.encode()[: MOST_NAME_BYTES - len(ending.encode())].decode("utf-8", "ignore")
-    return f"{kept}{ending}"
+    # The cut may leave a stem whose end is dropped, or one that changes when it is composed anew.
+    return _trimmed(f"{_trimmed(kept)}{ending}")

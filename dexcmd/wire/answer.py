@@ -29,7 +29,7 @@ def service_time(headers: Mapping[str, str]) -> datetime | None:
     """Return the service's time of an answer, in UTC, cut to whole seconds; None where it doesn't say."""
     try:
         parsed = parsedate_to_datetime(headers.get("Date", ""))
-    except ValueError:
+        # RFC 5322 lets "-0000" stand for UTC, which the standard library gives back without a zone.
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    # RFC 5322 lets "-0000" stand for UTC, which the standard library gives back without a zone.
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)

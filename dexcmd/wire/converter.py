@@ -4,6 +4,7 @@ cattrs' own hooks for primitives coerce (None into "None", "false" into True), s
 model's hook is built.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
@@ -65,14 +66,18 @@ def _time_or_text(value: object, _: object) -> datetime | str | None:
 def _string_pairs(value: object, _: object) -> Mapping[str, str] | None:
     """Structure echoed args, which the service gives as strings.
 
-    Another kind of value is shown as Python writes it.
+    Another kind of value is shown as JSON, and null is left out.
     """
     if value is None:
         return None
     if not isinstance(value, dict):
         raise TypeError(f"expected an object, found {_shown(value)}")
     pairs = cast("dict[str, object]", value)
-    return {name: item if isinstance(item, str) else str(item) for name, item in pairs.items()}
+    return {
+        name: item if isinstance(item, str) else json.dumps(item)
+        for name, item in pairs.items()
+        if item is not None
+    }
 
 
 def _or_none(hook: Callable[[object, object], T], value: object, kind: object) -> T | None:
@@ -104,12 +109,15 @@ def _new_converter() -> Converter:
 
 
 _converter = _new_converter()
+_wire_names: dict[type[Any], Mapping[str, str]] = {}
+"""What the fields of a model are called in an answer, where that differs: errors speak of the answer."""
 
 
 def register_model(model: type[Any], **wire_names: str) -> None:
     """Make `model` decodable; `wire_names` maps its field names to the wire's where they differ."""
     overrides: dict[str, Any] = {field: override(rename=name) for field, name in wire_names.items()}
     _converter.register_structure_hook(model, make_dict_structure_fn(model, _converter, **overrides))
+    _wire_names[model] = wire_names
 
 
 def register_args(model: type[Any], **wire_names: str) -> None:
@@ -131,7 +139,7 @@ def structure(value: object, model: type[T], path: str) -> T:
     try:
         return _converter.structure(value, model)
     except Exception as error:  # noqa: BLE001 - cattrs raises groups of whatever the hooks raise
-        raise _decode_error(error, path) from None
+        raise _decode_error(error, path, model) from None
 
 
 def structure_rows(result: object, name: str, model: type[T]) -> list[T]:
@@ -145,14 +153,18 @@ def structure_rows(result: object, name: str, model: type[T]) -> list[T]:
     rows = cast("dict[str, object]", result).get(name)
     if not isinstance(rows, list):
         raise ResponseDecodeError(f"expected a list, found {_shown(rows)}", path)
+    for index, row in enumerate(cast("list[object]", rows)):
+        if not isinstance(row, dict):
+            raise ResponseDecodeError(f"expected an object, found {_shown(row)}", f"{path}[{index}]")
     try:
         return _converter.structure(rows, cast("type[list[T]]", GenericAlias(list, (model,))))
     except Exception as error:  # noqa: BLE001 - cattrs raises groups of whatever the hooks raise
-        raise _decode_error(error, path) from None
+        raise _decode_error(error, path, model) from None
 
 
-def _decode_error(error: Exception, path: str) -> ResponseDecodeError:
+def _decode_error(error: Exception, path: str, model: type[Any]) -> ResponseDecodeError:
     messages = transform_error(error, path=path, format_exception=lambda inner, _: str(inner))
     first, _, where = messages[0].rpartition(" @ ")
     more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
-    return ResponseDecodeError(f"{first}{more}", where)
+    parent, _, field = where.rpartition(".")
+    return ResponseDecodeError(f"{first}{more}", f"{parent}.{_wire_names[model].get(field, field)}")

@@ -4,7 +4,6 @@ The envelope is described at https://developers.cloudflare.com/fundamentals/api/
 """
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, cast
@@ -24,15 +23,13 @@ from dexcmd.errors import (
     one_line,
 )
 from dexcmd.wire.answer import Answer, service_time
+from dexcmd.wire.html import plain_text
 from dexcmd.wire.ratelimit import parse_retry_after
 
 __all__ = ["Envelope", "PageInfo", "api_error", "read_envelope"]
 
 MALFORMED_TOKEN = 6003
 """Code of a 400 for a token that has not even the form of one."""
-
-_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
-_TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 
 
 @attrs.frozen
@@ -68,7 +65,7 @@ def read_envelope(answer: Answer, now: datetime) -> Envelope:
         raise api_error(answer, now)
     try:
         parsed: object = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ResponseDecodeError(_not_json(answer)) from None
     if not isinstance(parsed, dict):
         raise ResponseDecodeError(f"{_where(answer)}: the answer is {_kind(parsed)}, not an object", "$")
@@ -122,8 +119,8 @@ def _details(answer: Answer) -> tuple[ErrorDetail, ...]:
         return (ErrorDetail(f"unexpected redirect to {one_line(target) or 'nowhere'}"),)
     try:
         parsed: object = json.loads(answer.body)
-    except ValueError:
-        text = _plain_text(answer.body)
+    except (ValueError, RecursionError):
+        text = plain_text(answer.body)
         return (ErrorDetail(text),) if text else ()
     if not isinstance(parsed, dict):
         return (ErrorDetail(one_line(json.dumps(parsed))),)
@@ -172,16 +169,9 @@ def _page_info(value: object) -> PageInfo | None:
     )
 
 
-def _plain_text(body: bytes) -> str:
-    """Return the title of an HTML page, or else the readable start of whatever it is."""
-    text = body[:65536].decode("utf-8", "replace")
-    title = _TITLE.search(text)
-    return one_line(_TAG.sub(" ", title[1] if title else text))
-
-
 def _not_json(answer: Answer) -> str:
     kind = answer.headers.get("Content-Type", "no content type")
-    return f"{_where(answer)}: not JSON ({one_line(kind, 60)}): {_plain_text(answer.body) or 'empty body'}"
+    return f"{_where(answer)}: not JSON ({one_line(kind, 60)}): {plain_text(answer.body) or 'empty body'}"
 
 
 def _where(answer: Answer) -> str:

@@ -39,6 +39,8 @@ class BaseURL:
         Raises `ConfigurationError` for what is no absolute http(s) URL, has a query, a fragment or
         credentials, or would send the token in the clear: plain http is for loopback only.
         """
+        if not text.isprintable() or " " in text:
+            raise ConfigurationError(f"base_url has blanks or control characters: {text!r}")
         try:
             parts = urlsplit(text)
             host, _ = parts.hostname, parts.port
@@ -48,7 +50,7 @@ class BaseURL:
             raise ConfigurationError(f"base_url must be an absolute http(s) URL, not {text!r}")
         if parts.username is not None or parts.password is not None:
             raise ConfigurationError("base_url must not hold credentials")
-        if parts.query or parts.fragment:
+        if "?" in text or "#" in text:
             raise ConfigurationError("base_url must have no query and no fragment")
         if parts.scheme == "http" and not is_loopback(host):
             raise ConfigurationError(
@@ -80,7 +82,10 @@ def segment(name: str, value: str) -> str:
     """
     if not isinstance(value, str) or value in ("", ".", ".."):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigurationError(f"{name} can't be {value!r}")
-    return quote(value, safe="")
+    try:
+        return quote(value, safe="")
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"{name} can't be {value!r}") from None
 
 
 def artifact_name(filename: str) -> str:
@@ -90,7 +95,10 @@ def artifact_name(filename: str) -> str:
     Raises `UnsafeFilenameError` where nothing usable is left.
     """
     is_url = "://" in filename or filename.startswith("/")
-    name = unquote(urlsplit(filename).path.rpartition("/")[2]) if is_url else filename
+    try:
+        name = unquote(urlsplit(filename).path.rpartition("/")[2]) if is_url else filename
+    except ValueError:
+        name = ""
     if name in ("", ".", "..") or "/" in name or "\\" in name:
         raise UnsafeFilenameError(f"the service names an artifact {filename[:200]!r}")
     return name

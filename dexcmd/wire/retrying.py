@@ -3,7 +3,7 @@
 import attrs
 
 from dexcmd.errors import APIError, ConfigurationError, DexError, ResponseDecodeError, TransportError
-from dexcmd.validators import above_zero
+from dexcmd.validators import above_zero, count
 
 __all__ = ["GiveUp", "RetryPolicy", "TryAgain", "decide", "rate_limit_wait", "surely_not_processed"]
 
@@ -23,7 +23,7 @@ of doubled waits cover that.
 class RetryPolicy:
     """How often and how long a call is tried.  All times are seconds; both bounds hold at once."""
 
-    attempts: int = attrs.field(default=6, validator=above_zero)
+    attempts: int = attrs.field(default=6, validator=count)
     """How many times a request is sent at most, the first time included."""
 
     total_seconds: float = attrs.field(default=330.0, validator=above_zero)

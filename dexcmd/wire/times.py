@@ -16,7 +16,10 @@ def parse_time(text: str) -> datetime:
     parsed = datetime.fromisoformat(text)
     if parsed.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
-    return parsed.astimezone(UTC)
+    try:
+        return parsed.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is out of range") from None
 
 
 def format_time(name: str, value: datetime) -> str:
@@ -28,4 +31,7 @@ def format_time(name: str, value: datetime) -> str:
         raise ConfigurationError(f"{name} must be a datetime, not {type(value).__name__}")
     if value.utcoffset() is None:
         raise ConfigurationError(f"{name} must be timezone-aware: {value.isoformat()} says no zone")
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    try:
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    except OverflowError:
+        raise ConfigurationError(f"{name} is out of range: {value.isoformat()}") from None

@@ -5,7 +5,7 @@ from bisect import bisect_left, insort
 
 import attrs
 
-from dexcmd.validators import above_zero
+from dexcmd.validators import above_zero, count
 from dexcmd.wire.ratelimit import Allowance
 
 __all__ = ["RateLimit", "ServiceView", "Window"]
@@ -19,9 +19,9 @@ class RateLimit:
     https://developers.cloudflare.com/fundamentals/api/reference/limits/.
     """
 
-    requests: int = attrs.field(default=1200, validator=above_zero)
+    requests: int = attrs.field(default=1200, validator=count)
     seconds: float = attrs.field(default=300.0, validator=above_zero)
-    per_second: int = attrs.field(default=200, validator=above_zero)
+    per_second: int = attrs.field(default=200, validator=count)
     """At most so many in any one second, to the same origin, whatever the token."""
 
 
@@ -33,6 +33,7 @@ class Window:
 
     def __init__(self) -> None:
         self._sent: list[float] = []
+        self._longest = 0.0
         self._planned: list[float] = []
 
     def earliest(self, now: float, requests: int, seconds: float) -> float:
@@ -52,9 +53,11 @@ class Window:
         del self._planned[bisect_left(self._planned, time)]
 
     def send(self, now: float, seconds: float) -> None:
-        """Note that one goes out, and forget what is longer ago than `seconds`."""
+        """Note that one goes out, and forget what is too long ago to matter."""
+        # Clients that share a window may have limits of different lengths.
+        self._longest = max(self._longest, seconds)
         insort(self._sent, now)
-        del self._sent[: bisect_left(self._sent, now - seconds)]
+        del self._sent[: bisect_left(self._sent, now - self._longest)]
 
 
 def _earliest(times: list[float], now: float, requests: int, seconds: float) -> float:
@@ -72,7 +75,7 @@ class ServiceView:
     def __init__(self) -> None:
         self._remaining = 0
         self._reset_at = -math.inf
-        self._next_at = -math.inf
+        self._last_taken = -math.inf
         self._paused_until = -math.inf
 
     @property
@@ -100,11 +103,17 @@ class ServiceView:
         if self._remaining <= 0:
             return self._reset_at
         if self._remaining < requests * self.SPREAD_BELOW:
-            return max(earliest, self._next_at)
+            return max(earliest, self._spread())
         return earliest
 
     def take(self, time: float) -> None:
         """Count a request that goes out at `time`."""
         if time < self._reset_at and self._remaining > 0:
-            self._next_at = time + (self._reset_at - time) / self._remaining
             self._remaining -= 1
+            self._last_taken = time
+
+    def _spread(self) -> float:
+        """Return when the next one is due if those that are left are spread evenly up to the reset."""
+        if self._last_taken == -math.inf:
+            return self._last_taken
+        return self._last_taken + (self._reset_at - self._last_taken) / (self._remaining + 1)

@@ -66,7 +66,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Return an environment without anything that changes what is printed."""
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_INTERACTIVE", "TTY_COMPATIBLE", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
-    return {**os.environ, "PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": ""}
+    return {**os.environ, "PYTHONWARNINGS": "error"}
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ def test_an_error_of_the_sdk_is_one_line(
 
 @pytest.mark.parametrize("library", ["cyclopts", "rich"])
 def test_without_the_extra(library: str, environment: dict[str, str]):
-    code = f"import sys; sys.modules[{library!r}] = None; from dexcmd.cli import main; sys.exit(main(['--help']))"
+    code = f"import sys; sys.modules[{library!r}] = None; from dexcmd.cli import main; sys.exit(main([]))"
     done = run_python(code, environment)
     assert done.returncode == 2
     assert done.stdout == ""

@@ -1,6 +1,7 @@
 """What the demo is made of, without its service."""
 
 import io
+import re
 import zipfile
 from pathlib import Path
 
@@ -317,8 +318,15 @@ def test_views_suit_their_console():
     assert output(lines) == "4 of 4 found\n"
 
 
-def test_the_live_view_draws():
+@pytest.mark.parametrize("no_color", [False, True])
+def test_the_live_view_draws(no_color: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
     console = screen(terminal=True)
     with LiveView(console) as view:
         view.show(Progress(4, eligible=3))
     assert "3/4" in output(console)
+    coloured = re.search(r"\x1b\[[0-9;]*[34][0-9]", output(console)) is not None
+    assert coloured is not no_color

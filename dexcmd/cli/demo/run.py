@@ -77,7 +77,7 @@ def run_demo(devices: int, into: Path | None, seed: int) -> int:
         return FAILED
     say(
         console,
-        f"Checked: {progress.saved} whole files, and every outcome as the sandbox has it.",
+        f"Checked: {progress.saved} whole files in {folder}, every outcome as the sandbox has it.",
     )
     say(console, NEXT)
     return OK

@@ -1,0 +1,33 @@
+"""What an error page says, for people: its title, or else its text."""
+
+from dexcmd.errors import one_line
+
+__all__ = ["plain_text"]
+
+MOST_READ = 65536
+
+_UNREAD = ("script", "style")
+
+
+def plain_text(body: bytes) -> str:
+    """Return the title of an HTML page, or the start of whatever text it is, in one line of 200 characters.
+
+    One pass from tag to tag, in time that grows with the length whatever the page holds: it runs on the event
+    loop.
+    """
+    title: list[str] = []
+    text: list[str] = []
+    inside = ""
+    start, *tags = body[:MOST_READ].decode("utf-8", "replace").split("<")
+    text.append(start)
+    for tag in tags:
+        head, closed, after = tag.partition(">")
+        name = head.partition(" ")[0].strip().lower()
+        if name.startswith("/") and name[1:] == inside:
+            inside = ""
+        elif not inside and name in ("title", *_UNREAD):
+            inside = name
+        if inside not in _UNREAD:
+            # What has no end is no tag, but text that holds a "<".
+            (title if inside == "title" else text).append(after if closed else f"<{tag}")
+    return one_line(" ".join(title)) or one_line(" ".join(text))
