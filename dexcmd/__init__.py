@@ -47,8 +47,9 @@ if TYPE_CHECKING:
         UnsafeFilenameError,
         WaitTimeoutError,
     )
-    from dexcmd.fanout import BulkCreate, BulkResult, Outcome
+    from dexcmd.fanout import BulkCreate
     from dexcmd.follow import Follow
+    from dexcmd.outcome import BulkResult, Outcome
     from dexcmd.paging import Listing
     from dexcmd.resources.command import Command
     from dexcmd.resources.devices import Device
@@ -114,8 +115,9 @@ __all__ = [
 _HOMES = {
     "dexcmd.capture": ("Capture", "CaptureResult"),
     "dexcmd.client": ("DexClient",),
-    "dexcmd.fanout": ("BulkCreate", "BulkResult", "Outcome"),
+    "dexcmd.fanout": ("BulkCreate",),
     "dexcmd.follow": ("Follow",),
+    "dexcmd.outcome": ("BulkResult", "Outcome"),
     "dexcmd.paging": ("Listing",),
     "dexcmd.resources.command": ("Command",),
     "dexcmd.resources.devices": ("Device",),

@@ -20,8 +20,9 @@ from dexcmd.errors import (
     PermissionDeniedError,
     WaitTimeoutError,
 )
-from dexcmd.fanout import BulkOptions, Outcome, OutcomeState
+from dexcmd.fanout import BulkOptions
 from dexcmd.follow import PollPace, Watch
+from dexcmd.outcome import Outcome, OutcomeState
 from dexcmd.resources.command import Command, command_id_of
 from dexcmd.resources.commands import CommandsResource
 from dexcmd.resources.downloads import DownloadsResource
@@ -127,9 +128,7 @@ class Capture(Background[CaptureResult]):
             for outcome in outcomes:
                 if outcome.command_id is None:
                     await results.send(
-                        CaptureResult(
-                            outcome.request, outcome.state, error=outcome.error, reason=outcome.reason
-                        )
+                        CaptureResult(outcome.request, outcome.state, error=outcome.error, reason=outcome.reason)
                     )
                 else:
                     await self._room.acquire()

@@ -122,9 +122,7 @@ class Watch:
         """Return the ids of the pending commands."""
         return tuple(self._pending)
 
-    def add(
-        self, command_id: str, created: datetime | None = None, not_before: datetime | None = None
-    ) -> None:
+    def add(self, command_id: str, created: datetime | None = None, not_before: datetime | None = None) -> None:
         """Watch one more command."""
         self._pending.setdefault(command_id, Pending(created, not_before))
 
@@ -243,9 +241,7 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
             await self._wait()
             poll = await self._watch.poll()
             self._ended.extend(poll.ended)
-            self._next_poll = self._clock.monotonic() + self._pace.after(
-                pages=poll.pages, changed=poll.changed
-            )
+            self._next_poll = self._clock.monotonic() + self._pace.after(pages=poll.pages, changed=poll.changed)
         return self._ended.popleft()
 
     async def _wait(self) -> None:

@@ -1,11 +1,14 @@
 """One POST of up to ten commands, and what its answer says of each."""
 
 import logging
+import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from dexcmd.errors import AmbiguousCreateError, APIError, DexError, QuotaExceededError
+import attrs
+
+from dexcmd.errors import APIError, BadRequestError, DexError, ErrorDetail, QuotaExceededError
 from dexcmd.events import CommandCreated
 from dexcmd.resources.command import Command, decode_commands
 from dexcmd.resources.quota import QuotaResource
@@ -13,15 +16,18 @@ from dexcmd.resources.requests import CommandRequest, encode_batch
 from dexcmd.session import Request, Session
 from dexcmd.wire.retrying import surely_not_processed
 
-__all__ = ["CreatedLog", "Poster", "match_rows"]
+__all__ = ["Ambiguous", "CreatedLog", "Poster", "Posted", "culprits", "match_rows"]
 
 logger = logging.getLogger(__name__)
 
+_POINTER = re.compile(r"/commands/(\d{1,3})(/.*)?")
+
 
 class CreatedLog:
-    """The commands that a client made, each with a time, by the service's clock, before which it was not.
+    """The commands that a client made or adopted, each with a time of the service before which it was not.
 
-    It tells a follower how far back to look.  Bounded: the oldest are forgotten.
+    It tells a follower how far back to look, and keeps one command from being adopted twice.  Bounded: the oldest
+    are forgotten.
     """
 
     def __init__(self, size: int = 20_000) -> None:
@@ -35,8 +41,28 @@ class CreatedLog:
             self._commands.popitem(last=False)
 
     def not_before(self, command_id: str) -> datetime | None:
-        """Return the time before which a command did not exist; None where that is not known."""
+        """Return the time before which a command was not; None where that is not known."""
         return self._commands.get(command_id)
+
+    def __contains__(self, command_id: object) -> bool:
+        """Tell whether this client made or adopted a command."""
+        return command_id in self._commands
+
+
+@attrs.frozen
+class Posted:
+    """A good answer: for each request its row, or the error that names it, or neither."""
+
+    rows: tuple[Command | None, ...]
+    errors: tuple[DexError | None, ...]
+
+
+class Ambiguous(Exception):  # noqa: N818 - what is known of a POST, which never gets past `creation`
+    """It can't be told from the answer whether the POST had an effect."""
+
+    def __init__(self, cause: DexError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 class Poster:
@@ -46,41 +72,45 @@ class Poster:
         self._session = session
         self._created = created
 
-    async def post(self, batch: Sequence[CommandRequest]) -> list[Command | None]:
-        """Create the commands of a checked batch and return each one's row, in the order of the batch.
+    async def post(self, batch: Sequence[CommandRequest], on_sent: Callable[[], None]) -> Posted:
+        """Send the POST of a checked batch; `on_sent` is called when it is about to go out.
 
-        None stands for a request that the answer has no row for.  Raises `DexError` where surely nothing was
-        created, as `QuotaExceededError` where that is why, and `AmbiguousCreateError` where something may
-        have been.
+        Raises `DexError` where surely nothing was created, as `QuotaExceededError` where that is why, and
+        `Ambiguous` where something may have been.
         """
         clock = self._session.settings.clock
         started = clock.monotonic()
+        request = Request("POST", "/dex/commands", body=encode_batch(batch))
         try:
-            envelope = await self._session.call(Request("POST", "/dex/commands", body=encode_batch(batch)))
+            envelope = await self._session.call(request, on_sent)
             rows = decode_commands(envelope.result)
         except DexError as error:
             if surely_not_processed(error):
                 raise await self._reason(error, len(batch)) from error
-            raise AmbiguousCreateError(
-                f"it can't be told whether {len(batch)} commands were created: {error}", cause=error
-            ) from error
+            raise Ambiguous(error) from error
         not_before = None
         if envelope.served_at is not None:
             # `Date` is cut to the second, and told when the answer was made.
             not_before = envelope.served_at - timedelta(seconds=clock.monotonic() - started + 1)
         matched = match_rows(batch, rows)
-        for request, row in zip(batch, matched, strict=True):
+        for asked, row in zip(batch, matched, strict=True):
             if row is not None and row.id is not None:
                 self._created.add(row.id, not_before)
-                self._session.emit(
-                    CommandCreated(row.id, request.device_id, request.registration_id, request.type)
-                )
-        return matched
+                self._session.emit(CommandCreated(row.id, asked.device_id, asked.registration_id, asked.type))
+        for row in rows:
+            if row not in matched:
+                logger.warning("the answer to a POST names a command that was not asked for: %s", row.id)
+        blamed = culprits(envelope.errors, len(batch))
+        errors = [
+            BadRequestError(200, tuple(blamed[index]), None, "POST", "/dex/commands") if index in blamed else None
+            for index in range(len(batch))
+        ]
+        return Posted(tuple(matched), tuple(errors))
 
     async def _reason(self, error: DexError, wanted: int) -> DexError:
         """Return `QuotaExceededError` where the quota is the reason for a refusal.
 
-        Which status says so is not documented.
+        Which status and code say so is not documented, so the quota itself is asked.
         """
         if not isinstance(error, APIError) or error.status in (401, 429):
             return error
@@ -90,17 +120,25 @@ class Poster:
             return error
         if quota.remaining is None or quota.remaining >= wanted:
             return error
-        return QuotaExceededError(
-            error.status, error.errors, error.ray_id, error.method, error.path, error.retry_after
-        )
+        return QuotaExceededError(error.status, error.errors, error.ray_id, error.method, error.path, error.retry_after)
+
+
+def culprits(errors: Sequence[ErrorDetail], count: int) -> dict[int, list[ErrorDetail]]:
+    """Return the errors that name a command of a POST of `count` by its pointer, such as `/commands/3/device_id`."""
+    named: dict[int, list[ErrorDetail]] = {}
+    for error in errors:
+        found = _POINTER.fullmatch(error.pointer or "")
+        if found and int(found[1]) < count:
+            named.setdefault(int(found[1]), []).append(error)
+    return named
 
 
 def match_rows(batch: Sequence[CommandRequest], rows: Sequence[Command]) -> list[Command | None]:
-    """Return for each request the row of the answer that is its own, or None.
+    """Return for each request the row that is its own, or None.
 
-    The service promises neither the order of the request nor as many rows.  A row is claimed once; one that
-    names the registration that was asked for goes first, and one without a registration, or for a request
-    without one, after that.
+    The service promises neither the order of the request nor as many rows.  A row is claimed once; one that names
+    the registration that was asked for goes first, and one without a registration, or for a request without one,
+    after that.  Rows that nobody asked for are left over.
     """
     free: dict[str, Command] = {}
     for row in rows:
@@ -113,8 +151,6 @@ def match_rows(batch: Sequence[CommandRequest], rows: Sequence[Command]) -> list
                 found = next((row for row in free.values() if _is_for(row, request, exact)), None)
                 if found is not None and found.id is not None:
                     matched[index] = free.pop(found.id)
-    for row in free.values():
-        logger.warning("the answer to a POST names a command that was not asked for: %s", row.id)
     return matched
 
 

@@ -23,6 +23,7 @@ from dexcmd.secret import Secret
 from dexcmd.wire.envelope import Envelope
 from dexcmd.wire.paths import BaseURL, is_loopback, segment
 from dexcmd.wire.retrying import RetryPolicy
+from dexcmd.wire.service_clock import ServiceClock
 from dexcmd.wire.window import RateLimit
 
 __all__ = ["Request", "Session"]
@@ -83,11 +84,15 @@ class Session:
         self._elsewhere: aiohttp.ClientSession | None = None
         self._slots = anyio.CapacityLimiter(MOST_CALLS_AT_ONCE)
         self._closed = False
+        self.service_clock = ServiceClock()
         self._pacer = pacer_for(settings.clock, str(settings.base_url.origin), settings.token.digest())
 
-    async def call(self, request: Request) -> Envelope:
-        """Send a request for JSON and return its envelope.  Raises `DexError`."""
-        call = self._call(request)
+    async def call(self, request: Request, on_sent: Callable[[], None] | None = None) -> Envelope:
+        """Send a request for JSON and return its envelope; `on_sent` is called when it is about to go out.
+
+        Raises `DexError`.
+        """
+        call = self._call(request, on_sent)
         async with await self._send(call, self._url(request), request, stream=frozenset()):
             return call.envelope
 
@@ -128,16 +133,14 @@ class Session:
         except Exception:
             logger.exception("on_event raised for %r", event)
 
-    async def _send(
-        self, call: Call, url: URL, request: Request, stream: Collection[int]
-    ) -> aiohttp.ClientResponse:
+    async def _send(self, call: Call, url: URL, request: Request, stream: Collection[int]) -> aiohttp.ClientResponse:
         at_home = url.origin() == self.settings.base_url.origin
         http = self._client() if at_home else self._client_elsewhere()
         headers = {"User-Agent": USER_AGENT, **request.headers}
         chain: list[aiohttp.ClientMiddlewareType] = [Retry(call)]
         if at_home:
             headers["Authorization"] = f"Bearer {self.settings.token.reveal()}"
-            chain.append(Pace(call, self._pacer, self.settings.rate_limit, self._slots))
+            chain.append(Pace(call, self._pacer, self.settings.rate_limit, self._slots, self.service_clock))
         chain.append(Attempt(call, self.settings.token, stream))
         seconds = self.settings.retry.attempt_seconds
         try:
@@ -189,7 +192,7 @@ class Session:
         account = segment("account_id", self.settings.account_id)
         return self.settings.base_url.url(f"/accounts/{account}{request.path}", urlencode(request.query))
 
-    def _call(self, request: Request) -> Call:
+    def _call(self, request: Request, on_sent: Callable[[], None] | None = None) -> Call:
         settings = self.settings
         return Call(
             method=request.method,
@@ -199,6 +202,7 @@ class Session:
             clock=settings.clock,
             random=settings.random,
             emit=self.emit,
+            on_sent=on_sent,
             deadline=settings.clock.monotonic() + settings.retry.total_seconds,
         )
 

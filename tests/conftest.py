@@ -118,9 +118,5 @@ async def rig(clock: ManualClock) -> AsyncIterator[Rig]:
     yield rig
     await rig.close()
     # anyio's own: one runs the test, one each fixture.
-    left = [
-        task
-        for task in asyncio.all_tasks()
-        if "TestRunner" not in getattr(task.get_coro(), "__qualname__", "")
-    ]
+    left = [task for task in asyncio.all_tasks() if "TestRunner" not in getattr(task.get_coro(), "__qualname__", "")]
     assert not left, f"tasks were left running: {left}"

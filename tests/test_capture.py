@@ -32,9 +32,7 @@ async def collect(capture: object) -> list[CaptureResult]:
 
 
 def left_over(folder: Path) -> list[str]:
-    return [
-        path.name for path in folder.iterdir() if not path.name.endswith(".zip") or path.name.startswith(".")
-    ]
+    return [path.name for path in folder.iterdir() if not path.name.endswith(".zip") or path.name.startswith(".")]
 
 
 async def test_targets_become_whole_private_files(rig: Rig, tmp_path: Path) -> None:

@@ -73,9 +73,7 @@ async def test_an_artifact_is_opened_by_id_and_name(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("style", ["name", "url"])
-async def test_a_file_name_may_be_a_url_and_the_token_stays_home(
-    rig: Rig, style: Any, tmp_path: Path
-) -> None:
+async def test_a_file_name_may_be_a_url_and_the_token_stays_home(rig: Rig, style: Any, tmp_path: Path) -> None:
     await rig.start(behaviour=Behaviour.instant(filename_style=style))
     command = await make(rig)
     saved = await rig.dex.downloads.save(command, tmp_path)
@@ -124,9 +122,7 @@ async def test_a_saved_file_is_the_artifact(rig: Rig, tmp_path: Path, size: int)
     await rig.start(artifact_size=size)
     command = await make(rig)
     seen: list[tuple[int, int | None]] = []
-    saved = await rig.dex.downloads.save(
-        command, tmp_path / "a" / "b", on_bytes=lambda *now: seen.append(now)
-    )
+    saved = await rig.dex.downloads.save(command, tmp_path / "a" / "b", on_bytes=lambda *now: seen.append(now))
     body = await content(rig, command)
     assert saved.path == tmp_path / "a" / "b" / f"{command.id}.zip"
     assert saved.path.read_bytes() == body
@@ -170,9 +166,7 @@ async def test_a_link_in_the_way_is_replaced_and_not_followed(rig: Rig, tmp_path
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("at", [0, 1, 0.3, 0.999])
-async def test_a_broken_download_goes_on_where_it_broke(
-    rig: Rig, tmp_path: Path, at: float, framing: Any
-) -> None:
+async def test_a_broken_download_goes_on_where_it_broke(rig: Rig, tmp_path: Path, at: float, framing: Any) -> None:
     await rig.start(artifact_size=4_000_000)
     command = await make(rig)
     body = await content(rig, command)
@@ -204,9 +198,7 @@ async def test_a_broken_download_goes_on_where_it_broke(
     ],
     ids=["no ranges", "weak", "no etag", "no length", "gzip", "redirect"],
 )
-async def test_whatever_the_service_does_the_file_is_whole(
-    rig: Rig, tmp_path: Path, behaviour: Behaviour
-) -> None:
+async def test_whatever_the_service_does_the_file_is_whole(rig: Rig, tmp_path: Path, behaviour: Behaviour) -> None:
     await rig.start(artifact_size=3_000_000, behaviour=behaviour)
     command = await make(rig)
     body = await content(rig, command)

@@ -109,9 +109,7 @@ async def test_a_quota_that_can_not_be_told_stops_nothing(rig: Rig) -> None:
 
 async def test_a_refusal_is_told_for_each_request_of_its_post(rig: Rig) -> None:
     await rig.start(30)
-    rig.sandbox.faults.add(
-        Fault.error(400, code=1001, message="no such thing"), on="create_commands", times=None
-    )
+    rig.sandbox.faults.add(Fault.error(400, code=1001, message="no such thing"), on="create_commands", times=None)
     bulk = await rig.dex.commands.create_many(rig.requests(3))
     assert states(bulk.outcomes) == ["rejected"] * 3
     assert all(isinstance(outcome.error, BadRequestError) for outcome in bulk.outcomes)
@@ -162,7 +160,5 @@ async def test_a_cancellation_half_way_loses_nothing_that_was_made(rig: Rig) -> 
     with pytest.raises(asyncio.CancelledError):
         await task
     assert states(bulk.result.outcomes) == ["created"] * 20 + ["unknown"] * 10 + ["not_attempted"] * 20
-    assert {outcome.command_id for outcome in bulk.result.in_state("created")} == set(
-        rig.sandbox.state.commands
-    )
+    assert {outcome.command_id for outcome in bulk.result.in_state("created")} == set(rig.sandbox.state.commands)
     assert {outcome.reason for outcome in bulk.result.in_state("not_attempted")} == {"cancelled"}

@@ -87,9 +87,7 @@ async def test_a_429_holds_every_client_of_the_token_back(rig: Rig, clock: Manua
     await rig.start()
     other = rig.client()
     rig.sandbox.faults.add(Fault.rate_limited(120), on="get_quota", times=1)
-    await asyncio.gather(
-        rig.dex.quota.get(), *(other.devices.list() for _ in range(5)), rig.dex.commands.list()
-    )
+    await asyncio.gather(rig.dex.quota.get(), *(other.devices.list() for _ in range(5)), rig.dex.commands.list())
     refused = rig.sandbox.requests[0]
     # The others were on their way before the refusal was heard, or went out after the pause: none in between.
     heard = [time for time in rig.sent_at if time > refused.at]

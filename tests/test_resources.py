@@ -197,9 +197,7 @@ async def test_rows_without_any_value_are_survived(rig: Rig, fields: set[str]) -
 async def test_a_wrong_type_is_told_with_its_path(rig: Rig) -> None:
     await rig.start()
     fill(rig, 5)
-    rig.sandbox.faults.add(
-        Fault.wrong_types("result.commands.3.created_date", "yesterday"), on="list_commands"
-    )
+    rig.sandbox.faults.add(Fault.wrong_types("result.commands.3.created_date", "yesterday"), on="list_commands")
     with pytest.raises(ResponseDecodeError) as caught:
         await rig.dex.commands.list()
     assert caught.value.path == "$.result.commands[3].created_date"
@@ -212,9 +210,7 @@ async def test_every_kind_of_command_is_created(rig: Rig, args: Pcap | WarpDiag 
     made = await rig.dex.commands.create(rig.requests(3, args))
     assert [command.id for command in made] == list(rig.sandbox.state.commands)
     assert {command.type for command in made} == {args.type}
-    assert [event.command_id for event in rig.events if isinstance(event, CommandCreated)] == [
-        c.id for c in made
-    ]
+    assert [event.command_id for event in rig.events if isinstance(event, CommandCreated)] == [c.id for c in made]
 
 
 async def test_created_commands_come_in_the_order_of_the_requests(rig: Rig) -> None:
@@ -335,9 +331,7 @@ async def test_a_command_that_the_list_shows_late_is_followed(rig: Rig) -> None:
     assert (await rig.dex.commands.wait(made)).succeeded
 
 
-async def test_an_id_from_elsewhere_is_looked_for_once_in_all_of_the_list(
-    rig: Rig, clock: ManualClock
-) -> None:
+async def test_an_id_from_elsewhere_is_looked_for_once_in_all_of_the_list(rig: Rig, clock: ManualClock) -> None:
     await rig.start()
     fill(rig, 200)
     clock.advance(3600)
@@ -370,9 +364,7 @@ async def test_following_can_be_left_early(rig: Rig) -> None:
 async def test_a_status_that_nobody_knows_is_not_an_end(rig: Rig) -> None:
     await rig.start()
     [made] = await rig.dex.commands.create(rig.requests(1))
-    rig.sandbox.faults.add(
-        Fault.wrong_types("result.commands.0.status", "PAUSED"), on="list_commands", times=2
-    )
+    rig.sandbox.faults.add(Fault.wrong_types("result.commands.0.status", "PAUSED"), on="list_commands", times=2)
     ended = await rig.dex.commands.wait(made)
     assert ended.status == "SUCCESS"
     assert rig.made("list_commands") == 3

@@ -43,9 +43,7 @@ async def test_final_statuses_are_not_tried_again(rig: Rig, status: int) -> None
     assert rig.made("get_quota") == 1
 
 
-@pytest.mark.parametrize(
-    "fault", [Fault.drop(), Fault.cut(), Fault.cut(framing="chunked")], ids=lambda f: f.kind
-)
+@pytest.mark.parametrize("fault", [Fault.drop(), Fault.cut(), Fault.cut(framing="chunked")], ids=lambda f: f.kind)
 async def test_six_attempts_are_six_requests(rig: Rig, fault: Fault) -> None:
     # aiohttp repeats the whole chain for a dropped connection of its own accord: that would make twelve.
     await rig.start()
@@ -173,9 +171,7 @@ async def test_a_post_that_found_no_connection_is_sent_again(rig: Rig, unused_po
     class LateClock(ManualClock):
         async def sleep(self, seconds: float) -> None:
             if not started:
-                started.append(
-                    await Sandbox(12, port=unused_port, token=token, account_id="a" * 32).__aenter__()
-                )
+                started.append(await Sandbox(12, port=unused_port, token=token, account_id="a" * 32).__aenter__())
             await super().sleep(seconds)
 
     started: list[Sandbox] = []
@@ -214,9 +210,7 @@ async def test_a_refused_post_is_not_sent_again(rig: Rig) -> None:
 async def test_calls_side_by_side_keep_their_own_results(rig: Rig) -> None:
     # One AsyncRetrying that several tasks share mixes their results up.
     await rig.start(30, retry=RetryPolicy(attempts=50, total_seconds=1e6))
-    rig.sandbox.faults.add_random(
-        rate=0.5, mix=[Fault.error(503), Fault.drop()], on=["list_devices", "get_quota"]
-    )
+    rig.sandbox.faults.add_random(rate=0.5, mix=[Fault.error(503), Fault.drop()], on=["list_devices", "get_quota"])
     names = [device.name for device in rig.sandbox.state.devices[:20]]
 
     async def find(name: str) -> str | None:

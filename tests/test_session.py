@@ -147,9 +147,7 @@ async def test_the_token_goes_into_no_log_and_no_event(rig: Rig, caplog: pytest.
     await rig.dex.quota.get()
     await rig.dex.commands.create_many(rig.requests(12))
     assert any("POST /dex/commands: 200, attempt 1" in line for line in caplog.messages)
-    assert any(
-        record.levelname == "WARNING" and "attempt 1 failed" in record.message for record in caplog.records
-    )
+    assert any(record.levelname == "WARNING" and "attempt 1 failed" in record.message for record in caplog.records)
     assert rig.sandbox.token not in caplog.text
     assert rig.sandbox.token not in repr(rig.events)
 

@@ -14,13 +14,14 @@ from dexcmd.errors import ConfigurationError, DexError
 
 __all__ = ["app", "run"]
 
-_EPILOGUE = """\
+_HELP = """\
+Remote captures with Cloudflare's DEX commands API.
+
 Exit codes: 0 done, 1 failed or a check did not hold, 2 usage, 130 interrupted."""
 
 app = App(
     name="dexcmd",
-    help="Remote captures with Cloudflare's DEX commands API.",
-    help_epilogue=_EPILOGUE,
+    help=_HELP,
     # The Markdown that would be the default takes a tenth of a second to load.  Plain text keeps its line
     # ends, so the docstrings of commands have short lines.
     help_format="plaintext",
@@ -43,7 +44,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         return _tell(error, USAGE)
     except ConfigurationError as error:
         return _tell(error, USAGE)
-    except DexError as error:
+    except (DexError, OSError) as error:
+        # The system's own are those of stdout: a disk that is full, a reader that has gone.
         return _tell(error, FAILED)
     return code if isinstance(code, int) else OK
 

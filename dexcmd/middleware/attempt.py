@@ -51,6 +51,8 @@ class Attempt:
         """Return a good answer; raises `TransportError`, `APIError` or `ResponseDecodeError`."""
         call = self._call
         started = call.clock.monotonic()
+        if call.on_sent is not None:
+            call.on_sent()
         call.emit(RequestSent(call.method, call.path, call.attempt))
         response: ClientResponse | None = None
         failure: TransportError | None = None
@@ -146,6 +148,4 @@ def transport_error(error: Exception, method: str, path: str) -> TransportError:
 def _timed_out(error: TimeoutError, call: Call) -> TransportError:
     if isinstance(error, aiohttp.ClientError):
         return transport_error(error, call.method, call.path)
-    return TransportTimeoutError(
-        f"{call.method} {call.path}: no answer within {call.policy.attempt_seconds:g} s"
-    )
+    return TransportTimeoutError(f"{call.method} {call.path}: no answer within {call.policy.attempt_seconds:g} s")

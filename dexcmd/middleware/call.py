@@ -28,6 +28,9 @@ class Call:
     deadline: float
     """When the budget of the call ends, by `clock.monotonic()`."""
 
+    on_sent: Callable[[], None] | None
+    """Called when an attempt is about to go out: from then on it may have an effect."""
+
     attempt: int = 1
     headers: Mapping[str, str] | None = None
     """Those of the last attempt's answer, if there was one."""

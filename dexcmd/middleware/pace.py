@@ -17,6 +17,7 @@ from dexcmd.events import Paced
 from dexcmd.middleware.call import Call
 from dexcmd.wire.ratelimit import Allowance, parse_ratelimit
 from dexcmd.wire.retrying import rate_limit_wait
+from dexcmd.wire.service_clock import ServiceClock
 from dexcmd.wire.window import RateLimit, ServiceView, Window
 
 __all__ = ["Pace", "Pacer", "Place", "pacer_for"]
@@ -116,9 +117,7 @@ class _Registry:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._addresses: weakref.WeakKeyDictionary[Clock, dict[str, Window]] = weakref.WeakKeyDictionary()
-        self._pacers: weakref.WeakKeyDictionary[Clock, dict[tuple[str, str], Pacer]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._pacers: weakref.WeakKeyDictionary[Clock, dict[tuple[str, str], Pacer]] = weakref.WeakKeyDictionary()
 
     def pacer(self, clock: Clock, origin: str, token_digest: str) -> Pacer:
         with self._lock:
@@ -142,12 +141,18 @@ class Pace:
     """Holds each attempt of one call back until it may go out, and learns from its answer."""
 
     def __init__(
-        self, call: Call, pacer: Pacer, limit: RateLimit | None, slots: anyio.CapacityLimiter
+        self,
+        call: Call,
+        pacer: Pacer,
+        limit: RateLimit | None,
+        slots: anyio.CapacityLimiter,
+        service_clock: ServiceClock,
     ) -> None:
         self._call = call
         self._pacer = pacer
         self._limit = limit
         self._slots = slots
+        self._service_clock = service_clock
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send the request in its turn.
@@ -187,12 +192,13 @@ class Pace:
             self._pacer.pause(clock.monotonic() + rate_limit_wait(error, call.attempt))
             raise
         finally:
-            allowance = None if call.headers is None else parse_ratelimit(call.headers)
+            allowance = None
+            if call.headers is not None:
+                allowance = parse_ratelimit(call.headers)
+                self._service_clock.learn(call.headers, clock.monotonic())
             self._pacer.answered(clock.monotonic(), allowance)
 
 
 def _does_not_fit(call: Call, wait: float) -> RateLimitError:
-    detail = ErrorDetail(
-        f"not sent: the rate limit has no room for it within the {call.seconds_left:.1f} s left"
-    )
+    detail = ErrorDetail(f"not sent: the rate limit has no room for it within the {call.seconds_left:.1f} s left")
     return RateLimitError(429, (detail,), method=call.method, path=call.path, retry_after=wait)

@@ -3,13 +3,15 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+from dexcmd.creation import Batch, Creation, OnOutcomes
 from dexcmd.errors import AmbiguousCreateError
-from dexcmd.fanout import BulkCreate, BulkOptions, OnOutcomes, OnQuota
+from dexcmd.fanout import BulkCreate, BulkOptions, OnQuota
 from dexcmd.follow import Follow, Watch
+from dexcmd.outcome import Outcome
 from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery
-from dexcmd.posting import CreatedLog, Poster
+from dexcmd.posting import CreatedLog
 from dexcmd.resources.command import Command, command_id_of, decode_commands, identity
-from dexcmd.resources.requests import CommandRequest, check_batch
+from dexcmd.resources.requests import CommandRequest, Target, check_batch
 from dexcmd.session import Session
 from dexcmd.wire.times import format_time
 
@@ -24,25 +26,35 @@ class CommandsResource:
         self.created = CreatedLog()
         """The commands that this client has made."""
 
-        self._poster = Poster(session, self.created)
-
     async def create(self, requests: Iterable[CommandRequest]) -> list[Command]:
         """Create 1 to 10 commands with one POST and return them in the order of the requests.
 
-        The POST is sent again only where it surely was not processed: no connection was made, or it was
-        refused for the rate limit.  Raises `ConfigurationError` for a batch that can't be right,
-        `QuotaExceededError`, another `APIError` where the service refuses, and `AmbiguousCreateError` where
-        it can't be told whether commands were created.
+        The POST is sent again only where it surely was not processed: no connection was made, or it was refused for
+        the rate limit.  Where its answer was lost, the list is asked for the commands until they are found or
+        `settle_seconds` of the client have passed; what is not there by then is sent again, once.
+
+        Raises `ConfigurationError` for a batch that can't be right, `QuotaExceededError`, another `APIError` where
+        the service refuses, and `AmbiguousCreateError`, with the commands that are known to exist, where not all of
+        them are.
         """
         batch = check_batch(requests)
-        rows = await self._poster.post(batch)
-        created = [row for row in rows if row is not None]
-        if len(created) < len(batch):
+        outcomes: dict[Target, Outcome] = {}
+
+        def record(outcome: Outcome) -> None:
+            outcomes[outcome.request.target] = outcome
+
+        await Creation(self._session, self.created, record, split=False).run([Batch(batch)])
+        found = [outcomes[request.target] for request in batch]
+        created = [outcome.command for outcome in found if outcome.command is not None]
+        if len(created) == len(batch):
+            return created
+        errors = [outcome.error for outcome in found if outcome.error is not None]
+        if created or any(outcome.state == "unknown" for outcome in found):
             missing = len(batch) - len(created)
             raise AmbiguousCreateError(
-                f"the answer has no row for {missing} of {len(batch)} commands", created
+                f"{missing} of {len(batch)} commands are not known to exist: {errors[0]}", created, errors[0]
             )
-        return created
+        raise errors[0]
 
     def create_many(
         self,
@@ -75,7 +87,7 @@ class CommandsResource:
 
         `on_outcomes` is awaited with those of a POST.
         """
-        return BulkCreate(self._session, self._poster, options, on_outcomes)
+        return BulkCreate(self._session, self.created, options, on_outcomes)
 
     def list(
         self,
@@ -126,9 +138,7 @@ class CommandsResource:
             watch.add(command_id, created, self.created.not_before(command_id))
         return Follow(self._session, watch, timeout=timeout, poll_interval=poll_interval)
 
-    async def wait(
-        self, command: Command | str, *, timeout: float = 900.0, poll_interval: float = 2.0
-    ) -> Command:
+    async def wait(self, command: Command | str, *, timeout: float = 900.0, poll_interval: float = 2.0) -> Command:
         """Wait until a command, given as itself or by its id, has reached SUCCESS or FAILED, and return it.
 
         Raises `WaitTimeoutError` after `timeout` seconds, and `DexError`.

@@ -86,6 +86,4 @@ class DevicesResource:
         while iterating.
         """
         query = ListQuery("/dex/commands/devices", per_page, {} if search is None else {"search": search})
-        return Listing(
-            self._session, query, lambda result: structure_rows(result, "devices", Device), _identity
-        )
+        return Listing(self._session, query, lambda result: structure_rows(result, "devices", Device), _identity)

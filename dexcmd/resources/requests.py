@@ -64,11 +64,7 @@ def _boolean(_: object, attribute: "attrs.Attribute[Any]", value: object) -> Non
 
 def _interfaces(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     known = ("default", "tunnel")
-    if (
-        not isinstance(value, tuple)
-        or not value
-        or any(item not in known for item in cast("tuple[Any]", value))
-    ):
+    if not isinstance(value, tuple) or not value or any(item not in known for item in cast("tuple[Any]", value)):
         raise ConfigurationError(f"{attribute.name} must be a list of {' and '.join(known)}, not {value!r}")
 
 

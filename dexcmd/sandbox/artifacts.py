@@ -308,15 +308,11 @@ _MORE = (
         "www{n}.example.com. {b} IN A 198.51.100.{a}  ;; NOERROR\n",
         64,
     ),
-    _Text(
-        "dig.txt", _ALL, "; <<>> DiG <<>> example.com\n;; ANSWER SECTION:\nexample.com. 300 IN A 192.0.2.80\n"
-    ),
+    _Text("dig.txt", _ALL, "; <<>> DiG <<>> example.com\n;; ANSWER SECTION:\nexample.com. 300 IN A 192.0.2.80\n"),
     _Text("dns-upstreams.txt", _ALL, "", "upstream {n}: 2001:db8:53::{a:x} rtt {b} us, 0 failures\n", 6),
     _Text("dns-fallbacks.txt", _ALL, "", "corp{n}.example.net -> 10.20.{variant}.53\n", 12),
     _Text("warp-stats.txt", _ALL, "Sent: {number} B\nReceived: {number} B\nLoss: 0.1%\n"),
-    _Text(
-        "warp-network.txt", _ALL, "", "flow {n:04}: 100.96.{variant}.23:{b} -> 203.0.113.{a}:443 open\n", 72
-    ),
+    _Text("warp-network.txt", _ALL, "", "flow {n:04}: 100.96.{variant}.23:{b} -> 203.0.113.{a}:443 open\n", 72),
     _Text("warp-device-posture.txt", _ALL, "", "rule {n}: firewall=on disk_encrypted=on score={a}\n", 10),
     _Text("warp-bus-metrics.txt", _ALL, "", "subscriber {n}: depth {a} of 256, sent {b}\n", 24),
     _Text("virtual-networks.txt", _ALL, "", "vnet{n}\tDefault: false\tComment: site {a}\n", 5),
@@ -338,9 +334,7 @@ _MORE = (
         80,
     ),
     _Text("traceroute.txt", _DESKTOP, "to edge.example.net\n", "{n:2}  10.{a}.{n}.1  {b} us\n", 14),
-    _Text(
-        "installed-certificates.txt", _DESKTOP, "", "{n}: CN=Example Root {n}, expires 20{n:02}-01-01\n", 60
-    ),
+    _Text("installed-certificates.txt", _DESKTOP, "", "{n}: CN=Example Root {n}, expires 20{n:02}-01-01\n", 60),
     _Text("gui-launcher.log", _DESKTOP, "", "{created} DEBUG gui: frame {n} drawn in {b} us\n", 40),
     _Text("ipconfig.txt", "windows", "Windows IP Configuration\n", "Adapter {n}: 10.20.{variant}.{a}\n", 9),
     _Text(
@@ -391,9 +385,7 @@ _MORE = (
         24,
     ),
     _Text("uname.txt", "linux android chromeos", "Linux {device} 6.8.0 #1 SMP x86_64\n"),
-    _Text(
-        "resolv-conf.txt", "linux android chromeos", "nameserver 100.96.{variant}.53\nsearch example.net\n"
-    ),
+    _Text("resolv-conf.txt", "linux android chromeos", "nameserver 100.96.{variant}.53\nsearch example.net\n"),
     _Text(
         "nft-rules.txt",
         "linux android chromeos",

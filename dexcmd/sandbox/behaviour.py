@@ -199,9 +199,7 @@ class Behaviour:
     @classmethod
     def instant(cls, **changes: Any) -> "Behaviour":
         """Return a behaviour whose devices need no time at all: commands are done when they are created."""
-        settings: dict[str, Any] = dict.fromkeys(
-            ("pickup_seconds", "run_seconds", "upload_seconds"), (0.0, 0.0)
-        )
+        settings: dict[str, Any] = dict.fromkeys(("pickup_seconds", "run_seconds", "upload_seconds"), (0.0, 0.0))
         settings.update(changes)
         return cls(**settings)
 

@@ -34,8 +34,7 @@ def file_reply(
     content = artifact
     headers = {"Content-Type": content_type, "Content-Encoding": "identity"}
     if behaviour.download_encoding == "gzip-always" or (
-        behaviour.download_encoding == "gzip-if-accepted"
-        and _accepts_gzip(request_headers.get("Accept-Encoding", ""))
+        behaviour.download_encoding == "gzip-if-accepted" and _accepts_gzip(request_headers.get("Accept-Encoding", ""))
     ):
         content = GzippedContent(artifact)
         headers["Content-Encoding"] = "gzip"
@@ -59,9 +58,7 @@ def file_reply(
     if asked.start == asked.stop:
         return Reply(status=416, headers={"Content-Range": f"bytes */{content.size}"})
     headers["Content-Range"] = f"bytes {asked.start}-{asked.stop - 1}/{content.size}"
-    return Reply(
-        status=206, headers=headers, content=content, start=asked.start, stop=asked.stop, framing=framing
-    )
+    return Reply(status=206, headers=headers, content=content, start=asked.start, stop=asked.stop, framing=framing)
 
 
 def _accepts_gzip(header: str) -> bool:

@@ -73,9 +73,7 @@ def failure(errors: Sequence[ServiceError], *, pointers: bool = True) -> dict[st
     }
 
 
-def result_info(
-    behaviour: Behaviour, *, count: int, page: int, per_page: int, total: int
-) -> dict[str, Any] | None:
+def result_info(behaviour: Behaviour, *, count: int, page: int, per_page: int, total: int) -> dict[str, Any] | None:
     """Return what a list answer tells of the whole list: `count` rows here, `total` in all."""
     pages = -(-total // per_page)
     match behaviour.result_info:

@@ -389,9 +389,7 @@ def _tunnel(wire: _Wire, peer: bytes) -> None:
         counter = wire.dice.below(65536).to_bytes(2, "little") + wire.key().to_bytes(2, "big") + bytes(4)
         noise = hashlib.sha256(counter).digest() * wire.dice.between(1, 42)
         sealed = wire.complement().to_bytes(2, "big") + noise[2:]
-        message = (
-            b"\x04\0\0\0" + (b"\x00\x5a\x17\xc0" if outbound else b"\x00\x3b\x02\xd1") + counter + sealed
-        )
+        message = b"\x04\0\0\0" + (b"\x00\x5a\x17\xc0" if outbound else b"\x00\x3b\x02\xd1") + counter + sealed
         wire.datagram(outbound, peer, (51820, 2408), message, 18, 24)
         wire.wait(300, 12_000)
 

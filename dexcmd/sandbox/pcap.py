@@ -242,9 +242,7 @@ class _Plan:
         )
 
 
-def virtual_pcap(
-    size: int, *, snaplen: int, link: Link, seed: str, started: datetime, turn: int = 0
-) -> VirtualPcap:
+def virtual_pcap(size: int, *, snaplen: int, link: Link, seed: str, started: datetime, turn: int = 0) -> VirtualPcap:
     """Return a capture of exactly `size` bytes of a client's traffic.
 
     Packets are cut to `snaplen` bytes and were seen from the first whole second on that is not before

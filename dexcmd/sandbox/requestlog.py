@@ -7,9 +7,7 @@ import attrs
 
 __all__ = ["OPERATIONS", "Operation", "RecordedRequest"]
 
-Operation = Literal[
-    "list_commands", "create_commands", "list_devices", "get_quota", "download", "storage", "unknown"
-]
+Operation = Literal["list_commands", "create_commands", "list_devices", "get_quota", "download", "storage", "unknown"]
 """What a request asks for; `storage` is a download from the storage origin that `download` redirected to."""
 
 OPERATIONS: tuple[Operation, ...] = (

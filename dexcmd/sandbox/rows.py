@@ -141,9 +141,7 @@ def _status(timeline: Timeline, seconds: float, behaviour: Behaviour) -> str:
     return behaviour.status_names.get(status, status)
 
 
-def _filename(
-    command: StoredCommand, behaviour: Behaviour, artifact_url: Callable[[StoredCommand], str]
-) -> str | None:
+def _filename(command: StoredCommand, behaviour: Behaviour, artifact_url: Callable[[StoredCommand], str]) -> str | None:
     match behaviour.filename_style:
         case "name":
             return command.filename

@@ -125,9 +125,7 @@ class FaultScript:
         return rule
 
 
-def _operations(
-    on: Operation | Iterable[Operation] | None, default: frozenset[Operation]
-) -> frozenset[Operation]:
+def _operations(on: Operation | Iterable[Operation] | None, default: frozenset[Operation]) -> frozenset[Operation]:
     if on is None:
         return default
     wanted = frozenset[Operation]((on,) if isinstance(on, str) else on)

@@ -177,9 +177,7 @@ class Sandbox(AsyncOnlyContext):
         """End every request, close every connection, stop listening."""
         await self._close()
 
-    async def _listen(
-        self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], port: int
-    ) -> str:
+    async def _listen(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], port: int) -> str:
         # With handler_cancellation a handler ends when its client goes: also one that hangs on purpose.
         server = web.Server(handler, handler_cancellation=True, access_log=None)
         runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)

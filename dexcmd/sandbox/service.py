@@ -174,9 +174,7 @@ class Service:
         bearer = _BEARER.fullmatch(request.headers.get("Authorization", ""))
         if bearer is None:
             cause = (Code.MALFORMED_TOKEN_FORMAT, "Invalid format for Authorization header")
-            return self._refusal(
-                400, ServiceError(Code.MALFORMED_TOKEN, "Invalid request headers", chain=(cause,))
-            )
+            return self._refusal(400, ServiceError(Code.MALFORMED_TOKEN, "Invalid request headers", chain=(cause,)))
         refused = ServiceError(Code.REFUSED_TOKEN, "Authentication error")
         if not hmac.compare_digest(bearer[1], self._token):
             return self._refusal(403, refused)
@@ -230,9 +228,7 @@ class Service:
         return self._page("devices", rows, paging, total)
 
     def _page(self, name: str, rows: Sequence[dict[str, Any]], paging: Paging, total: int) -> _Answer:
-        info = result_info(
-            self.behaviour, count=len(rows), page=paging.page, per_page=paging.per_page, total=total
-        )
+        info = result_info(self.behaviour, count=len(rows), page=paging.page, per_page=paging.per_page, total=total)
         empty = self.behaviour.null_when_empty and not rows
         return self._success(None if empty else {name: rows}, info=info)
 

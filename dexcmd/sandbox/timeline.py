@@ -49,8 +49,7 @@ def plan_timeline(
     command's fate doesn't shift the others'.
     """
     pickup, run, upload = (
-        rng.uniform(*span)
-        for span in (behaviour.pickup_seconds, behaviour.run_seconds, behaviour.upload_seconds)
+        rng.uniform(*span) for span in (behaviour.pickup_seconds, behaviour.run_seconds, behaviour.upload_seconds)
     )
     unlucky = rng.random() < behaviour.failure_rate
     if not device.connected:

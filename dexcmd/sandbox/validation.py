@@ -70,9 +70,7 @@ def _hopeless(message: str, pointer: str) -> Checked:
     return Checked(errors=(ServiceError(Code.INVALID_BODY, message, pointer),), hopeless=True)
 
 
-def _check_entry(
-    entry: Any, pointer: str, fleet: Fleet, behaviour: Behaviour
-) -> NewCommand | list[ServiceError]:
+def _check_entry(entry: Any, pointer: str, fleet: Fleet, behaviour: Behaviour) -> NewCommand | list[ServiceError]:
     fields = _object(entry)
     if fields is None:
         return [ServiceError(Code.INVALID_BODY, "command must be an object", pointer)]

@@ -51,9 +51,7 @@ class Artifact(AsyncOnlyIteration):
             chunk = await anext(self._chunks)
         except StopAsyncIteration:
             if self.size is not None and self.received != self.size:
-                raise TruncatedArtifactError(
-                    f"{self._path}: {self.received} of {self.size} bytes came"
-                ) from None
+                raise TruncatedArtifactError(f"{self._path}: {self.received} of {self.size} bytes came") from None
             raise
         except TimeoutError:
             raise StalledDownloadError(f"{self._path}: no bytes came after {self.received}") from None
@@ -77,9 +75,5 @@ async def open_artifact(
     headers = {"Accept": ACCEPT, "Accept-Encoding": "identity", **range_headers(offset, etag)}
     async with session.stream(Request("GET", path, headers=headers)) as response:
         if response.content_type in _NOT_AN_ARTIFACT:
-            raise InvalidArtifactError(
-                f"GET {path}: the service sends {response.content_type} for an artifact"
-            )
-        yield Artifact(
-            response, describe_body(response.status, response.headers, offset, etag), filename, path
-        )
+            raise InvalidArtifactError(f"GET {path}: the service sends {response.content_type} for an artifact")
+        yield Artifact(response, describe_body(response.status, response.headers, offset, etag), filename, path)

@@ -57,15 +57,8 @@ def describe_body(status: int, headers: Mapping[str, str], offset: int, etag: st
         raise ArtifactChangedError(f"the artifact changed from {etag} to {answered}")
     found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
     total = None if found is None or found[3] == "*" else int(found[3])
-    if (
-        found is None
-        or encoded
-        or int(found[1]) != offset
-        or (total is not None and int(found[2]) != total - 1)
-    ):
-        raise ArtifactChangedError(
-            f"asked for the bytes from {offset} on, got {headers.get('Content-Range')!r}"
-        )
+    if found is None or encoded or int(found[1]) != offset or (total is not None and int(found[2]) != total - 1):
+        raise ArtifactChangedError(f"asked for the bytes from {offset} on, got {headers.get('Content-Range')!r}")
     return Body(offset, total, etag)
 
 

@@ -73,9 +73,7 @@ async def save_artifact(
 class _Download:
     """One artifact on its way to disk, over all of its attempts."""
 
-    def __init__(
-        self, session: Session, path: str, filename: str, final: Path, on_bytes: OnBytes | None
-    ) -> None:
+    def __init__(self, session: Session, path: str, filename: str, final: Path, on_bytes: OnBytes | None) -> None:
         self._session = session
         self._path = path
         self._filename = filename

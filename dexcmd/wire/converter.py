@@ -74,9 +74,7 @@ def _string_pairs(value: object, _: object) -> Mapping[str, str] | None:
         raise TypeError(f"expected an object, found {_shown(value)}")
     pairs = cast("dict[str, object]", value)
     return {
-        name: item if isinstance(item, str) else json.dumps(item)
-        for name, item in pairs.items()
-        if item is not None
+        name: item if isinstance(item, str) else json.dumps(item) for name, item in pairs.items() if item is not None
     }
 
 

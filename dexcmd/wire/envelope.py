@@ -54,6 +54,9 @@ class Envelope:
     served_at: datetime | None
     """The service's time, in whole seconds, from the `Date` header."""
 
+    errors: tuple[ErrorDetail, ...] = ()
+    """What the service says went wrong all the same, as with a POST that was taken in part."""
+
 
 def read_envelope(answer: Answer, now: datetime) -> Envelope:
     """Return what a whole answer holds.
@@ -74,13 +77,17 @@ def read_envelope(answer: Answer, now: datetime) -> Envelope:
     if success is False:
         raise api_error(answer, now)
     if success is not True:
-        raise ResponseDecodeError(
-            f"{_where(answer)}: expected a boolean, found {_kind(success)}", "$.success"
-        )
+        raise ResponseDecodeError(f"{_where(answer)}: expected a boolean, found {_kind(success)}", "$.success")
     result = envelope.get("result")
     if result is None:
         raise ResponseDecodeError(f"{_where(answer)}: the answer has no result", "$.result")
-    return Envelope(result, _page_info(envelope.get("result_info")), service_time(answer.headers))
+    errors = envelope.get("errors")
+    return Envelope(
+        result,
+        _page_info(envelope.get("result_info")),
+        service_time(answer.headers),
+        tuple(map(_detail, cast("list[object]", errors))) if isinstance(errors, list) else (),
+    )
 
 
 def api_error(answer: Answer, now: datetime) -> APIError:
@@ -164,9 +171,7 @@ def _page_info(value: object) -> PageInfo | None:
     if not isinstance(value, dict):
         return None
     info = cast("Mapping[str, object]", value)
-    return PageInfo(
-        **{name: _int(info.get(name)) for name in ("page", "per_page", "total_count", "total_pages")}
-    )
+    return PageInfo(**{name: _int(info.get(name)) for name in ("page", "per_page", "total_count", "total_pages")})
 
 
 def _not_json(answer: Answer) -> str:

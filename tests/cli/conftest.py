@@ -43,6 +43,7 @@ class Process:
             except Empty:
                 pytest.fail(f"no line like {pattern!r} in {self.seen}")
             if line is None:
+                self.lines.put(None)
                 pytest.fail(f"ended without a line like {pattern!r}: {self.seen}, {self.finish()}")
             self.seen.append(line)
             if found := re.search(pattern, line):
@@ -99,9 +100,7 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
 @pytest.fixture
 def handlers() -> Iterator[None]:
     """Put the handlers of the signals back as they were."""
-    before: dict[signal.Signals, Any] = {
-        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    before: dict[signal.Signals, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

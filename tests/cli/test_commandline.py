@@ -25,9 +25,7 @@ HEAVY = (
 
 
 def run_python(code: str, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
-    )
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["demo", "--help"], ["sandbox", "--help"]])
@@ -98,9 +96,11 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], capsys: pyt
     assert shown.err.count("\n") == 1
 
 
-@pytest.mark.parametrize(("error", "code"), [(DexError("no\nluck"), 1), (ConfigurationError("no\nluck"), 2)])
-def test_an_error_of_the_sdk_is_one_line(
-    error: DexError, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("error", "code"), [(DexError("no\nluck"), 1), (ConfigurationError("no\nluck"), 2), (OSError("no\nluck"), 1)]
+)
+def test_an_error_is_one_line(
+    error: Exception, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     def fail(*_: object) -> int:
         raise error

@@ -38,7 +38,7 @@ def test_a_small_fleet_piped(start: Start, tmp_path: Path):
     saved = re.search(r"saved\s+\S\s+(\d+)", shown)
     assert saved is not None
     assert len(files) == int(saved[1]) > 6
-    assert f"Checked: {len(files)} whole files" in shown
+    assert f"{len(files)} whole files in {folder.name}," in shown
     assert "dexcmd sandbox" in shown.splitlines()[-1]
     assert_whole(files)
 
@@ -94,9 +94,7 @@ def test_a_folder_that_can_not_be_made(tmp_path: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().err.startswith("error: can't make the folder ")
 
 
-def test_no_room_for_a_folder_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_no_room_for_a_folder_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     def refuse(**_: object) -> str:
         raise PermissionError(13, "Permission denied")
 

@@ -40,9 +40,7 @@ def result(
     artifact = None
     if state == "saved":
         artifact = SavedArtifact(Path(f"{number}.zip"), 1000, "00", 500 if number == 0 else 0, skipped=False)
-    return CaptureResult(
-        request, state, Command(id=str(number)) if command else None, artifact, error, reason=None
-    )
+    return CaptureResult(request, state, Command(id=str(number)) if command else None, artifact, error, reason=None)
 
 
 SUCCESS, FAILURE = Truth("SUCCESS", 1000), Truth("FAILED", 1000)
@@ -213,6 +211,7 @@ def test_progress_counts_events_and_results():
         "requests": 2,
         "posts": 1,
         "retries": 1,
+        "paced": 1,
     }
     assert progress.injected == 5
     assert progress.stages == (
@@ -241,8 +240,7 @@ def test_the_closing_rows():
     assert said == {
         "saved": ("8", "0 bytes"),
         "failed": ("2", "reported by the device itself"),
-        "requests": ("16", "2.00 per artifact"),
-        "  POSTs": ("1", "for 10 commands"),
+        "requests": ("16", "2.00 per artifact, 1 POSTs"),
         "faults injected": ("4", "all survived"),
         "  cuts": ("4", ""),
         "requests sent again": ("0", ""),
@@ -253,19 +251,18 @@ def test_the_closing_rows():
 
 
 def test_the_closing_rows_of_a_bad_day():
-    progress = Progress(10, lost=10, ineligible=3)
+    progress = Progress(10, lost=10, ineligible=3, paced=4)
     said = {row.name: (row.value, row.note) for section in rows(progress, Path("there")) for row in section}
     assert said["lost"] == ("10", "")
     assert said["left out"] == ("3", "not eligible by the device list")
-    assert said["requests"] == ("0", "")
+    assert said["requests"] == ("0", "0 POSTs")
+    assert said["requests held back"] == ("4", "for the rate limit")
     assert said["faults injected"] == ("0", "10 targets lost")
 
 
 def test_after_ctrl_c():
     assert interrupted_line(0, 5, Path("there")) == "interrupted: nothing was saved"
-    assert interrupted_line(3, 5, Path("there")).endswith(
-        "3 of 5 artifacts are saved, each of them whole, in there"
-    )
+    assert interrupted_line(3, 5, Path("there")).endswith("3 of 5 artifacts are saved, each of them whole, in there")
 
 
 def test_milestones_are_told_once():
@@ -293,7 +290,7 @@ def output(console: Console) -> str:
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
 def test_the_picture_stays_within_its_lines(width: int):
     console = screen(terminal=False, width=width)
-    console.print(live_table(Progress(200, created=200, size=10**9, device_failed=200)))
+    console.print(live_table(Progress(200, created=200, size=10**9, device_failed=200, paced=2)))
     lines = output(console).splitlines()
     assert len(lines) == 5
     assert max(map(len, lines)) <= min(width, 80)
@@ -303,7 +300,7 @@ def test_the_table_fits_a_small_screen():
     console = screen(terminal=False)
     faults = [Fault(kind, 20) for kind in "abcdef"]
     console.print(
-        closing_table(rows(Progress(200, faults, saved=200, ineligible=4), Path("dexcmd-demo-12345678")))
+        closing_table(rows(Progress(200, faults, saved=200, ineligible=4, paced=3), Path("dexcmd-demo-12345678")))
     )
     assert len(output(console).splitlines()) <= 19
 

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from dexcmd.async_only import AsyncOnlyContext, AsyncOnlyIteration
 from dexcmd.errors import ConfigurationError
-from dexcmd.validators import above_zero, finite_number, identifier
+from dexcmd.validators import above_zero, count, finite_number, identifier, one_of
 
 
 @attrs.frozen
 class Checked:
-    seconds: float = attrs.field(validator=above_zero)
+    seconds: float = attrs.field(default=1.0, validator=above_zero)
+    tries: int = attrs.field(default=1, validator=count)
+    mode: str = attrs.field(default="stop", validator=one_of("stop", "wait"))
 
 
 NO_NUMBERS = [True, False, None, "1", b"1", 1j, Decimal(1), [], math.nan, math.inf, -math.inf]
@@ -57,6 +59,28 @@ class TestAboveZero:
         else:
             accepted = True
         assert accepted is (0 < value < math.inf)
+
+
+class TestCount:
+    @pytest.mark.parametrize("value", [1, 2, 10**400])
+    def test_whole_numbers_from_1(self, value: int):
+        assert Checked(tries=value).tries == value
+
+    @pytest.mark.parametrize("value", [0, -1, 1.0, 1.5, *NO_NUMBERS])
+    def test_others(self, value: object):
+        with pytest.raises(ConfigurationError, match=r"^tries must be a whole number of at least 1, not "):
+            Checked(tries=value)
+
+
+class TestOneOf:
+    @pytest.mark.parametrize("value", ["stop", "wait"])
+    def test_known_words(self, value: str):
+        assert Checked(mode=value).mode == value
+
+    @pytest.mark.parametrize("value", ["", "STOP", "stop ", None, 1, True, ["stop"]])
+    def test_others(self, value: object):
+        with pytest.raises(ConfigurationError, match=r"^mode must be one of stop, wait, not "):
+            Checked(mode=value)
 
 
 class TestIdentifier:

@@ -122,3 +122,45 @@ class TestManualClock:
 
         asyncio.run(main())
         assert clock.monotonic() == 100.0
+
+    @pytest.mark.parametrize("cancelled", [5.0, 20.0, 50.0])
+    def test_time_does_not_pass_for_a_sleeper_that_was_cancelled(self, cancelled: float):
+        clock = ManualClock()
+
+        async def main() -> None:
+            task = asyncio.create_task(clock.sleep(cancelled))
+            await asyncio.sleep(0)
+            task.cancel()
+            await clock.sleep(20.0)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+        asyncio.run(main())
+        assert clock.monotonic() == 20.0
+
+    def test_sleepers_wake_in_the_order_of_their_times(self):
+        clock, woken = ManualClock(), list[tuple[float, float]]()
+
+        async def sleeper(seconds: float) -> None:
+            await clock.sleep(seconds)
+            woken.append((seconds, clock.monotonic()))
+
+        async def main() -> None:
+            await asyncio.gather(*(sleeper(seconds) for seconds in (30.0, 10.0, 20.0, 10.0)))
+
+        asyncio.run(main())
+        assert woken == [(10.0, 10.0), (10.0, 10.0), (20.0, 20.0), (30.0, 30.0)]
+
+    def test_a_cancelled_sleeper_between_others(self):
+        clock = ManualClock()
+
+        async def main() -> None:
+            first, second = (asyncio.create_task(clock.sleep(10.0)) for _ in range(2))
+            third = asyncio.create_task(clock.sleep(10.0))
+            await asyncio.sleep(0)
+            second.cancel()
+            await asyncio.gather(first, third)
+            assert second.cancelled()
+
+        asyncio.run(main())
+        assert clock.monotonic() == 10.0

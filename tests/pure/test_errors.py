@@ -99,9 +99,7 @@ class TestTree:
 
     def test_it_is_all_of_the_tree(self):
         defined = {
-            value
-            for value in vars(errors).values()
-            if inspect.isclass(value) and issubclass(value, BaseException)
+            value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, BaseException)
         }
         assert defined == {*TREE, DexWarning}
 
@@ -194,9 +192,7 @@ class TestOneLine:
         assert one_line("ab\n" * 10_000_000, 8) == "ab ab a…"
 
     @settings(deadline=None, max_examples=200)
-    @given(
-        st.text(max_size=100) | st.text(alphabet="a \n\t\x00\u2028\u202e", max_size=1000), st.integers(1, 250)
-    )
+    @given(st.text(max_size=100) | st.text(alphabet="a \n\t\x00\u2028\u202e", max_size=1000), st.integers(1, 250))
     def test_always_one_line_of_bounded_length(self, text: str, length: int):
         line = one_line(text, length)
         assert len(line) <= length

@@ -19,9 +19,7 @@ from dexcmd.transfer.files import CHECK_PIECE, check_zip, make_folder, put_in_pl
 PAYLOAD = b"capture " * 100
 
 
-def zip_bytes(
-    compression: int = zipfile.ZIP_STORED, *, names: tuple[str, ...] = ("a.pcap", "b.json")
-) -> bytes:
+def zip_bytes(compression: int = zipfile.ZIP_STORED, *, names: tuple[str, ...] = ("a.pcap", "b.json")) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression) as archive:
         for name in names:
@@ -120,9 +118,7 @@ class TestCheckZip:
         [(8, 1), (10, 97)],
         ids=["encrypted", "compressed in an unknown way"],
     )
-    def test_a_member_that_can_not_be_read_is_no_reason_to_throw_it_away(
-        self, path: Path, offset: int, value: int
-    ):
+    def test_a_member_that_can_not_be_read_is_no_reason_to_throw_it_away(self, path: Path, offset: int, value: int):
         data = bytearray(zip_bytes())
         data[data.index(b"PK\x01\x02") + offset] = value
         path.write_bytes(data)

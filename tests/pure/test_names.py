@@ -13,9 +13,7 @@ RESERVED = {
     *("CON", "PRN", "AUX", "NUL"),
     *(f"{port}{number}" for port in ("COM", "LPT") for number in "123456789¹²³"),
 }
-names = st.text(max_size=30) | st.text(
-    alphabet='aà\u0301.\u202e\u200b\x00\n :*?"<>|/\\%-_~conNUL1', max_size=30
-)
+names = st.text(max_size=30) | st.text(alphabet='aà\u0301.\u202e\u200b\x00\n :*?"<>|/\\%-_~conNUL1', max_size=30)
 
 
 def is_good_everywhere(name: str) -> bool:

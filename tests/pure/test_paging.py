@@ -186,9 +186,7 @@ services = st.builds(
     cap=st.integers(1, 50),
     info=st.sampled_from(["missing", "right", "ignores filters"]),
     # Without `per_page` a lowered page size can't be told; there is a test of its own for that.
-    fields=st.sets(st.sampled_from(["page", "total_count", "total_pages"])).map(
-        lambda names: ["per_page", *names]
-    ),
+    fields=st.sets(st.sampled_from(["page", "total_count", "total_pages"])).map(lambda names: ["per_page", *names]),
     repeats=st.booleans(),
 )
 

@@ -48,9 +48,7 @@ class TestPollPace:
         requests=st.integers(1, 5000),
         polls=st.lists(st.tuples(st.integers(1, 200), st.booleans()), min_size=1, max_size=20),
     )
-    def test_it_takes_no_more_than_its_share(
-        self, interval: float, requests: int, polls: list[tuple[int, bool]]
-    ):
+    def test_it_takes_no_more_than_its_share(self, interval: float, requests: int, polls: list[tuple[int, bool]]):
         limit = RateLimit(requests=requests)
         pace, asked, seconds = PollPace(interval, limit), 0, 0.0
         for pages, changed in polls:
@@ -81,12 +79,8 @@ class TestCreatedBetween:
                 id="several",
             ),
             pytest.param([Pending(created=at(5)), Pending()], None, None, id="one unknown opens both sides"),
-            pytest.param(
-                [Pending(created=at(5)), Pending(not_before=at(2))], at(1), None, id="one opens the end"
-            ),
-            pytest.param(
-                [Pending(created=at(5)), Pending(not_before=at(7))], at(4), None, id="whichever is earlier"
-            ),
+            pytest.param([Pending(created=at(5)), Pending(not_before=at(2))], at(1), None, id="one opens the end"),
+            pytest.param([Pending(created=at(5)), Pending(not_before=at(7))], at(4), None, id="whichever is earlier"),
         ],
     )
     def test_table(self, pending: list[Pending], since: datetime | None, until: datetime | None):

@@ -81,9 +81,7 @@ class TestPart:
         ],
     )
     @pytest.mark.parametrize("etag", [{"ETag": '"a"'}, {}])
-    def test_the_one_that_was_asked_for(
-        self, content_range: str, offset: int, body: Body, etag: dict[str, str]
-    ):
+    def test_the_one_that_was_asked_for(self, content_range: str, offset: int, body: Body, etag: dict[str, str]):
         answered = headers(Content_Range=content_range, Content_Length="50", **etag)
         assert describe_body(206, answered, offset, '"a"') == body
 
@@ -135,9 +133,7 @@ class TestPart:
     total=st.none() | st.integers(1, 60),
     etag=st.sampled_from([None, '"a"', '"b"']),
 )
-def test_a_part_is_never_taken_for_another(
-    offset: int, first: int, length: int, total: int | None, etag: str | None
-):
+def test_a_part_is_never_taken_for_another(offset: int, first: int, length: int, total: int | None, etag: str | None):
     last = first + length - 1
     answered = headers(Content_Range=f"bytes {first}-{last}/{'*' if total is None else total}")
     if etag is not None:

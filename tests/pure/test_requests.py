@@ -141,9 +141,7 @@ class TestCommandRequest:
 
     @pytest.mark.parametrize("args", [None, "pcap", {}, Pcap, {"type": "pcap"}])
     def test_args(self, args: object):
-        with pytest.raises(
-            ConfigurationError, match=r"^args must be Pcap\(\), WarpDiag\(\) or SpeedTest\(\)"
-        ):
+        with pytest.raises(ConfigurationError, match=r"^args must be Pcap\(\), WarpDiag\(\) or SpeedTest\(\)"):
             CommandRequest(device_id="d1", user_email="a@example.com", args=args)
 
     def test_it_can_be_a_key(self):
@@ -176,16 +174,12 @@ class TestCheckTargets:
         ],
     )
     def test_the_same_target_twice(self, again: CommandRequest):
-        with pytest.raises(
-            ConfigurationError, match="the same target twice: pcap on device d1, registration None"
-        ):
+        with pytest.raises(ConfigurationError, match="the same target twice: pcap on device d1, registration None"):
             check_targets([request(), request("d2"), again])
 
     @pytest.mark.parametrize("wrong", [None, "d1", {"device_id": "d1"}, Pcap(), CommandRequest])
     def test_what_is_no_request(self, wrong: object):
-        with pytest.raises(
-            ConfigurationError, match=f"expected a CommandRequest, not {type(wrong).__name__}"
-        ):
+        with pytest.raises(ConfigurationError, match=f"expected a CommandRequest, not {type(wrong).__name__}"):
             check_targets([request(), wrong])
 
 

@@ -81,7 +81,5 @@ class Api:
 
     async def make(self, count: int = 1, command_type: str = "pcap") -> Sequence[str]:
         """Create commands for the first devices and return their ids."""
-        answer = await self.create(
-            *(order(each, command_type) for each in self.sandbox.state.devices[:count])
-        )
+        answer = await self.create(*(order(each, command_type) for each in self.sandbox.state.devices[:count]))
         return [row["id"] for row in answer.result["commands"]]

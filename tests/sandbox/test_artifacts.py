@@ -125,9 +125,7 @@ def test_the_same_spec_gives_the_same_bytes(command_type):
 
 
 @pytest.mark.parametrize("command_type", TYPES)
-@pytest.mark.parametrize(
-    "change", [{"revision": 1}, {"command_id": "another"}, {"size": 9999}, {"args": {"a": 1}}]
-)
+@pytest.mark.parametrize("change", [{"revision": 1}, {"command_id": "another"}, {"size": 9999}, {"args": {"a": 1}}])
 def test_another_spec_has_another_etag(command_type, change):
     assert build(command_type).etag != build(command_type, **change).etag
 
@@ -135,9 +133,7 @@ def test_another_spec_has_another_etag(command_type, change):
 @pytest.mark.parametrize("args", [{}, {"packet-size-bytes": 20}, {"packet-size-bytes": 1500}])
 @pytest.mark.parametrize("command_type", TYPES)
 def test_another_revision_is_different_nearly_everywhere(command_type, args):
-    one, other = (
-        bytes_of(build(command_type, size=600_000, args=args, revision=revision)) for revision in (0, 1)
-    )
+    one, other = (bytes_of(build(command_type, size=600_000, args=args, revision=revision)) for revision in (0, 1))
     windows = range(0, 590_000, 5000)
     same = [at for at in windows if one[at : at + 5000] == other[at : at + 5000]]
     assert same == []

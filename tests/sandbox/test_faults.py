@@ -266,9 +266,7 @@ class TestDamagedAnswers:
 
 
 class TestDownloads:
-    @pytest.mark.parametrize(
-        ("at", "share"), [(0, 0.0), (1000, None), (0.25, 0.25), (1.0, 1.0), (10**9, 1.0)]
-    )
+    @pytest.mark.parametrize(("at", "share"), [(0, 0.0), (1000, None), (0.25, 0.25), (1.0, 1.0), (10**9, 1.0)])
     async def test_cut(self, api: Api, command: str, whole: bytes, at: float, share: float | None):
         api.sandbox.faults.add(Fault.cut(at), on="download")
         response, got = await open_body(api, command)
@@ -476,9 +474,7 @@ class TestTheEnd:
         assert sandbox.open_connections == 0
         assert asyncio.all_tasks() == before
 
-    async def test_a_slow_reader_ends_with_the_sandbox(
-        self, clock: ManualClock, session: aiohttp.ClientSession
-    ):
+    async def test_a_slow_reader_ends_with_the_sandbox(self, clock: ManualClock, session: aiohttp.ClientSession):
         threads = set(threading.enumerate())
         async with Sandbox(1, clock=clock, behaviour=Behaviour.instant(), artifact_size=10**9) as sandbox:
             api = Api(sandbox, session)

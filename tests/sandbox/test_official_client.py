@@ -23,9 +23,7 @@ async def sandbox(clock: ManualClock) -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def client(sandbox: Sandbox) -> AsyncIterator["cloudflare.AsyncCloudflare"]:
-    async with cloudflare.AsyncCloudflare(
-        api_token=sandbox.token, base_url=sandbox.base_url, max_retries=0
-    ) as client:
+    async with cloudflare.AsyncCloudflare(api_token=sandbox.token, base_url=sandbox.base_url, max_retries=0) as client:
         yield client
 
 
@@ -59,9 +57,7 @@ async def test_create_list_download(client: "cloudflare.AsyncCloudflare", sandbo
     assert "results.json" in archive.namelist()
 
 
-async def test_iterating_yields_nothing_although_there_are_rows(
-    client: "cloudflare.AsyncCloudflare", sandbox: Sandbox
-):
+async def test_iterating_yields_nothing_although_there_are_rows(client: "cloudflare.AsyncCloudflare", sandbox: Sandbox):
     commands, account = client.zero_trust.dex.commands, sandbox.account_id
     await commands.create(account_id=account, commands=orders(sandbox.state.devices[:2]))
     assert [row async for row in commands.list(account_id=account, page=1, per_page=50)] == []
@@ -101,9 +97,7 @@ async def test_devices_and_quota(client: "cloudflare.AsyncCloudflare", sandbox: 
 async def test_errors_have_their_status_and_code(client: "cloudflare.AsyncCloudflare", sandbox: Sandbox):
     commands, account = client.zero_trust.dex.commands, sandbox.account_id
     with pytest.raises(cloudflare.BadRequestError) as bad:
-        await commands.create(
-            account_id=account, commands=[{**orders(sandbox.state.devices[:1])[0], "device_id": "x"}]
-        )
+        await commands.create(account_id=account, commands=[{**orders(sandbox.state.devices[:1])[0], "device_id": "x"}])
     assert bad.value.errors[0].source.pointer == "/commands/0/device_id"
     sandbox.faults.add(Fault.rate_limited())
     with pytest.raises(cloudflare.RateLimitError):

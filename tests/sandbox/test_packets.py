@@ -176,9 +176,7 @@ def test_dns():
     question = bytes.fromhex("03777777076578616d706c6503636f6d00" + "0001" + "0001")
     assert dns_query(0xABCD, "www.example.com", 1) == bytes.fromhex("abcd01000001000000000000") + question
     assert dns_answer(0xABCD, "www.example.com", 1, packed("192.0.2.1"), seconds=60) == (
-        bytes.fromhex("abcd81800001000100000000")
-        + question
-        + bytes.fromhex("c00c000100010000003c0004c0000201")
+        bytes.fromhex("abcd81800001000100000000") + question + bytes.fromhex("c00c000100010000003c0004c0000201")
     )
 
 

@@ -22,9 +22,7 @@ WHOLE = 65_535
 
 
 def capture(size, snaplen=160, **changes):
-    return virtual_pcap(
-        size, **{"snaplen": snaplen, "link": LINK, "seed": "a seed", "started": STARTED} | changes
-    )
+    return virtual_pcap(size, **{"snaplen": snaplen, "link": LINK, "seed": "a seed", "started": STARTED} | changes)
 
 
 def bytes_of(pcap):
@@ -58,9 +56,7 @@ def test_file_header():
 
 
 def test_record():
-    assert (
-        record(1_700_000_000_000_017, b"abcdef", 4) == struct.pack("<IIII", 1_700_000_000, 17, 4, 6) + b"abcd"
-    )
+    assert record(1_700_000_000_000_017, b"abcdef", 4) == struct.pack("<IIII", 1_700_000_000, 17, 4, 6) + b"abcd"
     assert record(17, b"abcdef", 6) == struct.pack("<IIII", 0, 17, 6, 6) + b"abcdef"
 
 
@@ -214,7 +210,5 @@ def test_wireshark_sees_what_is_meant(tmp_path):
     file.write_bytes(bytes_of(capture(2_000_000, WHOLE)))
     hierarchy = run("tshark", "-n", "-r", str(file), "-q", "-z", "io,phs").split()
     assert {"arp", "ip", "ipv6", "icmp", "udp", "dns", "wg", "tcp", "http"} <= set(hierarchy)
-    codes = run(
-        "tshark", "-n", "-r", str(file), "-Y", "http.response", "-T", "fields", "-e", "http.response.code"
-    )
+    codes = run("tshark", "-n", "-r", str(file), "-Y", "http.response", "-T", "fields", "-e", "http.response.code")
     assert Counter(codes.split()).keys() == {"200", "201"}

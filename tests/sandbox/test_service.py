@@ -24,9 +24,7 @@ def fill(api: Api, count: int) -> list[str]:
     """Create commands behind the service's back, a second apart; return their ids, newest first."""
     made = []
     for number in range(count):
-        made.append(
-            api.sandbox.state.create(NewCommand(api.sandbox.state.devices[number % 7], "warp-diag")).id
-        )
+        made.append(api.sandbox.state.create(NewCommand(api.sandbox.state.devices[number % 7], "warp-diag")).id)
         api.sandbox.clock.advance(1)
     return made[::-1]
 
@@ -439,9 +437,7 @@ class TestCreating:
         quota = (await api.quota()).result
         assert quota == {"quota": 800, "quota_usage": 3, "reset_time": "2026-01-02T00:00:00.000Z"}
 
-    @pytest.mark.parametrize(
-        "body", [b"", b"{", b"[]", b'"x"', b"{}", b'{"commands": {}}', b'{"commands": []}']
-    )
+    @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"{}", b'{"commands": {}}', b'{"commands": []}'])
     async def test_bad_bodies(self, api: Api, body: bytes):
         answer = await api.request("POST", api.commands_url, data=body)
         assert (answer.status, answer.pointers) == (400, ["/commands"])
@@ -602,8 +598,6 @@ async def test_exact_devices(session, clock: ManualClock):
 
 
 async def test_behaviour_makes_up_the_fleet():
-    sandbox = Sandbox(
-        100, behaviour=Behaviour(ineligible_share=0.1, disconnected_share=0, multi_user_share=0)
-    )
+    sandbox = Sandbox(100, behaviour=Behaviour(ineligible_share=0.1, disconnected_share=0, multi_user_share=0))
     assert [each.eligible for each in sandbox.state.devices].count(False) == 10
     assert all(each.connected for each in sandbox.state.devices)

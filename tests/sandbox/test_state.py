@@ -25,9 +25,7 @@ EVERYTHING = CommandFilter()
 
 def device(**changes: object) -> SandboxDevice:
     return attrs.evolve(
-        SandboxDevice(
-            device_id="d", registration_id="r", name="LON-LAPTOP-0001", user_email="ada@example.com"
-        ),
+        SandboxDevice(device_id="d", registration_id="r", name="LON-LAPTOP-0001", user_email="ada@example.com"),
         **changes,
     )
 

@@ -39,9 +39,7 @@ def zeros(size):
     """Return any number of zeros that are cheap to check."""
     count, tail = divmod(size, 1 << 20)
     crc = zlib.crc32(bytes(1 << 20))
-    return Blocks(
-        b"", 1 << 20, count, tail, lambda index: bytes(1 << 20 if index < count else tail), lambda _: crc
-    )
+    return Blocks(b"", 1 << 20, count, tail, lambda index: bytes(1 << 20 if index < count else tail), lambda _: crc)
 
 
 class Opened(io.RawIOBase):
@@ -94,9 +92,7 @@ def test_combined_checksums_of_gigabytes(more):
     assert zeros(0xFFFF_FFFF + more).crc32() == zlib.crc32(bytes(more))
 
 
-blocks = st.builds(
-    numbered, st.binary(max_size=40), st.integers(1, 40), st.integers(0, 6), st.integers(0, 90)
-)
+blocks = st.builds(numbered, st.binary(max_size=40), st.integers(1, 40), st.integers(0, 6), st.integers(0, 90))
 
 
 @given(blocks, st.data())

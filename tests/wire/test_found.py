@@ -1,4 +1,4 @@
-"""Where the code does not keep what it promises yet: each test here fails until it does."""
+"""What the tests of the pure parts found wrong, each as the smallest case that shows it."""
 
 import io
 import math
@@ -61,6 +61,12 @@ class TestEnvelope:
         with pytest.raises(DexError) as caught:
             read_envelope(answer(opening * 60_000, status), NOW)
         assert len(str(caught.value)) < 300
+
+    @pytest.mark.parametrize("depth", [500, 1000, 2000, 3000])
+    def test_a_deep_chain_is_a_typed_error(self, depth: int):
+        """Since Python 3.12 JSON may be nested deeper than Python's own functions can follow."""
+        body = b'{"errors":[' + b'{"error_chain":[' * depth + b"]}" * depth + b"]}"
+        assert len(str(api_error(answer(body, 502), NOW))) < 300
 
     def test_a_half_surrogate_does_not_break_the_log(self):
         error = api_error(answer(rb'{"errors":[{"message":"a\ud800b"}]}', 400), NOW)
@@ -289,6 +295,11 @@ class TestFilenames:
         assert name == name.rstrip(". ")
         assert safe_name(name) == name
 
+    @pytest.mark.parametrize("stem", ["con", "NUL", "com1"])
+    def test_a_name_that_is_cut_does_not_become_a_reserved_one(self, stem: str):
+        assert safe_name(stem + " " * 300 + "x.zip").partition(".")[0] != stem
+        assert safe_name(stem + " " * 300 + "x") != stem
+
     @settings(deadline=None, max_examples=150)
     @given(st.text(alphabet='a. é\u0301\u202e:*?"<>|' + string.ascii_uppercase, max_size=300))
     @example("a" * 199 + " " + "b" * 50)
@@ -340,6 +351,10 @@ class TestFiles:
         path.write_bytes(data)
         assert whole_file_hash(path, len(data)) is None
 
+    def test_a_folder_that_can_have_no_name(self, tmp_path: Path):
+        with pytest.raises(ConfigurationError):
+            make_folder(tmp_path / "a\0b")
+
     def test_the_parents_are_private_too(self, tmp_path: Path):
         make_folder(tmp_path / "a" / "b" / "c")
         modes = [stat.S_IMODE((tmp_path / each).stat().st_mode) for each in ("a", "a/b", "a/b/c")]
@@ -350,14 +365,10 @@ class TestWalk:
     @settings(deadline=None, max_examples=200)
     @given(rows=st.integers(0, 130), cap=st.integers(1, 50), count=st.booleans(), pages=st.booleans())
     @example(rows=60, cap=20, count=True, pages=False)
-    def test_a_lowered_page_size_that_is_not_told_hides_no_rows(
-        self, rows: int, cap: int, count: bool, pages: bool
-    ):
+    def test_a_lowered_page_size_that_is_not_told_hides_no_rows(self, rows: int, cap: int, count: bool, pages: bool):
         """`per_page` may be missing from `result_info` like the rest of it."""
         recent, found, page, stale = RecentKeys(), list[int](), 1, 0
-        info = PageInfo(
-            total_count=rows if count else None, total_pages=math.ceil(rows / cap) if pages else None
-        )
+        info = PageInfo(total_count=rows if count else None, total_pages=math.ceil(rows / cap) if pages else None)
         while True:
             listed = list(range(rows))[(page - 1) * cap : page * cap]
             fresh = [row for row in listed if recent.add(row)]

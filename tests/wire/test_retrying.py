@@ -97,9 +97,7 @@ class TestPolicy:
         first=st.floats(1e-6, 1e300),
         most=st.floats(1e-6, 1e300),
     )
-    def test_backoff_is_within_half_of_the_doubled_wait(
-        self, attempt: int, random: float, first: float, most: float
-    ):
+    def test_backoff_is_within_half_of_the_doubled_wait(self, attempt: int, random: float, first: float, most: float):
         policy = RetryPolicy(backoff_seconds=first, backoff_max_seconds=most)
         wait = policy.backoff(attempt, random)
         full = policy.backoff(attempt, 0.0)
@@ -130,6 +128,7 @@ class TestSurelyNotProcessed:
             (APIError(200), False),
             (APIError(302), False),
             (APIError(399), False),
+            (ConfigurationError("x"), True),
             (ResponseDecodeError("x"), False),
             (DexError("x"), False),
         ],

@@ -115,9 +115,7 @@ class TestWindow:
         requests=st.integers(1, 6),
         fates=st.lists(st.sampled_from(["kept", "released", "sent"]), min_size=40, max_size=40),
     )
-    def test_plans_keep_the_limit_together_with_what_went_out(
-        self, gaps: list[float], requests: int, fates: list[str]
-    ):
+    def test_plans_keep_the_limit_together_with_what_went_out(self, gaps: list[float], requests: int, fates: list[str]):
         window, now, taken = Window(), 0.0, list[float]()
         for gap, fate in zip(gaps, fates, strict=False):
             now += gap / 8
@@ -250,9 +248,7 @@ class TestServiceView:
 
     @settings(deadline=None, max_examples=200)
     @given(remaining=st.integers(0, 30), reset_after=st.integers(1, 60), gaps=st.lists(eighths, max_size=50))
-    def test_never_more_than_remain_before_the_reset(
-        self, remaining: int, reset_after: int, gaps: list[float]
-    ):
+    def test_never_more_than_remain_before_the_reset(self, remaining: int, reset_after: int, gaps: list[float]):
         view = ServiceView()
         view.learn(Allowance(remaining, float(reset_after)), 0.0, 0)
         now, before = 0.0, 0

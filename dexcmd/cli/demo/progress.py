@@ -7,7 +7,7 @@ import attrs
 
 from dexcmd.capture import CaptureResult
 from dexcmd.errors import CommandFailedError
-from dexcmd.events import CommandCreated, CommandFinished, Event, RequestFinished, Retrying
+from dexcmd.events import CommandCreated, CommandFinished, Event, Paced, RequestFinished, Retrying
 from dexcmd.resources.devices import Device
 
 __all__ = ["Counted", "Progress", "Stage"]
@@ -71,6 +71,8 @@ class Progress:
     requests: int = 0
     posts: int = 0
     retries: int = 0
+    paced: int = 0
+    """Requests that were held back to stay under the rate limit."""
 
     @property
     def injected(self) -> int:
@@ -103,6 +105,8 @@ class Progress:
                 self.posts += event.method == "POST"
             case Retrying():
                 self.retries += 1
+            case Paced():
+                self.paced += 1
             case CommandCreated():
                 self.created += 1
             case CommandFinished():

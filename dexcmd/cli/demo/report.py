@@ -42,9 +42,10 @@ def _outcomes(progress: Progress) -> Iterator[Row]:
 
 
 def _traffic(progress: Progress) -> Iterator[Row]:
-    per_artifact = f"{progress.requests / progress.saved:.2f} per artifact" if progress.saved else ""
-    yield Row("requests", str(progress.requests), per_artifact)
-    yield Row("  POSTs", str(progress.posts), f"for {progress.created} commands")
+    per_artifact = f"{progress.requests / progress.saved:.2f} per artifact, " if progress.saved else ""
+    yield Row("requests", str(progress.requests), f"{per_artifact}{progress.posts} POSTs")
+    if progress.paced:
+        yield Row("requests held back", str(progress.paced), "for the rate limit")
 
 
 def _faults(progress: Progress) -> Iterator[Row]:

@@ -37,8 +37,8 @@ MOST_PROBLEMS = 10
 """More are counted and not shown."""
 
 NEXT = (
-    "Next: `dexcmd sandbox` runs such a service for code of your own; for the real one, set"
-    " CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID, and leave CLOUDFLARE_BASE_URL unset."
+    "Next: try your own code on `dexcmd sandbox`; for the real service, set CLOUDFLARE_API_TOKEN and"
+    " CLOUDFLARE_ACCOUNT_ID, and no CLOUDFLARE_BASE_URL."
 )
 
 
@@ -77,7 +77,7 @@ def run_demo(devices: int, into: Path | None, seed: int) -> int:
         return FAILED
     say(
         console,
-        f"Checked: {progress.saved} whole files in {folder}, every outcome as the sandbox has it.",
+        f"{progress.saved} whole files in {folder}, outcomes as the sandbox has them.",
     )
     say(console, NEXT)
     return OK
@@ -92,8 +92,7 @@ async def _play(plan: Plan, progress: Progress, view: View) -> list[str]:
             results = await _capture(sandbox, plan, progress)
         now = sandbox.state.now().timestamp()
         truth = {
-            command.id: Truth(command.timeline.status(now), command.size)
-            for command in sandbox.state.commands.values()
+            command.id: Truth(command.timeline.status(now), command.size) for command in sandbox.state.commands.values()
         }
     return await asyncio.to_thread(_check, results, truth, plan)
 
@@ -153,9 +152,7 @@ def _new_folder() -> Path:
     try:
         return Path(Path(tempfile.mkdtemp(prefix="dexcmd-demo-", dir=".")).name)
     except OSError as error:
-        raise ConfigurationError(
-            f"can't make a folder here: {error.strerror}; name one with --into"
-        ) from error
+        raise ConfigurationError(f"can't make a folder here: {error.strerror}; name one with --into") from error
 
 
 def _artifacts(folder: Path) -> set[str]:

@@ -114,9 +114,10 @@ def live_table(progress: Progress) -> RenderableType:
     for stage in progress.stages:
         bar = ProgressBar(max(stage.total, 1), stage.count)
         table.add_row(stage.name, bar, f"{stage.count}/{stage.total}")
+    held_back = f" {progress.paced} held back," if progress.paced else ""
     said = (
         f"{size_text(progress.size)}, {progress.requests} requests, {progress.retries} sent again,"
-        f" {progress.injected} faults so far, {progress.seconds:.0f} s"
+        f" {progress.injected} faults,{held_back} {progress.seconds:.0f} s"
     )
     # Cut where it does not fit: a line that wraps would move the ones above.
     return Group(table, Text(said, no_wrap=True, overflow="ellipsis"))

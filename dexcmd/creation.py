@@ -1,0 +1,301 @@
+"""Creating commands so that none is made twice and no outcome is lost.
+
+Batches wait in a queue for workers that send their POSTs.  A POST that was refused for some of its commands comes back
+to the queue without them.  One whose answer was lost is looked for in the list by a single task, together with all
+others, while the workers go on; what is found is adopted, and what the list does not show after the settling time comes
+back to the queue, once.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
+import attrs
+
+from dexcmd.errors import (
+    AmbiguousCreateError,
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    DexError,
+    NotFoundError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    RateLimitError,
+)
+from dexcmd.events import CommandAdopted
+from dexcmd.outcome import Outcome
+from dexcmd.posting import Ambiguous, CreatedLog, Poster, culprits
+from dexcmd.reconcile import Look, Lost, Reconciler
+from dexcmd.resources.requests import MOST_PER_POST, CommandRequest
+from dexcmd.session import Session
+from dexcmd.tasks import run_tasks
+
+__all__ = ["Batch", "Creation", "OnOutcomes", "Record", "split_culprits"]
+
+logger = logging.getLogger(__name__)
+
+STOPS = (QuotaExceededError, AuthenticationError, PermissionDeniedError, NotFoundError, RateLimitError)
+"""Refusals that the next POST would meet as well, unless they name a command that is to blame."""
+
+UNREADABLE = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError)
+"""Failures of the list that the next look would meet as well."""
+
+LOOK_INTERVALS = (0.0, 1.0, 2.0, 4.0, 8.0)
+"""Seconds between looks for a lost command, the last one for all that follow."""
+
+Record = Callable[[Outcome], None]
+OnOutcomes = Callable[[Sequence[Outcome]], Awaitable[None]]
+
+
+@attrs.frozen
+class Batch:
+    """Up to ten requests for one POST."""
+
+    requests: tuple[CommandRequest, ...]
+    again: bool = False
+    """Whether these were sent before, and surely not found in the list after the settling time."""
+
+
+def split_culprits(
+    requests: Sequence[CommandRequest], error: APIError
+) -> tuple[list[CommandRequest], list[tuple[CommandRequest, ...]]]:
+    """Return which requests a refusal is about, and how the others are to be sent anew.
+
+    Pointers name the culprits.  Where they don't, the requests are halved until the culprits stand alone.
+    """
+    named = culprits(error.errors, len(requests))
+    if len(requests) == 1:
+        return list(requests), []
+    if named:
+        rest = tuple(request for index, request in enumerate(requests) if index not in named)
+        return [requests[index] for index in sorted(named)], [rest] if rest else []
+    middle = len(requests) // 2
+    return [], [tuple(requests[:middle]), tuple(requests[middle:])]
+
+
+class Creation:
+    """Creates commands.
+
+    Each outcome is told to `record` at once, and may be told anew: while a POST is under way its requests are
+    `unknown`, so that a cancellation at any moment leaves the truth.  Those that are final are handed to
+    `on_outcomes`, which may hold the work back.  Without `split` a refusal is one of all requests of its POST.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        created: CreatedLog,
+        record: Record,
+        *,
+        on_outcomes: OnOutcomes | None = None,
+        concurrency: int = 1,
+        split: bool = True,
+    ) -> None:
+        self._session = session
+        self._clock = session.settings.clock
+        self._poster = Poster(session, created)
+        self._reconciler = Reconciler(session, created)
+        self._record = record
+        self._on_outcomes = on_outcomes
+        self._final: list[Outcome] = []
+        self._concurrency = concurrency
+        self._split = split
+        self._queue: deque[Batch] = deque()
+        self._busy = 0
+        self._lost: list[Lost] = []
+        self._looks = 0
+        self._change = anyio.Event()
+        self.stopped_by: DexError | None = None
+        """The refusal or failure that made further POSTs of the last run pointless."""
+
+    @property
+    def out_of_quota(self) -> bool:
+        """Tell whether it was the quota that stopped the last run: what is left can be run later."""
+        return isinstance(self.stopped_by, QuotaExceededError)
+
+    async def run(self, batches: Sequence[Batch]) -> None:
+        """Create the commands of `batches`.  What fails is an outcome, and no exception."""
+        self.stopped_by = None
+        self._queue.extend(batches)
+        await run_tasks([*[self._work] * min(self._concurrency, len(batches)), self._settle])
+
+    # --- the queue
+
+    def _touch(self) -> None:
+        """Wake whoever waits for a change."""
+        self._change.set()
+        self._change = anyio.Event()
+
+    @property
+    def _done(self) -> bool:
+        return not (self._queue or self._busy or self._lost)
+
+    async def _work(self) -> None:
+        while not self._done:
+            if not self._queue:
+                await self._change.wait()
+                continue
+            batch = self._queue.popleft()
+            self._busy += 1
+            try:
+                await self._create(batch)
+                await self._hand_on()
+            finally:
+                self._busy -= 1
+                self._touch()
+
+    def _conclude(self, outcome: Outcome) -> None:
+        self._record(outcome)
+        self._final.append(outcome)
+
+    async def _hand_on(self) -> None:
+        outcomes, self._final = self._final, []
+        if self._on_outcomes is not None and outcomes:
+            await self._on_outcomes(outcomes)
+
+    def _stop(self, error: DexError, batch: Batch) -> None:
+        """Send nothing more: what is left was not attempted, for the same reason."""
+        self.stopped_by = error
+        self._queue.appendleft(batch)
+        while self._queue:
+            for request in self._queue.popleft().requests:
+                self._leave(Outcome(request, "not_attempted", error=error, reason=_reason(error)))
+
+    def _leave(self, outcome: Outcome) -> None:
+        """Note what was not attempted.  For the quota that is not final: there may be another run."""
+        if self.out_of_quota:
+            self._record(outcome)
+        else:
+            self._conclude(outcome)
+
+    # --- one POST
+
+    async def _create(self, batch: Batch) -> None:
+        started = self._clock.monotonic()
+
+        def on_sent() -> None:
+            nonlocal started
+            started = self._clock.monotonic()
+            under_way = AmbiguousCreateError("cancelled while its POST was under way")
+            for request in batch.requests:
+                self._record(Outcome(request, "unknown", error=under_way))
+
+        try:
+            posted = await self._poster.post(batch.requests, on_sent)
+        except Ambiguous as ambiguous:
+            self._lose(batch, batch.requests, ambiguous.cause, started)
+        except DexError as error:
+            if isinstance(error, APIError) and (
+                not isinstance(error, STOPS) or culprits(error.errors, len(batch.requests))
+            ):
+                self._refuse(batch, error)
+            else:
+                self._stop(error, batch)
+        else:
+            missing: list[CommandRequest] = []
+            for request, row, blame in zip(batch.requests, posted.rows, posted.errors, strict=True):
+                if row is not None:
+                    self._conclude(Outcome(request, "created", row))
+                elif blame is not None:
+                    self._conclude(Outcome(request, "rejected", error=blame))
+                else:
+                    missing.append(request)
+            if missing:
+                cause = BadRequestError(200, method="POST", path="/dex/commands")
+                self._lose(batch, missing, cause, started)
+
+    def _refuse(self, batch: Batch, error: APIError) -> None:
+        rejected, rest = split_culprits(batch.requests, error) if self._split else (batch.requests, [])
+        for request in rejected:
+            self._conclude(Outcome(request, "rejected", error=error))
+        self._queue.extendleft(Batch(requests, batch.again) for requests in reversed(rest))
+
+    # --- lost answers
+
+    def _lose(self, batch: Batch, requests: Sequence[CommandRequest], cause: DexError, started: float) -> None:
+        logger.warning("looking for %d commands whose create answer is lost: %s", len(requests), cause)
+        until = self._clock.monotonic() + self._session.settings.settle_seconds
+        since = self._reconciler.since(started)
+        self._lost += [Lost(request, cause, started, until, batch.again, since) for request in requests]
+        for request in requests:
+            self._record(Outcome(request, "unknown", error=_untold("its create answer is lost", cause)))
+        self._looks = 0
+
+    async def _settle(self) -> None:
+        while not self._done:
+            if not self._lost:
+                await self._change.wait()
+                continue
+            interval = LOOK_INTERVALS[min(self._looks, len(LOOK_INTERVALS) - 1)]
+            self._looks += 1
+            # There is a look when the first of them has settled, neither before nor much later.
+            due = min(one.until for one in self._lost) - self._clock.monotonic()
+            await self._clock.sleep(min(interval, due) if due > 0 else interval)
+            await self._look()
+            self._touch()
+            await self._hand_on()
+
+    async def _look(self) -> None:
+        lost, began = list(self._lost), self._clock.monotonic()
+        try:
+            look = await self._reconciler.look(lost)
+        except UNREADABLE as error:
+            for one in lost:
+                self._resolve(one, Outcome(one.request, "unknown", error=_untold(str(error), one.cause)))
+            return
+        except DexError as error:
+            logger.warning("the list can't be read: %s", error)
+            look = Look({}, complete=False)
+        absent: list[CommandRequest] = []
+        for one in lost:
+            command = look.found.get(one.request)
+            if command is not None:
+                self._resolve(one, Outcome(one.request, "adopted", command))
+                self._session.emit(
+                    CommandAdopted(
+                        command.id or "", one.request.device_id, one.request.registration_id, one.request.type
+                    )
+                )
+            elif began >= one.until and (look.complete or began >= one.until + self._session.settings.settle_seconds):
+                outcome = self._missing(one, look)
+                self._resolve(one, outcome)
+                if outcome is None:
+                    absent.append(one.request)
+        for start in range(0, len(absent), MOST_PER_POST):
+            self._queue.append(Batch(tuple(absent[start : start + MOST_PER_POST]), again=True))
+
+    def _missing(self, one: Lost, look: Look) -> Outcome | None:
+        """Return the outcome of what the list does not show after the settling time; None to send it again."""
+        if not look.complete:
+            return Outcome(one.request, "unknown", error=_untold("the list can't be read", one.cause))
+        if one.again:
+            return Outcome(
+                one.request,
+                "unknown",
+                error=_untold("two POSTs got lost, and the list shows none", one.cause),
+            )
+        if self.stopped_by is not None:
+            return Outcome(one.request, "not_attempted", error=self.stopped_by, reason=_reason(self.stopped_by))
+        return None
+
+    def _resolve(self, one: Lost, outcome: Outcome | None) -> None:
+        self._lost.remove(one)
+        if outcome is None:
+            return
+        if outcome.state == "not_attempted":
+            self._leave(outcome)
+        else:
+            self._conclude(outcome)
+
+
+def _untold(why: str, cause: DexError) -> AmbiguousCreateError:
+    return AmbiguousCreateError(
+        f"it can't be told whether it was created: {why}; the POST ended with: {cause}", cause=cause
+    )
+
+
+def _reason(error: DexError) -> str:
+    return "quota" if isinstance(error, QuotaExceededError) else "abort"

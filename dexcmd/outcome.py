@@ -1,0 +1,52 @@
+"""What became of each request of a bulk."""
+
+from typing import Literal
+
+import attrs
+
+from dexcmd.errors import DexError
+from dexcmd.resources.command import Command
+from dexcmd.resources.requests import CommandRequest
+
+__all__ = ["BulkResult", "Outcome", "OutcomeState"]
+
+OutcomeState = Literal["created", "adopted", "rejected", "not_attempted", "unknown"]
+
+
+@attrs.frozen
+class Outcome:
+    """What became of one request.
+
+    - `created`: the service confirmed it.
+    - `adopted`: the answer was lost, and the command was found in the list.
+    - `rejected`: the service refused it, and `error` says why.
+    - `not_attempted`: it was not sent, or surely not processed; `reason` says why (`quota`, `abort`, `cancelled`).
+    - `unknown`: it may have been created, and it can't be told; `error` holds what is known.
+    """
+
+    request: CommandRequest
+    state: OutcomeState
+    command: Command | None = None
+    error: DexError | None = None
+    reason: str | None = None
+
+    @property
+    def command_id(self) -> str | None:
+        """Return the id of the command, where one is known to exist."""
+        return None if self.command is None else self.command.id
+
+
+@attrs.frozen
+class BulkResult:
+    """The outcomes of `create_many`, one a request, in the order of the requests."""
+
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def commands(self) -> list[Command]:
+        """Return the commands that are known to exist."""
+        return [outcome.command for outcome in self.outcomes if outcome.command is not None]
+
+    def in_state(self, *states: OutcomeState) -> list[Outcome]:
+        """Return the outcomes in one of the states."""
+        return [outcome for outcome in self.outcomes if outcome.state in states]

@@ -1,0 +1,129 @@
+"""Looking for commands whose create answer was lost.
+
+Creating is not idempotent, and there is no key that would make it so.  The list is the only witness.  A command is
+taken for the lost one if it is of the same type, for the same device and registration, was created since just before
+the POST by the service's own clock, and is not known to this client already.  What stays possible: another operator's
+equal command in the same moments is taken for ours.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+import attrs
+
+from dexcmd.errors import DexError
+from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery
+from dexcmd.posting import CreatedLog, match_rows
+from dexcmd.resources.command import Command, decode_commands, identity
+from dexcmd.resources.quota import QuotaResource
+from dexcmd.resources.requests import CommandRequest
+from dexcmd.session import Session
+from dexcmd.wire.times import format_time
+
+__all__ = ["Look", "Lost", "Reconciler", "adoptable"]
+
+logger = logging.getLogger(__name__)
+
+MARGIN_SECONDS = 5.0
+"""How much earlier than its POST a command may seem to be created.
+
+`Date` is cut to the second, its answer was on the way for a while, and the clock behind `created_date` need not be
+quite the same.
+"""
+
+
+@attrs.define(eq=False)
+class Lost:
+    """A request whose POST ended in a way that does not tell whether it was created."""
+
+    request: CommandRequest
+    cause: DexError
+    started: float
+    """When the POST began, by this machine's monotonic clock."""
+
+    until: float
+    """When it will have settled: a command that the list does not show by then is not going to appear."""
+
+    again: bool
+    """Whether this was the second POST for the request already."""
+
+    since: datetime | None = None
+    """The same as `started`, by the service's clock, once that can be told."""
+
+
+@attrs.frozen
+class Look:
+    """What one look at the list showed."""
+
+    found: dict[CommandRequest, Command]
+    complete: bool
+    """Whether the walk could be finished; only then does it say what is missing."""
+
+
+def adoptable(lost: Sequence[Lost], rows: Iterable[Command], known: CreatedLog) -> dict[CommandRequest, Command]:
+    """Return which rows of the list are the lost commands.
+
+    A row without a date is taken by the word of the service's filter.
+    """
+    candidates = [row for row in rows if row.id is not None and row.id not in known]
+    found: dict[CommandRequest, Command] = {}
+    for one in sorted(lost, key=lambda entry: entry.request.registration_id is None):
+        taken = {row.id for row in found.values()}
+        fresh = [
+            row
+            for row in candidates
+            if row.id not in taken
+            and one.since is not None
+            and (row.created_date is None or row.created_date >= one.since)
+        ]
+        [match] = match_rows([one.request], fresh)
+        if match is not None:
+            found[one.request] = match
+    return found
+
+
+class Reconciler:
+    """Looks lost requests up in the list, many with one walk."""
+
+    def __init__(self, session: Session, known: CreatedLog) -> None:
+        self._session = session
+        self._known = known
+
+    async def look(self, lost: Sequence[Lost]) -> Look:
+        """Walk the list once, newest first, as far back as the earliest of the POSTs.
+
+        Raises `DexError` where the list can't be read.
+        """
+        await self._date(lost)
+        if any(one.since is None for one in lost):
+            # The service says no time, so no row can be told to be new.
+            return Look({}, complete=False)
+        since = min(one.since for one in lost if one.since is not None)
+        query = ListQuery("/dex/commands", MOST_PER_PAGE, {"from": format_time("since", since)}, bound="to")
+        pages = Listing(self._session, query, decode_commands, identity).pages()
+        rows: list[Command] = []
+        async for page in pages:
+            rows += page
+            if len(adoptable(lost, rows, self._known)) == len(lost):
+                break
+        found = adoptable(lost, rows, self._known)
+        for request, command in found.items():
+            if command.id is not None:
+                self._known.add(command.id, command.created_date)
+                logger.warning("adopted command %s for device %s", command.id, request.device_id)
+        return Look(found, complete=True)
+
+    def since(self, started: float) -> datetime | None:
+        """Return the service's time a little before `started` of the monotonic clock; None while it is not known."""
+        began = self._session.service_clock.at(started)
+        return None if began is None else began - timedelta(seconds=MARGIN_SECONDS)
+
+    async def _date(self, lost: Sequence[Lost]) -> None:
+        """Tell for those of the lost that have none yet what time their POST began, by the service's clock."""
+        undated = [one for one in lost if one.since is None]
+        if undated and self._session.service_clock.at(0.0) is None:
+            # No answer has come so far; this one brings a `Date`.
+            await QuotaResource(self._session).get()
+        for one in undated:
+            one.since = self.since(one.started)

@@ -1,0 +1,386 @@
+"""Creating is never doubled, whatever becomes of an answer, and each outcome is the truth."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import attrs
+import pytest
+
+from dexcmd import (
+    AmbiguousCreateError,
+    BadRequestError,
+    BulkResult,
+    Outcome,
+    Pcap,
+    QuotaExceededError,
+    RetryPolicy,
+    SpeedTest,
+)
+from dexcmd.clock import ManualClock
+from dexcmd.creation import split_culprits
+from dexcmd.errors import ErrorDetail
+from dexcmd.events import CommandAdopted
+from dexcmd.sandbox import Behaviour, Fault
+from dexcmd.sandbox.state import NewCommand
+from dexcmd.wire.service_clock import ServiceClock
+from tests.conftest import Rig
+
+pytestmark = pytest.mark.anyio
+
+LOST = [
+    Fault.error(500, processed=True),
+    Fault.error(502, processed=True, form="html"),
+    Fault.error(524, processed=True, form="problem"),
+    Fault.error(408, processed=True),
+    Fault.drop(processed=True),
+    Fault.silence(processed=True),
+    Fault.cut(0.5),
+    Fault.garbage(),
+    Fault.html(processed=True),
+    Fault.unsuccessful(processed=True),
+    Fault.null_result(),
+    Fault.wrong_types("result.commands", 7),
+    Fault.rows("partial"),
+]
+NOT_PROCESSED = [
+    Fault.error(500),
+    Fault.error(502, form="html"),
+    Fault.drop(),
+    Fault.silence(),
+    Fault.html(),
+    Fault.unsuccessful(),
+]
+QUICK = RetryPolicy(attempt_seconds=0.1)
+
+
+def named(fault: Any) -> str | None:
+    if not isinstance(fault, Fault):
+        return None
+    return f"{fault.kind}-{fault.status}" if fault.kind == "error" else fault.kind
+
+
+def tally(result: BulkResult) -> dict[str, int]:
+    return dict(Counter(outcome.state for outcome in result.outcomes))
+
+
+def check_truth(rig: Rig, outcomes: tuple[Outcome, ...]) -> None:
+    """Compare what is told with what the service holds: `created` and `adopted` exactly, and no target twice."""
+    told = {outcome.command_id for outcome in outcomes if outcome.state in ("created", "adopted")}
+    held = rig.sandbox.state.commands
+    unknown = {outcome.request.target for outcome in outcomes if outcome.state == "unknown"}
+    known = {
+        id
+        for id, command in held.items()
+        if (command.device.device_id, command.device.registration_id, command.type) not in unknown
+    }
+    assert told == known
+    targets = Counter((c.device.device_id, c.device.registration_id, c.type) for c in held.values())
+    assert not [target for target, count in targets.items() if count > 1], "a target was captured twice"
+
+
+@pytest.mark.parametrize("fault", LOST, ids=named)
+async def test_a_lost_answer_is_found_in_the_list(rig: Rig, fault: Fault) -> None:
+    await rig.start(retry=QUICK)
+    rig.sandbox.faults.add(fault, on="create_commands")
+    requests = rig.requests(6)
+    made = await rig.dex.commands.create(requests)
+    assert [command.device_id for command in made] == [request.device_id for request in requests]
+    assert {command.id for command in made} == set(rig.sandbox.state.commands)
+    assert rig.made("create_commands") == 1
+    adopted = [event.command_id for event in rig.events if isinstance(event, CommandAdopted)]
+    assert len(adopted) == (3 if fault.kind == "rows" else 6)
+
+
+@pytest.mark.parametrize("fault", NOT_PROCESSED, ids=named)
+async def test_what_the_list_does_not_show_is_sent_again_after_settling(
+    rig: Rig, clock: ManualClock, fault: Fault
+) -> None:
+    await rig.start(retry=QUICK, settle_seconds=90.0)
+    rig.sandbox.faults.add(fault, on="create_commands")
+    made = await rig.dex.commands.create(rig.requests(4))
+    assert {command.id for command in made} == set(rig.sandbox.state.commands)
+    assert len(rig.sandbox.state.commands) == 4
+    first, second = (request.at for request in rig.sandbox.requests if request.operation == "create_commands")
+    assert 90.0 <= second - first < 100.0
+
+
+@pytest.mark.parametrize("fault", [*NOT_PROCESSED, Fault.drop(processed=True)], ids=named)
+async def test_what_is_lost_twice_is_unknown_and_not_sent_a_third_time(rig: Rig, fault: Fault) -> None:
+    # Nothing shows up in the list for an hour, so the second POST is lost as well, whether processed or not.
+    await rig.start(behaviour=Behaviour.instant(list_lag=3600.0), retry=QUICK)
+    rig.sandbox.faults.add(fault, on="create_commands", times=None)
+    with pytest.raises(AmbiguousCreateError) as caught:
+        await rig.dex.commands.create(rig.requests(2))
+    assert rig.made("create_commands") == 2
+    assert caught.value.created == []
+    assert "two POSTs got lost" in str(caught.value)
+    assert caught.value.cause is not None
+
+
+async def test_a_list_that_lags_is_waited_for(rig: Rig, clock: ManualClock) -> None:
+    await rig.start(behaviour=Behaviour.instant(list_lag=100.0))
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands")
+    made = await rig.dex.commands.create(rig.requests(5))
+    assert {command.id for command in made} == set(rig.sandbox.state.commands)
+    assert rig.made("create_commands") == 1
+    assert clock.monotonic() >= 100.0
+
+
+@pytest.mark.parametrize("skew", [-300.0, 0.0, 300.0])
+@pytest.mark.parametrize("fresh", [True, False], ids=["first call", "later call"])
+async def test_the_services_clock_counts_and_not_this_machines(rig: Rig, skew: float, fresh: bool) -> None:
+    await rig.start(behaviour=Behaviour.instant(clock_skew=skew))
+    old = [rig.sandbox.state.create(NewCommand(device, "pcap")) for device in rig.sandbox.state.devices[:3]]
+    rig.clock.advance(30)  # type: ignore[attr-defined]
+    if not fresh:
+        await rig.dex.quota.get()
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands")
+    made = await rig.dex.commands.create(rig.requests(3))
+    assert rig.made("create_commands") == 1
+    assert {command.id for command in made} == set(rig.sandbox.state.commands) - {command.id for command in old}
+
+
+async def test_a_command_that_this_client_knows_is_not_adopted(rig: Rig) -> None:
+    await rig.start()
+    [first] = await rig.dex.commands.create(rig.requests(1))
+    rig.sandbox.faults.add(Fault.drop(), on="create_commands")
+    [second] = await rig.dex.commands.create(rig.requests(1))
+    assert first.id != second.id
+    assert set(rig.sandbox.state.commands) == {first.id, second.id}
+
+
+async def test_two_lost_posts_for_one_target_do_not_adopt_one_command_twice(rig: Rig) -> None:
+    await rig.start()
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=2)
+    made = await asyncio.gather(*(rig.dex.commands.create(rig.requests(2)) for _ in range(2)))
+    ids = [command.id for commands in made for command in commands]
+    assert len(set(ids)) == 4
+    assert set(ids) == set(rig.sandbox.state.commands)
+
+
+async def test_only_what_is_absent_is_sent_again(rig: Rig) -> None:
+    await rig.start(quota=3, behaviour=Behaviour.instant(quota_acceptance="partial"))
+    requests = rig.requests(5)
+
+    def raise_quota(_: object) -> bool:
+        # Three were taken, two were not: by the time they are sent again there is room.
+        rig.sandbox.state.quota.limit = 800 if rig.made("create_commands") > 1 else 3
+        return False
+
+    rig.sandbox.faults.add(Fault.drop(), on="create_commands", where=raise_quota, times=None)
+    made = await rig.dex.commands.create(requests)
+    assert len(rig.sandbox.state.commands) == 5
+    posts = [r.body["commands"] for r in rig.sandbox.requests if r.operation == "create_commands"]
+    assert [len(post) for post in posts] == [5, 2]
+    assert [command.device_id for command in made] == [request.device_id for request in requests]
+
+
+async def test_a_list_that_can_not_be_read_leaves_it_unknown(rig: Rig) -> None:
+    await rig.start(retry=RetryPolicy(attempts=1), settle_seconds=30.0)
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=None)
+    rig.sandbox.faults.add(Fault.error(500), on="list_commands", times=None)
+    bulk = await rig.dex.commands.create_many(rig.requests(12))
+    assert tally(bulk) == {"unknown": 12}
+    assert rig.made("create_commands") == 2
+    assert all("the list can't be read" in str(outcome.error) for outcome in bulk.outcomes)
+
+
+async def test_a_list_that_is_forbidden_leaves_it_unknown_at_once(rig: Rig, clock: ManualClock) -> None:
+    await rig.start()
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands")
+    rig.sandbox.faults.add(Fault.error(403), on="list_commands", times=None)
+    bulk = await rig.dex.commands.create_many(rig.requests(3))
+    assert tally(bulk) == {"unknown": 3}
+    assert clock.monotonic() < 5
+
+
+async def test_other_batches_go_on_while_one_settles(rig: Rig, clock: ManualClock) -> None:
+    await rig.start(100)
+    rig.sandbox.faults.add(Fault.drop(), on="create_commands", times=1)
+    bulk = await rig.dex.commands.create_many(rig.requests(80), concurrency=1)
+    assert tally(bulk) == {"created": 80}
+    at = [request.at for request in rig.sandbox.requests if request.operation == "create_commands"]
+    assert at[7] < 60, "the eighth POST did not wait for the first to settle"
+    assert at[8] >= 120, "and the ninth is the first, sent again"
+    check_truth(rig, bulk.outcomes)
+
+
+@pytest.mark.parametrize("pointers", [True, False], ids=["pointed at", "to be found"])
+@pytest.mark.parametrize("bad", [[0], [9], [3, 4], [0, 5, 9], list(range(10))], ids=str)
+async def test_a_bad_target_does_not_take_the_good_ones_down(rig: Rig, bad: list[int], pointers: bool) -> None:
+    await rig.start(behaviour=Behaviour.instant(error_pointers=pointers, every_error=pointers))
+    requests = rig.requests(10)
+    for index in bad:
+        requests[index] = attrs.evolve(requests[index], device_id=f"00000000-0000-0000-0000-{index:012d}")
+    bulk = await rig.dex.commands.create_many(requests)
+    assert [i for i, outcome in enumerate(bulk.outcomes) if outcome.state == "rejected"] == bad
+    assert all(isinstance(outcome.error, BadRequestError) for outcome in bulk.in_state("rejected"))
+    assert tally(bulk).get("created", 0) == 10 - len(bad)
+    check_truth(rig, bulk.outcomes)
+    if pointers:
+        assert rig.made("create_commands") == (1 if len(bad) == 10 else 2)
+    else:
+        assert rig.made("create_commands") <= 19
+
+
+async def test_a_post_that_is_taken_in_part_names_who_was_not(rig: Rig) -> None:
+    await rig.start(behaviour=Behaviour.instant(target_acceptance="partial"))
+    requests = rig.requests(6)
+    requests[2] = attrs.evolve(requests[2], device_id="00000000-0000-0000-0000-000000000000")
+    bulk = await rig.dex.commands.create_many(requests)
+    assert [outcome.state for outcome in bulk.outcomes].index("rejected") == 2
+    assert tally(bulk) == {"created": 5, "rejected": 1}
+    assert rig.made("create_commands") == 1
+    check_truth(rig, bulk.outcomes)
+
+
+async def test_create_itself_is_all_or_nothing_for_a_refusal(rig: Rig) -> None:
+    await rig.start()
+    requests = rig.requests(3)
+    requests[1] = attrs.evolve(requests[1], user_email="somebody@example.net")
+    with pytest.raises(BadRequestError):
+        await rig.dex.commands.create(requests)
+    assert rig.made("create_commands") == 1
+    assert len(rig.sandbox.state.commands) == 0
+
+
+async def test_create_loses_nothing_that_was_made_to_its_error(rig: Rig) -> None:
+    await rig.start(behaviour=Behaviour.instant(target_acceptance="partial"))
+    requests = rig.requests(3)
+    requests[1] = attrs.evolve(requests[1], device_id="00000000-0000-0000-0000-000000000000")
+    with pytest.raises(AmbiguousCreateError, match="1 of 3 commands") as caught:
+        await rig.dex.commands.create(requests)
+    assert {command.id for command in caught.value.created} == set(rig.sandbox.state.commands)
+
+
+@pytest.mark.parametrize("acceptance", ["whole", "partial"])
+@pytest.mark.parametrize("status", [400, 402, 403, 409, 422])
+async def test_a_quota_that_others_use_is_survived(rig: Rig, status: int, acceptance: Any) -> None:
+    behaviour = Behaviour.instant(quota_status=status, quota_acceptance=acceptance)
+    await rig.start(60, quota=100, behaviour=behaviour)
+
+    def take(_: object) -> bool:
+        rig.sandbox.state.quota.usage = max(rig.sandbox.state.quota.usage, 76)
+        return False
+
+    rig.sandbox.faults.add(Fault.drop(), on="create_commands", where=take, skip=10**6)
+    bulk = await rig.dex.commands.create_many(rig.requests(30), concurrency=1)
+    assert tally(bulk) == {"created": 24, "not_attempted": 6}
+    assert {outcome.reason for outcome in bulk.in_state("not_attempted")} == {"quota"}
+    check_truth(rig, bulk.outcomes)
+
+
+async def test_a_lost_answer_and_a_quota_that_is_used_up(rig: Rig) -> None:
+    await rig.start(60, quota=30)
+    rig.sandbox.faults.add(Fault.drop(), on="create_commands", times=1)
+
+    def take(_: object) -> bool:
+        rig.sandbox.state.quota.usage = 30
+        return False
+
+    rig.sandbox.faults.add(Fault.drop(), on="create_commands", where=take, skip=10**6)
+    bulk = await rig.dex.commands.create_many(rig.requests(20), concurrency=1)
+    assert tally(bulk) == {"not_attempted": 20}
+    assert all(isinstance(outcome.error, QuotaExceededError) for outcome in bulk.outcomes)
+    check_truth(rig, bulk.outcomes)
+
+
+async def test_a_cancelled_bulk_tells_the_truth(rig: Rig) -> None:
+    await rig.start(100, retry=RetryPolicy(attempt_seconds=60.0))
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=1)
+    rig.sandbox.faults.add(Fault.silence(processed=True), on="create_commands", skip=3)
+    bulk = rig.dex.commands.create_many(rig.requests(80), concurrency=2)
+    task = asyncio.ensure_future(bulk)
+    while rig.made("create_commands") < 6:
+        await asyncio.sleep(0.002)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert task.cancelled()
+    outcomes = bulk.result.outcomes
+    assert len(outcomes) == 80
+    assert tally(bulk.result)["unknown"] >= 10
+    assert {outcome.reason for outcome in outcomes if outcome.state == "not_attempted"} == {"cancelled"}
+    check_truth(rig, outcomes)
+
+
+async def test_a_cancellation_before_anything_was_sent_is_not_unknown(rig: Rig) -> None:
+    class Hang(ManualClock):
+        async def sleep(self, seconds: float) -> None:
+            await asyncio.sleep(3600)
+
+    await rig.start(60)
+    dex = rig.client(clock=Hang())
+    rig.sandbox.faults.add(Fault.error(503), on="get_quota", times=None)
+    bulk = dex.commands.create_many(rig.requests(30))
+    task = asyncio.ensure_future(bulk)
+    while rig.made("get_quota") < 1:
+        await asyncio.sleep(0.002)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert tally(bulk.result) == {"not_attempted": 30}
+
+
+async def test_commands_without_a_registration_are_matched_by_device(rig: Rig) -> None:
+    await rig.start()
+    requests = [attrs.evolve(request, registration_id=None) for request in rig.requests(3)]
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands")
+    made = await rig.dex.commands.create(requests)
+    assert [command.device_id for command in made] == [request.device_id for request in requests]
+    assert rig.made("create_commands") == 1
+
+
+async def test_another_kind_of_command_is_not_adopted(rig: Rig) -> None:
+    await rig.start()
+    rig.sandbox.faults.add(Fault.drop(), on="create_commands", times=1)
+    lost = asyncio.ensure_future(rig.dex.commands.create(rig.requests(1, Pcap())))
+    await asyncio.sleep(0)
+    for device in rig.sandbox.state.devices[:1]:
+        rig.sandbox.state.create(NewCommand(device, "speed-test"))
+    [made] = await lost
+    assert made.type == "pcap"
+    assert Counter(command.type for command in rig.sandbox.state.commands.values()) == {"pcap": 1, "speed-test": 1}
+
+
+async def test_rows_without_dates_are_taken_by_the_word_of_the_filter(rig: Rig) -> None:
+    await rig.start(behaviour=Behaviour.instant(null_fields={"created_date"}))
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands")
+    assert len(await rig.dex.commands.create(rig.requests(3, SpeedTest()))) == 3
+    assert rig.made("create_commands") == 1
+
+
+async def test_a_storm_on_a_small_scale(rig: Rig) -> None:
+    await rig.start(300, retry=RetryPolicy(attempt_seconds=0.2), rate_limit=None)
+    mix = [fault for fault in (*LOST, *NOT_PROCESSED, Fault.rate_limited(3)) if fault.kind not in ("silence",)]
+    rig.sandbox.faults.add_random(rate=0.3, mix=mix, seed=3, on="create_commands")
+    rig.sandbox.faults.add_random(rate=0.2, mix=[Fault.error(503), Fault.drop()], seed=4, on="list_commands")
+    bulk = await rig.dex.commands.create_many(rig.requests(280), concurrency=4)
+    check_truth(rig, bulk.outcomes)
+    assert tally(bulk).get("not_attempted", 0) == 0
+    assert tally(bulk)["created"] + tally(bulk)["adopted"] >= 240
+
+
+def test_halving_finds_culprits_and_pointers_name_them() -> None:
+    rig = [object() for _ in range(5)]
+    plain = BadRequestError(400, (ErrorDetail("no"),))
+    pointed = BadRequestError(
+        400, (ErrorDetail("no", pointer="/commands/1/device_id"), ErrorDetail("no", pointer="/x"))
+    )
+    requests: Any = rig
+    assert split_culprits(requests, plain) == ([], [tuple(rig[:2]), tuple(rig[2:])])
+    assert split_culprits(requests, pointed) == ([rig[1]], [(rig[0], *rig[2:])])
+    assert split_culprits(requests[:1], plain) == ([rig[0]], [])
+    beyond = BadRequestError(400, (ErrorDetail("no", pointer="/commands/5"),))
+    assert split_culprits(requests, beyond) == ([], [tuple(rig[:2]), tuple(rig[2:])])
+
+
+def test_the_services_clock_is_told_by_its_answers() -> None:
+    clock = ServiceClock()
+    assert clock.at(5.0) is None
+    clock.learn({"Date": "no date"}, 1.0)
+    assert clock.at(5.0) is None
+    clock.learn({"Date": "Thu, 01 Jan 2026 12:00:00 GMT"}, 100.0)
+    told = clock.at(90.0)
+    assert told is not None
+    assert told.isoformat() == "2026-01-01T11:59:50+00:00"
+    assert clock.at(1e18) is None
