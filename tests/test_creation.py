@@ -70,8 +70,8 @@ def check_truth(rig: Rig, outcomes: tuple[Outcome, ...]) -> None:
     held = rig.sandbox.state.commands
     unknown = {outcome.request.target for outcome in outcomes if outcome.state == "unknown"}
     known = {
-        id
-        for id, command in held.items()
+        command_id
+        for command_id, command in held.items()
         if (command.device.device_id, command.device.registration_id, command.type) not in unknown
     }
     assert told == known
@@ -351,7 +351,7 @@ async def test_rows_without_dates_are_taken_by_the_word_of_the_filter(rig: Rig) 
 
 async def test_a_storm_on_a_small_scale(rig: Rig) -> None:
     await rig.start(300, retry=RetryPolicy(attempt_seconds=0.2), rate_limit=None)
-    mix = [fault for fault in (*LOST, *NOT_PROCESSED, Fault.rate_limited(3)) if fault.kind not in ("silence",)]
+    mix = [fault for fault in (*LOST, *NOT_PROCESSED, Fault.rate_limited(3)) if fault.kind != "silence"]
     rig.sandbox.faults.add_random(rate=0.3, mix=mix, seed=3, on="create_commands")
     rig.sandbox.faults.add_random(rate=0.2, mix=[Fault.error(503), Fault.drop()], seed=4, on="list_commands")
     bulk = await rig.dex.commands.create_many(rig.requests(280), concurrency=4)

@@ -7,7 +7,6 @@ import attrs
 import pytest
 
 from dexcmd import (
-    AmbiguousCreateError,
     Command,
     CommandRequest,
     Pcap,
@@ -240,14 +239,6 @@ async def test_registrations_of_one_device_are_told_apart(rig: Rig) -> None:
         for device in shared
     )
     assert [command.registration_id for command in made] == [device.registration_id for device in shared]
-
-
-async def test_missing_rows_of_a_create_are_ambiguous_and_told_with_what_is_known(rig: Rig) -> None:
-    await rig.start()
-    rig.sandbox.faults.add(Fault.rows("partial"), on="create_commands")
-    with pytest.raises(AmbiguousCreateError) as caught:
-        await rig.dex.commands.create(rig.requests(4))
-    assert [command.id for command in caught.value.created] == list(rig.sandbox.state.commands)[:2]
 
 
 @pytest.mark.parametrize("status", [400, 403, 409, 422])

@@ -8,7 +8,6 @@ import anyio
 import pytest
 
 from dexcmd import (
-    AmbiguousCreateError,
     BadRequestError,
     RateLimitError,
     ResponseDecodeError,
@@ -136,26 +135,6 @@ async def test_jitter_shortens_a_wait_by_up_to_half(rig: Rig, clock: ManualClock
     rig.sandbox.faults.add(Fault.error(503), on="get_quota", times=2)
     await rig.dex.quota.get()
     assert clock.slept == [0.375, 0.75]
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Fault.error(503, processed=True),
-        Fault.drop(processed=True),
-        Fault.cut(),
-        Fault.garbage(),
-        Fault.null_result(),
-    ],
-    ids=lambda fault: fault.kind,
-)
-async def test_a_post_with_a_lost_answer_is_not_sent_again_blindly(rig: Rig, fault: Fault) -> None:
-    await rig.start()
-    rig.sandbox.faults.add(fault, on="create_commands")
-    with pytest.raises(AmbiguousCreateError):
-        await rig.dex.commands.create(rig.requests(3))
-    assert rig.made("create_commands") == 1
-    assert len(rig.sandbox.state.commands) == 3
 
 
 async def test_a_post_that_was_refused_for_the_rate_limit_is_sent_again(rig: Rig) -> None:
