@@ -42,8 +42,8 @@ def make_folder(folder: Path) -> None:
         for missing in reversed([parent for parent in (folder, *folder.parents) if not parent.exists()]):
             missing.mkdir(mode=0o700, exist_ok=True)
         folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"can't make the folder {folder}: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"can't make the folder {folder}: {getattr(error, 'strerror', error)}") from error
 
 
 def whole_file_hash(path: Path, size: int | None) -> str | None:

@@ -27,10 +27,9 @@ def safe_name(filename: str) -> str:
     name = unicodedata.normalize("NFC", artifact_name(filename))
     # Categories C*: control, format (bidi and zero-width among them), surrogate, private, unassigned.
     name = "".join("_" if unicodedata.category(char)[0] == "C" else char for char in name)
-    name = _trimmed(_FORBIDDEN.sub("_", name))
+    name = _shortened(_trimmed(_FORBIDDEN.sub("_", name)))
     if _RESERVED.fullmatch(name):
-        name = f"_{name}"
-    name = _shortened(name)
+        name = _shortened(f"_{name}")
     if not name.strip("._"):
         raise UnsafeFilenameError(f"the service names an artifact {filename[:200]!r}")
     return name

@@ -28,6 +28,9 @@ from dexcmd.wire.ratelimit import parse_retry_after
 
 __all__ = ["Envelope", "PageInfo", "api_error", "read_envelope"]
 
+MOST_CHAINED = 8
+"""How deep an `error_chain` is followed."""
+
 MALFORMED_TOKEN = 6003
 """Code of a 400 for a token that has not even the form of one."""
 
@@ -86,7 +89,7 @@ def read_envelope(answer: Answer, now: datetime) -> Envelope:
         result,
         _page_info(envelope.get("result_info")),
         service_time(answer.headers),
-        tuple(map(_detail, cast("list[object]", errors))) if isinstance(errors, list) else (),
+        tuple(_detail(error) for error in cast("list[object]", errors)) if isinstance(errors, list) else (),
     )
 
 
@@ -138,7 +141,7 @@ def _details(answer: Answer) -> tuple[ErrorDetail, ...]:
     return _problem(body)
 
 
-def _detail(error: object) -> ErrorDetail:
+def _detail(error: object, depth: int = 0) -> ErrorDetail:
     if not isinstance(error, dict):
         return ErrorDetail(one_line(str(error)))
     fields = cast("Mapping[str, object]", error)
@@ -146,9 +149,9 @@ def _detail(error: object) -> ErrorDetail:
     pointer = cast("Mapping[str, object]", source).get("pointer") if isinstance(source, dict) else None
     message = one_line(_text(fields.get("message")) or "")
     chain = fields.get("error_chain")
-    if isinstance(chain, list):
+    if isinstance(chain, list) and depth < MOST_CHAINED:
         # Undocumented, yet it occurs: the outer message is then generic and the inner ones tell the reason.
-        inner = [_detail(link) for link in cast("list[object]", chain)]
+        inner = [_detail(link, depth + 1) for link in cast("list[object]", chain)]
         message = one_line(": ".join([message, *(str(link) for link in inner)]))
     return ErrorDetail(
         message=message or "no message",

@@ -1,4 +1,4 @@
-"""What the tests of the pure parts found wrong, each as the smallest case that shows it."""
+"""Hostile and odd input that once got through; each case failed before it was mended."""
 
 import io
 import math
