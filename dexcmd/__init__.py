@@ -10,6 +10,7 @@ The names below are the public ones.  They are loaded when first used: the comma
 only look at the package don't wait for the HTTP client.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -111,6 +112,9 @@ __all__ = [
     "WarpDiag",
     "__version__",
 ]
+
+# A library leaves it to the application where its log goes; without this, warnings would go to stderr.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOMES = {
     "dexcmd.capture": ("Capture", "CaptureResult"),

@@ -1,5 +1,6 @@
 """The client: settings checked, and the resources hung up on one session."""
 
+import copy
 import os
 import random as random_module
 from collections.abc import Callable, Iterable
@@ -12,9 +13,11 @@ import aiohttp
 from dexcmd.async_only import AsyncOnlyContext
 from dexcmd.capture import Capture, CaptureOptions
 from dexcmd.clock import Clock, SystemClock
+from dexcmd.connections import Connections
 from dexcmd.errors import ConfigurationError
 from dexcmd.events import Event
 from dexcmd.fanout import BulkOptions, OnQuota
+from dexcmd.posting import CreatedLog
 from dexcmd.resources.commands import CommandsResource
 from dexcmd.resources.devices import DevicesResource
 from dexcmd.resources.downloads import DownloadsResource
@@ -88,11 +91,25 @@ class DexClient(AsyncOnlyContext):
             on_event=on_event,
             settle_seconds=settle_seconds,
         )
-        self._session = Session(settings, session)
-        self.commands = CommandsResource(self._session)
-        self.devices = DevicesResource(self._session)
-        self.downloads = DownloadsResource(self._session)
-        self.quota = QuotaResource(self._session)
+        self._use(Session(settings, Connections(session)), CreatedLog())
+
+    def _use(self, session: Session, created: CreatedLog) -> None:
+        self._session = session
+        self.commands = CommandsResource(session, created)
+        self.devices = DevicesResource(session)
+        self.downloads = DownloadsResource(session)
+        self.quota = QuotaResource(session)
+
+    def with_retry(self, retry: RetryPolicy) -> "DexClient":
+        """Return a client with another retry policy, for one call or many.
+
+            quota = await dex.with_retry(RetryPolicy(total_seconds=5)).quota.get()
+
+        It shares everything else with this one, connections included: closing either closes both.
+        """
+        view = copy.copy(self)
+        view._use(self._session.with_retry(retry), self.commands.created)  # noqa: SLF001 - of the same class
+        return view
 
     def capture(
         self,

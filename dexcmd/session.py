@@ -1,5 +1,6 @@
 """The session core: the one place that turns a request into a result or a typed error."""
 
+import copy
 import logging
 import urllib.request
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
@@ -13,7 +14,8 @@ from yarl import URL
 
 from dexcmd._version import __version__
 from dexcmd.clock import Clock
-from dexcmd.errors import ConfigurationError, DownloadError, one_line
+from dexcmd.connections import Connections
+from dexcmd.errors import DownloadError, one_line
 from dexcmd.events import Event
 from dexcmd.middleware.attempt import Attempt, transport_error
 from dexcmd.middleware.call import Call
@@ -40,7 +42,6 @@ MOST_CALLS_AT_ONCE = 64
 """Calls of one client that are under way at a time; more wait, outside the time limit of an attempt."""
 
 CONNECT_SECONDS = 10.0
-KEEP_ALIVE_SECONDS = 15.0
 
 
 @attrs.frozen
@@ -77,15 +78,18 @@ class Settings:
 class Session:
     """Sends requests for one account with one token."""
 
-    def __init__(self, settings: Settings, http: aiohttp.ClientSession | None) -> None:
+    def __init__(self, settings: Settings, connections: Connections) -> None:
         self.settings = settings
-        self._http = http
-        self._owns_http = http is None
-        self._elsewhere: aiohttp.ClientSession | None = None
-        self._slots = anyio.CapacityLimiter(MOST_CALLS_AT_ONCE)
-        self._closed = False
         self.service_clock = ServiceClock()
+        self._connections = connections
+        self._slots = anyio.CapacityLimiter(MOST_CALLS_AT_ONCE)
         self._pacer = pacer_for(settings.clock, str(settings.base_url.origin), settings.token.digest())
+
+    def with_retry(self, retry: RetryPolicy) -> "Session":
+        """Return a session that tries otherwise and shares everything else."""
+        session = copy.copy(self)
+        session.settings = attrs.evolve(self.settings, retry=retry)
+        return session
 
     async def call(self, request: Request, on_sent: Callable[[], None] | None = None) -> Envelope:
         """Send a request for JSON and return its envelope; `on_sent` is called when it is about to go out.
@@ -115,11 +119,7 @@ class Session:
 
     async def close(self) -> None:
         """Close the connections, unless they are an injected session's.  What is under way fails."""
-        self._closed = True
-        if self._elsewhere is not None:
-            await self._elsewhere.close()
-        if self._owns_http and self._http is not None:
-            await self._http.close()
+        await self._connections.close()
 
     def emit(self, event: Event) -> None:
         """Hand an event to the user's hook.
@@ -135,7 +135,7 @@ class Session:
 
     async def _send(self, call: Call, url: URL, request: Request, stream: Collection[int]) -> aiohttp.ClientResponse:
         at_home = url.origin() == self.settings.base_url.origin
-        http = self._client() if at_home else self._client_elsewhere()
+        http = self._connections.home if at_home else self._connections.elsewhere
         headers = {"User-Agent": USER_AGENT, **request.headers}
         chain: list[aiohttp.ClientMiddlewareType] = [Retry(call)]
         if at_home:
@@ -159,34 +159,11 @@ class Session:
                 timeout=aiohttp.ClientTimeout(
                     total=None, sock_connect=min(CONNECT_SECONDS, seconds), sock_read=seconds
                 ),
-                proxy=_proxy(url) if self._owns_http else None,
+                proxy=None if self._connections.injected else _proxy(url),
             )
         except aiohttp.ClientError as error:
             failure = transport_error(error, call.method, call.path)
         raise failure
-
-    def _client(self) -> aiohttp.ClientSession:
-        if self._http is None and not self._closed:
-            # No limit on connections: `_slots` bounds the calls, and a wait for a connection would eat an
-            # attempt's time.
-            self._http = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-        if self._http is None or self._closed or self._http.closed:
-            raise ConfigurationError("this client is closed")
-        return self._http
-
-    def _client_elsewhere(self) -> aiohttp.ClientSession:
-        """Return a session that shares the connections and nothing else.
-
-        An injected one may have secrets in its headers.
-        """
-        if self._elsewhere is None:
-            self._elsewhere = aiohttp.ClientSession(
-                connector=self._client().connector, connector_owner=False, cookie_jar=aiohttp.DummyCookieJar()
-            )
-        return self._elsewhere
 
     def _url(self, request: Request) -> URL:
         account = segment("account_id", self.settings.account_id)

@@ -9,6 +9,7 @@ import pytest
 
 from dexcmd import (
     BadRequestError,
+    ConfigurationError,
     RateLimitError,
     ResponseDecodeError,
     RetryPolicy,
@@ -232,3 +233,21 @@ async def test_one_connection_is_enough_for_any_number_of_attempts(rig: Rig) -> 
             assert (await rig.dex.quota.get()).quota == 800
         assert rig.sandbox.open_connections == 1
         await rig.dex.close()
+
+
+async def test_a_view_of_a_client_has_its_own_policy(rig: Rig, clock: ManualClock) -> None:
+    await rig.start()
+    hasty = rig.dex.with_retry(RetryPolicy(attempts=2, backoff_seconds=0.25))
+    rig.sandbox.faults.add(Fault.error(503), on="get_quota", times=4)
+    with pytest.raises(ServerError):
+        await hasty.quota.get()
+    assert clock.slept == [0.25]
+    assert (await rig.dex.quota.get()).quota == 800
+    assert rig.made("get_quota") == 5
+    # They share what must be shared: the connections, the pace, what was created.
+    [made] = await hasty.commands.create(rig.requests(1))
+    assert made.id in rig.dex.commands.created
+    assert rig.sandbox.open_connections == 1
+    await hasty.close()
+    with pytest.raises(ConfigurationError, match="closed"):
+        await rig.dex.quota.get()

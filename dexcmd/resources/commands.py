@@ -21,9 +21,9 @@ __all__ = ["CommandsResource"]
 class CommandsResource:
     """`dex.commands`."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, created: CreatedLog) -> None:
         self._session = session
-        self.created = CreatedLog()
+        self.created = created
         """The commands that this client has made."""
 
     async def create(self, requests: Iterable[CommandRequest]) -> list[Command]:

@@ -34,8 +34,8 @@ _CUT = Fault.cut(0.6)
 def inject(script: FaultScript, seed: int) -> list[Injected]:
     """Write the demo's faults into a sandbox's script and return them, to be counted.
 
-    No POST loses its answer after its work was done.  One is refused for the rate limit, which is safe to
-    send again.
+    Some POSTs lose their answers after the work was done: the client has to find what they made in the list, for
+    to send them again would capture their devices twice.
     """
 
     # A seed of its own for each rule, or all of them would strike the same requests.
@@ -48,6 +48,13 @@ def inject(script: FaultScript, seed: int) -> list[Injected]:
             (
                 script.add(_LIMITED, on="create_commands", skip=1),
                 script.add(_LIMITED, on="list_commands", skip=2),
+            ),
+        ),
+        Injected(
+            "create answers lost",
+            (
+                script.add(Fault.drop(processed=True), on="create_commands", skip=3, times=2),
+                script.add(Fault.error(502, processed=True, form="html"), on="create_commands", skip=6),
             ),
         ),
         Injected(

@@ -1,0 +1,54 @@
+"""The aiohttp sessions of a client, and how long they live."""
+
+import aiohttp
+
+from dexcmd.errors import ConfigurationError
+
+__all__ = ["Connections"]
+
+KEEP_ALIVE_SECONDS = 15.0
+
+
+class Connections:
+    """Makes a session when it is first needed, or uses one that was injected, which it never closes."""
+
+    def __init__(self, injected: aiohttp.ClientSession | None) -> None:
+        self._home = injected
+        self._elsewhere: aiohttp.ClientSession | None = None
+        self._closed = False
+        self.injected = injected is not None
+
+    @property
+    def home(self) -> aiohttp.ClientSession:
+        """Return the session for the base URL.  Raises `ConfigurationError` once the client is closed."""
+        if self._home is None and not self._closed:
+            self._home = aiohttp.ClientSession(
+                # No limit on connections: a session bounds its calls itself, and a wait for a connection would eat an
+                # attempt's time.
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        if self._home is None or self._closed or self._home.closed:
+            raise ConfigurationError("this client is closed")
+        return self._home
+
+    @property
+    def elsewhere(self) -> aiohttp.ClientSession:
+        """Return a session for other origins, which shares the connections and nothing else.
+
+        An injected session may have secrets in its headers.
+        """
+        home = self.home
+        if self._elsewhere is None:
+            self._elsewhere = aiohttp.ClientSession(
+                connector=home.connector, connector_owner=False, cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._elsewhere
+
+    async def close(self) -> None:
+        """Close what is not injected.  What is under way fails."""
+        self._closed = True
+        if self._elsewhere is not None:
+            await self._elsewhere.close()
+        if self._home is not None and not self.injected:
+            await self._home.close()
