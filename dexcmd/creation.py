@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
-import attrs
 
 from dexcmd.errors import (
     AmbiguousCreateError,
@@ -29,7 +28,7 @@ from dexcmd.events import CommandAdopted
 from dexcmd.outcome import Outcome
 from dexcmd.posting import Ambiguous, CreatedLog, Poster, culprits
 from dexcmd.reconcile import Look, Lost, Reconciler
-from dexcmd.resources.requests import MOST_PER_POST, CommandRequest
+from dexcmd.resources.requests import MOST_PER_POST, CommandRequest, Target
 from dexcmd.session import Session
 from dexcmd.tasks import run_tasks
 
@@ -50,18 +49,11 @@ Record = Callable[[Outcome], None]
 OnOutcomes = Callable[[Sequence[Outcome]], Awaitable[None]]
 
 
-@attrs.frozen
-class Batch:
-    """Up to ten requests for one POST."""
-
-    requests: tuple[CommandRequest, ...]
-    again: bool = False
-    """Whether these were sent before, and surely not found in the list after the settling time."""
+Batch = tuple[CommandRequest, ...]
+"""Up to ten requests for one POST."""
 
 
-def split_culprits(
-    requests: Sequence[CommandRequest], error: APIError
-) -> tuple[list[CommandRequest], list[tuple[CommandRequest, ...]]]:
+def split_culprits(requests: Sequence[CommandRequest], error: APIError) -> tuple[list[CommandRequest], list[Batch]]:
     """Return which requests a refusal is about, and how the others are to be sent anew.
 
     Pointers name the culprits.  Where they don't, the requests are halved until the culprits stand alone.
@@ -107,6 +99,9 @@ class Creation:
         self._busy = 0
         self._lost: list[Lost] = []
         self._looks = 0
+        self._absent: set[Target] = set()
+        """Targets whose answer was lost once, and whose command the list did not show after the settling time."""
+
         self._change = anyio.Event()
         self.stopped_by: DexError | None = None
         """The refusal or failure that made further POSTs of the last run pointless."""
@@ -161,7 +156,7 @@ class Creation:
         self.stopped_by = error
         self._queue.appendleft(batch)
         while self._queue:
-            for request in self._queue.popleft().requests:
+            for request in self._queue.popleft():
                 self._leave(Outcome(request, "not_attempted", error=error, reason=_reason(error)))
 
     def _leave(self, outcome: Outcome) -> None:
@@ -180,23 +175,21 @@ class Creation:
             nonlocal started
             started = self._clock.monotonic()
             under_way = AmbiguousCreateError("cancelled while its POST was under way")
-            for request in batch.requests:
+            for request in batch:
                 self._record(Outcome(request, "unknown", error=under_way))
 
         try:
-            posted = await self._poster.post(batch.requests, on_sent)
+            posted = await self._poster.post(batch, on_sent)
         except Ambiguous as ambiguous:
-            self._lose(batch, batch.requests, ambiguous.cause, started)
+            self._lose(batch, ambiguous.cause, started)
         except DexError as error:
-            if isinstance(error, APIError) and (
-                not isinstance(error, STOPS) or culprits(error.errors, len(batch.requests))
-            ):
+            if isinstance(error, APIError) and (not isinstance(error, STOPS) or culprits(error.errors, len(batch))):
                 self._refuse(batch, error)
             else:
                 self._stop(error, batch)
         else:
             missing: list[CommandRequest] = []
-            for request, row, blame in zip(batch.requests, posted.rows, posted.errors, strict=True):
+            for request, row, blame in zip(batch, posted.rows, posted.errors, strict=True):
                 if row is not None:
                     self._conclude(Outcome(request, "created", row))
                 elif blame is not None:
@@ -205,21 +198,21 @@ class Creation:
                     missing.append(request)
             if missing:
                 cause = BadRequestError(200, method="POST", path="/dex/commands")
-                self._lose(batch, missing, cause, started)
+                self._lose(missing, cause, started)
 
     def _refuse(self, batch: Batch, error: APIError) -> None:
-        rejected, rest = split_culprits(batch.requests, error) if self._split else (batch.requests, [])
+        rejected, rest = split_culprits(batch, error) if self._split else (batch, [])
         for request in rejected:
             self._conclude(Outcome(request, "rejected", error=error))
-        self._queue.extendleft(Batch(requests, batch.again) for requests in reversed(rest))
+        self._queue.extendleft(reversed(rest))
 
     # --- lost answers
 
-    def _lose(self, batch: Batch, requests: Sequence[CommandRequest], cause: DexError, started: float) -> None:
+    def _lose(self, requests: Sequence[CommandRequest], cause: DexError, started: float) -> None:
         logger.warning("looking for %d commands whose create answer is lost: %s", len(requests), cause)
         until = self._clock.monotonic() + self._session.settings.settle_seconds
         since = self._reconciler.since(started)
-        self._lost += [Lost(request, cause, started, until, batch.again, since) for request in requests]
+        self._lost += [Lost(request, cause, started, until, since) for request in requests]
         for request in requests:
             self._record(Outcome(request, "unknown", error=_untold("its create answer is lost", cause)))
         self._looks = 0
@@ -265,18 +258,19 @@ class Creation:
                 if outcome is None:
                     absent.append(one.request)
         for start in range(0, len(absent), MOST_PER_POST):
-            self._queue.append(Batch(tuple(absent[start : start + MOST_PER_POST]), again=True))
+            self._queue.append(tuple(absent[start : start + MOST_PER_POST]))
 
     def _missing(self, one: Lost, look: Look) -> Outcome | None:
         """Return the outcome of what the list does not show after the settling time; None to send it again."""
         if not look.complete:
             return Outcome(one.request, "unknown", error=_untold("the list can't be read", one.cause))
-        if one.again:
+        if one.request.target in self._absent:
             return Outcome(
                 one.request,
                 "unknown",
                 error=_untold("two POSTs got lost, and the list shows none", one.cause),
             )
+        self._absent.add(one.request.target)
         if self.stopped_by is not None:
             return Outcome(one.request, "not_attempted", error=self.stopped_by, reason=_reason(self.stopped_by))
         return None

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 OnQuota = Literal["stop", "wait"]
 
 
-def plan_batches(requests: Sequence[CommandRequest]) -> list[tuple[CommandRequest, ...]]:
+def plan_batches(requests: Sequence[CommandRequest]) -> list[Batch]:
     """Return the requests in runs of at most ten, in order."""
     return [tuple(requests[start : start + MOST_PER_POST]) for start in range(0, len(requests), MOST_PER_POST)]
 
@@ -130,7 +130,7 @@ class BulkCreate:
 
     async def _create(self, requests: Sequence[CommandRequest]) -> list[CommandRequest]:
         """Create what the quota has room for, and return what was refused for the quota all the same."""
-        await self._creation.run([Batch(batch) for batch in plan_batches(requests)])
+        await self._creation.run(plan_batches(requests))
         outcomes = [self._outcomes[self._index[request.target]] for request in requests]
         return [outcome.request for outcome in outcomes if outcome.reason == "quota"]
 

@@ -21,7 +21,7 @@ from dexcmd.resources.requests import CommandRequest
 from dexcmd.session import Session
 from dexcmd.wire.times import format_time
 
-__all__ = ["Look", "Lost", "Reconciler", "adoptable"]
+__all__ = ["Candidates", "Look", "Lost", "Reconciler"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +45,6 @@ class Lost:
     until: float
     """When it will have settled: a command that the list does not show by then is not going to appear."""
 
-    again: bool
-    """Whether this was the second POST for the request already."""
-
     since: datetime | None = None
     """The same as `started`, by the service's clock, once that can be told."""
 
@@ -61,26 +58,44 @@ class Look:
     """Whether the walk could be finished; only then does it say what is missing."""
 
 
-def adoptable(lost: Sequence[Lost], rows: Iterable[Command], known: CreatedLog) -> dict[CommandRequest, Command]:
-    """Return which rows of the list are the lost commands.
+class Candidates:
+    """Rows of the list that may be the lost commands, by device and type; what else a walk shows is not kept."""
 
-    A row without a date is taken by the word of the service's filter.
-    """
-    candidates = [row for row in rows if row.id is not None and row.id not in known]
-    found: dict[CommandRequest, Command] = {}
-    for one in sorted(lost, key=lambda entry: entry.request.registration_id is None):
-        taken = {row.id for row in found.values()}
-        fresh = [
-            row
-            for row in candidates
-            if row.id not in taken
-            and one.since is not None
-            and (row.created_date is None or row.created_date >= one.since)
-        ]
-        [match] = match_rows([one.request], fresh)
-        if match is not None:
-            found[one.request] = match
-    return found
+    def __init__(self, lost: Iterable[Lost], known: CreatedLog) -> None:
+        # Those that name their registration choose before those that take any.
+        self._lost = sorted(lost, key=lambda one: one.request.registration_id is None)
+        self._known = known
+        self._rows: dict[tuple[str | None, str | None], list[Command]] = {
+            (one.request.device_id, one.request.type): [] for one in self._lost
+        }
+
+    def add(self, rows: Iterable[Command]) -> None:
+        """Take note of rows."""
+        for row in rows:
+            candidates = self._rows.get((row.device_id, row.type))
+            if candidates is not None and row.id is not None and row.id not in self._known:
+                candidates.append(row)
+
+    def matches(self) -> dict[CommandRequest, Command]:
+        """Return the lost requests that have a row, each row for one of them.
+
+        A row without a date is taken by the word of the service's filter.
+        """
+        found: dict[CommandRequest, Command] = {}
+        taken: set[str | None] = set()
+        for one in self._lost:
+            fresh = [
+                row
+                for row in self._rows[one.request.device_id, one.request.type]
+                if row.id not in taken
+                and one.since is not None
+                and (row.created_date is None or row.created_date >= one.since)
+            ]
+            [match] = match_rows([one.request], fresh)
+            if match is not None:
+                found[one.request] = match
+                taken.add(match.id)
+        return found
 
 
 class Reconciler:
@@ -102,12 +117,12 @@ class Reconciler:
         since = min(one.since for one in lost if one.since is not None)
         query = ListQuery("/dex/commands", MOST_PER_PAGE, {"from": format_time("since", since)}, bound="to")
         pages = Listing(self._session, query, decode_commands, identity).pages()
-        rows: list[Command] = []
+        candidates = Candidates(lost, self._known)
         async for page in pages:
-            rows += page
-            if len(adoptable(lost, rows, self._known)) == len(lost):
+            candidates.add(page)
+            if len(candidates.matches()) == len(lost):
                 break
-        found = adoptable(lost, rows, self._known)
+        found = candidates.matches()
         for request, command in found.items():
             if command.id is not None:
                 self._known.add(command.id, command.created_date)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from dexcmd.creation import Batch, Creation, OnOutcomes
+from dexcmd.creation import Creation, OnOutcomes
 from dexcmd.errors import AmbiguousCreateError
 from dexcmd.fanout import BulkCreate, BulkOptions, OnQuota
 from dexcmd.follow import Follow, Watch
@@ -43,7 +43,7 @@ class CommandsResource:
         def record(outcome: Outcome) -> None:
             outcomes[outcome.request.target] = outcome
 
-        await Creation(self._session, self.created, record, split=False).run([Batch(batch)])
+        await Creation(self._session, self.created, record, split=False).run([batch])
         found = [outcomes[request.target] for request in batch]
         created = [outcome.command for outcome in found if outcome.command is not None]
         if len(created) == len(batch):
