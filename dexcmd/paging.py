@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
 import attrs
@@ -104,14 +105,11 @@ class Listing(AsyncOnlyIteration, Generic[T]):
         decode: Callable[[object], list[T]],
         identity: Callable[[T], object],
     ) -> None:
-        self._session = session
-        self._query = query
-        self._decode = decode
-        self._identity = identity
+        self._new_walk = partial(Pages[T], session, query, decode, identity)
 
     def pages(self) -> "Pages[T]":
         """Iterate over pages; each is a list with at least one row that was not on an earlier page."""
-        return Pages(self._session, self._query, self._decode, self._identity)
+        return self._new_walk()
 
     def __aiter__(self) -> "Rows[T]":
         """Iterate over rows."""

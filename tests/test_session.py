@@ -1,5 +1,6 @@
 """From a request to a result or a typed error, over a real socket."""
 
+import asyncio
 import logging
 from typing import Any, Self
 
@@ -303,3 +304,26 @@ async def test_redirects_that_are_refused(location: str, says: str) -> None:
             async with dex.downloads.open(command_id="c", filename="f.zip"):
                 pass
     assert len(seen) == (6 if location == "/again" else 1)
+
+
+async def test_an_injected_session_that_raises_for_status_hides_no_body(rig: Rig) -> None:
+    # aiohttp would raise after the middlewares, and drop the body.
+    async with aiohttp.ClientSession(raise_for_status=True) as session:
+        await rig.start(session=session, retry=ONCE)
+        rig.sandbox.faults.add(Fault.error(500, form="envelope", code=1234, message="inside"), on="get_quota")
+        with pytest.raises(ServerError, match="inside"):
+            await rig.dex.quota.get()
+        await rig.dex.close()
+
+
+async def test_the_time_of_an_attempt_does_not_bound_a_download(rig: Rig) -> None:
+    await rig.start(artifact_size=4_000_000, retry=RetryPolicy(attempts=1, attempt_seconds=0.2))
+    [command] = await rig.dex.commands.create(rig.requests(1))
+    size = 0
+    async with rig.dex.downloads.open(command) as artifact:
+        async for chunk in artifact:
+            size += len(chunk)
+            if size < 1_000_000:
+                # A slow consumer: the socket is paused, and that is not the service's silence.
+                await asyncio.sleep(0.15)
+    assert size == 4_000_000

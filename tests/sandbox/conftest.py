@@ -11,16 +11,6 @@ from tests.sandbox.sandbox_api import Api
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
     # What a sandbox does must not be hidden by the client: no decoding, no retrying by reused connections.
     connector = aiohttp.TCPConnector(force_close=True)

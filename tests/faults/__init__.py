@@ -1,0 +1,1 @@
+"""Every fault against every call, random campaigns, and a search for leaks."""

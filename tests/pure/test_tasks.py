@@ -1,0 +1,62 @@
+"""Tasks side by side, with plain exceptions."""
+
+import asyncio
+
+import anyio
+import pytest
+
+from dexcmd.tasks import run_tasks
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_all_of_them_run() -> None:
+    done: list[int] = []
+
+    def task(number: int):  # type: ignore[no-untyped-def]
+        async def run() -> None:
+            await asyncio.sleep(0)
+            done.append(number)
+
+        return run
+
+    await run_tasks([task(number) for number in range(5)])
+    assert sorted(done) == [0, 1, 2, 3, 4]
+
+
+async def test_the_first_error_comes_as_it_is_and_ends_the_others() -> None:
+    ended: list[str] = []
+
+    async def fail() -> None:
+        raise KeyError("it")
+
+    async def wait() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.append("waiting")
+
+    with pytest.raises(KeyError, match="it"):
+        await run_tasks([wait, fail])
+    assert ended == ["waiting"]
+
+
+async def test_nested_groups_are_unwrapped() -> None:
+    async def inner() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(fail)
+
+    async def fail() -> None:
+        raise KeyError("deep")
+
+    with pytest.raises(KeyError, match="deep"):
+        await run_tasks([inner])
+
+
+async def test_a_cancellation_stays_one() -> None:
+    async def wait() -> None:
+        await asyncio.sleep(3600)
+
+    with anyio.move_on_after(0.01) as scope:
+        await run_tasks([wait, wait])
+    assert scope.cancelled_caught

@@ -1,0 +1,107 @@
+"""The benchmarks run, and their arithmetic is right."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.case import Metric
+from benchmarks.cases import NAMES, load
+from benchmarks.figures import median_ratios, medians
+from benchmarks.table import comparison, markdown_table
+from benchmarks.tally import tally
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_small_storm_doubles_and_loses_nothing():
+    done = run("storm", "--scale", "0.05", "--rounds", "1")
+    assert done.returncode == 0, done.stderr
+    assert "| Python |" in done.stdout
+    table = [cells(line) for line in done.stdout.partition("## storm:")[2].splitlines() if line.startswith("|")]
+    dexcmd = dict(zip(table[0], table[2], strict=True))
+    assert (dexcmd[""], dexcmd["commands"], dexcmd["doubled"], dexcmd["lost"]) == ("dexcmd", "100", "0", "0")
+    assert int(dexcmd["POSTs struck"]) > 0
+    assert table[3][0] == "cloudflare"
+
+
+def test_what_must_not_be_fails_the_run():
+    good = {"doubled": 0.0, "lost": 0.0, "false": 0.0}
+    check = load("storm").check
+    assert check({"dexcmd": [good, good], "cloudflare": [{**good, "doubled": 7.0}]}) == []
+    assert check({"dexcmd": [good, {**good, "lost": 2.0}]}) == ["dexcmd, round 2: 2 lost"]
+
+
+@pytest.mark.parametrize("arguments", [["no-such-case"], ["--scale", "0"], ["--scale", "nan"], ["--rounds", "0"]])
+def test_wrong_arguments_are_refused(arguments: list[str]):
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_case_compares_with_a_peer_of_its_own(name: str):
+    case = load(name)
+    assert case.name == name
+    assert {"dexcmd", case.peer} <= set(case.contenders)
+    assert case.rounds > 0
+
+
+def test_medians_are_of_the_rounds_that_have_the_figure():
+    assert medians([{"a": 1.0}, {"a": 5.0, "b": 2.0}, {"a": 3.0}]) == {"a": 3.0, "b": 2.0}
+    assert medians([]) == {}
+
+
+def test_ratios_are_taken_within_a_round():
+    own, peer = [{"a": 1.0}, {"a": 10.0}, {"a": 3.0}], [{"a": 2.0}, {"a": 10.0}, {"a": 1.0}]
+    assert median_ratios(own, peer) == {"a": 1.0}
+    # The ratio of the medians would be 1.5.
+    assert medians(own)["a"] / medians(peer)["a"] == 1.5
+
+
+def test_there_is_no_ratio_to_nothing():
+    assert median_ratios([{"a": 1.0, "b": 1.0}], [{"a": 0.0}]) == {}
+
+
+def test_a_table():
+    assert markdown_table(["name", "s"], [["x", "1"]]) == "| name | s |\n| --- | ---: |\n| x | 1 |"
+
+
+def test_a_comparison_shows_medians_and_ratios():
+    metrics = [Metric("s", "time s", 1, compared=True), Metric("n", "rows", 0), Metric("m", "MiB", 1, compared=True)]
+    runs = {"ours": [{"s": 1.0, "n": 20000.0}], "peer": [{"s": 4.0, "n": 20000.0, "m": 3.0}]}
+    assert [cells(line) for line in comparison(metrics, "peer", runs).splitlines()] == [
+        ["", "time s", "rows", "MiB"],
+        ["---", "---:", "---:", "---:"],
+        ["ours", "1.0 (0.25x)", "20,000", "-"],
+        ["peer", "4.0", "20,000", "3.0"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("held", "told", "failed", "answered", "expected"),
+    [
+        ({"1": "a"}, {"1"}, set(), True, {}),
+        ({}, set(), {"a"}, False, {"failed": 1}),
+        ({"1": "a", "2": "a"}, {"2"}, set(), True, {"doubled": 1, "untold": 1, "lost": 1}),
+        # Created, and the caller got an error.
+        ({"1": "a"}, set(), {"a"}, False, {"untold": 1, "failed": 1, "lost": 1}),
+        # Created, and the caller got nothing: one loss, not two.
+        ({"1": "a"}, set(), set(), False, {"untold": 1, "silent": 1, "lost": 1}),
+        ({}, set(), set(), False, {"silent": 1, "lost": 1}),
+        # The caller was told of a command that does not exist.
+        ({}, {"1"}, set(), True, {"false": 1}),
+    ],
+)
+def test_the_tally_of_a_storm(held, told, failed, answered, expected):
+    nothing = dict.fromkeys(("doubled", "untold", "silent", "lost", "failed", "false"), 0)
+    assert tally(held, told, failed, {"a": answered}) == {**nothing, "held": len(held), **expected}
