@@ -54,9 +54,9 @@ if TYPE_CHECKING:
     from dexcmd.paging import Listing
     from dexcmd.resources.command import Command
     from dexcmd.resources.devices import Device
-    from dexcmd.resources.downloads import SaveResult
+    from dexcmd.resources.downloads import OpenArtifact, SaveMany, SaveResult
     from dexcmd.resources.quota import Quota
-    from dexcmd.resources.requests import CommandRequest, Pcap, SpeedTest, WarpDiag
+    from dexcmd.resources.requests import CommandArgs, CommandRequest, Pcap, SpeedTest, WarpDiag
     from dexcmd.transfer.artifact import Artifact
     from dexcmd.transfer.save import SavedArtifact
     from dexcmd.wire.retrying import RetryPolicy
@@ -76,6 +76,7 @@ __all__ = [
     "Capture",
     "CaptureResult",
     "Command",
+    "CommandArgs",
     "CommandFailedError",
     "CommandRequest",
     "ConfigurationError",
@@ -90,6 +91,7 @@ __all__ = [
     "InvalidArtifactError",
     "Listing",
     "NotFoundError",
+    "OpenArtifact",
     "Outcome",
     "Pcap",
     "PermissionDeniedError",
@@ -99,6 +101,7 @@ __all__ = [
     "RateLimitError",
     "ResponseDecodeError",
     "RetryPolicy",
+    "SaveMany",
     "SaveResult",
     "SavedArtifact",
     "ServerError",
@@ -125,9 +128,9 @@ _HOMES = {
     "dexcmd.paging": ("Listing",),
     "dexcmd.resources.command": ("Command",),
     "dexcmd.resources.devices": ("Device",),
-    "dexcmd.resources.downloads": ("SaveResult",),
+    "dexcmd.resources.downloads": ("OpenArtifact", "SaveMany", "SaveResult"),
     "dexcmd.resources.quota": ("Quota",),
-    "dexcmd.resources.requests": ("CommandRequest", "Pcap", "SpeedTest", "WarpDiag"),
+    "dexcmd.resources.requests": ("CommandArgs", "CommandRequest", "Pcap", "SpeedTest", "WarpDiag"),
     "dexcmd.transfer.artifact": ("Artifact",),
     "dexcmd.transfer.save": ("SavedArtifact",),
     "dexcmd.wire.retrying": ("RetryPolicy",),

@@ -22,7 +22,7 @@ from dexcmd.errors import (
 )
 from dexcmd.fanout import BulkOptions
 from dexcmd.follow import PollPace, Watch
-from dexcmd.outcome import Outcome, OutcomeState
+from dexcmd.outcome import BulkResult, Outcome, OutcomeState
 from dexcmd.resources.command import Command, command_id_of
 from dexcmd.resources.commands import CommandsResource
 from dexcmd.resources.downloads import DownloadsResource
@@ -103,6 +103,13 @@ class Capture(Background[CaptureResult]):
         self._room = anyio.Semaphore(options.most_in_flight)
         self._change = anyio.Event()
         self._all_created = False
+        self._results: MemoryObjectSendStream[CaptureResult] | None = None
+        self._bulk = commands.bulk(options.bulk, self._take)
+
+    @property
+    def created(self) -> BulkResult:
+        """Return what was created so far, an outcome for each request: also after leaving early or a cancellation."""
+        return self._bulk.result
 
     async def _produce(self, results: MemoryObjectSendStream[CaptureResult]) -> None:
         # Before anything is created: a capture that has nowhere to go costs quota and privacy for nothing.
@@ -124,19 +131,20 @@ class Capture(Background[CaptureResult]):
             await run_tasks([create, follow, *[save] * self._options.concurrency])
 
     async def _create(self, results: MemoryObjectSendStream[CaptureResult]) -> None:
-        async def take(outcomes: Sequence[Outcome]) -> None:
-            for outcome in outcomes:
-                if outcome.command_id is None:
-                    await results.send(
-                        CaptureResult(outcome.request, outcome.state, error=outcome.error, reason=outcome.reason)
-                    )
-                else:
-                    await self._room.acquire()
-                    self._add(outcome.command_id, outcome.request)
-
-        await self._commands.bulk(self._options.bulk, take)
+        self._results = results
+        await self._bulk
         self._all_created = True
         self._change.set()
+
+    async def _take(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            if outcome.command_id is not None:
+                await self._room.acquire()
+                self._add(outcome.command_id, outcome.request)
+            elif self._results is not None:
+                await self._results.send(
+                    CaptureResult(outcome.request, outcome.state, error=outcome.error, reason=outcome.reason)
+                )
 
     def _add(self, command_id: str, request: CommandRequest) -> None:
         self._followed[command_id] = _Followed(request, self._clock.monotonic() + self._options.timeout)
@@ -154,14 +162,15 @@ class Capture(Background[CaptureResult]):
                 continue
             # A command that was just created has not ended: the first poll is after a wait, too.
             await self._clock.sleep(min(wait, self._time_left()))
-            commands, wait = await self._poll(results)
-            for command in commands:
+            began = self._clock.monotonic()
+            wait = await self._poll(results)
+            for command in [*self._watch.take_ended(), *self._succeeded_without_filename(began)]:
                 if command.succeeded:
                     await ended.send(command)
                 else:
                     error = CommandFailedError(f"command {command.id}: the device reports {command.status}")
                     await self._fail(command_id_of(command), error, results, command)
-            await self._drop_overdue(results)
+            await self._drop_overdue(began, results)
 
     def _time_left(self) -> float:
         now = self._clock.monotonic()
@@ -170,27 +179,35 @@ class Capture(Background[CaptureResult]):
             min((self._followed[command_id].deadline for command_id in self._watch.ids), default=now) - now,
         )
 
-    async def _poll(self, results: MemoryObjectSendStream[CaptureResult]) -> tuple[Sequence[Command], float]:
+    async def _poll(self, results: MemoryObjectSendStream[CaptureResult]) -> float:
+        """Poll once, and return how many seconds to wait before the next time."""
         try:
             poll = await self._watch.poll()
         except HOPELESS as error:
             for command_id in self._watch.ids:
                 self._watch.drop(command_id)
                 await self._fail(command_id, error, results)
-            return (), 0.0
+            return 0.0
         except DexError as error:
             # What was created stays created: the next poll may tell, until each command's own time is over.
             logger.warning("a poll failed: %s", error)
-            return (), self._pace.after(pages=1, changed=False)
-        return poll.ended, self._pace.after(pages=poll.pages, changed=poll.changed)
+            return self._pace.after(pages=1, changed=False)
+        return self._pace.after(pages=poll.pages, changed=poll.changed)
 
-    async def _drop_overdue(self, results: MemoryObjectSendStream[CaptureResult]) -> None:
-        now = self._clock.monotonic()
-        for command_id in self._watch.ids:
-            if self._followed[command_id].deadline <= now:
-                self._watch.drop(command_id)
-                message = f"command {command_id} has not ended after {self._options.timeout:g} s"
-                await self._fail(command_id, WaitTimeoutError(message, (command_id,)), results)
+    def _overdue(self, began: float) -> list[str]:
+        """Return which commands a poll that began then should have seen ended: it may take long until the next one."""
+        return [command_id for command_id in self._watch.ids if self._followed[command_id].deadline <= began]
+
+    def _succeeded_without_filename(self, began: float) -> list[Command]:
+        """Return those in SUCCESS at the end of their time whose file name is still missing: it can be guessed."""
+        waiting = [command_id for command_id in self._overdue(began) if self._watch.succeeded(command_id)]
+        return [command for command_id in waiting if (command := self._watch.drop(command_id)) is not None]
+
+    async def _drop_overdue(self, began: float, results: MemoryObjectSendStream[CaptureResult]) -> None:
+        for command_id in self._overdue(began):
+            command = self._watch.drop(command_id)
+            message = f"command {command_id} has not ended after {self._options.timeout:g} s"
+            await self._fail(command_id, WaitTimeoutError(message, (command_id,)), results, command)
 
     async def _save(self, command: Command, results: MemoryObjectSendStream[CaptureResult]) -> None:
         command_id = command_id_of(command)

@@ -78,6 +78,8 @@ class DexClient(AsyncOnlyContext):
 
         Raises `ConfigurationError`.
         """
+        if not isinstance(retry, RetryPolicy | None) or not isinstance(rate_limit, RateLimit | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError("retry must be a RetryPolicy, and rate_limit a RateLimit or None")
         if finite_number("settle_seconds", settle_seconds) < 0:
             raise ConfigurationError(f"settle_seconds must not be negative: {settle_seconds!r}")
         settings = Settings(

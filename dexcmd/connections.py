@@ -28,9 +28,16 @@ class Connections:
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
-        if self._home is None or self._closed or self._home.closed:
-            raise ConfigurationError("this client is closed")
+        if self._home is None or self.closed:
+            raise ConfigurationError(
+                "this client is closed" if self._closed else "the session of this client is closed"
+            )
         return self._home
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether nothing can be sent any more."""
+        return self._closed or (self._home is not None and self._home.closed)
 
     @property
     def elsewhere(self) -> aiohttp.ClientSession:

@@ -19,6 +19,7 @@ from dexcmd.errors import (
     BadRequestError,
     ConfigurationError,
     DexError,
+    ErrorDetail,
     NotFoundError,
     PermissionDeniedError,
     QuotaExceededError,
@@ -99,8 +100,8 @@ class Creation:
         self._busy = 0
         self._lost: list[Lost] = []
         self._looks = 0
-        self._absent: set[Target] = set()
-        """Targets whose answer was lost once, and whose command the list did not show after the settling time."""
+        self._absent: dict[Target, Lost] = {}
+        """What was lost once, and what the list did not show after the settling time."""
 
         self._change = anyio.Event()
         self.stopped_by: DexError | None = None
@@ -191,13 +192,14 @@ class Creation:
             missing: list[CommandRequest] = []
             for request, row, blame in zip(batch, posted.rows, posted.errors, strict=True):
                 if row is not None:
-                    self._conclude(Outcome(request, "created", row))
+                    self._conclude(Outcome.made(request, "created", row))
                 elif blame is not None:
                     self._conclude(Outcome(request, "rejected", error=blame))
                 else:
                     missing.append(request)
             if missing:
-                cause = BadRequestError(200, method="POST", path="/dex/commands")
+                said = (ErrorDetail("the answer has fewer rows than commands were asked for"), *posted.said)
+                cause = BadRequestError(200, said, method="POST", path="/dex/commands")
                 self._lose(missing, cause, started)
 
     def _refuse(self, batch: Batch, error: APIError) -> None:
@@ -212,8 +214,13 @@ class Creation:
         logger.warning("looking for %d commands whose create answer is lost: %s", len(requests), cause)
         until = self._clock.monotonic() + self._session.settings.settle_seconds
         since = self._reconciler.since(started)
-        self._lost += [Lost(request, cause, started, until, since) for request in requests]
         for request in requests:
+            # The first POST may still have had an effect that shows late, so it is looked for from there.
+            first = self._absent.get(request.target)
+            if first is None:
+                self._lost.append(Lost(request, cause, started, until, since))
+            else:
+                self._lost.append(Lost(request, cause, first.started, until, first.since))
             self._record(Outcome(request, "unknown", error=_untold("its create answer is lost", cause)))
         self._looks = 0
 
@@ -246,12 +253,14 @@ class Creation:
         for one in lost:
             command = look.found.get(one.request)
             if command is not None:
-                self._resolve(one, Outcome(one.request, "adopted", command))
+                self._resolve(one, Outcome.made(one.request, "adopted", command))
                 self._session.emit(
                     CommandAdopted(
                         command.id or "", one.request.device_id, one.request.registration_id, one.request.type
                     )
                 )
+            elif one.request in look.undecided:
+                continue
             elif began >= one.until and (look.complete or began >= one.until + self._session.settings.settle_seconds):
                 outcome = self._missing(one, look)
                 self._resolve(one, outcome)
@@ -268,9 +277,9 @@ class Creation:
             return Outcome(
                 one.request,
                 "unknown",
-                error=_untold("two POSTs got lost, and the list shows none", one.cause),
+                error=_untold("two POSTs got lost, and the list shows nothing of either", one.cause),
             )
-        self._absent.add(one.request.target)
+        self._absent[one.request.target] = one
         if self.stopped_by is not None:
             return Outcome(one.request, "not_attempted", error=self.stopped_by, reason=_reason(self.stopped_by))
         return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
+    from dexcmd.outcome import Outcome
     from dexcmd.resources.command import Command
 
 __all__ = [
@@ -45,8 +46,7 @@ __all__ = [
 EXCERPT_LENGTH = 200
 
 _NOT_PRINTABLE = re.compile(
-    # Blanks and control characters; zero-width and bidi ones, which change what a reader sees; half
-    # surrogates, which
+    # Blanks and control characters; zero-width and bidi ones, which change what a reader sees; half surrogates, which
     # no log can encode.
     "[\x00-\x20\x7f-\xa0\u061c\u2028\u2029\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+"
 )
@@ -193,6 +193,9 @@ class AmbiguousCreateError(DexError):
     cause: DexError | None = None
     """What happened to the POST."""
 
+    outcomes: "Sequence[Outcome]" = ()
+    """What is known of each request, where `create` raises it."""
+
     def __str__(self) -> str:
         """Return the message."""
         return self.message
@@ -243,7 +246,7 @@ class UnsafeFilenameError(DownloadError):
 
 
 class InsufficientSpaceError(DownloadError):
-    """The disk is full, or has less room than the artifact needs."""
+    """The disk is full."""
 
 
 class ArtifactExistsError(DownloadError):

@@ -1,8 +1,8 @@
 """Many targets: batches of ten, several POSTs at a time, and an outcome for each request whatever happens."""
 
 import logging
-from collections.abc import Generator, Sequence
-from typing import Literal
+from collections.abc import Coroutine, Generator, Sequence
+from typing import Any, Literal
 
 import attrs
 
@@ -18,6 +18,10 @@ from dexcmd.validators import above_zero, count, one_of
 __all__ = ["BulkCreate", "BulkOptions", "OnQuota", "plan_batches"]
 
 logger = logging.getLogger(__name__)
+
+LEAST_QUOTA_WAIT = 1.0
+MOST_QUOTA_WAIT = 300.0
+"""Seconds between questions after a reset of the quota that is due and does not show."""
 
 OnQuota = Literal["stop", "wait"]
 
@@ -42,7 +46,7 @@ class BulkOptions:
     """How long it waits for resets in all."""
 
 
-class BulkCreate:
+class BulkCreate(Coroutine[Any, Any, BulkResult]):
     """A `create_many` to be awaited.
 
     What it has made can be read from `result` at any time, after a cancellation too:
@@ -70,7 +74,10 @@ class BulkCreate:
         )
         self._outcomes = [Outcome(request, "not_attempted", reason="cancelled") for request in options.requests]
         self._index = {request.target: index for index, request in enumerate(options.requests)}
+        self._run_once: Coroutine[Any, Any, BulkResult] | None = None
         self._started = False
+        self._ended = False
+        self._least_wait = LEAST_QUOTA_WAIT
 
     @property
     def result(self) -> BulkResult:
@@ -80,27 +87,53 @@ class BulkCreate:
         """
         return BulkResult(tuple(self._outcomes))
 
-    def __await__(self) -> Generator[object, None, BulkResult]:
-        """Create the commands and return the outcomes.  What fails is an outcome and no exception."""
+    def __await__(self) -> Generator[Any, Any, BulkResult]:
+        """Create the commands and return the outcomes.  What fails is an outcome and no exception.
+
+        Awaiting it again, once it has ended, gives the same outcomes.
+        """
         return self._run().__await__()
 
+    # A coroutine in all but name, so that `asyncio.create_task` takes it.
+
+    def send(self, value: Any) -> Any:
+        """Go on, as the event loop does."""
+        self._run_once = self._run_once or self._run()
+        return self._run_once.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Go on with an exception, as the event loop does for a cancellation."""
+        self._run_once = self._run_once or self._run()
+        return self._run_once.throw(*error)
+
+    def close(self) -> None:
+        """End it; what was made can still be read from `result`."""
+        if self._run_once is not None:
+            self._run_once.close()
+
     async def _run(self) -> BulkResult:
-        if not self._started:
-            self._started = True
-            todo = list(self._options.requests)
-            while todo:
-                quota = await self._quota()
-                room = len(todo) if quota.remaining is None else quota.remaining
-                if room > 0:
-                    todo = await self._create(todo[:room]) + todo[room:]
-                    if self._creation.stopped_by is None or self._creation.out_of_quota:
-                        continue
-                    await self._leave(todo, "abort")
-                elif await self._wait_for_reset(quota):
+        if self._ended:
+            return self.result
+        if self._started:
+            raise RuntimeError(
+                "this create_many is being awaited already, or was cancelled; its `result` tells what it made"
+            )
+        self._started = True
+        todo = list(self._options.requests)
+        while todo:
+            quota = await self._quota()
+            room = len(todo) if quota.remaining is None else quota.remaining
+            if room > 0:
+                todo = await self._create(todo[:room]) + todo[room:]
+                if self._creation.stopped_by is None or self._creation.out_of_quota:
                     continue
-                else:
-                    await self._leave(todo, "quota")
-                break
+                await self._leave(todo, "abort")
+            elif await self._wait_for_reset(quota):
+                continue
+            else:
+                await self._leave(todo, "quota")
+            break
+        self._ended = True
         return self.result
 
     async def _quota(self) -> Quota:
@@ -119,8 +152,11 @@ class BulkCreate:
         clock = self._session.settings.clock
         if self._options.on_quota == "stop" or quota.reset_time is None:
             return False
-        # A second more, for the clocks of the service and of this machine are not the same.
-        wait = max(0.0, (quota.reset_time - clock.now()).total_seconds()) + 1.0
+        # By the service's clock, where it is known: this machine's may be minutes off.
+        now = self._session.service_clock.at(clock.monotonic()) or clock.now()
+        wait = max(self._least_wait, (quota.reset_time - now).total_seconds() + 1.0)
+        # A reset that should have been is asked for less and less often.
+        self._least_wait = min(self._least_wait * 2, MOST_QUOTA_WAIT)
         if wait > self._quota_wait_left:
             return False
         self._quota_wait_left -= wait

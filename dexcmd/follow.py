@@ -16,7 +16,7 @@ import attrs
 
 from dexcmd.async_only import AsyncOnlyContext, AsyncOnlyIteration
 from dexcmd.clock import Clock
-from dexcmd.errors import ConfigurationError, WaitTimeoutError
+from dexcmd.errors import ConfigurationError, DexError, WaitTimeoutError
 from dexcmd.events import CommandFinished
 from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery
 from dexcmd.resources.command import Command, decode_commands, identity
@@ -66,7 +66,9 @@ class Pending:
     not_before: datetime | None = None
     """A time before which it did not exist, where one is known."""
 
-    status: str | None = None
+    seen: Command | None = None
+    """What the list last told of it."""
+
     succeeded_at: float | None = None
     """When it was first seen in SUCCESS, by this machine's clock."""
 
@@ -112,6 +114,7 @@ class Watch:
         self._session = session
         self._filename_grace = filename_grace
         self._pending: dict[str, Pending] = {}
+        self._ended: list[Command] = []
 
     def __len__(self) -> int:
         """Return how many commands are pending."""
@@ -126,15 +129,25 @@ class Watch:
         """Watch one more command."""
         self._pending.setdefault(command_id, Pending(created, not_before))
 
-    def drop(self, command_id: str) -> None:
-        """Stop watching a command."""
-        del self._pending[command_id]
+    def drop(self, command_id: str) -> Command | None:
+        """Stop watching a command, and return the last that the list told of it."""
+        return self._pending.pop(command_id).seen
+
+    def succeeded(self, command_id: str) -> bool:
+        """Tell whether a pending command was seen in SUCCESS."""
+        seen = self._pending[command_id].seen
+        return seen is not None and seen.succeeded
+
+    def take_ended(self) -> list[Command]:
+        """Return the commands that have ended since this was last asked.
+
+        They are kept until then: a poll that fails on a later page, or is cancelled, loses none of them.
+        """
+        ended, self._ended = self._ended, []
+        return ended
 
     async def poll(self) -> "Poll":
-        """Look for the pending commands once.  Raises `DexError`.
-
-        Those that have ended are in the answer, and no longer pending.
-        """
+        """Look for the pending commands once; `take_ended` has those that have ended.  Raises `DexError`."""
         since, until = created_between(self._pending.values())
         filters: dict[str, str] = {}
         if since is not None:
@@ -144,32 +157,31 @@ class Watch:
         query = ListQuery("/dex/commands", MOST_PER_PAGE, filters, bound="to")
         pages = Listing(self._session, query, decode_commands, identity).pages()
         unseen = set(self._pending)
-        ended: list[Command] = []
         changed = False
         while unseen and (rows := await anext(pages, None)) is not None:
             for command in rows:
-                if command.id not in unseen:
-                    continue
-                unseen.discard(command.id)
-                changed = self._update(command.id, command) or changed
-                if command.ended and not self._waits_for_filename(command.id, command):
-                    del self._pending[command.id]
-                    ended.append(command)
-                    self._session.emit(CommandFinished(command.id, command.status or ""))
+                if command.id in unseen:
+                    unseen.discard(command.id)
+                    changed = self._note(command.id, command) or changed
         self._expect_late(unseen, pages.served_at)
-        return Poll(ended, pages.fetched, changed)
+        return Poll(pages.fetched, changed)
 
-    def _update(self, command_id: str, command: Command) -> bool:
+    def _note(self, command_id: str, command: Command) -> bool:
+        """Take over what the list tells of a command, and tell whether it is something new."""
         pending = self._pending[command_id]
-        changed = pending.status != command.status
-        pending.status = command.status
+        changed = pending.seen is None or pending.seen.status != command.status
+        pending.seen = command
         pending.created = command.created_date or pending.created
+        if command.ended and not self._waits_for_filename(pending, command):
+            del self._pending[command_id]
+            self._ended.append(command)
+            self._session.emit(CommandFinished(command_id, command.status or ""))
         return changed
 
-    def _waits_for_filename(self, command_id: str, command: Command) -> bool:
+    def _waits_for_filename(self, pending: Pending, command: Command) -> bool:
         if not command.succeeded or command.filename is not None:
             return False
-        pending, now = self._pending[command_id], self._session.settings.clock.monotonic()
+        now = self._session.settings.clock.monotonic()
         if pending.succeeded_at is None:
             pending.succeeded_at = now
         return now - pending.succeeded_at < self._filename_grace
@@ -186,9 +198,8 @@ class Watch:
 
 @attrs.frozen
 class Poll:
-    """What one poll brought."""
+    """What one poll took and brought."""
 
-    ended: list[Command]
     pages: int
     changed: bool
     """Whether any pending command has another status than at the last poll."""
@@ -211,9 +222,10 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
         self._clock: Clock = session.settings.clock
         self._watch = watch
         self._timeout = timeout
-        self._deadline = math.inf
+        self._deadline: float | None = None
         self._pace = PollPace(poll_interval, session.settings.rate_limit)
         self._next_poll = -math.inf
+        self._last_poll = -math.inf
         self._ended: deque[Command] = deque()
 
     async def __aenter__(self) -> Self:
@@ -235,22 +247,32 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
 
         Raises `WaitTimeoutError` once the time is over, with the ids that are still pending, and `DexError`.
         """
+        if self._deadline is None:
+            raise RuntimeError("Follow: enter it with `async with` before iterating over it")
         while not self._ended:
             if not len(self._watch):
                 raise StopAsyncIteration
-            await self._wait()
-            poll = await self._watch.poll()
-            self._ended.extend(poll.ended)
-            self._next_poll = self._clock.monotonic() + self._pace.after(pages=poll.pages, changed=poll.changed)
+            await self._wait(self._deadline)
+            self._last_poll = self._clock.monotonic()
+            try:
+                poll = await self._watch.poll()
+            except DexError:
+                # What has ended comes first; if the trouble lasts, the next poll tells.
+                self._ended.extend(self._watch.take_ended())
+                if not self._ended:
+                    raise
+            else:
+                self._ended.extend(self._watch.take_ended())
+                self._next_poll = self._clock.monotonic() + self._pace.after(pages=poll.pages, changed=poll.changed)
         return self._ended.popleft()
 
-    async def _wait(self) -> None:
-        now = self._clock.monotonic()
-        if now >= self._deadline:
+    async def _wait(self, deadline: float) -> None:
+        # Only a poll at the end of the time, or later, can tell that something has not ended in time: whoever iterates
+        # may have been busy for long.
+        if self._last_poll >= deadline:
             raise WaitTimeoutError(
                 f"{len(self._watch)} commands have not ended after {self._timeout:g} s", self._watch.ids
             )
-        # The last poll is at the end of the time, not before it.
-        wait = min(self._next_poll, self._deadline) - now
+        wait = min(self._next_poll, deadline) - self._clock.monotonic()
         if wait > 0:
             await self._clock.sleep(wait)

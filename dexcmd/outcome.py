@@ -26,14 +26,18 @@ class Outcome:
 
     request: CommandRequest
     state: OutcomeState
-    command: Command | None = None
+    command_id: str | None = None
+    """The id of the command, where one is known to exist."""
+
     error: DexError | None = None
     reason: str | None = None
+    command: Command | None = None
+    """The command, where one is known to exist."""
 
-    @property
-    def command_id(self) -> str | None:
-        """Return the id of the command, where one is known to exist."""
-        return None if self.command is None else self.command.id
+    @classmethod
+    def made(cls, request: CommandRequest, state: Literal["created", "adopted"], command: Command) -> "Outcome":
+        """Return the outcome of a request whose command is known."""
+        return cls(request, state, command.id, command=command)
 
 
 @attrs.frozen

@@ -2,8 +2,9 @@
 
 import logging
 import re
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import attrs
@@ -33,6 +34,7 @@ class CreatedLog:
     def __init__(self, size: int = 20_000) -> None:
         self._size = size
         self._commands: OrderedDict[str, datetime | None] = OrderedDict()
+        self._under_way: Counter[tuple[str, str]] = Counter()
 
     def add(self, command_id: str, not_before: datetime | None) -> None:
         """Note a command."""
@@ -43,6 +45,20 @@ class CreatedLog:
     def not_before(self, command_id: str) -> datetime | None:
         """Return the time before which a command was not; None where that is not known."""
         return self._commands.get(command_id)
+
+    @contextmanager
+    def under_way(self, batch: Sequence[CommandRequest]) -> Generator[None]:
+        """Note, inside the block, that a POST for these requests is under way: what it makes is not to be adopted."""
+        kinds = Counter((request.device_id, request.type) for request in batch)
+        self._under_way += kinds
+        try:
+            yield
+        finally:
+            self._under_way -= kinds
+
+    def is_under_way(self, request: CommandRequest) -> bool:
+        """Tell whether a POST for a command of that type on that device is under way."""
+        return (request.device_id, request.type) in self._under_way
 
     def __contains__(self, command_id: object) -> bool:
         """Tell whether this client made or adopted a command."""
@@ -55,6 +71,8 @@ class Posted:
 
     rows: tuple[Command | None, ...]
     errors: tuple[DexError | None, ...]
+    said: tuple[ErrorDetail, ...] = ()
+    """All that the answer calls an error."""
 
 
 class Ambiguous(Exception):  # noqa: N818 - what is known of a POST, which never gets past `creation`
@@ -82,11 +100,13 @@ class Poster:
         started = clock.monotonic()
         request = Request("POST", "/dex/commands", body=encode_batch(batch))
         try:
-            envelope = await self._session.call(request, on_sent)
-            rows = decode_commands(envelope.result)
+            with self._created.under_way(batch):
+                envelope = await self._session.call(request, on_sent)
+                # One that a lost POST has adopted meanwhile is not this one's as well.
+                rows = [row for row in decode_commands(envelope.result) if row.id not in self._created]
         except DexError as error:
             if surely_not_processed(error):
-                raise await self._reason(error, len(batch)) from error
+                raise await self._reason(error, batch) from error
             raise Ambiguous(error) from error
         not_before = None
         if envelope.served_at is not None:
@@ -105,20 +125,20 @@ class Poster:
             BadRequestError(200, tuple(blamed[index]), None, "POST", "/dex/commands") if index in blamed else None
             for index in range(len(batch))
         ]
-        return Posted(tuple(matched), tuple(errors))
+        return Posted(tuple(matched), tuple(errors), envelope.errors)
 
-    async def _reason(self, error: DexError, wanted: int) -> DexError:
+    async def _reason(self, error: DexError, batch: Sequence[CommandRequest]) -> DexError:
         """Return `QuotaExceededError` where the quota is the reason for a refusal.
 
         Which status and code say so is not documented, so the quota itself is asked.
         """
-        if not isinstance(error, APIError) or error.status in (401, 429):
+        if not isinstance(error, APIError) or error.status in (401, 429) or culprits(error.errors, len(batch)):
             return error
         try:
             quota = await QuotaResource(self._session).get()
         except DexError:
             return error
-        if quota.remaining is None or quota.remaining >= wanted:
+        if quota.remaining is None or quota.remaining >= len(batch):
             return error
         return QuotaExceededError(error.status, error.errors, error.ray_id, error.method, error.path, error.retry_after)
 

@@ -57,6 +57,9 @@ class Look:
     complete: bool
     """Whether the walk could be finished; only then does it say what is missing."""
 
+    undecided: frozenset[CommandRequest] = frozenset()
+    """Those whose command can't be told from that of another POST, for as long as that one is under way."""
+
 
 class Candidates:
     """Rows of the list that may be the lost commands, by device and type; what else a walk shows is not kept."""
@@ -88,6 +91,7 @@ class Candidates:
                 row
                 for row in self._rows[one.request.device_id, one.request.type]
                 if row.id not in taken
+                and row.id not in self._known
                 and one.since is not None
                 and (row.created_date is None or row.created_date >= one.since)
             ]
@@ -111,9 +115,13 @@ class Reconciler:
         Raises `DexError` where the list can't be read.
         """
         await self._date(lost)
+        undecided = frozenset(one.request for one in lost if self._known.is_under_way(one.request))
+        lost = [one for one in lost if one.request not in undecided]
+        if not lost:
+            return Look({}, complete=False, undecided=undecided)
         if any(one.since is None for one in lost):
             # The service says no time, so no row can be told to be new.
-            return Look({}, complete=False)
+            return Look({}, complete=False, undecided=undecided)
         since = min(one.since for one in lost if one.since is not None)
         query = ListQuery("/dex/commands", MOST_PER_PAGE, {"from": format_time("since", since)}, bound="to")
         pages = Listing(self._session, query, decode_commands, identity).pages()
@@ -122,12 +130,14 @@ class Reconciler:
             candidates.add(page)
             if len(candidates.matches()) == len(lost):
                 break
-        found = candidates.matches()
+        # While the list was walked, a POST may have begun, or have been answered.
+        undecided |= {one.request for one in lost if self._known.is_under_way(one.request)}
+        found = {request: command for request, command in candidates.matches().items() if request not in undecided}
         for request, command in found.items():
             if command.id is not None:
                 self._known.add(command.id, command.created_date)
                 logger.warning("adopted command %s for device %s", command.id, request.device_id)
-        return Look(found, complete=True)
+        return Look(found, complete=True, undecided=undecided)
 
     def since(self, started: float) -> datetime | None:
         """Return the service's time a little before `started` of the monotonic clock; None while it is not known."""

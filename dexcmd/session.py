@@ -15,7 +15,7 @@ from yarl import URL
 from dexcmd._version import __version__
 from dexcmd.clock import Clock
 from dexcmd.connections import Connections
-from dexcmd.errors import DownloadError, one_line
+from dexcmd.errors import ConfigurationError, DexError, DownloadError, one_line
 from dexcmd.events import Event
 from dexcmd.middleware.attempt import Attempt, transport_error
 from dexcmd.middleware.call import Call
@@ -104,22 +104,28 @@ class Session:
     async def stream(self, request: Request) -> AsyncGenerator[aiohttp.ClientResponse]:
         """Send a request for bytes and give the answer, status 200 or 206, with its body still to be read.
 
-        Redirects are followed, at most five and https only (http is for loopback).  Past the origin of the
-        base URL neither the token nor any header of an injected session is sent.  Raises `DexError`.
+        Redirects are followed, at most five and https only (http is for loopback).  Along a redirect
+        neither the token nor any header of an injected session is sent.  Raises `DexError`.
         """
-        url = self._url(request)
+        url, at_home = self._url(request), True
         for _ in range(MOST_REDIRECTS + 1):
-            response = await self._send(self._call(request), url, request, stream=STREAMED | REDIRECTS)
+            response = await self._send(self._call(request), url, request, stream=STREAMED | REDIRECTS, at_home=at_home)
             async with response:
                 if response.status not in REDIRECTS:
                     yield response
                     return
-                url = _redirect(url, response)
+                # Once away it stays away: not even a way back to the base URL's origin gets the token.
+                url, at_home = _redirect(url, response), False
         raise DownloadError(f"{request.method} {request.path}: more than {MOST_REDIRECTS} redirects")
 
     async def close(self) -> None:
         """Close the connections, unless they are an injected session's.  What is under way fails."""
         await self._connections.close()
+
+    def check_open(self) -> None:
+        """Raise `ConfigurationError` if nothing can be sent any more."""
+        if self._connections.closed:
+            raise ConfigurationError("this client is closed")
 
     def emit(self, event: Event) -> None:
         """Hand an event to the user's hook.
@@ -133,36 +139,38 @@ class Session:
         except Exception:
             logger.exception("on_event raised for %r", event)
 
-    async def _send(self, call: Call, url: URL, request: Request, stream: Collection[int]) -> aiohttp.ClientResponse:
-        at_home = url.origin() == self.settings.base_url.origin
-        http = self._connections.home if at_home else self._connections.elsewhere
-        headers = {"User-Agent": USER_AGENT, **request.headers}
+    async def _send(
+        self, call: Call, url: URL, request: Request, stream: Collection[int], *, at_home: bool = True
+    ) -> aiohttp.ClientResponse:
+        connections, settings = self._connections, self.settings
+        http = connections.home if at_home else connections.elsewhere
         chain: list[aiohttp.ClientMiddlewareType] = [Retry(call)]
         if at_home:
-            headers["Authorization"] = f"Bearer {self.settings.token.reveal()}"
-            chain.append(Pace(call, self._pacer, self.settings.rate_limit, self._slots, self.service_clock))
-        chain.append(Attempt(call, self.settings.token, stream))
-        seconds = self.settings.retry.attempt_seconds
+            chain.append(Pace(call, self._pacer, settings.rate_limit, self._slots, self.service_clock))
+        chain.append(Attempt(call, settings.token, stream, at_home=at_home, is_closed=lambda: connections.closed))
+        seconds = settings.retry.attempt_seconds
+        failure: DexError
         try:
             return await http.request(
                 request.method,
                 url,
                 data=request.body,
-                headers=headers,
-                # A middleware runs on each hop of a redirect, and would carry the token along: `stream`
-                # follows by hand.
+                headers={"User-Agent": USER_AGENT, **request.headers},
+                # A middleware runs on each hop of a redirect, and would carry the token along.
                 allow_redirects=False,
                 raise_for_status=False,
                 middlewares=chain,
-                # The attempt's own limit is set by its middleware; these are for a body that is streamed
-                # later.
+                # The attempt's own limit is set by its middleware; these are for a body that is streamed later.
                 timeout=aiohttp.ClientTimeout(
                     total=None, sock_connect=min(CONNECT_SECONDS, seconds), sock_read=seconds
                 ),
-                proxy=None if self._connections.injected else _proxy(url),
+                proxy=None if connections.injected else _proxy(url),
             )
         except aiohttp.ClientError as error:
             failure = transport_error(error, call.method, call.path)
+        except ValueError as error:
+            # aiohttp's word for an injected session that has credentials of its own.
+            failure = ConfigurationError(one_line(str(error)))
         raise failure
 
     def _url(self, request: Request) -> URL:

@@ -8,7 +8,7 @@ import attrs
 
 from dexcmd.errors import ConfigurationError
 
-__all__ = ["above_zero", "count", "finite_number", "identifier", "one_of"]
+__all__ = ["above_zero", "count", "finite_number", "identifier", "one_of", "whole_number"]
 
 
 def finite_number(name: str, value: object) -> float:
@@ -29,10 +29,16 @@ def above_zero(_: object, attribute: "attrs.Attribute[Any]", value: object) -> N
         raise ConfigurationError(f"{attribute.name} must be above 0, not {value!r}")
 
 
+def whole_number(name: str, value: object) -> int:
+    """Return `value` if it is a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name} must be a whole number of at least 1, not {value!r}")
+    return value
+
+
 def count(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     """Accept whole numbers from 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"{attribute.name} must be a whole number of at least 1, not {value!r}")
+    whole_number(attribute.name, value)
 
 
 def one_of(*words: str) -> Callable[[Any, "attrs.Attribute[Any]", Any], None]:

@@ -215,3 +215,43 @@ async def test_a_capture_is_entered_once(rig: Rig, tmp_path: Path) -> None:
     assert await collect(capture) == []
     with pytest.raises(RuntimeError, match="entered once"):
         await collect(capture)
+
+
+async def test_a_page_that_fails_loses_no_command_that_has_ended(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(100, retry=RetryPolicy(attempts=1))
+    rig.sandbox.faults.add(Fault.error(500), on="list_commands", times=2, where=lambda r: r.query["page"] == "2")
+    results = await collect(rig.dex.capture(rig.requests(70), into=tmp_path, most_in_flight=70))
+    assert Counter(result.state for result in results) == {"saved": 70}
+
+
+async def test_a_consumer_that_takes_its_time_fails_no_command(rig: Rig, tmp_path: Path, clock: ManualClock) -> None:
+    await rig.start(100, behaviour=Behaviour(run_seconds=(1.0, 400.0)))
+    states = []
+    async with rig.dex.capture(rig.requests(60), into=tmp_path) as results:
+        async for result in results:
+            states.append(result.state)
+            await clock.sleep(60)
+    assert Counter(states) == {"saved": 60}
+
+
+async def test_success_at_the_end_of_the_time_is_saved_under_the_usual_name(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(behaviour=Behaviour.instant(filename_style="null"))
+    [result] = await collect(rig.dex.capture(rig.requests(1), into=tmp_path, timeout=30))
+    assert result.state == "saved"
+
+
+async def test_a_capture_that_was_left_tells_what_it_created(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(60, behaviour=Behaviour())
+    capture = rig.dex.capture(rig.requests(20), into=tmp_path)
+    with anyio.move_on_after(0.3):
+        async with capture as results:
+            await anext(results)
+            await asyncio.sleep(3600)
+    assert {command.id for command in capture.created.commands} == set(rig.sandbox.state.commands)
+
+
+async def test_a_closed_client_captures_nothing(rig: Rig, tmp_path: Path) -> None:
+    await rig.start()
+    await rig.dex.close()
+    with pytest.raises(ConfigurationError, match="closed"):
+        rig.dex.capture(rig.requests(1), into=tmp_path)

@@ -384,3 +384,93 @@ def test_the_services_clock_is_told_by_its_answers() -> None:
     assert told is not None
     assert told.isoformat() == "2026-01-01T11:59:50+00:00"
     assert clock.at(1e18) is None
+
+
+async def test_anothers_command_from_before_a_silent_answer_is_not_adopted(rig: Rig, clock: ManualClock) -> None:
+    # Headers, then silence: the `Date` is of the headers, and the attempt ends much later.
+    await rig.start(retry=RetryPolicy(attempt_seconds=0.1))
+    theirs = rig.sandbox.state.create(NewCommand(rig.sandbox.state.devices[0], "pcap"))
+    clock.advance(20)
+    rig.sandbox.faults.add(Fault.silence(headers=True), on="create_commands")
+
+    async def pass_time() -> None:
+        while rig.made("create_commands") < 1:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.03)
+        clock.advance(30)
+
+    passing = asyncio.ensure_future(pass_time())
+    [made] = await rig.dex.commands.create(rig.requests(1))
+    await passing
+    assert made.id != theirs.id
+    assert len(rig.sandbox.state.commands) == 2
+
+
+async def test_what_another_post_is_making_is_not_adopted(rig: Rig) -> None:
+    await rig.start()
+    rig.sandbox.faults.add(Fault.slow(0.2, processed=True, real_time=True), on="create_commands", times=1)
+    rig.sandbox.faults.add(Fault.drop(), on="create_commands", times=1)
+    slow = asyncio.ensure_future(rig.dex.commands.create(rig.requests(1)))
+    while not rig.sandbox.state.commands:
+        await asyncio.sleep(0.001)
+    lost = asyncio.ensure_future(rig.dex.commands.create(rig.requests(1)))
+    [one], [other] = await asyncio.gather(slow, lost)
+    assert one.id != other.id
+    assert set(rig.sandbox.state.commands) == {one.id, other.id}
+
+
+async def test_a_late_row_of_the_first_post_is_found_after_the_second(rig: Rig) -> None:
+    await rig.start(behaviour=Behaviour.instant(list_lag=25.0), settle_seconds=20.0)
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=1)
+    rig.sandbox.faults.add(Fault.drop(), on="create_commands", times=1)
+    [made] = await rig.dex.commands.create(rig.requests(1))
+    assert set(rig.sandbox.state.commands) == {made.id}
+
+
+async def test_fewer_rows_say_so(rig: Rig) -> None:
+    await rig.start(behaviour=Behaviour.instant(list_lag=3600.0))
+    rig.sandbox.faults.add(Fault.rows("partial"), on="create_commands", times=None)
+    bulk = await rig.dex.commands.create_many(rig.requests(1))
+    assert "fewer rows than commands were asked for" in str(bulk.outcomes[0].error)
+
+
+async def test_create_tells_what_is_known_of_each_request(rig: Rig) -> None:
+    await rig.start(behaviour=Behaviour.instant(list_lag=3600.0))
+    rig.sandbox.faults.add(Fault.rows("partial"), on="create_commands", times=None)
+    with pytest.raises(AmbiguousCreateError) as caught:
+        await rig.dex.commands.create(rig.requests(4))
+    # Two of four are told, one of the two that are sent again, and none of the one... which is then unknown.
+    assert [outcome.state for outcome in caught.value.outcomes] == ["created", "created", "created", "unknown"]
+
+
+async def test_a_bulk_is_taken_by_create_task(rig: Rig) -> None:
+    await rig.start(60)
+    result = await asyncio.create_task(rig.dex.commands.create_many(rig.requests(30)))
+    assert tally(result) == {"created": 30}
+    bulk = rig.dex.commands.create_many(rig.requests(20, SpeedTest()))
+    rig.sandbox.faults.add(Fault.silence(), on="create_commands")
+    task = asyncio.create_task(bulk)
+    while rig.made("create_commands") < 5:
+        await asyncio.sleep(0.002)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert tally(bulk.result)["unknown"] == 10
+    with pytest.raises(RuntimeError, match="its `result` tells"):
+        await bulk
+    bulk.close()
+
+
+async def test_a_bulk_that_was_never_awaited_is_closed_quietly(rig: Rig) -> None:
+    await rig.start()
+    rig.dex.commands.create_many(rig.requests(3)).close()
+    assert rig.sandbox.requests == []
+
+
+@pytest.mark.parametrize("skew", [-300.0, 300.0])
+async def test_the_quotas_reset_is_by_the_services_clock(rig: Rig, clock: ManualClock, skew: float) -> None:
+    await rig.start(60, quota=10, behaviour=Behaviour.instant(clock_skew=skew))
+    bulk = await rig.dex.commands.create_many(rig.requests(20), on_quota="wait")
+    assert tally(bulk) == {"created": 20}
+    assert rig.made("get_quota") <= 4
+    assert clock.monotonic() == pytest.approx(12 * 3600 - skew, abs=5)

@@ -7,11 +7,13 @@ import resource
 import stat
 import threading
 import zipfile
+from io import BufferedWriter, BytesIO, FileIO
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from aiohttp import web
 
 from dexcmd import (
     Command,
@@ -28,6 +30,7 @@ from dexcmd import (
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.transfer.writer import HIGH_WATER, FileWriter
 from tests.conftest import Rig
+from tests.test_session import Service
 
 pytestmark = pytest.mark.anyio
 
@@ -302,7 +305,7 @@ async def test_a_full_disk_is_told_as_such(rig: Rig, tmp_path: Path) -> None:
     await rig.start(artifact_size=4_000_000)
     command = await make(rig)
     writer = FileWriter(tmp_path / "full")
-    writer._file = os.open("/dev/full", os.O_WRONLY)
+    writer._file = BufferedWriter(FileIO("/dev/full", "w"))
     with pytest.raises(InsufficientSpaceError):
         async with rig.dex.downloads.open(command) as artifact:
             async for chunk in artifact:
@@ -326,7 +329,7 @@ async def test_the_writer_holds_the_download_back(tmp_path: Path) -> None:
     # A pipe that nobody reads from is a disk that has stopped.
     reading, writing = os.pipe()
     writer = FileWriter(tmp_path / "x")
-    writer._file = writing
+    writer._file = BufferedWriter(FileIO(writing, "w"))
     with anyio.move_on_after(0.3) as scope:
         while True:
             await writer.write(bytes(256 * 1024))
@@ -362,15 +365,114 @@ async def test_the_loop_is_never_blocked_by_a_download(rig: Rig, tmp_path: Path)
     command = await make(rig)
     loop_thread = threading.get_ident()
     wrote_in: set[int] = set()
-    real = os.writev
+    real = FileWriter._write
 
-    def writev(file: int, pieces: Any) -> int:
+    def write(self: FileWriter, pieces: list[bytes]) -> None:
         wrote_in.add(threading.get_ident())
-        return real(file, pieces)
+        real(self, pieces)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "writev", writev)
+        patch.setattr(FileWriter, "_write", write)
         await rig.dex.downloads.save(command, tmp_path)
     assert loop_thread not in wrote_in
     # One thread from the first byte to the last, and the one that ends the file.
     assert len(wrote_in) <= 2
+
+
+async def test_a_writer_whose_thread_has_died_does_not_hang(tmp_path: Path) -> None:
+    writer = FileWriter(tmp_path / "x")
+    writer._file = BufferedWriter(FileIO("/dev/full", "w"))
+    await writer.write(bytes(2 * MIB))
+    while writer._error is None:
+        await asyncio.sleep(0.001)
+    with anyio.fail_after(5), pytest.raises(InsufficientSpaceError):
+        for _ in range(20):
+            await writer.write(bytes(MIB))
+    await writer.abort()
+
+
+@pytest.mark.parametrize("cancels", [1, 2, 3])
+@pytest.mark.parametrize("when", [0.0, 0.02, 0.1])
+async def test_plain_cancellations_leave_nothing_either(rig: Rig, tmp_path: Path, cancels: int, when: float) -> None:
+    # A shielded scope of anyio holds back its own cancellations, and none of `Task.cancel`.
+    await rig.start(artifact_size=30_000_000)
+    command = await make(rig)
+    rig.sandbox.faults.add(Fault.stall(0.95), on="download")
+    task = asyncio.ensure_future(rig.dex.downloads.save(command, tmp_path))
+    while rig.made("download") < 1:
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(when)
+    for _ in range(cancels):
+        task.cancel()
+        await asyncio.sleep(0)
+    await asyncio.gather(task, return_exceptions=True)
+    assert task.cancelled()
+    assert names(tmp_path) == []
+    assert not [thread for thread in threading.enumerate() if thread.name == "dexcmd-writer"]
+
+
+async def test_a_cancellation_while_the_file_is_finished_waits_for_it(tmp_path: Path) -> None:
+    entered, go = threading.Event(), threading.Event()
+    writer = FileWriter(tmp_path / "x")
+    await writer.write(b"bytes")
+
+    def complete() -> None:
+        entered.set()
+        go.wait(5)
+
+    task = asyncio.ensure_future(writer.finish(complete))
+    while not entered.is_set():
+        await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.sleep(0.01)
+    assert not task.done()
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await writer.abort()
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("filename", ["capture.zip", "https://storage.example/a/capture.zip?id=3"])
+async def test_artifacts_of_one_name_do_not_meet(tmp_path: Path, filename: str) -> None:
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        body = BytesIO()
+        with zipfile.ZipFile(body, "w") as archive:
+            archive.writestr("of.txt", request.path.split("/")[5])
+        return web.Response(body=body.getvalue(), content_type="application/zip")
+
+    async with Service(handler) as service, service.client() as dex:
+        saved = [
+            await dex.downloads.save(Command(id=command_id, filename=filename), tmp_path)
+            for command_id in ("one", "two")
+        ]
+    assert names(tmp_path) == ["one-capture.zip", "two-capture.zip"]
+    assert [zipfile.ZipFile(one.path).read("of.txt") for one in saved] == [b"one", b"two"]
+
+
+async def test_a_body_whose_end_mark_is_missing_is_fetched_anew(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(artifact_size=200_000, behaviour=Behaviour.instant(download_length=False))
+    command = await make(rig)
+    rig.sandbox.faults.add(Fault.cut(200_000, framing="chunked"), on="download")
+    saved = await rig.dex.downloads.save(command, tmp_path)
+    assert saved.size == 200_000
+
+
+async def test_a_body_without_a_length_that_ends_early_is_fetched_anew(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(artifact_size=200_000, behaviour=Behaviour.instant(download_length=False))
+    command = await make(rig)
+    rig.sandbox.faults.add(Fault.cut(0.5, framing="close"), on="download")
+    saved = await rig.dex.downloads.save(command, tmp_path)
+    assert saved.size == 200_000
+
+
+async def test_commands_may_be_given_by_their_ids(rig: Rig, tmp_path: Path) -> None:
+    await rig.start()
+    command = await make(rig)
+    assert command.id is not None
+    saved = await rig.dex.downloads.save(command.id, tmp_path)
+    async with rig.dex.downloads.save_many([command.id], tmp_path) as results:
+        [result] = [result async for result in results]
+    assert result.artifact is not None
+    assert result.artifact.skipped
+    assert result.artifact.path == saved.path

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from dexcmd import DexClient, RateLimit, RateLimitError, RetryPolicy
+from dexcmd import DexClient, RateLimit, RateLimitError, RetryPolicy, TransportTimeoutError
 from dexcmd.clock import ManualClock
 from dexcmd.events import Paced
 from dexcmd.middleware.pace import Pacer, Place, pacer_for
 from dexcmd.sandbox import Behaviour, Fault
+from dexcmd.session import MOST_CALLS_AT_ONCE
 from dexcmd.wire.window import Window
 from tests.conftest import Rig
 
@@ -196,3 +197,32 @@ async def test_tokens_of_one_process_share_the_limit_of_the_address(clock: Manua
 async def test_the_limit_is_the_services_by_default() -> None:
     assert (RateLimit().requests, RateLimit().seconds, RateLimit().per_second) == (1200, 300.0, 200)
     assert DexClient(api_token="t", account_id="0" * 32)._session.settings.rate_limit == RateLimit()
+
+
+async def test_the_wait_for_other_calls_is_within_the_budget(rig: Rig) -> None:
+    await rig.start(retry=RetryPolicy(total_seconds=0.2, attempt_seconds=60.0))
+    holder = rig.dex.with_retry(RetryPolicy(attempts=1, attempt_seconds=60.0))
+    rig.sandbox.faults.add(Fault.silence(), on="list_devices", times=None)
+    holding = [asyncio.ensure_future(holder.devices.list()._all()) for _ in range(MOST_CALLS_AT_ONCE)]
+    while rig.made("list_devices") < MOST_CALLS_AT_ONCE:
+        await asyncio.sleep(0.01)
+    with pytest.raises(TransportTimeoutError, match="too many calls were under way") as caught:
+        await rig.dex.commands.create(rig.requests(1))
+    assert not caught.value.sent
+    assert rig.made("create_commands") == 0
+    for task in holding:
+        task.cancel()
+    await asyncio.gather(*holding, return_exceptions=True)
+
+
+async def test_no_place_is_left_behind_by_a_cancelled_call(rig: Rig) -> None:
+    limit = RateLimit(requests=1, seconds=1e6, per_second=WIDE)
+    await rig.start(rate_limit=limit, retry=RetryPolicy(total_seconds=1e9))
+    await rig.dex.quota.get()
+
+    waiting = [asyncio.ensure_future(rig.dex.quota.get()) for _ in range(20)]
+    await asyncio.sleep(0)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert rig.dex._session._pacer._token._planned == []

@@ -7,11 +7,13 @@ import attrs
 import pytest
 
 from dexcmd import (
+    BadRequestError,
     Command,
     CommandRequest,
     Pcap,
     QuotaExceededError,
     ResponseDecodeError,
+    RetryPolicy,
     SpeedTest,
     WaitTimeoutError,
     WarpDiag,
@@ -359,3 +361,45 @@ async def test_a_status_that_nobody_knows_is_not_an_end(rig: Rig) -> None:
     ended = await rig.dex.commands.wait(made)
     assert ended.status == "SUCCESS"
     assert rig.made("list_commands") == 3
+
+
+async def test_a_page_that_fails_loses_no_command_that_has_ended(rig: Rig) -> None:
+    await rig.start(100, retry=RetryPolicy(attempts=1))
+    bulk = await rig.dex.commands.create_many(rig.requests(70))
+    rig.sandbox.faults.add(Fault.error(400), on="list_commands", where=lambda request: request.query["page"] == "2")
+    async with rig.dex.commands.follow(bulk.commands) as ended:
+        seen = [command async for command in ended]
+    assert len({command.id for command in seen}) == 70
+
+
+async def test_a_busy_iterator_is_not_told_that_time_is_over(rig: Rig, clock: ManualClock) -> None:
+    await rig.start(behaviour=Behaviour(run_seconds=(1.0, 300.0)))
+    bulk = await rig.dex.commands.create_many(rig.requests(10))
+    async with rig.dex.commands.follow(bulk.commands, timeout=400) as ended:
+        seen = []
+        async for command in ended:
+            seen.append(command.id)
+            clock.advance(500)
+    assert len(seen) == 10
+
+
+async def test_following_without_a_block_is_told(rig: Rig) -> None:
+    await rig.start()
+    with pytest.raises(RuntimeError, match="enter it with `async with`"):
+        await anext(rig.dex.commands.follow(["id"]))
+
+
+async def test_a_list_without_rows_may_have_a_null_result(rig: Rig) -> None:
+    await rig.start(behaviour=Behaviour.instant(null_when_empty=True))
+    assert await rig.dex.devices.list(search="nobody") == []
+    assert await rig.dex.commands.list() == []
+    rig.sandbox.faults.add(Fault.drop(), on="create_commands")
+    assert len(await rig.dex.commands.create(rig.requests(2))) == 2
+
+
+async def test_a_bad_target_is_not_called_a_used_up_quota(rig: Rig) -> None:
+    await rig.start(quota=2)
+    requests = rig.requests(3)
+    requests[0] = attrs.evolve(requests[0], device_id="00000000-0000-0000-0000-000000000000")
+    with pytest.raises(BadRequestError):
+        await rig.dex.commands.create(requests)

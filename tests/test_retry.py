@@ -251,3 +251,55 @@ async def test_a_view_of_a_client_has_its_own_policy(rig: Rig, clock: ManualCloc
     await hasty.close()
     with pytest.raises(ConfigurationError, match="closed"):
         await rig.dex.quota.get()
+
+
+async def test_a_client_that_is_closed_during_a_backoff_says_so(rig: Rig) -> None:
+    class Close(ManualClock):
+        async def sleep(self, seconds: float) -> None:
+            await dex.close()
+            await super().sleep(seconds)
+
+    await rig.start()
+    calls = [
+        lambda dex: dex.quota.get(),
+        lambda dex: dex.commands.list(),
+        lambda dex: dex.commands.create(rig.requests(1)),
+    ]
+    for call in calls:
+        dex = rig.client(clock=Close())
+        rig.sandbox.faults.add(Fault.rate_limited(5), times=1)
+        with pytest.raises(ConfigurationError, match="closed"):
+            await call(dex)
+    assert rig.sandbox.state.commands == {}
+
+
+async def test_a_call_whose_time_is_over_sends_nothing(rig: Rig) -> None:
+    class Slow(ManualClock):
+        async def sleep(self, seconds: float) -> None:
+            self.advance(seconds + 100)
+
+    await rig.start()
+    dex = rig.client(clock=Slow(), retry=RetryPolicy(total_seconds=50))
+    rig.sandbox.faults.add(Fault.rate_limited(20), on="create_commands")
+    with pytest.raises(TransportTimeoutError, match="not sent") as caught:
+        await dex.commands.create(rig.requests(1))
+    assert not caught.value.sent
+    assert rig.made("create_commands") == 1
+
+
+async def test_a_proxy_that_is_no_url_is_not_a_lost_answer(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://[broken")
+    await rig.start()
+    dex = rig.client(base_url="https://dex.invalid/client/v4", retry=RetryPolicy(attempts=1))
+    bulk = await dex.commands.create_many(rig.requests(1))
+    assert bulk.outcomes[0].state == "not_attempted"
+    assert isinstance(bulk.outcomes[0].error, TransportError)
+
+
+@pytest.mark.filterwarnings("ignore:BasicAuth is deprecated")
+async def test_a_session_with_credentials_of_its_own_is_refused(rig: Rig) -> None:
+    async with aiohttp.ClientSession(auth=aiohttp.BasicAuth("user", "password")) as session:
+        await rig.start(session=session)
+        with pytest.raises(ConfigurationError, match=r"(?i)auth"):
+            await rig.dex.quota.get()
+        await rig.dex.close()

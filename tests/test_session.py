@@ -327,3 +327,34 @@ async def test_the_time_of_an_attempt_does_not_bound_a_download(rig: Rig) -> Non
                 # A slow consumer: the socket is paused, and that is not the service's silence.
                 await asyncio.sleep(0.15)
     assert size == 4_000_000
+
+
+async def test_not_even_a_redirect_to_the_same_origin_carries_the_token() -> None:
+    seen: list[tuple[str, bool]] = []
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        seen.append((request.path, "Authorization" in request.headers))
+        if request.path == "/elsewhere":
+            return web.Response(body=b"bytes", content_type="application/zip")
+        return web.Response(status=302, headers={"Location": "/elsewhere"})
+
+    async with Service(handler) as service, service.client() as dex, dex.downloads.open("c") as artifact:
+        assert [chunk async for chunk in artifact] == [b"bytes"]
+    assert seen == [(f"/accounts/{'0' * 32}/dex/commands/c/downloads/c.zip", True), ("/elsewhere", False)]
+
+
+async def test_a_traceback_with_locals_does_not_show_the_token() -> None:
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=500)
+
+    async with Service(handler) as service, service.client() as dex:
+        with pytest.raises(ServerError) as caught:
+            await dex.quota.get()
+    frame = caught.value.__traceback__
+    shown = ""
+    while frame is not None:
+        if "dexcmd" in frame.tb_frame.f_code.co_filename and "tests" not in frame.tb_frame.f_code.co_filename:
+            shown += repr(frame.tb_frame.f_locals)
+        frame = frame.tb_next
+    assert shown
+    assert "service-token" not in shown

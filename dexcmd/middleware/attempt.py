@@ -1,13 +1,14 @@
 """The innermost middleware: one attempt, bounded in time, ending in a good answer or a typed error."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import aiohttp
 import anyio
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp.hdrs import AUTHORIZATION
 
-from dexcmd.errors import ResponseDecodeError, TransportError, TransportTimeoutError, one_line
+from dexcmd.errors import ConfigurationError, ResponseDecodeError, TransportError, TransportTimeoutError, one_line
 from dexcmd.events import RequestFinished, RequestSent
 from dexcmd.middleware.call import Call
 from dexcmd.secret import Secret
@@ -24,7 +25,12 @@ MOST_JSON_BYTES = 32 * 1024 * 1024
 MOST_ERROR_BYTES = 64 * 1024
 """As much of an error's body is read, which is plenty to tell what it says."""
 
-_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+_NEVER_SENT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.InvalidURL,
+)
 """What aiohttp raises where no connection was made.  Anything later may have reached the service."""
 
 _PERMANENT = (
@@ -42,15 +48,29 @@ class Attempt:
     then a failed attempt like any other, and the connection is free before the next one.
     """
 
-    def __init__(self, call: Call, secret: Secret, stream: Collection[int]) -> None:
+    def __init__(
+        self, call: Call, secret: Secret, stream: Collection[int], *, at_home: bool, is_closed: Callable[[], bool]
+    ) -> None:
         self._call = call
         self._secret = secret
+        self._token = secret if at_home else None
         self._stream = stream
+        self._is_closed = is_closed
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Return a good answer; raises `TransportError`, `APIError` or `ResponseDecodeError`."""
         call = self._call
         started = call.clock.monotonic()
+        if self._is_closed():
+            raise ConfigurationError("this client was closed")
+        seconds = min(call.policy.attempt_seconds, call.seconds_left)
+        if seconds <= 0:
+            raise TransportTimeoutError(
+                f"{call.method} {call.path}: not sent: the time of the call is over", sent=False
+            )
+        if self._token is not None:
+            # Put in here and nowhere else, so that no other frame of dexcmd holds it for a traceback to show.
+            request.headers[AUTHORIZATION] = f"Bearer {self._token.reveal()}"
         if call.on_sent is not None:
             call.on_sent()
         call.emit(RequestSent(call.method, call.path, call.attempt))
@@ -58,14 +78,14 @@ class Attempt:
         failure: TransportError | None = None
         try:
             # The budget can't be overdrawn by an attempt, whatever the policy gives to each.
-            with anyio.fail_after(max(0.0, min(call.policy.attempt_seconds, call.seconds_left))):
+            with anyio.fail_after(seconds):
                 response = await handler(request)
-                call.headers = response.headers
+                call.headers, call.answered_at = response.headers, call.clock.monotonic()
                 if response.status not in self._stream:
                     self._take(await self._read(response))
                 return response
         except TimeoutError as error:
-            failure = _timed_out(error, call)
+            failure = _timed_out(error, call, seconds)
         except (aiohttp.ClientError, OSError) as error:
             failure = transport_error(error, call.method, call.path)
         except BaseException:
@@ -145,7 +165,7 @@ def transport_error(error: Exception, method: str, path: str) -> TransportError:
     )
 
 
-def _timed_out(error: TimeoutError, call: Call) -> TransportError:
+def _timed_out(error: TimeoutError, call: Call, seconds: float) -> TransportError:
     if isinstance(error, aiohttp.ClientError):
         return transport_error(error, call.method, call.path)
-    return TransportTimeoutError(f"{call.method} {call.path}: no answer within {call.policy.attempt_seconds:g} s")
+    return TransportTimeoutError(f"{call.method} {call.path}: no answer within {seconds:.3g} s")

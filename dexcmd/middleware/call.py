@@ -35,6 +35,9 @@ class Call:
     headers: Mapping[str, str] | None = None
     """Those of the last attempt's answer, if there was one."""
 
+    answered_at: float = 0.0
+    """When those headers came, by `clock.monotonic()`: a body may take long after them."""
+
     envelope: Envelope = attrs.field(init=False)
     """What the good answer held, where the call is for JSON; set by the attempt that succeeds."""
 

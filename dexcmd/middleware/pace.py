@@ -12,7 +12,7 @@ import attrs
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
 from dexcmd.clock import Clock
-from dexcmd.errors import ErrorDetail, RateLimitError
+from dexcmd.errors import ErrorDetail, RateLimitError, TransportTimeoutError
 from dexcmd.events import Paced
 from dexcmd.middleware.call import Call
 from dexcmd.wire.ratelimit import Allowance, parse_ratelimit
@@ -160,28 +160,40 @@ class Pace:
         Raises `RateLimitError`, with the wait, where that does not fit what is left of the call's budget.
         """
         place = Place(self._limit)
-        while True:
-            async with self._slots:
-                if (wait := self._ask(place)) <= 0:
-                    return await self._send(request, handler)
-            # Without the slot: whoever waits for the rate limit keeps nobody else from an answer.
-            await self._wait(place, wait)
+        try:
+            while True:
+                await self._take_slot()
+                try:
+                    if (wait := self._ask(place)) <= 0:
+                        return await self._send(request, handler)
+                finally:
+                    self._slots.release()
+                # Without the slot: whoever waits for the rate limit keeps nobody else from an answer.
+                await self._wait(wait)
+        finally:
+            self._pacer.leave(place)
+
+    async def _take_slot(self) -> None:
+        """Wait until one of the calls under way is done, if there are too many, within the budget."""
+        try:
+            with anyio.fail_after(max(0.0, self._call.seconds_left)):
+                await self._slots.acquire()
+        except TimeoutError:
+            call = self._call
+            message = f"{call.method} {call.path}: not sent: too many calls were under way all the time"
+            raise TransportTimeoutError(message, sent=False) from None
 
     def _ask(self, place: Place) -> float:
         now = self._call.clock.monotonic()
         return self._pacer.ask(place, now) - now
 
-    async def _wait(self, place: Place, wait: float) -> None:
+    async def _wait(self, wait: float) -> None:
         call = self._call
-        try:
-            if wait >= call.seconds_left:
-                raise _does_not_fit(call, wait)
-            logger.debug("%s %s: held back %.3f s for the rate limit", call.method, call.path, wait)
-            call.emit(Paced(call.method, call.path, wait))
-            await call.clock.sleep(wait)
-        except BaseException:
-            self._pacer.leave(place)
-            raise
+        if wait >= call.seconds_left:
+            raise _does_not_fit(call, wait)
+        logger.debug("%s %s: held back %.3f s for the rate limit", call.method, call.path, wait)
+        call.emit(Paced(call.method, call.path, wait))
+        await call.clock.sleep(wait)
 
     async def _send(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         call, clock = self._call, self._call.clock
@@ -195,7 +207,7 @@ class Pace:
             allowance = None
             if call.headers is not None:
                 allowance = parse_ratelimit(call.headers)
-                self._service_clock.learn(call.headers, clock.monotonic())
+                self._service_clock.learn(call.headers, call.answered_at)
             self._pacer.answered(clock.monotonic(), allowance)
 
 

@@ -52,7 +52,10 @@ class CommandsResource:
         if created or any(outcome.state == "unknown" for outcome in found):
             missing = len(batch) - len(created)
             raise AmbiguousCreateError(
-                f"{missing} of {len(batch)} commands are not known to exist: {errors[0]}", created, errors[0]
+                f"{missing} of {len(batch)} commands are not known to exist; the first of them: {errors[0]}",
+                created,
+                getattr(errors[0], "cause", errors[0]),
+                found,
             )
         raise errors[0]
 
@@ -87,6 +90,7 @@ class CommandsResource:
 
         `on_outcomes` is awaited with those of a POST.
         """
+        self._session.check_open()
         return BulkCreate(self._session, self.created, options, on_outcomes)
 
     def list(

@@ -17,7 +17,7 @@ from dexcmd.session import Session
 from dexcmd.tasks import run_tasks
 from dexcmd.transfer.artifact import Artifact, open_artifact
 from dexcmd.transfer.save import OnBytes, SavedArtifact, save_artifact
-from dexcmd.validators import finite_number
+from dexcmd.validators import whole_number
 from dexcmd.wire.paths import artifact_name, segment
 
 __all__ = ["DownloadsResource", "OpenArtifact", "SaveMany", "SaveResult"]
@@ -37,8 +37,8 @@ class ArtifactAddress:
         return f"/dex/commands/{command_id}/downloads/{filename}"
 
 
-def address(command: Command | None, command_id: str | None, filename: str | None) -> ArtifactAddress:
-    """Return where the artifact of a command is, or that of a command id and a file name.
+def address(command: Command | str | None, command_id: str | None, filename: str | None) -> ArtifactAddress:
+    """Return where the artifact of a command, given as itself or by its id, is.
 
     The file name may be missing (it can lag behind SUCCESS) and is then `{command_id}.zip`, as the service
     names them. Raises `ConfigurationError` where there is no command, or both a command and an id, and
@@ -47,7 +47,7 @@ def address(command: Command | None, command_id: str | None, filename: str | Non
     if (command is None) == (command_id is None):
         raise ConfigurationError("pass either a command, or command_id= and filename=")
     found_id = command_id_of(command if command is not None else command_id or "")
-    found_name = filename or (None if command is None else command.filename) or f"{found_id}.zip"
+    found_name = filename or (command.filename if isinstance(command, Command) else None) or f"{found_id}.zip"
     return ArtifactAddress(found_id, artifact_name(found_name))
 
 
@@ -72,7 +72,9 @@ class OpenArtifact(AsyncOnlyContext):
 class SaveResult:
     """What became of one artifact of `save_many`: saved, or an error."""
 
-    command: Command
+    command: Command | str
+    """As it was given."""
+
     artifact: SavedArtifact | None = None
     error: DexError | None = None
 
@@ -83,7 +85,7 @@ class SaveMany(Background[SaveResult]):
     def __init__(
         self,
         downloads: "DownloadsResource",
-        commands: Iterable[Command],
+        commands: Iterable[Command | str],
         folder: "str | os.PathLike[str]",
         concurrency: int,
     ) -> None:
@@ -112,7 +114,7 @@ class DownloadsResource:
         self._session = session
 
     def open(
-        self, command: Command | None = None, *, command_id: str | None = None, filename: str | None = None
+        self, command: Command | str | None = None, *, command_id: str | None = None, filename: str | None = None
     ) -> OpenArtifact:
         """Open an artifact as a stream of bytes, in constant memory.
 
@@ -128,7 +130,7 @@ class DownloadsResource:
 
     async def save(
         self,
-        command: Command | None = None,
+        command: Command | str | None = None,
         folder: "str | os.PathLike[str]" = ".",
         *,
         command_id: str | None = None,
@@ -147,10 +149,10 @@ class DownloadsResource:
         `InvalidArtifactError` and `InsufficientSpaceError`.
         """
         where = address(command, command_id, filename)
-        return await save_artifact(self._session, where.path, where.filename, Path(folder), on_bytes)
+        return await save_artifact(self._session, where.path, where.command_id, where.filename, Path(folder), on_bytes)
 
     def save_many(
-        self, commands: Iterable[Command], folder: "str | os.PathLike[str]", *, concurrency: int = 8
+        self, commands: Iterable[Command | str], folder: "str | os.PathLike[str]", *, concurrency: int = 8
     ) -> SaveMany:
         """Save the artifacts of many commands, `concurrency` at a time.
 
@@ -159,6 +161,4 @@ class DownloadsResource:
 
         One that fails is a result with an error and stops no other.
         """
-        if finite_number("concurrency", concurrency) < 1:
-            raise ConfigurationError(f"concurrency must be at least 1, not {concurrency!r}")
-        return SaveMany(self, commands, folder, concurrency)
+        return SaveMany(self, commands, folder, whole_number("concurrency", concurrency))

@@ -1,7 +1,7 @@
 """Captures in the classic pcap format, of any exact size, whose bytes can be made from anywhere to anywhere.
 
 Pure.  A block of whole conversations repeats, each time later and with other ports and ids: only a few fields
-differ, and the checksums of the packets stay what they are (see `packets.Packet`).  The format is that of
+differ, and the checksums of the packets stay what they are (see `traffic.Packet`).  The format is that of
 https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html, little-endian, with microseconds.
 """
 
@@ -17,7 +17,8 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from dexcmd.sandbox.packets import ARP, IPV4, Link, Packet, arp, ethernet, ip, traffic, udp
+from dexcmd.sandbox.frames import ARP, IPV4, arp, ethernet, ip, udp
+from dexcmd.sandbox.traffic import Link, Packet, traffic
 from dexcmd.sandbox.zipfiles import Blocks
 
 __all__ = ["TURNS", "VirtualPcap", "file_header", "least_size", "record", "virtual_pcap"]

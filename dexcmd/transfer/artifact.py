@@ -22,7 +22,6 @@ class Artifact(AsyncOnlyIteration):
     """A body that is being received.  Iterate over it with `async for` for its bytes as they arrive."""
 
     def __init__(self, response: aiohttp.ClientResponse, body: Body, filename: str, path: str) -> None:
-        self._response = response
         self._chunks = response.content.iter_any()
         self._path = path
         self.filename = filename

@@ -92,7 +92,10 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
 def put_in_place(part: Path, final: Path) -> None:
     """Give a finished, synced file its final name, durably."""
     part.replace(final)
-    folder = os.open(final.parent, os.O_RDONLY)
+    if not hasattr(os, "O_DIRECTORY"):
+        # Windows has no handle for a folder, and its file system keeps the order of names and contents by itself.
+        return
+    folder = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:

@@ -3,15 +3,21 @@
 import logging
 import secrets
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import anyio
-import anyio.to_thread
 import attrs
 from tenacity import AsyncRetrying, RetryCallState
 
-from dexcmd.errors import ArtifactChangedError, StalledDownloadError, TruncatedArtifactError
+from dexcmd.errors import (
+    APIError,
+    ArtifactChangedError,
+    InvalidArtifactError,
+    StalledDownloadError,
+    TruncatedArtifactError,
+)
 from dexcmd.session import Session
+from dexcmd.threads import run_to_the_end
 from dexcmd.transfer.artifact import Artifact, open_artifact
 from dexcmd.transfer.files import check_zip, make_folder, put_in_place, whole_file_hash
 from dexcmd.transfer.names import safe_name
@@ -20,6 +26,8 @@ from dexcmd.transfer.writer import FileWriter
 __all__ = ["SavedArtifact", "save_artifact"]
 
 logger = logging.getLogger(__name__)
+
+RANGE_NOT_SATISFIABLE = 416
 
 BROKEN = (TruncatedArtifactError, StalledDownloadError, ArtifactChangedError)
 """What a body can break with.  Failures to open one are none of these: the retry middleware has had them
@@ -52,21 +60,21 @@ OnBytes = Callable[[int, int | None], None]
 
 
 async def save_artifact(
-    session: Session, path: str, filename: str, folder: Path, on_bytes: OnBytes | None = None
+    session: Session, path: str, command_id: str, filename: str, folder: Path, on_bytes: OnBytes | None = None
 ) -> SavedArtifact:
     """Save the artifact at the API path `path` under `folder`.
 
     Raises `DexError`; only a whole file gets the final name.
     """
-    final = folder / safe_name(filename)
-    await anyio.to_thread.run_sync(make_folder, folder)
+    # Names come from the service, and two commands may have artifacts of one name.
+    final = folder / safe_name(filename if command_id in filename else f"{command_id}-{filename}")
+    await run_to_the_end(partial(make_folder, folder))
     download = _Download(session, path, filename, final, on_bytes)
     try:
         return await download.run()
     except BaseException:
         # Also when cancelled: what is not whole must not be left behind.
-        with anyio.CancelScope(shield=True):
-            await download.discard()
+        await download.discard()
         raise
 
 
@@ -82,6 +90,7 @@ class _Download:
         # A name of its own for each download, so that two of one artifact don't write into each other's file.
         self._writer = FileWriter(final.with_name(f".{final.name}.{secrets.token_hex(4)}.part"))
         self._etag: str | None = None
+        self._announced = True
         self._fruitless = 0
         self._size_before = 0
         self._wait = 0.0
@@ -106,6 +115,7 @@ class _Download:
                 return skipped
             if artifact.offset != writer.size:
                 await writer.restart()
+            self._announced = artifact.size is not None
             self._etag = None if artifact.encoded else artifact.etag
             async for chunk in artifact:
                 await writer.write(chunk)
@@ -116,8 +126,10 @@ class _Download:
 
     async def _skip(self, artifact: Artifact) -> SavedArtifact | None:
         """Return what is there already, if that is whole and as large as the artifact."""
-        sha256 = await anyio.to_thread.run_sync(whole_file_hash, self._final, artifact.size)
-        if sha256 is None or artifact.size is None:
+        if artifact.size is None:
+            return None
+        sha256 = await run_to_the_end(partial(whole_file_hash, self._final, artifact.size))
+        if sha256 is None:
             return None
         return SavedArtifact(self._final, artifact.size, sha256, 0, skipped=True)
 
@@ -125,13 +137,23 @@ class _Download:
         check_zip(self._writer.path, self._final.name)
         put_in_place(self._writer.path, self._final)
 
+    def _is_broken(self, error: BaseException | None) -> bool:
+        if isinstance(error, APIError):
+            # There is nothing after the bytes that are there, though their end was not announced: so from the start.
+            return error.status == RANGE_NOT_SATISFIABLE and self._writer.size > 0
+        if isinstance(error, InvalidArtifactError):
+            # Without a length, a body that ends with its connection looks whole until the zip is read.
+            return not self._announced and self._writer.size > 0
+        return isinstance(error, BROKEN)
+
     def _decide(self, state: RetryCallState) -> bool:
         """Tell whether a broken download is taken up again: attempts count only while they bring nothing."""
         error = None if state.outcome is None else state.outcome.exception()
-        if not isinstance(error, BROKEN):
+        if not self._is_broken(error):
             return False
         settings, clock = self._session.settings, self._session.settings.clock
-        if isinstance(error, ArtifactChangedError):
+        if not isinstance(error, TruncatedArtifactError | StalledDownloadError):
+            # What is there can't be gone on from.
             self._etag = None
         if self._writer.size > self._size_before:
             self._fruitless, self._progressed_at = 0, clock.monotonic()

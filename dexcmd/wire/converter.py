@@ -146,6 +146,8 @@ def structure_rows(result: object, name: str, model: type[T]) -> list[T]:
     Raises `ResponseDecodeError` with a path such as `$.result.commands[3].created_date`.
     """
     path = f"$.result.{name}"
+    if result is None:
+        return []
     if not isinstance(result, dict):
         raise ResponseDecodeError(f"expected an object, found {_shown(result)}", "$.result")
     rows = cast("dict[str, object]", result).get(name)

@@ -42,6 +42,9 @@ class PageInfo:
     What of it could be read, the rest None.  Nothing of it is to be trusted alone.
     """
 
+    count: int | None = None
+    """Rows on this page."""
+
     page: int | None = None
     per_page: int | None = None
     total_count: int | None = None
@@ -50,7 +53,10 @@ class PageInfo:
 
 @attrs.frozen
 class Envelope:
-    """A good answer: its `result` as parsed JSON (never null), and what goes with it."""
+    """A good answer: its `result` as parsed JSON, and what goes with it.
+
+    It is None only for a list of which `result_info` says that it has no rows.
+    """
 
     result: object
     page_info: PageInfo | None
@@ -82,12 +88,13 @@ def read_envelope(answer: Answer, now: datetime) -> Envelope:
     if success is not True:
         raise ResponseDecodeError(f"{_where(answer)}: expected a boolean, found {_kind(success)}", "$.success")
     result = envelope.get("result")
-    if result is None:
+    page_info = _page_info(envelope.get("result_info"))
+    if result is None and (page_info is None or page_info.count != 0):
         raise ResponseDecodeError(f"{_where(answer)}: the answer has no result", "$.result")
     errors = envelope.get("errors")
     return Envelope(
         result,
-        _page_info(envelope.get("result_info")),
+        page_info,
         service_time(answer.headers),
         tuple(_detail(error) for error in cast("list[object]", errors)) if isinstance(errors, list) else (),
     )
@@ -174,7 +181,9 @@ def _page_info(value: object) -> PageInfo | None:
     if not isinstance(value, dict):
         return None
     info = cast("Mapping[str, object]", value)
-    return PageInfo(**{name: _int(info.get(name)) for name in ("page", "per_page", "total_count", "total_pages")})
+    return PageInfo(
+        **{name: _int(info.get(name)) for name in ("count", "page", "per_page", "total_count", "total_pages")}
+    )
 
 
 def _not_json(answer: Answer) -> str:

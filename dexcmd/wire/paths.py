@@ -39,15 +39,17 @@ class BaseURL:
         Raises `ConfigurationError` for what is no absolute http(s) URL, has a query, a fragment or
         credentials, or would send the token in the clear: plain http is for loopback only.
         """
-        if not text.isprintable() or " " in text:
-            raise ConfigurationError(f"base_url has blanks or control characters: {text!r}")
+        # What is wrong is told without the text itself: there may be credentials in it.
+        if not isinstance(text, str) or not text.isprintable() or " " in text:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError("base_url must be a string without blanks and control characters")
         try:
             parts = urlsplit(text)
-            host, _ = parts.hostname, parts.port
+            host, _ = parts.hostname or "", parts.port
+            host.encode("idna")
         except ValueError as error:
             raise ConfigurationError(f"base_url is no URL: {error}") from None
         if parts.scheme not in ("http", "https") or not host:
-            raise ConfigurationError(f"base_url must be an absolute http(s) URL, not {text!r}")
+            raise ConfigurationError("base_url must be an absolute http(s) URL")
         if parts.username is not None or parts.password is not None:
             raise ConfigurationError("base_url must not hold credentials")
         if "?" in text or "#" in text:
@@ -70,8 +72,9 @@ class BaseURL:
 
 def valid_account_id(text: str) -> str:
     """Return the account id, which is 32 hex digits; raises `ConfigurationError` where it isn't."""
-    if not _ACCOUNT_ID.fullmatch(text):
-        raise ConfigurationError(f"account_id must be 32 hex digits, not {text!r}")
+    if not isinstance(text, str) or not _ACCOUNT_ID.fullmatch(text):  # pyright: ignore[reportUnnecessaryIsInstance]
+        # Not the value itself: it may be the token, with the two mixed up.
+        raise ConfigurationError("account_id must be 32 hex digits")
     return text
 
 

@@ -78,11 +78,6 @@ class ServiceView:
         self._last_taken = -math.inf
         self._paused_until = -math.inf
 
-    @property
-    def paused_until(self) -> float:
-        """The end of the pause that a 429 asked for; long past where there is none."""
-        return self._paused_until
-
     def pause(self, until: float) -> None:
         """Let nothing go out before `until`."""
         self._paused_until = max(self._paused_until, until)

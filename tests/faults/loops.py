@@ -9,7 +9,7 @@ __all__ = ["HastyLoop"]
 class _Selector(selectors.DefaultSelector):
     """Tells its loop to skip a wait during which nothing happens."""
 
-    IDLE_SECONDS = 0.003
+    IDLE_SECONDS = 0.001
     """Client and service share the loop, so what was sent is there at once; only threads take real time."""
 
     def __init__(self) -> None:

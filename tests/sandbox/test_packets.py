@@ -9,15 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dexcmd.sandbox.packets import (
+from dexcmd.sandbox.dice import Dice
+from dexcmd.sandbox.frames import (
     ACK,
     ARP,
     FIN,
     IPV4,
     IPV6,
     SYN,
-    Dice,
-    Link,
     arp,
     checksum,
     dns_answer,
@@ -28,9 +27,9 @@ from dexcmd.sandbox.packets import (
     mac,
     packed,
     tcp,
-    traffic,
     udp,
 )
+from dexcmd.sandbox.traffic import Link, traffic
 
 LINK = Link(
     mac=mac(7),

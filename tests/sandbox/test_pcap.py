@@ -14,7 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from test_packets import LINK, parse
 
-from dexcmd.sandbox.packets import ARP, SYN
+from dexcmd.sandbox.frames import ARP, SYN
 from dexcmd.sandbox.pcap import TURNS, file_header, least_size, record, virtual_pcap
 
 STARTED = datetime(2025, 5, 1, 12, 30, 0, 250_000, tzinfo=UTC)

@@ -71,7 +71,7 @@ class TestGoodEnvelope:
         found = read_envelope(answer(body, Date="Thu, 01 Jan 2026 11:59:58 GMT"), NOW)
         assert found == Envelope(
             {"commands": []},
-            PageInfo(page=2, per_page=50, total_count=51, total_pages=2),
+            PageInfo(count=0, page=2, per_page=50, total_count=51, total_pages=2),
             datetime(2026, 1, 1, 11, 59, 58, tzinfo=UTC),
         )
 
@@ -102,7 +102,7 @@ class TestGoodEnvelope:
             ([1], None),
             ({}, PageInfo()),
             ({"page": None, "per_page": "50", "total_count": True, "total_pages": 2.5}, PageInfo()),
-            ({"page": 1, "count": 7, "cursor": "x"}, PageInfo(page=1)),
+            ({"page": 1, "count": 7, "cursor": "x"}, PageInfo(count=7, page=1)),
             ({"total_count": 12, "total_pages": 0}, PageInfo(total_count=12, total_pages=0)),
         ],
     )

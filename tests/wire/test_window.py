@@ -171,7 +171,6 @@ class TestServiceView:
     def test_it_knows_nothing_at_first(self):
         view = ServiceView()
         assert view.earliest(5.0, 1200) == 5.0
-        assert view.paused_until == -math.inf
         view.take(5.0)
         assert view.earliest(5.0, 1200) == 5.0
 
@@ -179,7 +178,7 @@ class TestServiceView:
         view = ServiceView()
         view.pause(300.0)
         view.pause(10.0)
-        assert view.paused_until == 300.0
+        assert view.earliest(0.0, 1200) == 300.0
         assert view.earliest(5.0, 1200) == 300.0
         assert view.earliest(300.0, 1200) == 300.0
         assert view.earliest(301.0, 1200) == 301.0

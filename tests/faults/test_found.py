@@ -1,0 +1,100 @@
+"""What these suites have found, each with the least that shows it."""
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dexcmd import Command, RetryPolicy
+from dexcmd.clock import ManualClock
+from dexcmd.sandbox import Behaviour, Fault
+from dexcmd.sandbox.state import NewCommand
+from tests.conftest import Rig
+from tests.faults.loops import HastyLoop
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"loop_factory": HastyLoop}
+
+
+@pytest.mark.parametrize("framing", ["chunked", "close"])
+async def test_a_download_that_stalls_after_its_last_byte_is_saved(rig: Rig, tmp_path: Path, framing: Any) -> None:
+    # All bytes are there, so the next try asks for a range past the end, which is answered with 416.
+    await rig.start(artifact_size=3000, retry=RetryPolicy(attempts=4))
+    made = rig.sandbox.state.create(NewCommand(rig.sandbox.state.devices[0], "pcap"))
+    rig.sandbox.faults.add(Fault.stall(1.0, framing=framing), on="download")
+    saved = await rig.dex.downloads.save(Command(id=made.id), tmp_path)
+    assert saved.size == 3000
+    assert [path.name for path in tmp_path.iterdir()] == [f"{made.id}.zip"]
+
+
+async def test_a_save_that_is_cancelled_while_it_syncs_closes_its_file_once(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A plain `task.cancel()` (or `asyncio.timeout`) gets through to a wait for a thread, which works on: the file was
+    # closed under it, twice in the worst case, and by then its number may be another file's, or a connection's.
+    await rig.start(artifact_size=3000)
+    made = rig.sandbox.state.create(NewCommand(rig.sandbox.state.devices[0], "pcap"))
+    syncing, go_on = threading.Event(), threading.Event()
+    seen: list[object] = []
+
+    def slow_sync(file: int) -> None:
+        syncing.set()
+        go_on.wait(10)
+        try:
+            seen.append(os.fstat(file).st_size)
+        except OSError as error:
+            seen.append(error)
+
+    task = asyncio.ensure_future(rig.dex.downloads.save(Command(id=made.id), tmp_path))
+    monkeypatch.setattr("dexcmd.transfer.writer.os.fsync", slow_sync)
+    while not syncing.is_set():
+        await asyncio.sleep(0.001)
+    task.cancel()
+    for _ in range(50):
+        await asyncio.sleep(0.001)
+    go_on.set()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    while not seen:
+        await asyncio.sleep(0.001)
+    assert seen[0] == 3000
+    assert not list(tmp_path.glob(".*"))
+
+
+async def test_the_reset_of_the_quota_is_waited_for_by_the_services_clock(rig: Rig, clock: ManualClock) -> None:
+    # The service is 5 minutes behind, so by this machine's clock the reset is over while it is to come.
+    await rig.start(quota=5, behaviour=Behaviour.instant(clock_skew=-300.0))
+    bulk = await rig.dex.commands.create_many(rig.requests(8), on_quota="wait")
+    assert len(bulk.in_state("created")) == 8
+    assert rig.made("get_quota") <= 5
+
+
+async def test_a_list_of_nothing_may_be_null(rig: Rig) -> None:
+    await rig.start(behaviour=Behaviour.instant(null_when_empty=True))
+    assert await rig.dex.commands.list() == []
+
+
+async def test_a_command_that_is_not_listed_yet_is_waited_for_where_a_list_of_nothing_is_null(rig: Rig) -> None:
+    await rig.start(behaviour=Behaviour.instant(null_when_empty=True, list_lag=4.0))
+    [command] = await rig.dex.commands.create(rig.requests(1))
+    assert (await rig.dex.commands.wait(command)).id == command.id
+
+
+async def test_a_refusal_for_the_quota_with_status_429_is_one_for_the_quota(rig: Rig) -> None:
+    await rig.start(quota=100, behaviour=Behaviour.instant(quota_status=429))
+
+    def take(_: object) -> bool:
+        # Others use the quota up after it was asked for.
+        rig.sandbox.state.quota.usage = 100
+        return False
+
+    rig.sandbox.faults.add(Fault.drop(), on="create_commands", where=take)
+    bulk = await rig.dex.commands.create_many(rig.requests(3))
+    assert {outcome.reason for outcome in bulk.outcomes} == {"quota"}

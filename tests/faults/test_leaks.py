@@ -1,0 +1,74 @@
+"""A thousand calls, cancelled at random moments in a process of their own, leave nothing behind."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAM = Path(__file__).with_name("leak_program.py")
+
+CANCELLED = 1000
+MOST_MORE_KIB = 40 * 1024
+"""An artifact is 1.5 MB: a few dozen of them that are kept would be found out."""
+
+MOST_MORE_OBJECTS = 5000
+"""Five a call.  One call makes thousands."""
+
+
+@pytest.fixture(scope="module", params=[1])
+def report(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Run the program with a seed, and return what it reports; it says nothing else."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-X", "faulthandler", str(PROGRAM), str(CANCELLED), str(request.param)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    # Also where warnings, exceptions that nobody retrieved, and tasks that were destroyed would show.
+    assert done.stderr == ""
+    assert done.returncode == 0
+    return json.loads(done.stdout)
+
+
+def test_calls_of_each_kind_were_cancelled_and_some_got_through(report: dict[str, Any]) -> None:
+    ended = report["ended"]
+    assert ended["cancelled"] >= CANCELLED
+    assert ended["done"] > 0
+    kinds = set(ended) - {"cancelled", "done", "failed"}
+    assert kinds == {
+        "quota",
+        "list",
+        "create",
+        "create_many",
+        "follow",
+        "open",
+        "save",
+        "save_many",
+        "capture",
+    }
+    assert min(ended[kind] for kind in kinds) > CANCELLED / len(kinds) / 3
+
+
+def test_no_task_is_left(report: dict[str, Any]) -> None:
+    assert report["client_tasks"] == []
+    assert report["tasks"] == []
+
+
+def test_no_connection_and_no_descriptor_is_left(report: dict[str, Any]) -> None:
+    assert report["connections"] == 0
+    assert report["after"]["descriptors"] <= report["before"]["descriptors"]
+
+
+def test_no_writer_and_no_part_file_is_left(report: dict[str, Any]) -> None:
+    assert report["writers"] == []
+    assert report["parts"] == []
+
+
+def test_memory_is_flat(report: dict[str, Any]) -> None:
+    before, after = report["before"], report["after"]
+    assert after["objects"] - before["objects"] < MOST_MORE_OBJECTS
+    assert after["resident_kib"] - before["resident_kib"] < MOST_MORE_KIB
