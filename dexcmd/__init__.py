@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from dexcmd.resources.devices import Device
     from dexcmd.resources.downloads import OpenArtifact, SaveMany, SaveResult
     from dexcmd.resources.quota import Quota
-    from dexcmd.resources.requests import CommandArgs, CommandRequest, Pcap, SpeedTest, WarpDiag
+    from dexcmd.resources.requests import CommandRequest, Pcap, SpeedTest, WarpDiag
     from dexcmd.transfer.artifact import Artifact
     from dexcmd.transfer.save import SavedArtifact
     from dexcmd.wire.retrying import RetryPolicy
@@ -76,7 +76,6 @@ __all__ = [
     "Capture",
     "CaptureResult",
     "Command",
-    "CommandArgs",
     "CommandFailedError",
     "CommandRequest",
     "ConfigurationError",
@@ -130,7 +129,7 @@ _HOMES = {
     "dexcmd.resources.devices": ("Device",),
     "dexcmd.resources.downloads": ("OpenArtifact", "SaveMany", "SaveResult"),
     "dexcmd.resources.quota": ("Quota",),
-    "dexcmd.resources.requests": ("CommandArgs", "CommandRequest", "Pcap", "SpeedTest", "WarpDiag"),
+    "dexcmd.resources.requests": ("CommandRequest", "Pcap", "SpeedTest", "WarpDiag"),
     "dexcmd.transfer.artifact": ("Artifact",),
     "dexcmd.transfer.save": ("SavedArtifact",),
     "dexcmd.wire.retrying": ("RetryPolicy",),
