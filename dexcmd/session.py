@@ -15,7 +15,7 @@ from yarl import URL
 from dexcmd._version import __version__
 from dexcmd.clock import Clock
 from dexcmd.connections import Connections
-from dexcmd.errors import ConfigurationError, DexError, DownloadError, one_line
+from dexcmd.errors import ConfigurationError, DownloadError, one_line
 from dexcmd.events import Event
 from dexcmd.middleware.attempt import Attempt, transport_error
 from dexcmd.middleware.call import Call
@@ -149,7 +149,6 @@ class Session:
             chain.append(Pace(call, self._pacer, settings.rate_limit, self._slots, self.service_clock))
         chain.append(Attempt(call, settings.token, stream, at_home=at_home, is_closed=lambda: connections.closed))
         seconds = settings.retry.attempt_seconds
-        failure: DexError
         try:
             return await http.request(
                 request.method,
@@ -168,9 +167,6 @@ class Session:
             )
         except aiohttp.ClientError as error:
             failure = transport_error(error, call.method, call.path)
-        except ValueError as error:
-            # aiohttp's word for an injected session that has credentials of its own.
-            failure = ConfigurationError(one_line(str(error)))
         raise failure
 
     def _url(self, request: Request) -> URL:

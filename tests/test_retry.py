@@ -294,12 +294,3 @@ async def test_a_proxy_that_is_no_url_is_not_a_lost_answer(rig: Rig, monkeypatch
     bulk = await dex.commands.create_many(rig.requests(1))
     assert bulk.outcomes[0].state == "not_attempted"
     assert isinstance(bulk.outcomes[0].error, TransportError)
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-async def test_a_session_with_credentials_of_its_own_is_refused(rig: Rig) -> None:
-    async with aiohttp.ClientSession(auth=aiohttp.BasicAuth("user", "password")) as session:
-        await rig.start(session=session)
-        with pytest.raises(ConfigurationError, match=r"(?i)auth"):
-            await rig.dex.quota.get()
-        await rig.dex.close()

@@ -358,3 +358,12 @@ async def test_a_traceback_with_locals_does_not_show_the_token() -> None:
         frame = frame.tb_next
     assert shown
     assert "service-token" not in shown
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_credentials_of_an_injected_session_give_way_to_the_token(rig: Rig) -> None:
+    async with aiohttp.ClientSession(auth=aiohttp.BasicAuth("user", "password")) as session:
+        await rig.start(session=session)
+        await rig.dex.quota.get()
+        await rig.dex.close()
+    assert rig.sandbox.requests[0].headers["Authorization"] == f"Bearer {rig.sandbox.token}"
