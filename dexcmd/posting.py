@@ -132,7 +132,7 @@ class Poster:
 
         Which status and code say so is not documented, so the quota itself is asked.
         """
-        if not isinstance(error, APIError) or error.status in (401, 429) or culprits(error.errors, len(batch)):
+        if not isinstance(error, APIError) or error.status == 401 or culprits(error.errors, len(batch)):
             return error
         try:
             quota = await QuotaResource(self._session).get()
