@@ -7,6 +7,7 @@ back to the queue, once.
 """
 
 import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -26,6 +27,7 @@ from dexcmd.errors import (
     RateLimitError,
 )
 from dexcmd.events import CommandAdopted
+from dexcmd.follow import POLL_SHARE
 from dexcmd.outcome import Outcome
 from dexcmd.posting import Ambiguous, CreatedLog, Poster, culprits
 from dexcmd.reconcile import Look, Lost, Reconciler
@@ -100,6 +102,8 @@ class Creation:
         self._busy = 0
         self._lost: list[Lost] = []
         self._looks = 0
+        self._looked_at = -math.inf
+        self._look_cost = 0.0
         self._absent: dict[Target, Lost] = {}
         """What was lost once, and what the list did not show after the settling time."""
 
@@ -229,23 +233,35 @@ class Creation:
             if not self._lost:
                 await self._change.wait()
                 continue
-            interval = LOOK_INTERVALS[min(self._looks, len(LOOK_INTERVALS) - 1)]
+            await self._clock.sleep(self._until_next_look())
             self._looks += 1
-            # There is a look when the first of them has settled, neither before nor much later.
-            due = min(one.until for one in self._lost) - self._clock.monotonic()
-            await self._clock.sleep(min(interval, due) if due > 0 else interval)
-            await self._look()
+            self._look_cost = await self._look()
+            self._looked_at = self._clock.monotonic()
             self._touch()
             await self._hand_on()
 
-    async def _look(self) -> None:
+    def _until_next_look(self) -> float:
+        """Return the seconds until the list is to be looked at again.
+
+        There is a look when the first of the lost has settled, neither before nor much later.  Those before it are to
+        find things early, and take no more than a share of the rate limit.
+        """
+        now = self._clock.monotonic()
+        interval = max(
+            LOOK_INTERVALS[min(self._looks, len(LOOK_INTERVALS) - 1)], self._looked_at + self._look_cost - now
+        )
+        due = min(one.until for one in self._lost) - now
+        return min(interval, due) if due > 0 else interval
+
+    async def _look(self) -> float:
+        """Look for what is lost, and return how many seconds a look may take of the rate limit."""
         lost, began = list(self._lost), self._clock.monotonic()
         try:
             look = await self._reconciler.look(lost)
         except UNREADABLE as error:
             for one in lost:
                 self._resolve(one, Outcome(one.request, "unknown", error=_untold(str(error), one.cause)))
-            return
+            return 0.0
         except DexError as error:
             logger.warning("the list can't be read: %s", error)
             look = Look({}, complete=False)
@@ -268,6 +284,8 @@ class Creation:
                     absent.append(one.request)
         for start in range(0, len(absent), MOST_PER_POST):
             self._queue.append(tuple(absent[start : start + MOST_PER_POST]))
+        limit = self._session.settings.rate_limit
+        return 0.0 if limit is None else limit.seconds_for(look.pages, POLL_SHARE)
 
     def _missing(self, one: Lost, look: Look) -> Outcome | None:
         """Return the outcome of what the list does not show after the settling time; None to send it again."""

@@ -25,7 +25,7 @@ from dexcmd.validators import finite_number
 from dexcmd.wire.times import format_time
 from dexcmd.wire.window import RateLimit
 
-__all__ = ["Follow", "Pending", "PollPace", "Watch", "created_between"]
+__all__ = ["POLL_SHARE", "Follow", "Pending", "PollPace", "Watch", "created_between"]
 
 POLL_SHARE = 0.25
 """The most that polling takes of the rate limit; the rest is for creating and downloading."""
@@ -51,9 +51,7 @@ class PollPace:
         """Return the seconds from a poll that took `pages` requests to the next."""
         self._factor = 1.0 if changed else min(SLOWEST_FACTOR, self._factor * GROWTH)
         wait = self.interval * self._factor
-        if self.rate_limit is None:
-            return wait
-        return max(wait, pages * self.rate_limit.seconds / self.rate_limit.requests / POLL_SHARE)
+        return wait if self.rate_limit is None else max(wait, self.rate_limit.seconds_for(pages, POLL_SHARE))
 
 
 @attrs.define

@@ -57,6 +57,9 @@ class Look:
     complete: bool
     """Whether the walk could be finished; only then does it say what is missing."""
 
+    pages: int = 1
+    """How many requests it took."""
+
     undecided: frozenset[CommandRequest] = frozenset()
     """Those whose command can't be told from that of another POST, for as long as that one is under way."""
 
@@ -137,7 +140,7 @@ class Reconciler:
             if command.id is not None:
                 self._known.add(command.id, command.created_date)
                 logger.warning("adopted command %s for device %s", command.id, request.device_id)
-        return Look(found, complete=True, undecided=undecided)
+        return Look(found, complete=True, pages=pages.fetched, undecided=undecided)
 
     def since(self, started: float) -> datetime | None:
         """Return the service's time a little before `started` of the monotonic clock; None while it is not known."""

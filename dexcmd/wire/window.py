@@ -24,6 +24,10 @@ class RateLimit:
     per_second: int = attrs.field(default=200, validator=count)
     """At most so many in any one second, to the same origin, whatever the token."""
 
+    def seconds_for(self, requests: int, share: float) -> float:
+        """Return in how many seconds so many requests take no more than a `share` (0 to 1) of the limit."""
+        return requests * self.seconds / self.requests / share
+
 
 class Window:
     """A sliding window over the times at which requests went out, and over those at which others plan to.

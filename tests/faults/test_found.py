@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dexcmd import Command, RetryPolicy
+from dexcmd import Command, DexError, RetryPolicy
 from dexcmd.clock import ManualClock
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.sandbox.state import NewCommand
@@ -98,3 +98,14 @@ async def test_a_refusal_for_the_quota_with_status_429_is_one_for_the_quota(rig:
     rig.sandbox.faults.add(Fault.drop(), on="create_commands", where=take)
     bulk = await rig.dex.commands.create_many(rig.requests(3))
     assert {outcome.reason for outcome in bulk.outcomes} == {"quota"}
+
+
+async def test_a_download_that_never_gets_anywhere_ends(rig: Rig, tmp_path: Path) -> None:
+    # All bytes come, their end does not; the range past them is refused; from the start nothing comes; and that all
+    # over again.  What was there before is no progress.
+    await rig.start(artifact_size=3000, retry=RetryPolicy(attempts=4))
+    made = rig.sandbox.state.create(NewCommand(rig.sandbox.state.devices[0], "pcap"))
+    rig.sandbox.faults.add(Fault.cut(1.0, framing="chunked"), on="download", times=100)
+    with pytest.raises(DexError):
+        await rig.dex.downloads.save(Command(id=made.id), tmp_path)
+    assert rig.made("download") < 10

@@ -1,0 +1,14 @@
+"""The cases, each a module of its name."""
+
+import importlib
+
+from benchmarks.case import Case
+
+__all__ = ["NAMES", "load"]
+
+NAMES = ("storm", "first-call", "walk", "download")
+
+
+def load(name: str) -> Case:
+    """Return a case by its name."""
+    return importlib.import_module(f"benchmarks.cases.{name.replace('-', '_')}").CASE

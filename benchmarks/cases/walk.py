@@ -1,0 +1,153 @@
+"""A walk over the whole list of commands."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from benchmarks.case import Case, Metric, Params, Result
+
+ROWS = 20_000
+
+WALKS = 5
+"""How often a process walks: once is over too soon to be measured well."""
+
+NOTES = """\
+Means of 5 walks in one process, after the client's first call. The official client's own `async for` yields nothing,
+so its pages are asked for by number until one is empty; the rows are then plain dicts, as they come on the wire.
+"Models" are its own, checked and with parsed times, which is what dexcmd gives. "Bare aiohttp" parses nothing.
+dexcmd's limit of 200 requests a second is off here. "Service busy" is the CPU of the canned service, in per cent of
+the time: it is not what is measured unless near 100."""
+
+FetchPage = Callable[[Any, Params, int], Awaitable[Sequence[object]]]
+"""Fetches a page, by its number, with the official client."""
+
+
+def _dexcmd(params: Params) -> Result:
+    from dexcmd import DexClient
+
+    async def walk() -> Result:
+        async with DexClient(
+            api_token=params["token"], account_id=params["account_id"], base_url=params["base_url"], rate_limit=None
+        ) as dex:
+            return await _measure(params, lambda: aiter(dex.commands.list()))
+
+    return asyncio.run(walk())
+
+
+def _bare(params: Params) -> Result:
+    import aiohttp
+
+    async def rows(http: aiohttp.ClientSession) -> AsyncIterator[object]:
+        url = f"{params['base_url']}/accounts/{params['account_id']}/dex/commands"
+        for page in range(1, params["rows"] // params["per_page"] + 1):
+            async with http.get(url, params={"page": page, "per_page": params["per_page"]}) as response:
+                await response.read()
+            for row in range(params["per_page"]):
+                yield row
+
+    async def walk() -> Result:
+        async with aiohttp.ClientSession() as http:
+            return await _measure(params, lambda: rows(http))
+
+    return asyncio.run(walk())
+
+
+def _official(fetch: FetchPage) -> Callable[[Params], Result]:
+    async def rows(client: Any, params: Params) -> AsyncIterator[object]:
+        page = 1
+        while found := await fetch(client, params, page):
+            for row in found:
+                yield row
+            page += 1
+
+    async def walk(params: Params) -> Result:
+        from cloudflare import AsyncCloudflare
+
+        async with AsyncCloudflare(api_token=params["token"], base_url=params["base_url"]) as client:
+            return await _measure(params, lambda: rows(client, params))
+
+    return lambda params: asyncio.run(walk(params))
+
+
+async def _page(client: Any, params: Params, page: int) -> Sequence[object]:
+    answer = await client.zero_trust.dex.commands.list(
+        account_id=params["account_id"], page=page, per_page=params["per_page"]
+    )
+    return answer.result.commands
+
+
+async def _raw_page(client: Any, params: Params, page: int) -> Sequence[object]:
+    answer = await client.zero_trust.dex.commands.with_raw_response.list(
+        account_id=params["account_id"], page=page, per_page=params["per_page"]
+    )
+    return (await answer.json())["result"]["commands"]
+
+
+async def _page_of_models(client: Any, params: Params, page: int) -> Sequence[object]:
+    from cloudflare.types.zero_trust.dex import CommandListResponse
+
+    commands = await _raw_page(client, params, page)
+    return CommandListResponse.model_validate({"commands": commands}).commands
+
+
+async def _measure(params: Params, walk: Callable[[], AsyncIterator[object]]) -> Result:
+    """Take one row, so that the first call is over, and then all of some new walks."""
+    from benchmarks.canned import service_cpu
+
+    await anext(walk())
+    served, cpu, began = service_cpu(params["service"]), time.process_time(), time.perf_counter()
+    count = 0
+    for _ in range(WALKS):
+        async for _ in walk():
+            count += 1
+    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+    served = service_cpu(params["service"]) - served
+    if count != WALKS * params["rows"]:
+        raise RuntimeError(f"{count} rows came in {WALKS} walks over {params['rows']}")
+    return {
+        "seconds": seconds / WALKS,
+        "rate": count / seconds,
+        "cpu": cpu / count * 1e6,
+        "busy": served / seconds * 100,
+    }
+
+
+@contextmanager
+def _prepare(scale: float) -> Iterator[Params]:
+    from benchmarks.canned import ACCOUNT_ID, PER_PAGE, TOKEN, canned_service
+
+    pages = max(1, round(ROWS * scale / PER_PAGE))
+    with canned_service(rows=pages * PER_PAGE) as service:
+        yield {
+            "service": service,
+            "base_url": service,
+            "token": TOKEN,
+            "account_id": ACCOUNT_ID,
+            "rows": pages * PER_PAGE,
+            "per_page": PER_PAGE,
+        }
+
+
+CASE = Case(
+    name="walk",
+    title="walk of the command list, 50 a page",
+    notes=lambda params: f"{params['rows']:,} commands. {NOTES}",
+    rounds=5,
+    metrics=(
+        Metric("seconds", "time s", 3, compared=True),
+        Metric("rate", "rows/s", 0, compared=True),
+        Metric("cpu", "CPU µs/row", 1, compared=True),
+        Metric("busy", "service busy %", 0),
+    ),
+    peer="cloudflare",
+    contenders={
+        "dexcmd": _dexcmd,
+        "cloudflare": _official(_page),
+        "cloudflare, raw pages": _official(_raw_page),
+        "cloudflare, models": _official(_page_of_models),
+        "(bare aiohttp)": _bare,
+    },
+    prepare=_prepare,
+)

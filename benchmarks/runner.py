@@ -1,0 +1,37 @@
+"""Runs the contenders of a case, each measurement in a fresh process."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.case import Case, Params, Result
+
+__all__ = ["ROOT", "run_case"]
+
+ROOT = Path(__file__).parent.parent
+
+
+def run_case(case: Case, params: Params, rounds: int) -> dict[str, list[Result]]:
+    """Return what each contender measured, round by round.
+
+    Raises `subprocess.CalledProcessError` where one fails; its own words are on stderr.
+    """
+    runs: dict[str, list[Result]] = {name: [] for name in case.contenders}
+    for number in range(rounds):
+        for name, results in runs.items():
+            print(f"{case.name}: round {number + 1} of {rounds}: {name}", file=sys.stderr, flush=True)
+            results.append(_measure(case.name, name, {**params, "round": number}))
+    return runs
+
+
+def _measure(case: str, contender: str, params: Params) -> Result:
+    worker = subprocess.run(
+        [sys.executable, "-m", "benchmarks.worker", case, contender],
+        input=json.dumps(params),
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
+    return json.loads(worker.stdout)
