@@ -51,12 +51,13 @@ class RecentKeys:
 
     def add(self, key: object) -> bool:
         """Note `key` and tell whether it is new."""
-        new = key not in self._keys
+        if key in self._keys:
+            self._keys.move_to_end(key)
+            return False
         self._keys[key] = None
-        self._keys.move_to_end(key)
         if len(self._keys) > self._size:
             self._keys.popitem(last=False)
-        return new
+        return True
 
 
 def is_last_page(

@@ -7,7 +7,6 @@ model's hook is built.
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import partial
 from types import GenericAlias
 from typing import Any, TypeVar, cast
 
@@ -78,8 +77,16 @@ def _string_pairs(value: object, _: object) -> Mapping[str, str] | None:
     }
 
 
-def _or_none(hook: Callable[[object, object], T], value: object, kind: object) -> T | None:
-    return None if value is None else hook(value, kind)
+def _or_none(hook: Callable[[object, object], T]) -> Callable[[object, object], T | None]:
+    def optional(value: object, kind: object) -> T | None:
+        return None if value is None else hook(value, kind)
+
+    return optional
+
+
+def _str_or_none(value: object, kind: object) -> str | None:
+    # Most of a page's values are these, so they are spared the second call.
+    return value if value is None or isinstance(value, str) else _str(value, kind)
 
 
 def _shown(value: object) -> str:
@@ -100,7 +107,7 @@ def _new_converter() -> Converter:
     ]
     for kind, hook in hooks:
         converter.register_structure_hook(kind, hook)
-        converter.register_structure_hook(kind | None, partial(_or_none, hook))
+        converter.register_structure_hook(kind | None, _str_or_none if hook is _str else _or_none(hook))
     converter.register_structure_hook(datetime | str | None, _time_or_text)
     converter.register_structure_hook(Mapping[str, str] | None, _string_pairs)
     return converter

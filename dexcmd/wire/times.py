@@ -17,7 +17,7 @@ def parse_time(text: str) -> datetime:
     if parsed.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
     try:
-        return parsed.astimezone(UTC)
+        return parsed if parsed.tzinfo is UTC else parsed.astimezone(UTC)
     except OverflowError:
         raise ValueError(f"{text!r} is out of range") from None
 
