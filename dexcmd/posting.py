@@ -134,6 +134,9 @@ class Poster:
         """
         if not isinstance(error, APIError) or error.status == 401 or culprits(error.errors, len(batch)):
             return error
+        if error.status == 429 and error.retry_after is not None:
+            # It says when to come back, so it is the rate limit; and the question would have to wait as long.
+            return error
         try:
             quota = await QuotaResource(self._session).get()
         except DexError:

@@ -92,7 +92,7 @@ class _Download:
         self._etag: str | None = None
         self._announced = True
         self._fruitless = 0
-        self._size_before = 0
+        self._furthest = 0
         self._wait = 0.0
         self._progressed_at = session.settings.clock.monotonic()
 
@@ -107,7 +107,6 @@ class _Download:
 
     async def _attempt(self) -> SavedArtifact:
         writer = self._writer
-        self._size_before = writer.size
         async with open_artifact(
             self._session, self._path, self._filename, offset=writer.size, etag=self._etag
         ) as artifact:
@@ -147,7 +146,7 @@ class _Download:
         return isinstance(error, BROKEN)
 
     def _decide(self, state: RetryCallState) -> bool:
-        """Tell whether a broken download is taken up again: attempts count only while they bring nothing."""
+        """Tell whether a broken download is taken up again: attempts count only while they get no further."""
         error = None if state.outcome is None else state.outcome.exception()
         if not self._is_broken(error):
             return False
@@ -155,8 +154,8 @@ class _Download:
         if not isinstance(error, TruncatedArtifactError | StalledDownloadError):
             # What is there can't be gone on from.
             self._etag = None
-        if self._writer.size > self._size_before:
-            self._fruitless, self._progressed_at = 0, clock.monotonic()
+        if self._writer.size > self._furthest:
+            self._furthest, self._fruitless, self._progressed_at = self._writer.size, 0, clock.monotonic()
         self._fruitless += 1
         self._wait = settings.retry.backoff(self._fruitless, settings.random())
         seconds_left = self._progressed_at + settings.retry.total_seconds - clock.monotonic()
