@@ -144,6 +144,11 @@ async def test_bad_batches_are_refused_before_anything_is_sent(rig: Rig) -> None
         await create(["x"])  # type: ignore[list-item]
     with pytest.raises(ConfigurationError, match="the same target twice"):
         rig.dex.commands.create_many(rig.requests(1) * 2)
+    [one] = rig.requests(1)
+    with pytest.raises(ConfigurationError, match="both with and without a registration"):
+        await create([one, attrs.evolve(one, registration_id=None)])
+    with pytest.raises(ConfigurationError, match="both with and without a registration"):
+        rig.dex.commands.create_many([attrs.evolve(one, registration_id=None), one])
     assert rig.sandbox.requests == []
 
 

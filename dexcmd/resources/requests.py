@@ -151,18 +151,22 @@ class CommandRequest:
 
 
 def check_targets(requests: Iterable[CommandRequest]) -> tuple[CommandRequest, ...]:
-    """Return the requests; raises `ConfigurationError` for a target that comes twice."""
+    """Return the requests; raises `ConfigurationError` where two can't be told apart in an answer.
+
+    That is a target that comes twice, and a device that is asked for both with and without a registration.
+    """
     checked = tuple(requests)
-    seen: set[Target] = set()
+    registrations: dict[tuple[str, str], set[str | None]] = {}
     for request in checked:
         if not isinstance(request, CommandRequest):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"expected a CommandRequest, not {type(request).__name__}")
-        if request.target in seen:
-            raise ConfigurationError(
-                f"the same target twice: {request.type} on device {request.device_id},"
-                f" registration {request.registration_id}"
-            )
-        seen.add(request.target)
+        seen = registrations.setdefault((request.device_id, request.type), set())
+        what = f"{request.type} on device {request.device_id}"
+        if request.registration_id in seen:
+            raise ConfigurationError(f"the same target twice: {what}, registration {request.registration_id}")
+        if seen and None in (*seen, request.registration_id):
+            raise ConfigurationError(f"both with and without a registration: {what}")
+        seen.add(request.registration_id)
     return checked
 
 

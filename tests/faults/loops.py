@@ -3,21 +3,26 @@
 import asyncio
 import selectors
 
-__all__ = ["HastyLoop"]
+import anyio
+import anyio.to_thread
+
+__all__ = ["HastyLoop", "wait_for_threads"]
 
 
 class _Selector(selectors.DefaultSelector):
     """Tells its loop to skip a wait during which nothing happens."""
 
     IDLE_SECONDS = 0.001
-    """Client and service share the loop, so what was sent is there at once; only threads take real time."""
+    """Client and service share the loop, so what was sent is there at once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.skipped = 0.0
+        self.threads: anyio.CapacityLimiter | None = None
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None or timeout <= self.IDLE_SECONDS:
+        busy = self.threads is not None and self.threads.borrowed_tokens > 0
+        if timeout is None or timeout <= self.IDLE_SECONDS or busy:
             return super().select(timeout)
         events = super().select(self.IDLE_SECONDS)
         if not events:
@@ -33,9 +38,16 @@ class HastyLoop(asyncio.SelectorEventLoop):
     """
 
     def __init__(self) -> None:
-        self._hasty = _Selector()
-        super().__init__(self._hasty)
+        self.selector = _Selector()
+        super().__init__(self.selector)
 
     def time(self) -> float:
         """Return the loop's time, with what was skipped."""
-        return super().time() + self._hasty.skipped
+        return super().time() + self.selector.skipped
+
+
+def wait_for_threads() -> None:
+    """Let the running loop skip no time while a thread of anyio's is at work, for that takes real time."""
+    loop = asyncio.get_running_loop()
+    if isinstance(loop, HastyLoop):
+        loop.selector.threads = anyio.to_thread.current_default_thread_limiter()

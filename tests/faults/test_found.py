@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dexcmd import Command, DexError, RetryPolicy
+from dexcmd import Command, DexError, RateLimitError, RetryPolicy
 from dexcmd.clock import ManualClock
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.sandbox.state import NewCommand
@@ -109,3 +109,12 @@ async def test_a_download_that_never_gets_anywhere_ends(rig: Rig, tmp_path: Path
     with pytest.raises(DexError):
         await rig.dex.downloads.save(Command(id=made.id), tmp_path)
     assert rig.made("download") < 10
+
+
+async def test_a_429_that_does_not_fit_is_told_at_once(rig: Rig, clock: ManualClock) -> None:
+    # After the second 429 there is no room for another wait of 300 s, and asking for the quota has to wait as long.
+    await rig.start(retry=RetryPolicy(total_seconds=330.0))
+    rig.sandbox.faults.add(Fault.rate_limited(300), on="create_commands", times=2)
+    with pytest.raises(RateLimitError):
+        await rig.dex.commands.create(rig.requests(1))
+    assert clock.monotonic() < 330

@@ -156,7 +156,6 @@ class TestCheckTargets:
 
     def test_another_registration_or_type_is_another_target(self):
         different = (
-            request(),
             request(registration_id="r1"),
             request(registration_id="r2"),
             request(args=WarpDiag()),
