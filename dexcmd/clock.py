@@ -5,6 +5,7 @@ import heapq
 import itertools
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 __all__ = ["Clock", "ManualClock", "ScaledClock", "SystemClock"]
@@ -26,12 +27,18 @@ class Clock(Protocol):
         ...
 
 
+# On Linux `time.monotonic` stands still while the machine is suspended, and time goes on for the service.
+_seconds_passed = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
+
+
 class SystemClock:
     """The machine's own clock."""
 
     def monotonic(self) -> float:
-        """Return `time.monotonic()`."""
-        return time.monotonic()
+        """Return seconds that go on while the machine is suspended, where the system can tell them."""
+        return _seconds_passed()
 
     def now(self) -> datetime:
         """Return the machine's time in UTC."""

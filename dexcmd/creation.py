@@ -10,6 +10,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 
 import anyio
 
@@ -175,18 +176,26 @@ class Creation:
 
     async def _create(self, batch: Batch) -> None:
         started = self._clock.monotonic()
+        since = self._reconciler.since(started)
 
-        def on_sent() -> None:
-            nonlocal started
-            started = self._clock.monotonic()
-            under_way = AmbiguousCreateError("cancelled while its POST was under way")
+        def on_sent(under_way: bool) -> None:
+            nonlocal started, since
+            if under_way:
+                started = self._clock.monotonic()
+                # Told now, from what earlier answers said: the one that is going to be lost may say anything.
+                since = self._reconciler.since(started)
+            error = AmbiguousCreateError("cancelled while its POST was under way")
             for request in batch:
-                self._record(Outcome(request, "unknown", error=under_way))
+                self._record(
+                    Outcome(request, "unknown", error=error)
+                    if under_way
+                    else Outcome(request, "not_attempted", reason="cancelled")
+                )
 
         try:
             posted = await self._poster.post(batch, on_sent)
         except Ambiguous as ambiguous:
-            self._lose(batch, ambiguous.cause, started)
+            self._lose(batch, ambiguous.cause, started, since)
         except DexError as error:
             if isinstance(error, APIError) and (not isinstance(error, STOPS) or culprits(error.errors, len(batch))):
                 self._refuse(batch, error)
@@ -204,7 +213,7 @@ class Creation:
             if missing:
                 said = (ErrorDetail("the answer has fewer rows than commands were asked for"), *posted.said)
                 cause = BadRequestError(200, said, method="POST", path="/dex/commands")
-                self._lose(missing, cause, started)
+                self._lose(missing, cause, started, since)
 
     def _refuse(self, batch: Batch, error: APIError) -> None:
         rejected, rest = split_culprits(batch, error) if self._split else (batch, [])
@@ -214,10 +223,11 @@ class Creation:
 
     # --- lost answers
 
-    def _lose(self, requests: Sequence[CommandRequest], cause: DexError, started: float) -> None:
+    def _lose(
+        self, requests: Sequence[CommandRequest], cause: DexError, started: float, since: datetime | None
+    ) -> None:
         logger.warning("looking for %d commands whose create answer is lost: %s", len(requests), cause)
         until = self._clock.monotonic() + self._session.settings.settle_seconds
-        since = self._reconciler.since(started)
         for request in requests:
             # The first POST may still have had an effect that shows late, so it is looked for from there.
             first = self._absent.get(request.target)

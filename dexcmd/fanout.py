@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 LEAST_QUOTA_WAIT = 1.0
 MOST_QUOTA_WAIT = 300.0
+QUOTA_WAIT_SLICE = 60.0
 """Seconds between questions after a reset of the quota that is due and does not show."""
 
 OnQuota = Literal["stop", "wait"]
@@ -99,12 +100,20 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
     def send(self, value: Any) -> Any:
         """Go on, as the event loop does."""
         self._run_once = self._run_once or self._run()
-        return self._run_once.send(value)
+        try:
+            return self._run_once.send(value)
+        except BaseException:
+            self._run_once = None
+            raise
 
     def throw(self, *error: Any) -> Any:
         """Go on with an exception, as the event loop does for a cancellation."""
         self._run_once = self._run_once or self._run()
-        return self._run_once.throw(*error)
+        try:
+            return self._run_once.throw(*error)
+        except BaseException:
+            self._run_once = None
+            raise
 
     def close(self) -> None:
         """End it; what was made can still be read from `result`."""
@@ -161,8 +170,11 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
             return False
         self._quota_wait_left -= wait
         logger.info("the quota is used up: waiting %.0f s for its reset", wait)
-        await clock.sleep(wait)
-        return True
+        end = clock.monotonic() + wait
+        while (left := end - clock.monotonic()) > 0 and not self._session.closed:
+            # In slices, to notice when the client is closed.
+            await clock.sleep(min(left, QUOTA_WAIT_SLICE))
+        return not self._session.closed
 
     async def _create(self, requests: Sequence[CommandRequest]) -> list[CommandRequest]:
         """Create what the quota has room for, and return what was refused for the quota all the same."""

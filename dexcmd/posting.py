@@ -90,8 +90,8 @@ class Poster:
         self._session = session
         self._created = created
 
-    async def post(self, batch: Sequence[CommandRequest], on_sent: Callable[[], None]) -> Posted:
-        """Send the POST of a checked batch; `on_sent` is called when it is about to go out.
+    async def post(self, batch: Sequence[CommandRequest], on_sent: Callable[[bool], None]) -> Posted:
+        """Send the POST of a checked batch; `on_sent` is as that of `Call`.
 
         Raises `DexError` where surely nothing was created, as `QuotaExceededError` where that is why, and
         `Ambiguous` where something may have been.
@@ -106,7 +106,8 @@ class Poster:
                 rows = [row for row in decode_commands(envelope.result) if row.id not in self._created]
         except DexError as error:
             if surely_not_processed(error):
-                raise await self._reason(error, batch) from error
+                on_sent(False)
+                raise await self._reason(error, batch, clock.monotonic() - started) from error
             raise Ambiguous(error) from error
         not_before = None
         if envelope.served_at is not None:
@@ -127,18 +128,19 @@ class Poster:
         ]
         return Posted(tuple(matched), tuple(errors), envelope.errors)
 
-    async def _reason(self, error: DexError, batch: Sequence[CommandRequest]) -> DexError:
+    async def _reason(self, error: DexError, batch: Sequence[CommandRequest], elapsed: float) -> DexError:
         """Return `QuotaExceededError` where the quota is the reason for a refusal.
 
         Which status and code say so is not documented, so the quota itself is asked.
         """
         if not isinstance(error, APIError) or error.status == 401 or culprits(error.errors, len(batch)):
             return error
+        session, retry = self._session, self._session.settings.retry
         if error.status == 429 and error.retry_after is not None:
-            # It says when to come back, so it is the rate limit; and the question would have to wait as long.
-            return error
+            # The question has to wait as well, and may take what is left of the call's time and no more.
+            session = session.with_retry(attrs.evolve(retry, total_seconds=max(0.001, retry.total_seconds - elapsed)))
         try:
-            quota = await QuotaResource(self._session).get()
+            quota = await QuotaResource(session).get()
         except DexError:
             return error
         if quota.remaining is None or quota.remaining >= len(batch):

@@ -91,8 +91,8 @@ class Session:
         session.settings = attrs.evolve(self.settings, retry=retry)
         return session
 
-    async def call(self, request: Request, on_sent: Callable[[], None] | None = None) -> Envelope:
-        """Send a request for JSON and return its envelope; `on_sent` is called when it is about to go out.
+    async def call(self, request: Request, on_sent: Callable[[bool], None] | None = None) -> Envelope:
+        """Send a request for JSON and return its envelope; `on_sent` is as that of `Call`.
 
         Raises `DexError`.
         """
@@ -122,9 +122,14 @@ class Session:
         """Close the connections, unless they are an injected session's.  What is under way fails."""
         await self._connections.close()
 
+    @property
+    def closed(self) -> bool:
+        """Tell whether nothing can be sent any more."""
+        return self._connections.closed
+
     def check_open(self) -> None:
         """Raise `ConfigurationError` if nothing can be sent any more."""
-        if self._connections.closed:
+        if self.closed:
             raise ConfigurationError("this client is closed")
 
     def emit(self, event: Event) -> None:
@@ -161,7 +166,10 @@ class Session:
                 middlewares=chain,
                 # The attempt's own limit is set by its middleware; these are for a body that is streamed later.
                 timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=min(CONNECT_SECONDS, seconds), sock_read=seconds
+                    # Ends before the attempt does, so that what was never connected is told as such.
+                    total=None,
+                    connect=min(CONNECT_SECONDS, seconds * 0.9),
+                    sock_read=seconds,
                 ),
                 proxy=None if connections.injected else _proxy(url),
             )
@@ -173,7 +181,7 @@ class Session:
         account = segment("account_id", self.settings.account_id)
         return self.settings.base_url.url(f"/accounts/{account}{request.path}", urlencode(request.query))
 
-    def _call(self, request: Request, on_sent: Callable[[], None] | None = None) -> Call:
+    def _call(self, request: Request, on_sent: Callable[[bool], None] | None = None) -> Call:
         settings = self.settings
         return Call(
             method=request.method,

@@ -2,10 +2,15 @@
 
 import asyncio
 from collections import Counter
+from datetime import timedelta
+from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import attrs
 import pytest
+from aiohttp import web
 
 from dexcmd import (
     AmbiguousCreateError,
@@ -20,11 +25,12 @@ from dexcmd import (
 from dexcmd.clock import ManualClock
 from dexcmd.creation import split_culprits
 from dexcmd.errors import ErrorDetail
-from dexcmd.events import CommandAdopted
+from dexcmd.events import CommandAdopted, Retrying
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.sandbox.state import NewCommand
 from dexcmd.wire.service_clock import ServiceClock
 from tests.conftest import Rig
+from tests.test_session import Service
 
 pytestmark = pytest.mark.anyio
 
@@ -476,3 +482,79 @@ async def test_the_quotas_reset_is_by_the_services_clock(rig: Rig, clock: Manual
     assert tally(bulk) == {"created": 20}
     assert rig.made("get_quota") <= 4
     assert clock.monotonic() == pytest.approx(12 * 3600 - skew, abs=5)
+
+
+async def test_a_lost_answer_with_a_wrong_date_doubles_nothing(rig: Rig, clock: ManualClock) -> None:
+    # Something on the way answers for the service, with a clock of its own.
+    async def forward(request: web.BaseRequest) -> web.StreamResponse:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(
+                request.method,
+                f"{rig.sandbox.base_url.removesuffix('/client/v4')}{request.raw_path}",
+                data=await request.read(),
+                headers={"Authorization": request.headers["Authorization"]},
+            ) as answer,
+        ):
+            body = await answer.read()
+        if request.method == "POST":
+            late = format_datetime(clock.now() + timedelta(minutes=1), usegmt=True)
+            return web.Response(status=502, text="<html>", headers={"Date": late})
+        return web.Response(body=body, headers={"Date": answer.headers["Date"]})
+
+    await rig.start()
+    async with Service(forward) as service:
+        dex = rig.client(base_url=f"{service.origin}/client/v4")
+        bulk = await dex.commands.create_many(rig.requests(2))
+        await dex.close()
+    assert tally(bulk) == {"adopted": 2}
+    assert rig.made("create_commands") == 1
+
+
+async def test_a_quota_refusal_that_says_when_to_come_back_is_one_all_the_same(rig: Rig) -> None:
+    await rig.start(quota=100)
+
+    def take(_: object) -> bool:
+        rig.sandbox.state.quota.usage = 100
+        return True
+
+    rig.sandbox.faults.add(Fault.rate_limited(20), on="create_commands", where=take, times=None)
+    bulk = await rig.dex.commands.create_many(rig.requests(3))
+    assert {outcome.reason for outcome in bulk.outcomes} == {"quota"}
+
+
+async def test_a_cancellation_during_a_refusals_wait_is_not_unknown(rig: Rig) -> None:
+    class Hang(ManualClock):
+        async def sleep(self, seconds: float) -> None:
+            await asyncio.sleep(3600)
+
+    await rig.start()
+    dex = rig.client(clock=Hang())
+    rig.sandbox.faults.add(Fault.rate_limited(300), on="create_commands")
+    bulk = dex.commands.create_many(rig.requests(3))
+    task = asyncio.create_task(bulk)
+    while not any(isinstance(event, Retrying) for event in rig.events):
+        await asyncio.sleep(0.002)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert tally(bulk.result) == {"not_attempted": 3}
+
+
+async def test_a_connection_that_never_came_about_is_no_lost_answer(rig: Rig, tmp_path: Path) -> None:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
+        await rig.start(session=session, artifact_size=4_000_000, retry=RetryPolicy(attempts=2, attempt_seconds=0.3))
+        [made] = await rig.dex.commands.create(rig.requests(1))
+        async with rig.dex.downloads.open(made) as artifact:
+            await anext(artifact)
+            bulk = await rig.dex.commands.create_many(rig.requests(2, SpeedTest()))
+        assert tally(bulk) == {"not_attempted": 2}
+        assert rig.made("create_commands") == 1
+        await rig.dex.close()
+
+
+async def test_a_bulk_that_has_ended_can_be_run_again_for_its_outcomes(rig: Rig) -> None:
+    await rig.start()
+    bulk = rig.dex.commands.create_many(rig.requests(3))
+    first = await asyncio.create_task(bulk)
+    assert await asyncio.create_task(bulk) == first == await asyncio.wait_for(bulk, 5) == await bulk
+    assert len(rig.sandbox.state.commands) == 3

@@ -72,7 +72,7 @@ class Attempt:
             # Put in here and nowhere else, so that no other frame of dexcmd holds it for a traceback to show.
             request.headers[AUTHORIZATION] = f"Bearer {self._token.reveal()}"
         if call.on_sent is not None:
-            call.on_sent()
+            call.on_sent(True)
         call.emit(RequestSent(call.method, call.path, call.attempt))
         response: ClientResponse | None = None
         failure: TransportError | None = None
@@ -130,12 +130,13 @@ class Attempt:
         level = logging.INFO if call.method == "POST" else logging.DEBUG
         logger.log(
             level,
-            "%s %s: %s, attempt %d, %.3f s, cf-ray %s",
+            "%s %s: %s, attempt %d, %.3f s, waited %.1f s, cf-ray %s",
             call.method,
             call.path,
             status or "no answer",
             call.attempt,
             seconds,
+            call.waited,
             ray_id,
         )
         call.emit(RequestFinished(call.method, call.path, call.attempt, status, seconds, ray_id))

@@ -28,10 +28,14 @@ class Call:
     deadline: float
     """When the budget of the call ends, by `clock.monotonic()`."""
 
-    on_sent: Callable[[], None] | None
-    """Called when an attempt is about to go out: from then on it may have an effect."""
+    on_sent: Callable[[bool], None] | None
+    """Called with True when an attempt is about to go out, for it may have an effect from then on, and with False once
+    it surely had none."""
 
     attempt: int = 1
+    waited: float = 0.0
+    """Seconds spent on waits between and before attempts."""
+
     headers: Mapping[str, str] | None = None
     """Those of the last attempt's answer, if there was one."""
 

@@ -193,13 +193,18 @@ class Pace:
             raise _does_not_fit(call, wait)
         logger.debug("%s %s: held back %.3f s for the rate limit", call.method, call.path, wait)
         call.emit(Paced(call.method, call.path, wait))
+        call.waited += wait
         await call.clock.sleep(wait)
 
     async def _send(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         call, clock = self._call, self._call.clock
         call.headers = None
         try:
-            return await handler(request)
+            response = await handler(request)
+            if call.headers is not None:
+                # From good answers only: an error page may be of anything on the way, and so may its clock.
+                self._service_clock.learn(call.headers, call.answered_at)
+            return response
         except RateLimitError as error:
             self._pacer.pause(clock.monotonic() + rate_limit_wait(error, call.attempt))
             raise
@@ -207,7 +212,6 @@ class Pace:
             allowance = None
             if call.headers is not None:
                 allowance = parse_ratelimit(call.headers)
-                self._service_clock.learn(call.headers, call.answered_at)
             self._pacer.answered(clock.monotonic(), allowance)
 
 

@@ -67,6 +67,10 @@ class Retry:
         )
         if isinstance(decision, TryAgain):
             self._wait = decision.wait
+            call.waited += decision.wait
+            if call.on_sent is not None and not call.idempotent:
+                # Only what surely had no effect is sent again.
+                call.on_sent(False)
             return True
         logger.debug("%s %s: giving up: %s", call.method, call.path, decision.reason)
         if isinstance(error, APIError) and error.retry_after is None:

@@ -373,8 +373,8 @@ def created(effect: Effect, times: str, *, split: bool) -> Created:
             posts, right = tries(effect, times)
             if right:
                 return Created({"created": 4}, posts=posts)
-            # A 429 that names no time may be about a quota that is used up.
-            asked = int(effect.wait is None)
+            # It may be about a quota that is used up, but to ask has to wait as well: 300 s are not left any more.
+            asked = int(effect.wait != 300)
             return Created({"not_attempted": 4}, effect.error, posts=posts, processed=0, asked_quota=asked)
         case "refused" if split and once:
             # 4 refused, 2 + 2 taken
