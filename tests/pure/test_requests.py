@@ -244,7 +244,7 @@ class TestEncodeBatch:
             st.tuples(st.text(min_size=1).filter(str.strip), st.none() | st.just("r1")),
             min_size=1,
             max_size=10,
-            unique=True,
+            unique_by=lambda target: target[0],
         )
     )
     def test_any_identifiers_arrive(self, targets: list[tuple[str, str | None]]):
