@@ -3,17 +3,25 @@ leaks.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import attrs
 import pytest
+from hypothesis import settings
 
 from dexcmd import DexClient, Pcap, RetryPolicy
 from dexcmd.clock import Clock, ManualClock
 from dexcmd.events import Event, RequestSent
 from dexcmd.resources.requests import CommandArgs, CommandRequest
 from dexcmd.sandbox import Behaviour, Sandbox, SandboxDevice
+
+
+# The same examples every time where the answer decides about a change; new ones wherever somebody works on it.
+settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 
 @pytest.fixture
