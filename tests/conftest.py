@@ -17,7 +17,6 @@ from dexcmd.events import Event, RequestSent
 from dexcmd.resources.requests import CommandArgs, CommandRequest
 from dexcmd.sandbox import Behaviour, Sandbox, SandboxDevice
 
-
 # The same examples every time where the answer decides about a change; new ones wherever somebody works on it.
 settings.register_profile("ci", derandomize=True, deadline=None)
 if os.environ.get("CI"):
