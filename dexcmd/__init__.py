@@ -54,11 +54,16 @@ if TYPE_CHECKING:
     from dexcmd.paging import Listing
     from dexcmd.resources.command import Command
     from dexcmd.resources.devices import Device
-    from dexcmd.resources.downloads import OpenArtifact, SaveMany, SaveResult
+    from dexcmd.resources.downloads import OpenArtifact
     from dexcmd.resources.quota import Quota
     from dexcmd.resources.requests import CommandRequest, Pcap, SpeedTest, WarpDiag
     from dexcmd.transfer.artifact import Artifact
-    from dexcmd.transfer.save import SavedArtifact
+    from dexcmd.transfer.folder import FileSink
+    from dexcmd.transfer.limits import DownloadLimits
+    from dexcmd.transfer.many import SaveMany, SaveResult, SaveTotals
+    from dexcmd.transfer.progress import Progress
+    from dexcmd.transfer.saved import Saved, SavedArtifact
+    from dexcmd.transfer.sink import Sink
     from dexcmd.wire.retrying import RetryPolicy
     from dexcmd.wire.window import RateLimit
 
@@ -84,7 +89,9 @@ __all__ = [
     "DexError",
     "DexWarning",
     "DownloadError",
+    "DownloadLimits",
     "ErrorDetail",
+    "FileSink",
     "Follow",
     "InsufficientSpaceError",
     "InvalidArtifactError",
@@ -94,6 +101,7 @@ __all__ = [
     "Outcome",
     "Pcap",
     "PermissionDeniedError",
+    "Progress",
     "Quota",
     "QuotaExceededError",
     "RateLimit",
@@ -102,8 +110,11 @@ __all__ = [
     "RetryPolicy",
     "SaveMany",
     "SaveResult",
+    "SaveTotals",
+    "Saved",
     "SavedArtifact",
     "ServerError",
+    "Sink",
     "SpeedTest",
     "StalledDownloadError",
     "TransportError",
@@ -127,11 +138,16 @@ _HOMES = {
     "dexcmd.paging": ("Listing",),
     "dexcmd.resources.command": ("Command",),
     "dexcmd.resources.devices": ("Device",),
-    "dexcmd.resources.downloads": ("OpenArtifact", "SaveMany", "SaveResult"),
+    "dexcmd.resources.downloads": ("OpenArtifact",),
     "dexcmd.resources.quota": ("Quota",),
     "dexcmd.resources.requests": ("CommandRequest", "Pcap", "SpeedTest", "WarpDiag"),
     "dexcmd.transfer.artifact": ("Artifact",),
-    "dexcmd.transfer.save": ("SavedArtifact",),
+    "dexcmd.transfer.folder": ("FileSink",),
+    "dexcmd.transfer.limits": ("DownloadLimits",),
+    "dexcmd.transfer.many": ("SaveMany", "SaveResult", "SaveTotals"),
+    "dexcmd.transfer.progress": ("Progress",),
+    "dexcmd.transfer.saved": ("Saved", "SavedArtifact"),
+    "dexcmd.transfer.sink": ("Sink",),
     "dexcmd.wire.retrying": ("RetryPolicy",),
     "dexcmd.wire.window": ("RateLimit",),
 }

@@ -2,11 +2,9 @@
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal
 
 import anyio
-import anyio.to_thread
 import attrs
 from anyio.streams.memory import MemoryObjectSendStream
 
@@ -29,8 +27,10 @@ from dexcmd.resources.downloads import DownloadsResource
 from dexcmd.resources.requests import CommandRequest
 from dexcmd.session import Session
 from dexcmd.tasks import run_tasks
-from dexcmd.transfer.files import make_folder
-from dexcmd.transfer.save import SavedArtifact
+from dexcmd.transfer.many import Save
+from dexcmd.transfer.save import SaveOptions
+from dexcmd.transfer.saved import R
+from dexcmd.transfer.sink import Sink
 from dexcmd.validators import above_zero, count
 
 __all__ = ["Capture", "CaptureOptions", "CaptureResult", "CaptureState"]
@@ -47,7 +47,7 @@ FILENAME_GRACE = 60.0
 
 
 @attrs.frozen
-class CaptureResult:
+class CaptureResult(Generic[R]):
     """What became of one target.
 
     `saved`: the artifact is on disk, in `artifact`.  `failed`: the command was created but there is no
@@ -59,18 +59,18 @@ class CaptureResult:
     request: CommandRequest
     state: CaptureState
     command: Command | None = None
-    artifact: SavedArtifact | None = None
+    artifact: R | None = None
     error: DexError | None = None
     reason: str | None = None
     """Why it was not attempted: `quota`, `abort` or `cancelled`."""
 
 
 @attrs.frozen(kw_only=True)
-class CaptureOptions:
+class CaptureOptions(Generic[R]):
     """How a capture is done."""
 
     bulk: BulkOptions
-    folder: Path
+    sink: Sink[R]
     concurrency: int = attrs.field(validator=count)
     """Downloads at a time."""
 
@@ -88,10 +88,10 @@ class _Followed:
     deadline: float
 
 
-class Capture(Background[CaptureResult]):
+class Capture(Background[CaptureResult[R]]):
     """The results of `dex.capture`, one a target, each as soon as it is known."""
 
-    def __init__(self, session: Session, commands: CommandsResource, options: CaptureOptions) -> None:
+    def __init__(self, session: Session, commands: CommandsResource, options: CaptureOptions[R]) -> None:
         super().__init__()
         self._commands = commands
         self._downloads = DownloadsResource(session)
@@ -103,7 +103,7 @@ class Capture(Background[CaptureResult]):
         self._room = anyio.Semaphore(options.most_in_flight)
         self._change = anyio.Event()
         self._all_created = False
-        self._results: MemoryObjectSendStream[CaptureResult] | None = None
+        self._results: MemoryObjectSendStream[CaptureResult[R]] | None = None
         self._bulk = commands.bulk(options.bulk, self._take)
 
     @property
@@ -111,9 +111,12 @@ class Capture(Background[CaptureResult]):
         """Return what was created so far, an outcome for each request: also after leaving early or a cancellation."""
         return self._bulk.result
 
-    async def _produce(self, results: MemoryObjectSendStream[CaptureResult]) -> None:
+    async def _produce(self, results: MemoryObjectSendStream[CaptureResult[R]]) -> None:
         # Before anything is created: a capture that has nowhere to go costs quota and privacy for nothing.
-        await anyio.to_thread.run_sync(make_folder, self._options.folder)
+        async with self._downloads.saver(self._options.sink, SaveOptions()) as save:
+            await self._capture(save, results)
+
+    async def _capture(self, saver: Save[R], results: MemoryObjectSendStream[CaptureResult[R]]) -> None:
         ended, to_save = anyio.create_memory_object_stream[Command](self._options.concurrency)
 
         async def create() -> None:
@@ -125,12 +128,12 @@ class Capture(Background[CaptureResult]):
 
         async def save() -> None:
             async for command in to_save:
-                await self._save(command, results)
+                await self._save(saver, command, results)
 
         async with to_save:
             await run_tasks([create, follow, *[save] * self._options.concurrency])
 
-    async def _create(self, results: MemoryObjectSendStream[CaptureResult]) -> None:
+    async def _create(self, results: MemoryObjectSendStream[CaptureResult[R]]) -> None:
         self._results = results
         await self._bulk
         self._all_created = True
@@ -143,7 +146,7 @@ class Capture(Background[CaptureResult]):
                 self._add(outcome.command_id, outcome.request)
             elif self._results is not None:
                 await self._results.send(
-                    CaptureResult(outcome.request, outcome.state, error=outcome.error, reason=outcome.reason)
+                    CaptureResult[R](outcome.request, outcome.state, error=outcome.error, reason=outcome.reason)
                 )
 
     def _add(self, command_id: str, request: CommandRequest) -> None:
@@ -152,7 +155,7 @@ class Capture(Background[CaptureResult]):
         self._change.set()
 
     async def _follow(
-        self, ended: MemoryObjectSendStream[Command], results: MemoryObjectSendStream[CaptureResult]
+        self, ended: MemoryObjectSendStream[Command], results: MemoryObjectSendStream[CaptureResult[R]]
     ) -> None:
         wait = self._options.poll_interval
         while len(self._watch) or not self._all_created:
@@ -179,7 +182,7 @@ class Capture(Background[CaptureResult]):
             min((self._followed[command_id].deadline for command_id in self._watch.ids), default=now) - now,
         )
 
-    async def _poll(self, results: MemoryObjectSendStream[CaptureResult]) -> float:
+    async def _poll(self, results: MemoryObjectSendStream[CaptureResult[R]]) -> float:
         """Poll once, and return how many seconds to wait before the next time."""
         try:
             poll = await self._watch.poll()
@@ -203,16 +206,16 @@ class Capture(Background[CaptureResult]):
         waiting = [command_id for command_id in self._overdue(began) if self._watch.succeeded(command_id)]
         return [command for command_id in waiting if (command := self._watch.drop(command_id)) is not None]
 
-    async def _drop_overdue(self, began: float, results: MemoryObjectSendStream[CaptureResult]) -> None:
+    async def _drop_overdue(self, began: float, results: MemoryObjectSendStream[CaptureResult[R]]) -> None:
         for command_id in self._overdue(began):
             command = self._watch.drop(command_id)
             message = f"command {command_id} has not ended after {self._options.timeout:g} s"
             await self._fail(command_id, WaitTimeoutError(message, (command_id,)), results, command)
 
-    async def _save(self, command: Command, results: MemoryObjectSendStream[CaptureResult]) -> None:
+    async def _save(self, save: Save[R], command: Command, results: MemoryObjectSendStream[CaptureResult[R]]) -> None:
         command_id = command_id_of(command)
         try:
-            artifact = await self._downloads.save(command, self._options.folder)
+            artifact = await save(command)
         except DexError as error:
             await self._fail(command_id, error, results, command)
         else:
@@ -223,18 +226,18 @@ class Capture(Background[CaptureResult]):
         self,
         command_id: str,
         error: DexError,
-        results: MemoryObjectSendStream[CaptureResult],
+        results: MemoryObjectSendStream[CaptureResult[R]],
         command: Command | None = None,
     ) -> None:
         request = self._followed[command_id].request
         await self._finish(
             command_id,
-            CaptureResult(request, "failed", command or Command(id=command_id), error=error),
+            CaptureResult[R](request, "failed", command or Command(id=command_id), error=error),
             results,
         )
 
     async def _finish(
-        self, command_id: str, result: CaptureResult, results: MemoryObjectSendStream[CaptureResult]
+        self, command_id: str, result: CaptureResult[R], results: MemoryObjectSendStream[CaptureResult[R]]
     ) -> None:
         del self._followed[command_id]
         await results.send(result)

@@ -4,9 +4,8 @@ import copy
 import os
 import random as random_module
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, overload
 
 import aiohttp
 
@@ -20,11 +19,13 @@ from dexcmd.fanout import BulkOptions, OnQuota
 from dexcmd.posting import CreatedLog
 from dexcmd.resources.commands import CommandsResource
 from dexcmd.resources.devices import DevicesResource
-from dexcmd.resources.downloads import DownloadsResource
+from dexcmd.resources.downloads import DownloadsResource, sink_of
 from dexcmd.resources.quota import QuotaResource
 from dexcmd.resources.requests import CommandRequest
 from dexcmd.secret import Secret
 from dexcmd.session import Session, Settings
+from dexcmd.transfer.saved import R, SavedArtifact
+from dexcmd.transfer.sink import Sink
 from dexcmd.validators import finite_number
 from dexcmd.wire.paths import DEFAULT_BASE_URL, BaseURL, valid_account_id
 from dexcmd.wire.retrying import RetryPolicy
@@ -113,6 +114,7 @@ class DexClient(AsyncOnlyContext):
         view._use(self._session.with_retry(retry), self.commands.created)  # noqa: SLF001 - of the same class
         return view
 
+    @overload
     def capture(
         self,
         requests: Iterable[CommandRequest],
@@ -125,8 +127,37 @@ class DexClient(AsyncOnlyContext):
         on_quota: OnQuota = "stop",
         quota_wait_seconds: float = 90_000.0,
         most_in_flight: int = 1000,
-    ) -> Capture:
-        """Create commands, follow them and save their artifacts into a folder, in one.
+    ) -> Capture[SavedArtifact]: ...
+
+    @overload
+    def capture(
+        self,
+        requests: Iterable[CommandRequest],
+        into: Sink[R],
+        *,
+        concurrency: int = 8,
+        create_concurrency: int = 4,
+        timeout: float = 900.0,
+        poll_interval: float = 2.0,
+        on_quota: OnQuota = "stop",
+        quota_wait_seconds: float = 90_000.0,
+        most_in_flight: int = 1000,
+    ) -> Capture[R]: ...
+
+    def capture(
+        self,
+        requests: Iterable[CommandRequest],
+        into: "str | os.PathLike[str] | Sink[Any]",
+        *,
+        concurrency: int = 8,
+        create_concurrency: int = 4,
+        timeout: float = 900.0,
+        poll_interval: float = 2.0,
+        on_quota: OnQuota = "stop",
+        quota_wait_seconds: float = 90_000.0,
+        most_in_flight: int = 1000,
+    ) -> Capture[Any]:
+        """Create commands, follow them and save their artifacts into a folder, or another `Sink`, in one.
 
             async with dex.capture(requests, into="captures/") as results:
                 async for result in results: ...        # CaptureResult, one a request, as they come
@@ -139,14 +170,14 @@ class DexClient(AsyncOnlyContext):
 
         Raises `ConfigurationError`, before anything is sent.
         """
-        options = CaptureOptions(
+        options: CaptureOptions[Any] = CaptureOptions(
             bulk=BulkOptions(
                 requests=requests,
                 concurrency=create_concurrency,
                 on_quota=on_quota,
                 quota_wait_seconds=quota_wait_seconds,
             ),
-            folder=Path(into),
+            sink=sink_of(into),
             concurrency=concurrency,
             timeout=timeout,
             poll_interval=poll_interval,

@@ -2,12 +2,11 @@
 
 import asyncio
 import hashlib
-import os
 import resource
 import stat
 import threading
 import zipfile
-from io import BufferedWriter, BytesIO, FileIO
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,6 @@ from aiohttp import web
 
 from dexcmd import (
     Command,
-    DownloadError,
-    InsufficientSpaceError,
     InvalidArtifactError,
     NotFoundError,
     RetryPolicy,
@@ -28,7 +25,6 @@ from dexcmd import (
     WarpDiag,
 )
 from dexcmd.sandbox import Behaviour, Fault
-from dexcmd.transfer.writer import HIGH_WATER, FileWriter
 from tests.conftest import Rig
 from tests.test_session import Service
 
@@ -51,6 +47,11 @@ async def content(rig: Rig, command: Command) -> bytes:
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def parts(command: Command) -> list[str]:
+    """Return the names of what is kept of a download that can be gone on from."""
+    return [f".{command.id}.zip.part", f".{command.id}.zip.part.json"]
 
 
 async def test_an_artifact_is_a_stream_of_bytes(rig: Rig) -> None:
@@ -125,7 +126,9 @@ async def test_a_saved_file_is_the_artifact(rig: Rig, tmp_path: Path, size: int)
     await rig.start(artifact_size=size)
     command = await make(rig)
     seen: list[tuple[int, int | None]] = []
-    saved = await rig.dex.downloads.save(command, tmp_path / "a" / "b", on_bytes=lambda *now: seen.append(now))
+    saved = await rig.dex.downloads.save(
+        command, tmp_path / "a" / "b", on_progress=lambda now: seen.append((now.received, now.size))
+    )
     body = await content(rig, command)
     assert saved.path == tmp_path / "a" / "b" / f"{command.id}.zip"
     assert saved.path.read_bytes() == body
@@ -275,14 +278,14 @@ async def test_a_download_that_brings_nothing_ends(rig: Rig, tmp_path: Path) -> 
     assert rig.made("download") == 3
 
 
-async def test_a_cancelled_download_leaves_nothing(rig: Rig, tmp_path: Path) -> None:
+async def test_a_cancelled_download_leaves_a_part_that_is_gone_on_from(rig: Rig, tmp_path: Path) -> None:
     await rig.start(artifact_size=20_000_000)
     command = await make(rig)
     rig.sandbox.faults.add(Fault.stall(0.9), on="download")
     with anyio.move_on_after(0.4) as scope:
         await rig.dex.downloads.save(command, tmp_path)
     assert scope.cancelled_caught
-    assert names(tmp_path) == []
+    assert names(tmp_path) == parts(command)
     assert not [thread for thread in threading.enumerate() if thread.name == "dexcmd-writer"]
 
 
@@ -298,47 +301,7 @@ async def test_a_hostile_name_does_not_leave_the_folder(rig: Rig, tmp_path: Path
     await rig.start()
     command = await make(rig)
     with pytest.raises(UnsafeFilenameError):
-        await rig.dex.downloads.save(command_id=command.id, filename="..", folder=tmp_path)
-
-
-async def test_a_full_disk_is_told_as_such(rig: Rig, tmp_path: Path) -> None:
-    await rig.start(artifact_size=4_000_000)
-    command = await make(rig)
-    writer = FileWriter(tmp_path / "full")
-    writer._file = BufferedWriter(FileIO("/dev/full", "w"))
-    with pytest.raises(InsufficientSpaceError):
-        async with rig.dex.downloads.open(command) as artifact:
-            async for chunk in artifact:
-                await writer.write(chunk)
-            await writer.finish(lambda: None)
-    await writer.abort()
-
-
-async def test_a_folder_that_can_not_be_written_is_told(rig: Rig, tmp_path: Path) -> None:
-    await rig.start()
-    command = await make(rig)
-    writer = FileWriter(tmp_path / "no such folder" / "file")
-    await writer.write(b"x")
-    with pytest.raises(DownloadError, match="No such file or directory"):
-        await writer.finish(lambda: None)
-    await writer.abort()
-    assert command.id
-
-
-async def test_the_writer_holds_the_download_back(tmp_path: Path) -> None:
-    # A pipe that nobody reads from is a disk that has stopped.
-    reading, writing = os.pipe()
-    writer = FileWriter(tmp_path / "x")
-    writer._file = BufferedWriter(FileIO(writing, "w"))
-    with anyio.move_on_after(0.3) as scope:
-        while True:
-            await writer.write(bytes(256 * 1024))
-    assert scope.cancelled_caught
-    assert writer.size <= HIGH_WATER + 2 * MIB
-    os.close(reading)
-    with pytest.raises(DownloadError, match="Broken pipe"):
-        await writer.finish(lambda: None)
-    await writer.abort()
+        await rig.dex.downloads.save(command_id=command.id, filename="..", into=tmp_path)
 
 
 async def test_many_artifacts_are_saved_side_by_side(rig: Rig, tmp_path: Path) -> None:
@@ -360,40 +323,9 @@ async def test_many_artifacts_are_saved_side_by_side(rig: Rig, tmp_path: Path) -
     assert len(names(tmp_path)) == 39
 
 
-async def test_the_loop_is_never_blocked_by_a_download(rig: Rig, tmp_path: Path) -> None:
-    await rig.start(artifact_size=100 * MIB)
-    command = await make(rig)
-    loop_thread = threading.get_ident()
-    wrote_in: set[int] = set()
-    real = FileWriter._write
-
-    def write(self: FileWriter, pieces: list[bytes]) -> None:
-        wrote_in.add(threading.get_ident())
-        real(self, pieces)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FileWriter, "_write", write)
-        await rig.dex.downloads.save(command, tmp_path)
-    assert loop_thread not in wrote_in
-    # One thread from the first byte to the last, and the one that ends the file.
-    assert len(wrote_in) <= 2
-
-
-async def test_a_writer_whose_thread_has_died_does_not_hang(tmp_path: Path) -> None:
-    writer = FileWriter(tmp_path / "x")
-    writer._file = BufferedWriter(FileIO("/dev/full", "w"))
-    await writer.write(bytes(2 * MIB))
-    while writer._error is None:
-        await asyncio.sleep(0.001)
-    with anyio.fail_after(5), pytest.raises(InsufficientSpaceError):
-        for _ in range(20):
-            await writer.write(bytes(MIB))
-    await writer.abort()
-
-
 @pytest.mark.parametrize("cancels", [1, 2, 3])
 @pytest.mark.parametrize("when", [0.0, 0.02, 0.1])
-async def test_plain_cancellations_leave_nothing_either(rig: Rig, tmp_path: Path, cancels: int, when: float) -> None:
+async def test_plain_cancellations_leave_a_part_as_well(rig: Rig, tmp_path: Path, cancels: int, when: float) -> None:
     # A shielded scope of anyio holds back its own cancellations, and none of `Task.cancel`.
     await rig.start(artifact_size=30_000_000)
     command = await make(rig)
@@ -407,30 +339,8 @@ async def test_plain_cancellations_leave_nothing_either(rig: Rig, tmp_path: Path
         await asyncio.sleep(0)
     await asyncio.gather(task, return_exceptions=True)
     assert task.cancelled()
-    assert names(tmp_path) == []
+    assert names(tmp_path) in (parts(command), [])
     assert not [thread for thread in threading.enumerate() if thread.name == "dexcmd-writer"]
-
-
-async def test_a_cancellation_while_the_file_is_finished_waits_for_it(tmp_path: Path) -> None:
-    entered, go = threading.Event(), threading.Event()
-    writer = FileWriter(tmp_path / "x")
-    await writer.write(b"bytes")
-
-    def complete() -> None:
-        entered.set()
-        go.wait(5)
-
-    task = asyncio.ensure_future(writer.finish(complete))
-    while not entered.is_set():
-        await asyncio.sleep(0.001)
-    task.cancel()
-    await asyncio.sleep(0.01)
-    assert not task.done()
-    go.set()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    await writer.abort()
-    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("filename", ["capture.zip", "https://storage.example/a/capture.zip?id=3"])

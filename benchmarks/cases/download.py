@@ -36,7 +36,7 @@ def _dexcmd(params: Params) -> Result:
         ) as dex:
             await dex.quota.get()
             measured.begin()
-            await dex.downloads.save(command_id=COMMAND_ID, filename=FILENAME, folder=folder)
+            await dex.downloads.save(None, folder, command_id=COMMAND_ID, filename=FILENAME)
             measured.end()
 
     measured = _Measurement(params)

@@ -1,13 +1,13 @@
-"""The retry middleware: `dexcmd.wire.retrying` decides, tenacity drives."""
+"""The retry middleware: `dexcmd.wire.retrying` decides, `dexcmd.retrying` drives."""
 
 import logging
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
-from tenacity import AsyncRetrying, RetryCallState
 
 from dexcmd.errors import APIError, DexError
 from dexcmd.events import Retrying
 from dexcmd.middleware.call import Call
+from dexcmd.retrying import try_again
 from dexcmd.wire.retrying import TryAgain, decide
 
 __all__ = ["Retry"]
@@ -27,35 +27,14 @@ class Retry:
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._wait = 0.0
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send the request, again where that is right."""
-        failures: list[DexError] = []
-        try:
-            return await handler(request)
-        except DexError as error:
-            # Only from the first failure on is tenacity worth what it costs a call.
-            failures.append(error)
+        return await try_again(lambda: handler(request), self._decide, self._call.clock.sleep)
 
-        async def attempt() -> ClientResponse:
-            if failures:
-                raise failures.pop()
-            self._call.attempt += 1
-            return await handler(request)
-
-        retrying = AsyncRetrying(
-            retry=self._decide,
-            wait=lambda _: self._wait,
-            before_sleep=self._tell,
-            sleep=self._call.clock.sleep,
-        )
-        return await retrying(attempt)
-
-    def _decide(self, state: RetryCallState) -> bool:
-        error = _failure(state)
-        if error is None:
-            return False
+    def _decide(self, error: Exception) -> float | None:
+        if not isinstance(error, DexError):
+            return None
         call = self._call
         decision = decide(
             error,
@@ -66,31 +45,26 @@ class Retry:
             random=call.random(),
         )
         if isinstance(decision, TryAgain):
-            self._wait = decision.wait
+            self._tell(decision.wait, str(error))
+            call.attempt += 1
             call.waited += decision.wait
             if call.on_sent is not None and not call.idempotent:
                 # Only what surely had no effect is sent again.
                 call.on_sent(False)
-            return True
+            return decision.wait
         logger.debug("%s %s: giving up: %s", call.method, call.path, decision.reason)
         if isinstance(error, APIError) and error.retry_after is None:
             error.retry_after = decision.wait
-        return False
+        return None
 
-    def _tell(self, state: RetryCallState) -> None:
-        call, error = self._call, str(_failure(state))
+    def _tell(self, wait: float, error: str) -> None:
+        call = self._call
         logger.warning(
             "%s %s: attempt %d failed, next in %.1f s: %s",
             call.method,
             call.path,
             call.attempt,
-            self._wait,
+            wait,
             error,
         )
-        call.emit(Retrying(call.method, call.path, call.attempt, self._wait, error))
-
-
-def _failure(state: RetryCallState) -> DexError | None:
-    """Return what an attempt failed with, if it is for this middleware: never a cancellation."""
-    error = None if state.outcome is None else state.outcome.exception()
-    return error if isinstance(error, DexError) else None
+        call.emit(Retrying(call.method, call.path, call.attempt, wait, error))

@@ -1,26 +1,31 @@
 """Artifacts: GET /dex/commands/{command_id}/downloads/{filename}."""
 
 import os
-from collections.abc import Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any, overload
 
 import attrs
-from anyio.streams.memory import MemoryObjectSendStream
 
 from dexcmd.async_only import AsyncOnlyContext
-from dexcmd.background import Background
-from dexcmd.errors import ConfigurationError, DexError
+from dexcmd.errors import ConfigurationError
 from dexcmd.resources.command import Command, command_id_of
 from dexcmd.session import Session
-from dexcmd.tasks import run_tasks
 from dexcmd.transfer.artifact import Artifact, open_artifact
-from dexcmd.transfer.save import OnBytes, SavedArtifact, save_artifact
-from dexcmd.validators import whole_number
+from dexcmd.transfer.checks import Verify
+from dexcmd.transfer.folder import FileSink
+from dexcmd.transfer.limits import DownloadLimits
+from dexcmd.transfer.many import Save, SaveMany
+from dexcmd.transfer.save import DEFAULT_LIMITS, OnProgress, SaveOptions, save_artifact
+from dexcmd.transfer.saved import R, Saved, SavedArtifact
+from dexcmd.transfer.sink import ArtifactName, Sink
+from dexcmd.transfer.throttle import Throttle
+from dexcmd.validators import finite_number, whole_number
 from dexcmd.wire.paths import artifact_name, segment
 
-__all__ = ["DownloadsResource", "OpenArtifact", "SaveMany", "SaveResult"]
+__all__ = ["DownloadsResource", "OpenArtifact", "sink_of"]
 
 
 @attrs.frozen
@@ -35,6 +40,11 @@ class ArtifactAddress:
         """Return the API path below the account."""
         command_id, filename = segment("command_id", self.command_id), segment("filename", self.filename)
         return f"/dex/commands/{command_id}/downloads/{filename}"
+
+    @property
+    def name(self) -> ArtifactName:
+        """Return what a sink calls it."""
+        return ArtifactName(self.command_id, self.filename)
 
 
 def address(command: Command | str | None, command_id: str | None, filename: str | None) -> ArtifactAddress:
@@ -68,45 +78,6 @@ class OpenArtifact(AsyncOnlyContext):
         await self._context.__aexit__(kind, error, trace)
 
 
-@attrs.frozen
-class SaveResult:
-    """What became of one artifact of `save_many`: saved, or an error."""
-
-    command: Command | str
-    """As it was given."""
-
-    artifact: SavedArtifact | None = None
-    error: DexError | None = None
-
-
-class SaveMany(Background[SaveResult]):
-    """The results of `save_many`, each as soon as its artifact is saved or has failed."""
-
-    def __init__(
-        self,
-        downloads: "DownloadsResource",
-        commands: Iterable[Command | str],
-        folder: "str | os.PathLike[str]",
-        concurrency: int,
-    ) -> None:
-        super().__init__()
-        self._downloads = downloads
-        self._commands = iter(commands)
-        self._folder = folder
-        self._concurrency = concurrency
-
-    async def _produce(self, results: MemoryObjectSendStream[SaveResult]) -> None:
-        async def work() -> None:
-            for command in self._commands:
-                try:
-                    result = SaveResult(command, await self._downloads.save(command, self._folder))
-                except DexError as error:
-                    result = SaveResult(command, error=error)
-                await results.send(result)
-
-        await run_tasks([work] * self._concurrency)
-
-
 class DownloadsResource:
     """`dex.downloads`."""
 
@@ -128,37 +99,152 @@ class DownloadsResource:
         where = address(command, command_id, filename)
         return OpenArtifact(open_artifact(self._session, where.path, where.filename))
 
+    @overload
     async def save(
         self,
         command: Command | str | None = None,
-        folder: "str | os.PathLike[str]" = ".",
+        into: "str | os.PathLike[str]" = ".",
         *,
         command_id: str | None = None,
         filename: str | None = None,
-        on_bytes: OnBytes | None = None,
-    ) -> SavedArtifact:
-        """Save an artifact into a folder, which is made if need be, and return the file.
+        verify: Verify | None = None,
+        limits: DownloadLimits = ...,
+        on_progress: OnProgress | None = None,
+    ) -> SavedArtifact: ...
 
-        The file is streamed to a part file, checked (length, and each checksum inside the zip), synced to
-        disk and then renamed: under its final name it is whole or it is not there.  A download that breaks is
-        taken up where it broke, if the artifact is still the same.  A whole file that is there already is
-        left as it is (`skipped`); another one is replaced.  Files and folders are private to the user.
-        `on_bytes` is called with the bytes that are there and the bytes of the whole.
+    @overload
+    async def save(
+        self,
+        command: Command | str | None,
+        into: Sink[R],
+        *,
+        command_id: str | None = None,
+        filename: str | None = None,
+        verify: Verify | None = None,
+        limits: DownloadLimits = ...,
+        on_progress: OnProgress | None = None,
+    ) -> R: ...
 
-        Raises `DexError`, in particular `NotFoundError`, `TruncatedArtifactError`, `StalledDownloadError`,
-        `InvalidArtifactError` and `InsufficientSpaceError`.
+    async def save(
+        self,
+        command: Command | str | None = None,
+        into: "str | os.PathLike[str] | Sink[Any]" = ".",
+        *,
+        command_id: str | None = None,
+        filename: str | None = None,
+        verify: Verify | None = None,
+        limits: DownloadLimits = DEFAULT_LIMITS,
+        on_progress: OnProgress | None = None,
+    ) -> Saved:
+        """Save an artifact into a folder, or another `Sink`, and return what is there then.
+
+            saved = await dex.downloads.save(command, "captures/")      # SavedArtifact
+
+        The file is streamed to a part file, verified, synced to disk and then renamed: under its final name it is
+        whole or it is not there.  A download that breaks is taken up where it broke, by this call or a later one of
+        any process, if the artifact is still the same.  `FileSink` says what becomes of a file that is there already;
+        by default a whole one is left as it is (`skipped`), and another one replaced.  Files and folders are private
+        to the user.
+
+        `verify` is `"zip"` (length, and each checksum in the archive; the default for names in `.zip`), `"size"` or
+        `"none"`.  `limits` bound the time, and `on_progress` is called with `Progress`, seldom enough to leave it on.
+
+        Raises `DexError`, in particular `NotFoundError` (artifacts are kept 7 days), `TruncatedArtifactError`,
+        `StalledDownloadError`, `InvalidArtifactError`, `ArtifactExistsError` and `InsufficientSpaceError`.
         """
         where = address(command, command_id, filename)
-        return await save_artifact(self._session, where.path, where.command_id, where.filename, Path(folder), on_bytes)
+        options = SaveOptions(verify=verify, limits=limits, on_progress=on_progress)
+        async with sink_of(into).open(self._session.settings.clock) as store:
+            return await save_artifact(self._session, where.path, where.name, store, options)
+
+    @overload
+    def save_many(
+        self,
+        commands: "Iterable[Command | str] | AsyncIterable[Command | str]",
+        into: "str | os.PathLike[str]",
+        *,
+        concurrency: int = 8,
+        bytes_per_second: float | None = None,
+        ordered: bool = False,
+        verify: Verify | None = None,
+        limits: DownloadLimits = ...,
+        on_progress: OnProgress | None = None,
+    ) -> SaveMany[SavedArtifact]: ...
+
+    @overload
+    def save_many(
+        self,
+        commands: "Iterable[Command | str] | AsyncIterable[Command | str]",
+        into: Sink[R],
+        *,
+        concurrency: int = 8,
+        bytes_per_second: float | None = None,
+        ordered: bool = False,
+        verify: Verify | None = None,
+        limits: DownloadLimits = ...,
+        on_progress: OnProgress | None = None,
+    ) -> SaveMany[R]: ...
 
     def save_many(
-        self, commands: Iterable[Command | str], folder: "str | os.PathLike[str]", *, concurrency: int = 8
-    ) -> SaveMany:
-        """Save the artifacts of many commands, `concurrency` at a time.
+        self,
+        commands: "Iterable[Command | str] | AsyncIterable[Command | str]",
+        into: "str | os.PathLike[str] | Sink[Any]",
+        *,
+        concurrency: int = 8,
+        bytes_per_second: float | None = None,
+        ordered: bool = False,
+        verify: Verify | None = None,
+        limits: DownloadLimits = DEFAULT_LIMITS,
+        on_progress: OnProgress | None = None,
+    ) -> "SaveMany[Any]":
+        """Save the artifacts of many commands, `concurrency` at a time, and no faster than `bytes_per_second` in all.
 
-            async with dex.downloads.save_many(commands, "captures/") as results:
+            async with dex.downloads.save_many(dex.commands.list(status="SUCCESS"), "captures/") as results:
                 async for result in results: ...        # SaveResult
+            print(results.totals)
 
-        One that fails is a result with an error and stops no other.
+        They are begun in the order given, as places get free, and results come as artifacts end, or in the order
+        given if `ordered`.  One that fails is a result with an error and stops no other.  Files that are finished
+        together are synced together, so durability costs little.  The rest is as for `save`.
+
+        Raises `ConfigurationError`, and while iterated what `commands` raises.
         """
-        return SaveMany(self, commands, folder, whole_number("concurrency", concurrency))
+        throttle_at = None if bytes_per_second is None else _rate(bytes_per_second)
+        options = SaveOptions(verify=verify, limits=limits, on_progress=on_progress)
+        sink = sink_of(into)
+
+        def open_saver() -> "AbstractAsyncContextManager[Save[Any]]":
+            return self.saver(sink, options, throttle_at)
+
+        return SaveMany(commands, open_saver, concurrency=whole_number("concurrency", concurrency), ordered=ordered)
+
+    @asynccontextmanager
+    async def saver(
+        self, sink: Sink[R], options: SaveOptions, bytes_per_second: float | None = None
+    ) -> AsyncGenerator[Save[R]]:
+        """Give a function that saves one artifact after the other, or many side by side, into a sink."""
+        session = self._session
+        if bytes_per_second is not None:
+            options = attrs.evolve(options, throttle=Throttle(bytes_per_second, session.settings.clock))
+        async with sink.open(session.settings.clock) as store:
+
+            async def save(command: Command | str) -> R:
+                where = address(command, None, None)
+                return await save_artifact(session, where.path, where.name, store, options)
+
+            yield save
+
+
+def sink_of(into: "str | os.PathLike[str] | Sink[R]") -> "Sink[SavedArtifact] | Sink[R]":
+    """Return the sink that `into` names: a folder, or a sink of its own.  Raises `ConfigurationError`."""
+    if isinstance(into, str | os.PathLike):
+        return FileSink(Path(into))
+    if not callable(getattr(into, "open", None)):
+        raise ConfigurationError(f"into must be a folder or a Sink, not {into!r}")
+    return into
+
+
+def _rate(value: float) -> float:
+    if not finite_number("bytes_per_second", value) > 0:
+        raise ConfigurationError(f"bytes_per_second must be above 0, not {value!r}")
+    return value

@@ -8,12 +8,15 @@ import aiohttp
 from dexcmd.async_only import AsyncOnlyIteration
 from dexcmd.errors import InvalidArtifactError, StalledDownloadError, TruncatedArtifactError, one_line
 from dexcmd.session import Request, Session
-from dexcmd.transfer.ranges import Body, describe_body, range_headers
+from dexcmd.transfer.ranges import Ask, Body, Version, describe_body
 
 __all__ = ["Artifact", "open_artifact"]
 
 ACCEPT = "application/zip, application/octet-stream;q=0.9, application/json;q=0.5, */*;q=0.1"
 """Zip first.  JSON is named because the gateway tells its errors in that form only to those who accept it."""
+
+WHOLE = Ask()
+UNKNOWN = Version()
 
 _NOT_AN_ARTIFACT = ("application/json", "application/problem+json", "text/html")
 
@@ -24,13 +27,12 @@ class Artifact(AsyncOnlyIteration):
     def __init__(self, response: aiohttp.ClientResponse, body: Body, filename: str, path: str) -> None:
         self._chunks = response.content.iter_any()
         self._path = path
+        self.body = body
         self.filename = filename
         """The bare name that the service gives the artifact.  It is not checked for use as a file name."""
         self.size = body.size
         """Bytes of the whole artifact; None where the service does not announce them."""
-        self.etag = body.etag
-        self.encoded = body.encoded
-        """Whether it came in a content coding, which was not asked for; it is decoded on the way."""
+        self.etag = body.version.etag
         self.offset = body.offset
         """Where in the artifact the body starts: 0 but in a resumed download."""
         self.received = body.offset
@@ -60,19 +62,24 @@ class Artifact(AsyncOnlyIteration):
                 f"{self._path}: the body broke after {self.received} of {total} bytes: {one_line(str(error))}"
             ) from None
         self.received += len(chunk)
+        if self.size is not None and self.received > self.size:
+            raise TruncatedArtifactError(f"{self._path}: more than the announced {self.size} bytes came")
         return chunk
 
 
 @asynccontextmanager
 async def open_artifact(
-    session: Session, path: str, filename: str, *, offset: int = 0, etag: str | None = None
+    session: Session, path: str, filename: str, ask: Ask = WHOLE, version: Version = UNKNOWN
 ) -> AsyncGenerator[Artifact]:
-    """Open the artifact at `path`: from `offset` on if `etag` vouches for the version, else from its start.
+    """Open the artifact at `path`, or what `ask` asks for of its `version`.
 
-    Raises `DexError`; where the service sends JSON or HTML instead, `InvalidArtifactError`.
+    Raises `DexError`; where the service sends JSON or HTML instead, or nothing, `InvalidArtifactError`.
     """
-    headers = {"Accept": ACCEPT, "Accept-Encoding": "identity", **range_headers(offset, etag)}
+    headers = {"Accept": ACCEPT, "Accept-Encoding": "identity", **ask.headers}
     async with session.stream(Request("GET", path, headers=headers)) as response:
         if response.content_type in _NOT_AN_ARTIFACT:
             raise InvalidArtifactError(f"GET {path}: the service sends {response.content_type} for an artifact")
-        yield Artifact(response, describe_body(response.status, response.headers, offset, etag), filename, path)
+        body = describe_body(response.status, response.headers, ask, version)
+        if body.size == 0:
+            raise InvalidArtifactError(f"GET {path}: the service sends an artifact without a byte")
+        yield Artifact(response, body, filename, path)

@@ -1,9 +1,7 @@
 """What is done to files: blocking, so called from a thread."""
 
 import errno
-import hashlib
 import lzma
-import os
 import stat
 import struct
 import zipfile
@@ -11,8 +9,9 @@ import zlib
 from pathlib import Path
 
 from dexcmd.errors import ConfigurationError, InvalidArtifactError
+from dexcmd.transfer.checks import BodyCheck, Verify
 
-__all__ = ["check_zip", "make_folder", "put_in_place", "whole_file_hash"]
+__all__ = ["check_zip", "make_folder", "whole_file_hash"]
 
 CHECK_PIECE = 1024 * 1024
 
@@ -46,8 +45,8 @@ def make_folder(folder: Path) -> None:
         raise ConfigurationError(f"can't make the folder {folder}: {getattr(error, 'strerror', error)}") from error
 
 
-def whole_file_hash(path: Path, size: int | None) -> str | None:
-    """Return the sha256, in hex, of a whole zip archive of `size` bytes.
+def whole_file_hash(path: Path, size: int, verify: Verify) -> str | None:
+    """Return the sha256, in hex, of a file of `size` bytes that is whole, as far as `verify` asks for.
 
     None where `path` is none, or a link.
     """
@@ -55,11 +54,15 @@ def whole_file_hash(path: Path, size: int | None) -> str | None:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_size != size:
             return None
-        check_zip(path, path.name)
+        check = BodyCheck(verify)
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            while piece := file.read(CHECK_PIECE):
+                check.feed(piece)
+        if check.verdict() != "whole":
+            check_zip(path, path.name)
     except (OSError, InvalidArtifactError):
         return None
+    return check.sha256
 
 
 def check_zip(path: Path, name: str) -> None:
@@ -87,16 +90,3 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
     with archive.open(info) as member:
         while member.read(CHECK_PIECE):
             pass
-
-
-def put_in_place(part: Path, final: Path) -> None:
-    """Give a finished, synced file its final name, durably."""
-    part.replace(final)
-    if not hasattr(os, "O_DIRECTORY"):
-        # Windows has no handle for a folder, and its file system keeps the order of names and contents by itself.
-        return
-    folder = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -1,12 +1,13 @@
 """Names for files, made from what the service says: never a way out of the folder, good on every system."""
 
+import hashlib
 import re
 import unicodedata
 
 from dexcmd.errors import UnsafeFilenameError
 from dexcmd.wire.paths import artifact_name
 
-__all__ = ["safe_name"]
+__all__ = ["final_name", "safe_name"]
 
 MOST_NAME_BYTES = 200
 """File systems allow 255; the rest is for what a part file adds."""
@@ -16,6 +17,25 @@ MOST_SUFFIX_BYTES = 16
 # Separators and drive letters of any system, characters that Windows forbids.
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE)
+
+
+def final_name(command_id: str, filename: str) -> str:
+    """Return the name of the file for an artifact, which no other artifact gets.
+
+    It holds the command's id.  Where `filename` had to be changed, it also holds a hash of it, for two names can
+    become one by that.  Raises `UnsafeFilenameError`.
+    """
+    name = safe_name(filename)
+    if command_id not in name:
+        name = safe_name(f"{command_id}-{name}")
+    if filename in (name, name.removeprefix(f"{command_id}-")):
+        return name
+    digest = hashlib.sha256(f"{command_id}/{filename}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    stem, dot, suffix = name.rpartition(".")
+    if not stem:
+        stem, dot, suffix = name, "", ""
+    ending = f"~{digest}{dot}{suffix}"
+    return f"{_cut(stem, MOST_NAME_BYTES - len(ending.encode()))}{ending}"
 
 
 def safe_name(filename: str) -> str:
@@ -49,6 +69,10 @@ def _shortened(name: str) -> str:
         stem, ending = name, ""
     else:
         ending = f".{suffix}"
-    kept = stem.encode()[: MOST_NAME_BYTES - len(ending.encode())].decode("utf-8", "ignore")
+    kept = _cut(stem, MOST_NAME_BYTES - len(ending.encode()))
     # The cut may leave a stem whose end is dropped, or one that changes when it is composed anew.
     return _trimmed(f"{_trimmed(kept)}{ending}")
+
+
+def _cut(text: str, size: int) -> str:
+    return text.encode()[:size].decode("utf-8", "ignore")

@@ -1,4 +1,4 @@
-"""What the headers of a download say: which bytes come, of how many, of which version of the artifact.
+"""Which bytes of which version: what to ask for, and what the answer's headers say is coming.
 
 RFC 9110, sections 8.8.3 (ETag), 13.1.5 (If-Range), 14 (ranges).
 """
@@ -10,22 +10,91 @@ import attrs
 
 from dexcmd.errors import ArtifactChangedError
 
-__all__ = ["Body", "describe_body", "is_strong", "range_headers"]
+__all__ = ["Ask", "Body", "Have", "Joint", "Version", "describe_body", "is_strong", "what_to_ask"]
+
+OVERLAP = 64 * 1024
+"""So many bytes are fetched once more and compared where no strong ETag vouches for the version."""
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 
 
 @attrs.frozen
+class Version:
+    """What tells one version of an artifact from another."""
+
+    etag: str | None = None
+    last_modified: str | None = None
+    size: int | None = None
+    """Bytes of the whole artifact; None where it is not announced."""
+
+    def joinable(self, *, checked: bool) -> bool:
+        """Tell whether more can ever be joined to a part of it.
+
+        A strong ETag stands for the bytes.  Without one, bytes are joined only where an overlap can be compared,
+        the size is known, and the whole is `checked` in the end, each checksum in the zip.
+        """
+        return is_strong(self.etag) or (checked and self.size is not None)
+
+
+@attrs.frozen
+class Have:
+    """The bytes that are there: the first `offset` of a version."""
+
+    offset: int = 0
+    version: Version = Version()
+
+    @property
+    def whole(self) -> bool:
+        """Tell whether nothing is missing."""
+        return self.offset > 0 and self.offset == self.version.size
+
+    def can_go_on(self, *, checked: bool) -> bool:
+        """Tell whether more can be joined to it, or nothing is missing."""
+        enough = self.offset > (0 if is_strong(self.version.etag) or self.whole else OVERLAP)
+        return enough and self.version.joinable(checked=checked)
+
+
+@attrs.frozen
+class Ask:
+    """A request for the bytes from `start` on."""
+
+    start: int = 0
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
+
+
+@attrs.frozen
 class Body:
-    """A body that is about to come: bytes from `offset` up to the end of an artifact of `size` bytes."""
+    """A body that is about to come: bytes from `offset` up to the end of a version of the artifact."""
 
     offset: int
-    size: int | None
-    """Of the whole artifact; None where it is not announced."""
-
-    etag: str | None
+    version: Version
     encoded: bool = False
-    """Whether it comes in a content coding, to be decoded: its ranges then count encoded bytes."""
+    """Whether it comes in a content coding, to be decoded: its length and ranges then count encoded bytes."""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the whole artifact; None where it is not announced."""
+        return self.version.size
+
+
+class Joint:
+    """Where new bytes meet those that are there: the bytes of the overlap must be the same."""
+
+    def __init__(self, tail: bytes) -> None:
+        self._tail = tail
+
+    def join(self, chunk: bytes) -> bytes:
+        """Return what of `chunk` lies behind the overlap.
+
+        Raises `ArtifactChangedError` where the overlap is not what is there.
+        """
+        if not self._tail:
+            return chunk
+        count = min(len(chunk), len(self._tail))
+        if self._tail[:count] != chunk[:count]:
+            raise ArtifactChangedError("the artifact has other bytes where a part of it was taken up again")
+        self._tail = self._tail[count:]
+        return chunk[count:]
 
 
 def is_strong(etag: str | None) -> bool:
@@ -33,33 +102,47 @@ def is_strong(etag: str | None) -> bool:
     return etag is not None and len(etag) >= 2 and etag[0] == etag[-1] == '"'
 
 
-def range_headers(offset: int, etag: str | None) -> dict[str, str]:
-    """Return the headers that ask for the bytes from `offset` on, of this very version.
+def what_to_ask(have: Have, *, checked: bool) -> Ask:
+    """Return the request that goes on from what is there, as `Have.can_go_on` allows, or the one for all of it."""
+    if not have.can_go_on(checked=checked):
+        return Ask()
+    etag = have.version.etag
+    if etag is not None and is_strong(etag):
+        return Ask(have.offset, {"Range": f"bytes={have.offset}-", "If-Range": etag})
+    # A weak ETag may not stand in `If-Range`: the answer's validators and an overlap have to tell.
+    start = have.offset - OVERLAP
+    return Ask(start, {"Range": f"bytes={start}-"})
 
-    Without a strong ETag nothing can vouch for the version, so the whole artifact is asked for.
-    """
-    if offset == 0 or etag is None or not is_strong(etag):
-        return {}
-    return {"Range": f"bytes={offset}-", "If-Range": etag}
 
-
-def describe_body(status: int, headers: Mapping[str, str], offset: int, etag: str | None) -> Body:
-    """Return what an answer with status 200 or 206 brings, after asking for `offset` of the version `etag`.
+def describe_body(status: int, headers: Mapping[str, str], ask: Ask, version: Version) -> Body:
+    """Return what an answer with status 200 or 206 brings, after `ask` for bytes of `version`.
 
     Raises `ArtifactChangedError` where a part comes that can't be joined to what is there: one of another
     version, or other bytes than those that were asked for.
     """
-    answered = headers.get("ETag")
     encoded = headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity")
+    answered = Version(headers.get("ETag"), headers.get("Last-Modified"), None if encoded else _length(headers))
     if status == 200:
-        return Body(0, None if encoded else _length(headers), answered, encoded)
-    if answered is not None and answered != etag:
-        raise ArtifactChangedError(f"the artifact changed from {etag} to {answered}")
-    found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
+        return Body(0, answered, encoded)
+    part = headers.get("Content-Range", "").strip()
+    found = _CONTENT_RANGE.fullmatch(part)
     total = None if found is None or found[3] == "*" else int(found[3])
-    if found is None or encoded or int(found[1]) != offset or (total is not None and int(found[2]) != total - 1):
-        raise ArtifactChangedError(f"asked for the bytes from {offset} on, got {headers.get('Content-Range')!r}")
-    return Body(offset, total, etag)
+    if found is None or encoded or int(found[1]) != ask.start or not _fits(int(found[1]), int(found[2]), total):
+        raise ArtifactChangedError(f"asked for the bytes from {ask.start} on, got {part!r}")
+    if ask.start == 0:
+        # Nobody asked for a part, and nothing is there that it would have to fit.
+        return Body(0, attrs.evolve(answered, size=total))
+    if answered.etag != version.etag or (total is None and not is_strong(version.etag)):
+        raise ArtifactChangedError(f"the artifact changed from {version.etag} to {answered.etag}")
+    if not is_strong(version.etag) and answered.last_modified != version.last_modified:
+        raise ArtifactChangedError(f"the artifact of {version.last_modified} is now of {answered.last_modified}")
+    if total is not None and version.size is not None and total != version.size:
+        raise ArtifactChangedError(f"the artifact of {version.size} bytes now has {total}")
+    return Body(ask.start, attrs.evolve(version, size=version.size if total is None else total))
+
+
+def _fits(first: int, last: int, total: int | None) -> bool:
+    return first <= last and (total is None or last < total)
 
 
 def _length(headers: Mapping[str, str]) -> int | None:

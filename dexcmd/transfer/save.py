@@ -1,165 +1,187 @@
-"""An artifact, saved: streamed to a part file, checked, synced, and only then given its name."""
+"""The download engine: brings one artifact to its target, over as many attempts as it takes."""
 
 import logging
-import secrets
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
+from typing import Generic
 
 import attrs
-from tenacity import AsyncRetrying, RetryCallState
 
 from dexcmd.errors import (
     APIError,
     ArtifactChangedError,
+    ConfigurationError,
     InvalidArtifactError,
     StalledDownloadError,
     TruncatedArtifactError,
 )
+from dexcmd.retrying import try_again
 from dexcmd.session import Session
-from dexcmd.threads import run_to_the_end
 from dexcmd.transfer.artifact import Artifact, open_artifact
-from dexcmd.transfer.files import check_zip, make_folder, put_in_place, whole_file_hash
-from dexcmd.transfer.names import safe_name
-from dexcmd.transfer.writer import FileWriter
+from dexcmd.transfer.checks import Verify
+from dexcmd.transfer.limits import DownloadLimits, StallMeter
+from dexcmd.transfer.progress import Progress, ProgressMeter
+from dexcmd.transfer.ranges import Have, Joint, what_to_ask
+from dexcmd.transfer.saved import R
+from dexcmd.transfer.sink import ArtifactName, Store, Target
+from dexcmd.transfer.throttle import Throttle
 
-__all__ = ["SavedArtifact", "save_artifact"]
+__all__ = ["DEFAULT_LIMITS", "OnProgress", "SaveOptions", "save_artifact"]
 
 logger = logging.getLogger(__name__)
 
 RANGE_NOT_SATISFIABLE = 416
 
-BROKEN = (TruncatedArtifactError, StalledDownloadError, ArtifactChangedError)
-"""What a body can break with.  Failures to open one are none of these: the retry middleware has had them
-already.
+_GOES_ON = (TruncatedArtifactError, StalledDownloadError)
+"""A body broke off, and what came of it is good.  Failures to open one are none of these: the retry middleware has had
+them already.
 """
 
+OnProgress = Callable[[Progress], object]
+"""Called on the event loop, ten times a second at the most, and when all bytes are there."""
 
-@attrs.frozen
-class SavedArtifact:
-    """A file that is whole: of the announced length, each checksum in the zip right, synced to disk."""
-
-    path: Path
-    size: int
-    """Bytes."""
-
-    sha256: str
-    """In hex."""
-
-    resumed_from: int
-    """The byte at which the last attempt took up what earlier ones had brought; 0 where there was one
-    attempt.
-    """
-
-    skipped: bool
-    """Whether the whole file was there already, so that nothing was fetched."""
+DEFAULT_LIMITS = DownloadLimits()
 
 
-OnBytes = Callable[[int, int | None], None]
-"""Called, each time bytes have arrived, with how many are there and how many there will be."""
+def _verify(_: object, __: object, value: object) -> None:
+    if value not in (None, "zip", "size", "none"):
+        raise ConfigurationError(f"verify must be zip, size or none, not {value!r}")
 
 
-async def save_artifact(
-    session: Session, path: str, command_id: str, filename: str, folder: Path, on_bytes: OnBytes | None = None
-) -> SavedArtifact:
-    """Save the artifact at the API path `path` under `folder`.
-
-    Raises `DexError`; only a whole file gets the final name.
-    """
-    # Names come from the service, and two commands may have artifacts of one name.
-    final = folder / safe_name(filename if command_id in filename else f"{command_id}-{filename}")
-    await run_to_the_end(partial(make_folder, folder))
-    download = _Download(session, path, filename, final, on_bytes)
-    try:
-        return await download.run()
-    except BaseException:
-        # Also when cancelled: what is not whole must not be left behind.
-        await download.discard()
-        raise
+def _limits(_: object, __: object, value: object) -> None:
+    if not isinstance(value, DownloadLimits):
+        raise ConfigurationError(f"limits must be DownloadLimits, not {value!r}")
 
 
-class _Download:
-    """One artifact on its way to disk, over all of its attempts."""
+@attrs.frozen(kw_only=True)
+class SaveOptions:
+    """How an artifact is downloaded."""
 
-    def __init__(self, session: Session, path: str, filename: str, final: Path, on_bytes: OnBytes | None) -> None:
+    verify: Verify | None = attrs.field(default=None, validator=_verify)
+    """None: `zip` for what is called so, `size` for all else."""
+
+    limits: DownloadLimits = attrs.field(default=DEFAULT_LIMITS, validator=_limits)
+    on_progress: OnProgress | None = None
+    throttle: Throttle | None = None
+
+    def verification(self, filename: str) -> Verify:
+        """Return how an artifact of that name is verified."""
+        return self.verify or ("zip" if filename.lower().endswith(".zip") else "size")
+
+
+async def save_artifact(session: Session, path: str, name: ArtifactName, store: Store[R], options: SaveOptions) -> R:
+    """Bring the artifact at the API path `path` into a store.  Raises `DexError`."""
+    verify = options.verification(name.filename)
+    async with store.target(name, verify) as target:
+        return await _Download(session, path, name, target, verify, options).run()
+
+
+class _Download(Generic[R]):
+    """One artifact on its way, over all of its attempts."""
+
+    def __init__(
+        self,
+        session: Session,
+        path: str,
+        name: ArtifactName,
+        target: Target[R],
+        verify: Verify,
+        options: SaveOptions,
+    ) -> None:
         self._session = session
         self._path = path
-        self._filename = filename
-        self._final = final
-        self._on_bytes = on_bytes
-        # A name of its own for each download, so that two of one artifact don't write into each other's file.
-        self._writer = FileWriter(final.with_name(f".{final.name}.{secrets.token_hex(4)}.part"))
-        self._etag: str | None = None
+        self._filename = name.filename
+        self._target = target
+        self._checked = verify == "zip"
+        self._options = options
+        self._clock = session.settings.clock
+        self._deadline = self._clock.monotonic() + options.limits.total_seconds
+        self._meter = ProgressMeter(name.command_id, name.filename)
+        self._usable = True
+        self._joined = target.have.offset > 0
         self._announced = True
         self._fruitless = 0
-        self._furthest = 0
-        self._wait = 0.0
-        self._progressed_at = session.settings.clock.monotonic()
+        self._furthest = target.have.offset
 
-    async def run(self) -> SavedArtifact:
-        retrying = AsyncRetrying(
-            retry=self._decide, wait=lambda _: self._wait, sleep=self._session.settings.clock.sleep
-        )
-        return await retrying(self._attempt)
+    async def run(self) -> R:
+        if (found := await self._target.find(None)) is not None:
+            return found
+        return await try_again(self._attempt, self._decide, self._clock.sleep)
 
-    async def discard(self) -> None:
-        await self._writer.abort()
-
-    async def _attempt(self) -> SavedArtifact:
-        writer = self._writer
-        async with open_artifact(
-            self._session, self._path, self._filename, offset=writer.size, etag=self._etag
-        ) as artifact:
-            if (skipped := await self._skip(artifact)) is not None:
-                return skipped
-            if artifact.offset != writer.size:
-                await writer.restart()
+    async def _attempt(self) -> R:
+        target = self._target
+        have = target.have if self._usable else Have()
+        if have.whole:
+            return await target.finish(have.offset)
+        ask = what_to_ask(have, checked=self._checked)
+        async with open_artifact(self._session, self._path, self._filename, ask, have.version) as artifact:
+            if (found := await target.find(artifact.size)) is not None:
+                return found
+            self._joined = artifact.offset > 0
             self._announced = artifact.size is not None
-            self._etag = None if artifact.encoded else artifact.etag
-            async for chunk in artifact:
-                await writer.write(chunk)
-                if self._on_bytes is not None:
-                    self._on_bytes(writer.size, artifact.size)
-        sha256, _ = await writer.finish(self._complete)
-        return SavedArtifact(self._final, writer.size, sha256, artifact.offset, skipped=False)
+            await target.begin(artifact.body)
+            self._usable = True
+            overlap = have.offset - artifact.offset if self._joined else 0
+            await self._receive(artifact, Joint(await target.tail(overlap) if overlap else b""))
+        return await target.finish(have.offset if self._joined else 0)
 
-    async def _skip(self, artifact: Artifact) -> SavedArtifact | None:
-        """Return what is there already, if that is whole and as large as the artifact."""
-        if artifact.size is None:
-            return None
-        sha256 = await run_to_the_end(partial(whole_file_hash, self._final, artifact.size))
-        if sha256 is None:
-            return None
-        return SavedArtifact(self._final, artifact.size, sha256, 0, skipped=True)
+    async def _receive(self, artifact: Artifact, joint: Joint) -> None:
+        target, clock, options = self._target, self._clock, self._options
+        stall = StallMeter(options.limits)
+        now = clock.monotonic()
+        self._meter.start(target.have.offset, now)
+        async for chunk in artifact:
+            asked, now = now, clock.monotonic()
+            if new := joint.join(chunk):
+                await target.write(new)
+            if options.on_progress is not None:
+                self._report(options.on_progress, artifact, now)
+            if options.throttle is not None:
+                await options.throttle.take(len(chunk))
+            if stall.stalled(now - asked, len(chunk)):
+                raise StalledDownloadError(f"{self._path}: too slow after {artifact.received} bytes")
+            if now > self._deadline:
+                raise self._too_late()
+            now = clock.monotonic()
 
-    def _complete(self) -> None:
-        check_zip(self._writer.path, self._final.name)
-        put_in_place(self._writer.path, self._final)
+    def _report(self, on_progress: OnProgress, artifact: Artifact, now: float) -> None:
+        report = self._meter.report(artifact.received, artifact.size, now)
+        if report is None:
+            return
+        try:
+            on_progress(report)
+        except Exception:
+            # It only looks on, and must not change what happens.
+            logger.exception("on_progress raised for %r", report)
 
-    def _is_broken(self, error: BaseException | None) -> bool:
+    def _too_late(self) -> StalledDownloadError:
+        seconds = self._options.limits.total_seconds
+        return StalledDownloadError(f"{self._path}: not whole after {seconds:g} s")
+
+    def _is_broken(self, error: Exception) -> bool:
+        """Tell whether another attempt may do better, and note whether what is there can be gone on from."""
+        if isinstance(error, _GOES_ON):
+            return True
+        there = self._target.have.offset > 0
+        self._usable = False
         if isinstance(error, APIError):
             # There is nothing after the bytes that are there, though their end was not announced: so from the start.
-            return error.status == RANGE_NOT_SATISFIABLE and self._writer.size > 0
+            return error.status == RANGE_NOT_SATISFIABLE and there
         if isinstance(error, InvalidArtifactError):
-            # Without a length, a body that ends with its connection looks whole until the zip is read.
-            return not self._announced and self._writer.size > 0
-        return isinstance(error, BROKEN)
+            # Without a length, a body that ends with its connection looks whole until the zip is read; and what was
+            # put together may not fit.
+            return there and (self._joined or not self._announced)
+        return isinstance(error, ArtifactChangedError)
 
-    def _decide(self, state: RetryCallState) -> bool:
-        """Tell whether a broken download is taken up again: attempts count only while they get no further."""
-        error = None if state.outcome is None else state.outcome.exception()
+    def _decide(self, error: Exception) -> float | None:
+        """Return how long to wait before the next attempt: they count only while they get no further."""
         if not self._is_broken(error):
-            return False
-        settings, clock = self._session.settings, self._session.settings.clock
-        if not isinstance(error, TruncatedArtifactError | StalledDownloadError):
-            # What is there can't be gone on from.
-            self._etag = None
-        if self._writer.size > self._furthest:
-            self._furthest, self._fruitless, self._progressed_at = self._writer.size, 0, clock.monotonic()
+            return None
+        settings, offset = self._session.settings, self._target.have.offset
+        if offset > self._furthest:
+            self._furthest, self._fruitless = offset, 0
         self._fruitless += 1
-        self._wait = settings.retry.backoff(self._fruitless, settings.random())
-        seconds_left = self._progressed_at + settings.retry.total_seconds - clock.monotonic()
-        again = self._fruitless < settings.retry.attempts and self._wait < seconds_left
-        if again:
-            logger.warning("GET %s: %s; going on in %.1f s", self._path, error, self._wait)
-        return again
+        wait = settings.retry.backoff(self._fruitless, settings.random())
+        if self._fruitless >= settings.retry.attempts or self._clock.monotonic() + wait >= self._deadline:
+            return None
+        logger.warning("GET %s: %s; going on in %.1f s", self._path, error, wait)
+        return wait

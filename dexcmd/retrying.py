@@ -1,0 +1,43 @@
+"""Trying again: tenacity drives, whoever calls decides."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState
+
+__all__ = ["try_again"]
+
+T = TypeVar("T")
+
+Decide = Callable[[Exception], float | None]
+"""Returns the seconds to wait before the next attempt; None where there is to be none."""
+
+
+async def try_again(
+    attempt: Callable[[], Awaitable[T]], decide: Decide, sleep: Callable[[float], Awaitable[None]]
+) -> T:
+    """Return what `attempt` does, as often as `decide` says; then its last exception is raised.
+
+    Only from the first failure on is tenacity worth what it costs a call.  Cancellations pass through.
+    """
+    failures: list[Exception] = []
+    try:
+        return await attempt()
+    except Exception as error:  # noqa: BLE001 - the first attempt of tenacity raises it again
+        failures.append(error)
+    waits: list[float] = []
+
+    async def again() -> T:
+        if failures:
+            raise failures.pop()
+        return await attempt()
+
+    def wanted(state: RetryCallState) -> bool:
+        error = None if state.outcome is None else state.outcome.exception()
+        wait = decide(error) if isinstance(error, Exception) else None
+        if wait is not None:
+            waits.append(wait)
+        return wait is not None
+
+    retrying = AsyncRetrying(retry=wanted, wait=lambda _: waits[-1], sleep=sleep)
+    return await retrying(again)

@@ -1,0 +1,45 @@
+"""What is checked of an artifact, on its way and at the end."""
+
+import hashlib
+from typing import Literal
+
+from dexcmd.transfer.zipstream import Verdict, ZipStream
+
+__all__ = ["BodyCheck", "Verify"]
+
+Verify = Literal["zip", "size", "none"]
+"""How an artifact is verified.
+
+- `zip`: its length, the structure of the archive and the checksum of every member;
+- `size`: its length, where one is announced;
+- `none`: nothing but that the body came to its end.
+"""
+
+
+class BodyCheck:
+    """Takes the bytes of an artifact in their order, and hashes and checks them.
+
+    Costs some 0.6 ms a MiB, most of it sha256, in which other threads go on: for a thread, not for the event loop.
+    """
+
+    def __init__(self, verify: Verify) -> None:
+        self._sha256 = hashlib.sha256()
+        self._zip = ZipStream() if verify == "zip" else None
+        self.size = 0
+        """Bytes taken."""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self._sha256.update(data)
+        if self._zip is not None:
+            self._zip.feed(data)
+        self.size += len(data)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all bytes so far, in hex."""
+        return self._sha256.hexdigest()
+
+    def verdict(self) -> Verdict:
+        """Tell whether the archive is whole; `whole`, too, where it is not checked."""
+        return "whole" if self._zip is None else self._zip.verdict()

@@ -1,0 +1,381 @@
+"""One artifact on its way into a file: part file, checks, sync, name."""
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from dexcmd.clock import Clock
+from dexcmd.errors import (
+    ArtifactChangedError,
+    ArtifactExistsError,
+    InsufficientSpaceError,
+    InvalidArtifactError,
+)
+from dexcmd.threads import run_to_the_end
+from dexcmd.transfer.checks import BodyCheck, Verify
+from dexcmd.transfer.commit import GroupCommit
+from dexcmd.transfer.files import check_zip, whole_file_hash
+from dexcmd.transfer.partfile import PartFile, PartInUseError, part_path
+from dexcmd.transfer.partstate import PartState, parse_state
+from dexcmd.transfer.ranges import Body, Have, Version
+from dexcmd.transfer.saved import SavedArtifact
+from dexcmd.transfer.sink import ArtifactName
+from dexcmd.transfer.system import boot_id, explain, free_bytes, put_in_place
+from dexcmd.transfer.writer import WriterThread
+
+__all__ = ["Existing", "FileTarget"]
+
+Existing = Literal["verify", "overwrite", "rename", "error"]
+
+SMALL = 1024 * 1024
+"""Up to so many bytes are kept in memory and written in one go: a thread would cost more than it gives."""
+
+SYNC_EVERY = 64 * 1024 * 1024
+"""So many bytes are synced behind the writer's back: there is less to lose, and less to wait for at the end."""
+
+_WORTHLESS = (InvalidArtifactError, ArtifactChangedError, ArtifactExistsError)
+"""After these, what came is nothing to go on from."""
+
+LOOK_AGAIN = 0.2
+MOST_SECONDS_BETWEEN_BYTES = 30.0
+"""How long another download of the same artifact is waited for while it gets no further."""
+
+
+class FileTarget:
+    """The place of an artifact in a folder.
+
+    Bytes are kept in memory while they are few.  Then they go into a locked part file, through one thread that also
+    hashes and checks them; nothing here touches a file on the event loop.
+    """
+
+    def __init__(
+        self,
+        name: ArtifactName,
+        final: Path,
+        verify: Verify,
+        commit: GroupCommit,
+        *,
+        existing: Existing,
+        keep_part: bool,
+    ) -> None:
+        self._name = name
+        self._final = final
+        self._verify: Verify = verify
+        self._commit = commit
+        self._existing: Existing = existing
+        self._keep_part = keep_part
+        self._check = BodyCheck(verify)
+        self._size = 0
+        self._version = Version()
+        self._found: SavedArtifact | None = None
+        self._small: list[bytes] = []
+        self._writer: WriterThread | None = None
+        self._part: PartFile | None = None
+        self._recorded: Version | None = None
+        self._synced = 0
+        self._syncing: threading.Thread | None = None
+        self._sync_error: OSError | None = None
+        self._done = False
+
+    @property
+    def folder(self) -> Path:
+        """Where the file gets its name."""
+        return self._final.parent
+
+    @property
+    def have(self) -> Have:
+        """What is there of it."""
+        return Have(self._size, self._version)
+
+    async def look(self, clock: Clock) -> None:
+        """See what is there already: the file, or a part of it.
+
+        While another download of the same artifact is at work, it is waited for, as long as it gets further.  Raises
+        `ArtifactExistsError`.
+        """
+        part = part_path(self._final)
+        last, since = await run_to_the_end(partial(_progress_of, part)), clock.monotonic()
+        while not await run_to_the_end(self._look):
+            await clock.sleep(LOOK_AGAIN)
+            now = await run_to_the_end(partial(_progress_of, part))
+            if now != last:
+                last, since = now, clock.monotonic()
+            elif clock.monotonic() - since > MOST_SECONDS_BETWEEN_BYTES:
+                # It hangs.  A part file of its own is made for this one.
+                return
+
+    async def find(self, size: int | None) -> SavedArtifact | None:
+        """Return the file if it is there whole."""
+        if self._found is None and size is not None and self._existing == "verify" and self._verify != "zip":
+            self._found = await run_to_the_end(partial(self._whole_file, size))
+        return self._found
+
+    async def begin(self, body: Body) -> None:
+        """Prepare for a body."""
+        if body.offset == 0 and self._size > 0:
+            await run_to_the_end(self._restart)
+        self._version = Version() if body.encoded else body.version
+
+    async def tail(self, size: int) -> bytes:
+        """Return the last `size` bytes of what is there."""
+        if self._part is None and self._writer is None:
+            return b"".join(self._small)[self._size - size :]
+        return await run_to_the_end(partial(self._read_tail, size))
+
+    async def write(self, chunk: bytes) -> None:
+        """Take the next bytes.
+
+        Raises `InsufficientSpaceError` where the disk is full, `DownloadError` where it fails otherwise.
+        """
+        self._size += len(chunk)
+        if self._writer is None:
+            self._small.append(chunk)
+            if self._part is None and self._size <= SMALL:
+                return
+            self._writer = WriterThread(self._write)
+            chunk, self._small = b"".join(self._small), []
+        with self._explained():
+            await self._writer.put(chunk)
+
+    async def finish(self, resumed_from: int) -> SavedArtifact:
+        """Verify the file and give it its name, durably.
+
+        Raises `InvalidArtifactError`, `InsufficientSpaceError`, `ArtifactExistsError` or `DownloadError`.
+        """
+        with self._explained():
+            if self._part is not None or self._writer is not None:
+                await run_to_the_end(self._complete)
+            await self._commit.commit(self)
+        return SavedArtifact(path=self._final, size=self._size, sha256=self._check.sha256, resumed_from=resumed_from)
+
+    @contextmanager
+    def _explained(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise explain(error, self._final) from error
+
+    async def leave(self, error: BaseException) -> None:
+        """Close the part, and keep it if it can be gone on from."""
+        await run_to_the_end(partial(self._leave, error))
+
+    # From here on in threads.
+
+    def _look(self) -> bool:
+        """Return whether there is an answer: not while another download is at work."""
+        try:
+            status = self._final.lstat()
+        except FileNotFoundError:
+            status = None
+        if status is not None and self._existing == "error":
+            raise ArtifactExistsError(f"{self._final} is there already")
+        try:
+            part = PartFile.take_up(self._final)
+        except PartInUseError:
+            return False
+        if status is not None and self._existing == "verify" and self._verify == "zip":
+            self._found = self._whole_file(status.st_size)
+        if part is None:
+            return True
+        state = parse_state(part.read_state(), self._name.command_id, self._name.filename)
+        have = Have() if state is None else state.have(part.size, boot_id())
+        if self._found is not None or not have.can_go_on(checked=self._verify == "zip"):
+            part.remove()
+            return True
+        part.cut(have.offset)
+        self._part, self._size, self._version, self._recorded = part, have.offset, have.version, have.version
+        return True
+
+    def _whole_file(self, size: int) -> SavedArtifact | None:
+        sha256 = whole_file_hash(self._final, size, self._verify)
+        if sha256 is None:
+            return None
+        return SavedArtifact(path=self._final, size=size, sha256=sha256, skipped=True)
+
+    def _restart(self) -> None:
+        if self._writer is not None:
+            self._writer.drop()
+            self._writer = None
+        self._join_sync()
+        if self._part is not None:
+            self._part.cut(0)
+        self._check = BodyCheck(self._verify)
+        self._small.clear()
+        self._size = self._synced = 0
+
+    def _read_tail(self, size: int) -> bytes:
+        self._end_writer()
+        self._catch_up()
+        assert self._part is not None  # noqa: S101 - for the type checker: whoever asks has something there
+        return self._part.tail(size)
+
+    def _write(self, pieces: list[bytes]) -> None:
+        part = self._ready_part()
+        part.write(pieces)
+        for piece in pieces:
+            self._check.feed(piece)
+        if part.size - self._synced >= SYNC_EVERY and (self._syncing is None or not self._syncing.is_alive()):
+            self._join_sync()
+            self._syncing = threading.Thread(target=self._sync_behind, args=(part, part.size), daemon=True)
+            self._syncing.start()
+
+    def _ready_part(self) -> PartFile:
+        """Return the part file, made if need be, with a state that describes it, and all of it hashed."""
+        if self._part is None:
+            self._part = PartFile.create(self._final)
+            self._make_room(self._part)
+        if self._recorded != self._version:
+            # Before any byte of this version is written, so that none is ever taken for another's.
+            self._record(self._part, durable=0)
+        self._catch_up()
+        return self._part
+
+    def _make_room(self, part: PartFile) -> None:
+        size = self._version.size
+        if size is None:
+            return
+        if (free := free_bytes(self.folder)) < size:
+            raise InsufficientSpaceError(f"{self._final} needs {size} bytes, and {free} are free")
+        part.reserve(size)
+
+    def _record(self, part: PartFile, *, durable: int) -> None:
+        self._recorded = version = self._version
+        if not part.named or not version.joinable(checked=self._verify == "zip"):
+            # Nothing could be joined to it, so nothing may vouch for it.
+            part.forget()
+            return
+        part.record(
+            PartState(
+                command_id=self._name.command_id,
+                filename=self._name.filename,
+                etag=version.etag,
+                last_modified=version.last_modified,
+                size=version.size,
+                durable=durable,
+                boot=boot_id(),
+            )
+        )
+
+    def _catch_up(self) -> None:
+        """Hash and check what an earlier download left."""
+        if self._part is not None and not self._check.size:
+            for piece in self._part.pieces():
+                self._check.feed(piece)
+
+    def _sync_behind(self, part: PartFile, size: int) -> None:
+        try:
+            part.sync()
+            self._synced = size
+            self._record(part, durable=size)
+        except OSError as error:
+            self._sync_error = error
+
+    def _join_sync(self) -> None:
+        if self._syncing is not None:
+            self._syncing.join()
+            self._syncing = None
+        if self._sync_error is not None:
+            raise self._sync_error
+
+    def _end_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.end()
+
+    def _complete(self) -> None:
+        self._end_writer()
+        self._join_sync()
+        self._catch_up()
+        self._judge()
+
+    def _judge(self) -> None:
+        assert self._part is not None  # noqa: S101 - for the type checker
+        if self._check.verdict() != "whole":
+            # What one pass can't tell, the file can; and it says what is wrong.
+            check_zip(self._part.path, self._final.name)
+
+    def write_rest(self) -> None:
+        """Write and check what is not yet."""
+        if self._part is None:
+            self._part = PartFile.create(self._final)
+            self._part.write(self._small)
+            for piece in self._small:
+                self._check.feed(piece)
+            self._small = []
+            self._judge()
+
+    def start_writeback(self) -> None:
+        """Have the system begin to write it to disk."""
+        if self._part is not None:
+            self._part.start_writeback()
+
+    def sync(self) -> None:
+        """Return when it is on disk."""
+        if self._part is not None:
+            self._part.sync()
+
+    def put_in_place(self) -> None:
+        """Give it its final name."""
+        part = self._part
+        if part is None:
+            return
+        if not part.named:
+            # Where there are no locks, no file can be renamed while it is open.
+            part.close()
+        if self._existing == "rename":
+            self._final = _rename(part.path, self._final)
+        else:
+            try:
+                put_in_place(part.path, self._final, replace=self._existing != "error")
+            except FileExistsError:
+                raise ArtifactExistsError(f"{self._final} is there already") from None
+        part.forget()
+        part.close()
+        self._part = None
+        self._done = True
+
+    def _leave(self, error: BaseException) -> None:
+        if self._done:
+            return
+        checked = self._verify == "zip"
+        keep = self._keep_part and not isinstance(error, _WORTHLESS) and self.have.can_go_on(checked=checked)
+        try:
+            with suppress(OSError):
+                if keep:
+                    self._end_writer()
+                elif self._writer is not None:
+                    self._writer.drop()
+                self._join_sync()
+            if keep and self._small:
+                self._ready_part().write(self._small)
+        except OSError:
+            keep = False
+        if self._part is not None and keep and self._part.named and self._part.size:
+            self._part.close()
+        elif self._part is not None:
+            self._part.remove()
+
+
+def _rename(part: Path, final: Path) -> Path:
+    """Give a file the first final name that is free, and return that."""
+    name, number = final, 0
+    while True:
+        try:
+            put_in_place(part, name, replace=False)
+        except FileExistsError:
+            number += 1
+            name = final.with_stem(f"{final.stem} ({number})")
+        else:
+            return name
+
+
+def _progress_of(part: Path) -> tuple[int, int] | None:
+    """Return what changes while somebody writes to a part file."""
+    try:
+        status = part.lstat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns

@@ -1,0 +1,125 @@
+"""Many artifacts side by side, each with a result of its own."""
+
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, aclosing
+from functools import partial
+from typing import Generic
+
+import anyio
+import attrs
+from anyio.streams.memory import MemoryObjectSendStream
+
+from dexcmd.background import Background
+from dexcmd.errors import DexError
+from dexcmd.resources.command import Command
+from dexcmd.tasks import run_tasks
+from dexcmd.transfer.saved import R
+
+__all__ = ["Save", "SaveMany", "SaveResult", "SaveTotals"]
+
+
+@attrs.frozen
+class SaveResult(Generic[R]):
+    """What became of one artifact of `save_many`: saved, or an error."""
+
+    command: Command | str
+    """As it was given."""
+
+    artifact: R | None = None
+    error: DexError | None = None
+
+
+@attrs.frozen
+class SaveTotals:
+    """What `save_many` has done so far."""
+
+    saved: int = 0
+    """Artifacts that were fetched."""
+
+    skipped: int = 0
+    """Artifacts that were there already."""
+
+    failed: int = 0
+    size: int = 0
+    """Bytes of the artifacts that were fetched."""
+
+    def including(self, result: SaveResult[R]) -> "SaveTotals":
+        """Return the totals with one more result."""
+        artifact = result.artifact
+        if artifact is None:
+            return attrs.evolve(self, failed=self.failed + 1)
+        if artifact.skipped:
+            return attrs.evolve(self, skipped=self.skipped + 1)
+        return attrs.evolve(self, saved=self.saved + 1, size=self.size + artifact.size)
+
+
+Save = Callable[[Command | str], Awaitable[R]]
+"""Saves one artifact.  Raises `DexError`."""
+
+
+class SaveMany(Background[SaveResult[R]]):
+    """The results of `save_many`, each as soon as its artifact is saved or has failed."""
+
+    def __init__(
+        self,
+        commands: Iterable[Command | str] | AsyncIterable[Command | str],
+        open_saver: Callable[[], AbstractAsyncContextManager[Save[R]]],
+        *,
+        concurrency: int,
+        ordered: bool,
+    ) -> None:
+        super().__init__()
+        self._commands = commands
+        self._open_saver = open_saver
+        self._concurrency = concurrency
+        self._ordered = ordered
+        self.totals = SaveTotals()
+        """Of the results that are known, whether iterated over yet or not."""
+
+    async def _produce(self, results: MemoryObjectSendStream[SaveResult[R]]) -> None:
+        taking = anyio.Lock(fast_acquire=True)
+        waiting: dict[int, SaveResult[R]] = {}
+        sent = 0
+
+        async def send_in_order() -> None:
+            nonlocal sent
+            while sent in waiting:
+                result = waiting.pop(sent)
+                sent += 1
+                await results.send(result)
+
+        async def work(commands: AsyncGenerator[tuple[int, Command | str]], save: Save[R]) -> None:
+            while True:
+                # An async iterable can't be asked by two at a time.
+                async with taking:
+                    try:
+                        number, command = await anext(commands)
+                    except StopAsyncIteration:
+                        return
+                try:
+                    result = SaveResult(command, await save(command))
+                except DexError as error:
+                    result = SaveResult[R](command, error=error)
+                self.totals = self.totals.including(result)
+                if not self._ordered:
+                    await results.send(result)
+                else:
+                    waiting[number] = result
+                    await send_in_order()
+
+        async with self._open_saver() as save, aclosing(_numbered(self._commands)) as commands:
+            await run_tasks([partial(work, commands, save)] * self._concurrency)
+
+
+async def _numbered(
+    commands: Iterable[Command | str] | AsyncIterable[Command | str],
+) -> AsyncGenerator[tuple[int, Command | str]]:
+    number = 0
+    if isinstance(commands, AsyncIterable):
+        async for command in commands:
+            yield number, command
+            number += 1
+    else:
+        for command in commands:
+            yield number, command
+            number += 1

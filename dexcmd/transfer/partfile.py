@@ -1,0 +1,206 @@
+"""A part file: locked while it is worked on, beside its state, gone on from later.  Blocking, so for threads."""
+
+import errno
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+from dexcmd.transfer.partstate import PartState
+from dexcmd.transfer.system import preallocate, start_writeback, write_all
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["PartFile", "PartInUseError", "part_path", "state_path"]
+
+READ_SIZE = 1024 * 1024
+
+_BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+"""A pipe that somebody put there must not be waited for."""
+
+
+class PartInUseError(Exception):
+    """Another download is at work on the part file; never leaves `dexcmd.transfer`."""
+
+
+def part_path(final: Path) -> Path:
+    """Return where the part of a file is."""
+    return final.with_name(f".{final.name}.part")
+
+
+def state_path(part: Path) -> Path:
+    """Return where the state of a part is."""
+    return part.with_name(f"{part.name}.json")
+
+
+class PartFile:
+    """An open, locked part file."""
+
+    def __init__(self, path: Path, descriptor: int, size: int, *, named: bool) -> None:
+        self.path = path
+        self.size = size
+        """Bytes written."""
+
+        self.named = named
+        """Whether it has the name that the next download looks for, and not one of its own."""
+
+        self._descriptor = descriptor
+
+    @classmethod
+    def create(cls, final: Path) -> Self:
+        """Make a new one, under a name of its own where the usual one is taken.  Raises `OSError`."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK | _BINARY
+        try:
+            part = cls(part_path(final), os.open(part_path(final), flags, 0o600), 0, named=True)
+        except FileExistsError:
+            pass
+        else:
+            try:
+                part._lock()
+            except PartInUseError:
+                # Another download has just found it, and taken it for one that was left.
+                part.close()
+            except OSError:
+                # A file system without locks.
+                part.remove()
+            else:
+                return part
+        # Two downloads of one artifact don't write into each other's file.
+        path = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
+        return cls(path, os.open(path, flags, 0o600), 0, named=False)
+
+    @classmethod
+    def take_up(cls, final: Path) -> Self | None:
+        """Open the one that an earlier download left.
+
+        None where there is none, or something else under its name.  Raises `PartInUseError` where another download
+        has it.
+        """
+        path = part_path(final)
+        try:
+            descriptor = os.open(path, os.O_RDWR | _NO_LINK | _BINARY | _NO_WAIT)
+        except OSError:
+            return None
+        part = cls(path, descriptor, 0, named=True)
+        try:
+            part._lock()
+            status = os.fstat(descriptor)
+            if not os.path.samestat(status, path.lstat()):
+                # Whoever had it has finished meanwhile, and another one was made.
+                raise PartInUseError
+            if not stat.S_ISREG(status.st_mode) or _is_foreign(status):
+                raise OSError(errno.EEXIST, "no part file of this user's")
+            if status.st_nlink > 1:
+                # A crash came between the final name and the end of this one: it must not be written to any more.
+                part.remove()
+                return None
+        except OSError:
+            part.close()
+            return None
+        except BaseException:
+            part.close()
+            raise
+        part.size = status.st_size
+        return part
+
+    @property
+    def state_path(self) -> Path:
+        """Where its state is."""
+        return state_path(self.path)
+
+    def read_state(self) -> bytes:
+        """Return the content of the state file, nothing where there is none."""
+        try:
+            descriptor = os.open(self.state_path, os.O_RDONLY | _NO_LINK | _BINARY)
+        except OSError:
+            return b""
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read(READ_SIZE)
+
+    def record(self, state: PartState) -> None:
+        """Write the state: the old one or the new one is there at any time."""
+        fresh = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK | _BINARY, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(state.encode())
+                if state.durable:
+                    # It vouches for what is on disk, so it has to be there as well.
+                    file.flush()
+                    os.fsync(file.fileno())
+            fresh.replace(self.state_path)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
+
+    def forget(self) -> None:
+        """Delete the state."""
+        self.state_path.unlink(missing_ok=True)
+
+    def reserve(self, size: int) -> None:
+        """Have the file system set room for `size` bytes aside; raises `OSError` (ENOSPC) where it has none."""
+        preallocate(self._descriptor, size)
+
+    def write(self, pieces: list[bytes]) -> None:
+        """Append."""
+        self.size += write_all(self._descriptor, pieces)
+
+    def cut(self, size: int) -> None:
+        """Forget what is behind the first `size` bytes."""
+        os.ftruncate(self._descriptor, size)
+        os.lseek(self._descriptor, size, os.SEEK_SET)
+        self.size = size
+
+    def pieces(self) -> Iterable[bytes]:
+        """Give what is there, from the start, and be ready to append."""
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        while piece := os.read(self._descriptor, READ_SIZE):
+            yield piece
+
+    def tail(self, count: int) -> bytes:
+        """Return the last `count` bytes."""
+        os.lseek(self._descriptor, self.size - count, os.SEEK_SET)
+        data = b""
+        while len(data) < count and (piece := os.read(self._descriptor, count - len(data))):
+            data += piece
+        return data
+
+    def start_writeback(self) -> None:
+        """Have the system begin to write to disk what is only in its memory, without waiting for it."""
+        start_writeback(self._descriptor)
+
+    def sync(self) -> None:
+        """Return when all is on disk."""
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Close it, and so give up the lock; it stays where it is."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def remove(self) -> None:
+        """Close and delete it, with its state."""
+        # In this order: whoever waits for the lock finds that the file is gone.
+        self.forget()
+        self.path.unlink(missing_ok=True)
+        self.close()
+
+    def _lock(self) -> None:
+        if sys.platform == "win32":
+            raise OSError(errno.ENOLCK, "no locks that end with their process")
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PartInUseError from None
+
+
+def _is_foreign(status: os.stat_result) -> bool:
+    """Tell whether a file is another user's, who could change it after it was checked."""
+    return hasattr(os, "geteuid") and status.st_uid != os.geteuid()

@@ -1,0 +1,75 @@
+"""Where artifacts go: what a destination has to offer, so that the download engine can bring them there."""
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, TypeVar
+
+import attrs
+
+from dexcmd.clock import Clock
+from dexcmd.transfer.checks import Verify
+from dexcmd.transfer.ranges import Body, Have
+from dexcmd.transfer.saved import Saved
+
+__all__ = ["ArtifactName", "Sink", "Store", "Target"]
+
+
+@attrs.frozen
+class ArtifactName:
+    """Which artifact: the command's id, and the bare name that the service gives it."""
+
+    command_id: str
+    filename: str
+
+
+R_co = TypeVar("R_co", bound=Saved, covariant=True)
+
+
+class Target(Protocol[R_co]):
+    """The place of one artifact, from the first byte to the last.
+
+    Entered before anything is asked of the service; left when it is whole, or with the exception that ended it.
+    """
+
+    @property
+    def have(self) -> Have:
+        """What is there of it, so that the rest can be asked for."""
+        ...
+
+    async def find(self, size: int | None) -> R_co | None:
+        """Return it if it is there whole.
+
+        Called before a request, with None, and again once the size is announced.
+        """
+        ...
+
+    async def begin(self, body: Body) -> None:
+        """Prepare for a body: what is there beyond `body.offset` stays if that is not 0, and is dropped if it is."""
+        ...
+
+    async def tail(self, size: int) -> bytes:
+        """Return the last `size` bytes of what is there."""
+        ...
+
+    async def write(self, chunk: bytes) -> None:
+        """Take the next bytes, and return when more may come."""
+        ...
+
+    async def finish(self, resumed_from: int) -> R_co:
+        """Verify it, put it in its place for good, and return it.  Raises `DownloadError` where it is not whole."""
+        ...
+
+
+class Store(Protocol[R_co]):
+    """A destination that is open."""
+
+    def target(self, name: ArtifactName, verify: Verify) -> AbstractAsyncContextManager[Target[R_co]]:
+        """Return the place of an artifact."""
+        ...
+
+
+class Sink(Protocol[R_co]):
+    """A destination for `downloads.save` and `save_many`: `FileSink`, `ObjectStoreSink`, or one of your own."""
+
+    def open(self, clock: Clock) -> AbstractAsyncContextManager[Store[R_co]]:
+        """Open it for one call of `save` or `save_many`."""
+        ...

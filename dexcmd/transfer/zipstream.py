@@ -1,0 +1,281 @@
+"""A zip archive, checked while it streams past: every member's checksum, in one pass and without the file.
+
+The format is that of PKWARE's APPNOTE 6.3.10.  Members are taken as they come, the directory at the end is read with
+`zipfile`, and what it says must be what came.
+"""
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from typing import Literal
+
+import attrs
+
+__all__ = ["Verdict", "ZipStream"]
+
+Verdict = Literal["whole", "damaged", "unknown"]
+"""What the stream was.  `unknown`: it has something that can't be told in one pass, so the file has to be read."""
+
+PIECE = 1024 * 1024
+"""So much is unpacked at a time."""
+
+MOST_DIRECTORY = 16 * 1024 * 1024
+"""A directory entry is some hundred bytes: this is more than DEX artifacts will ever have."""
+
+MOST_COMMENT = 128 * 1024
+"""Of an archive's comment, which is 64 KiB at the most, with its surroundings."""
+
+_LOCAL = b"PK\x03\x04"
+_BEHIND_MEMBERS = (b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x08")
+_DESCRIPTOR = b"PK\x07\x08"
+_LOCAL_HEADER = struct.Struct("<4s2xHH4xIIIHH")
+_WIDE_SIZES = struct.Struct("<QQ")
+_UNKNOWN_SIZE = 0xFFFFFFFF
+_ZIP64 = 1
+
+_ENCRYPTED = 0x1
+_DESCRIBED_BEHIND = 0x8
+
+_Step = Callable[[memoryview], memoryview]
+
+
+@attrs.define
+class _Member:
+    """A member as it came."""
+
+    method: int
+    crc: int = 0
+    packed: int = 0
+    size: int = 0
+    readable: bool = True
+    """Whether its checksum could be computed: not for one that is encrypted or packed in an unknown way."""
+
+
+class ZipStream:
+    """Takes an archive in pieces of any size; `verdict` then tells whether it was whole.
+
+    Nothing in here raises for what is in the archive.
+    """
+
+    def __init__(self) -> None:
+        self._members: dict[int, _Member] = {}
+        self._member = _Member(0)
+        self._position = 0
+        self._gathered = bytearray()
+        self._left = 0
+        self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._wide = False
+        self._directory = bytearray()
+        self._step: _Step = self._header
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        rest = memoryview(data)
+        while len(rest):
+            before = len(rest)
+            rest = self._step(rest)
+            self._position += before - len(rest)
+
+    def verdict(self) -> Verdict:
+        """Tell what all bytes together are."""
+        if self._step == self._rest:
+            return "unknown"
+        if self._step != self._behind:
+            # Cut within a member.
+            return "damaged"
+        tail = _Tail(bytes(self._directory), self._position)
+        try:
+            with zipfile.ZipFile(tail) as archive:
+                entries = archive.infolist()
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
+            return "damaged"
+        verdicts = {self._compare(entry) for entry in entries}
+        return "damaged" if "damaged" in verdicts else "unknown" if "unknown" in verdicts else "whole"
+
+    def _compare(self, entry: zipfile.ZipInfo) -> Verdict:
+        member = self._members.get(entry.header_offset)
+        if member is None:
+            return "unknown"
+        if (member.method, member.packed) != (entry.compress_type, entry.compress_size):
+            return "damaged"
+        if not member.readable:
+            # bz2 and lzma are for who reads the file; what is encrypted or unknown nobody can check.
+            known = entry.compress_type in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA) and not entry.flag_bits & _ENCRYPTED
+            return "unknown" if known else "whole"
+        return "whole" if (member.crc, member.size) == (entry.CRC, entry.file_size) else "damaged"
+
+    # Each step takes what it can of the bytes and returns the rest.
+
+    def _gather(self, data: memoryview, wanted: int) -> tuple[bool, memoryview]:
+        missing = max(0, wanted - len(self._gathered))
+        self._gathered += data[:missing]
+        return len(self._gathered) >= wanted, data[missing:]
+
+    def _header(self, data: memoryview) -> memoryview:
+        start = self._position - len(self._gathered)
+        complete, data = self._gather(data, 4)
+        if not complete:
+            return data
+        signature = bytes(self._gathered[:4])
+        if signature in _BEHIND_MEMBERS:
+            self._directory, self._gathered = self._gathered, bytearray()
+            self._step = self._behind
+            return data
+        if signature != _LOCAL:
+            return self._give_up()
+        complete, data = self._gather(data, _LOCAL_HEADER.size)
+        if not complete:
+            return data
+        _, flags, method, _, packed, size, name_size, extra_size = _LOCAL_HEADER.unpack_from(self._gathered)
+        complete, data = self._gather(data, _LOCAL_HEADER.size + name_size + extra_size)
+        if not complete:
+            return data
+        extra = bytes(self._gathered[_LOCAL_HEADER.size + name_size :])
+        self._gathered = bytearray()
+        self._begin(start, flags, method, packed, size, extra)
+        return data
+
+    def _begin(self, start: int, flags: int, method: int, packed: int, size: int, extra: bytes) -> None:
+        wide = _wide_sizes(extra)
+        self._wide = wide is not None
+        if wide is not None and _UNKNOWN_SIZE in (packed, size):
+            _, packed = wide
+        self._member = self._members[start] = _Member(method)
+        described_behind = bool(flags & _DESCRIBED_BEHIND)
+        deflated = method == zipfile.ZIP_DEFLATED
+        self._member.readable = not flags & _ENCRYPTED and (deflated or method == zipfile.ZIP_STORED)
+        self._left = packed
+        if described_behind and not (deflated and self._member.readable):
+            # Where it ends stands behind its end.
+            self._give_up()
+        elif not self._member.readable:
+            self._step = self._unreadable if packed else self._header
+        elif not deflated:
+            self._step = self._stored if packed else self._header
+        else:
+            self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+            self._step = self._deflated_to_its_end if described_behind else self._deflated
+
+    def _unreadable(self, data: memoryview) -> memoryview:
+        return self._within(data, lambda _: None)
+
+    def _stored(self, data: memoryview) -> memoryview:
+        return self._within(data, self._count)
+
+    def _deflated(self, data: memoryview) -> memoryview:
+        def unpack(piece: memoryview) -> None:
+            # Nothing may come behind the end of the stream, nor the member's end before it.
+            if self._unpack(piece) or (not self._left and not self._inflate.eof):
+                self._member.crc = -1
+
+        return self._within(data, unpack) if self._left else self._give_up()
+
+    def _within(self, data: memoryview, take: Callable[[memoryview], None]) -> memoryview:
+        """Take bytes of a member whose packed size is known."""
+        piece, rest = data[: self._left], data[self._left :]
+        self._left -= len(piece)
+        self._member.packed += len(piece)
+        if not self._left:
+            self._step = self._header
+        take(piece)
+        return rest
+
+    def _deflated_to_its_end(self, data: memoryview) -> memoryview:
+        behind = self._unpack(data)
+        self._member.packed += len(data) - behind
+        if self._inflate.eof:
+            self._step = self._descriptor
+        return data[len(data) - behind :]
+
+    def _unpack(self, data: memoryview) -> int:
+        """Unpack, and return how many bytes lie behind the end of the deflate stream."""
+        try:
+            packed: bytes | memoryview = data
+            while packed and not self._inflate.eof:
+                self._count(self._inflate.decompress(packed, PIECE))
+                packed = self._inflate.unconsumed_tail
+            if not self._inflate.eof:
+                return 0
+            return len(self._inflate.unused_data) or len(packed)
+        except zlib.error:
+            self._member.crc = -1
+            self._step = self._broken
+            return 0
+
+    def _count(self, unpacked: bytes | memoryview) -> None:
+        if self._member.crc >= 0:
+            self._member.crc = zlib.crc32(unpacked, self._member.crc)
+        self._member.size += len(unpacked)
+
+    def _descriptor(self, data: memoryview) -> memoryview:
+        # With or without a signature.  The end of the directory alone is 22 bytes, so there is always enough to read.
+        sizes = struct.pack("<QQ" if self._wide else "<II", self._member.packed, self._member.size)
+        crc = struct.pack("<I", self._member.crc)
+        complete, data = self._gather(data, len(_DESCRIPTOR + crc + sizes))
+        if not complete:
+            return data
+        for form in (_DESCRIPTOR + crc + sizes, crc + sizes):
+            if self._gathered.startswith(form):
+                del self._gathered[: len(form)]
+                self._step = self._header
+                return data
+        return self._give_up()
+
+    def _behind(self, data: memoryview) -> memoryview:
+        self._directory += data
+        return self._give_up() if len(self._directory) > MOST_DIRECTORY else data[len(data) :]
+
+    def _give_up(self) -> memoryview:
+        self._step = self._rest
+        self._gathered, self._directory = bytearray(), bytearray()
+        return memoryview(b"")
+
+    def _rest(self, data: memoryview) -> memoryview:
+        return data[len(data) :]
+
+    def _broken(self, data: memoryview) -> memoryview:
+        return data[len(data) :]
+
+
+class _Tail(io.RawIOBase):
+    """A file of which just the end is at hand, for `zipfile` to read the directory from; before that are zeros."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        self._data = data
+        self._start = size - len(data)
+        self._at = 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._start + len(self._data)}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        missing = max(0, self._start - self._at)
+        if missing > MOST_COMMENT:
+            # Whatever looks for the end looks no further back than the longest comment.
+            raise zipfile.BadZipFile("the directory is not where it should be")
+        data = bytes(missing) + self._data[max(0, self._at - self._start) :]
+        data = data if size < 0 else data[:size]
+        self._at += len(data)
+        return data
+
+
+def _wide_sizes(extra: bytes) -> tuple[int, int] | None:
+    """Return size and packed size from a local header's zip64 field, None where there is none."""
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = struct.unpack_from("<HH", extra, at)
+        if kind == _ZIP64 and length >= _WIDE_SIZES.size and at + 4 + length <= len(extra):
+            size, packed = _WIDE_SIZES.unpack_from(extra, at + 4)
+            return size, packed
+        at += 4 + length
+    return None
