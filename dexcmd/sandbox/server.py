@@ -14,6 +14,7 @@ from aiohttp import web
 
 from dexcmd.async_only import AsyncOnlyContext
 from dexcmd.clock import Clock, SystemClock
+from dexcmd.sandbox.artifacts import Artifact
 from dexcmd.sandbox.behaviour import ArtifactSize, Behaviour
 from dexcmd.sandbox.devices import SandboxDevice, make_devices
 from dexcmd.sandbox.faults import Fault
@@ -100,7 +101,6 @@ class Sandbox(AsyncOnlyContext):
         self._service = Service(self.state, token=self.token, account_id=self.account_id, seed=seed)
         self._host = host
         self._port = port
-        self._origin: str | None = None
         self._servers: list[web.Server] = []
         self._runners: list[web.ServerRunner] = []
         self._late: set[asyncio.Task[Any]] = set()
@@ -109,7 +109,7 @@ class Sandbox(AsyncOnlyContext):
         self._entered = False
 
     def __repr__(self) -> str:
-        where = self.base_url if self._origin is not None else "not running"
+        where = self.base_url if self._service.api_origin else "not running"
         return f"<Sandbox {where} devices={len(self.state.devices)} commands={len(self.state.commands)}>"
 
     # --- what a test looks at
@@ -117,9 +117,9 @@ class Sandbox(AsyncOnlyContext):
     @property
     def base_url(self) -> str:
         """What to give a client as its base URL.  Raises `RuntimeError` unless the sandbox is running."""
-        if self._origin is None:
+        if not self._service.api_origin:
             raise RuntimeError("the sandbox is not running: use it as `async with Sandbox(...) as sandbox`")
-        return self._origin + BASE_PATH
+        return self._service.api_origin + BASE_PATH
 
     @property
     def storage_origin(self) -> str:
@@ -149,6 +149,14 @@ class Sandbox(AsyncOnlyContext):
         """How many connections are open, those of the storage included."""
         return sum(len(server.connections) for server in self._servers)
 
+    def artifact(self, command_id: str) -> Artifact:
+        """Return the artifact of a command as it is now, which no fault touches: `b"".join(artifact.read())`.
+
+        It is there from the beginning, whatever the status.  Raises `KeyError` for an unknown command,
+        `ValueError` for an artifact size below what its type needs.
+        """
+        return self._service.artifact(self.state.commands[command_id])
+
     def consume_rate_limit(self, requests: int) -> None:
         """Take that many requests out of the current window, as another user of the account would."""
         self._service.limiter.consume(requests, self.clock.monotonic(), self.behaviour)
@@ -161,7 +169,7 @@ class Sandbox(AsyncOnlyContext):
             raise RuntimeError("a Sandbox can be entered only once: make another one")
         self._entered = True
         try:
-            self._origin = await self._listen(self._handle_api, self._port)
+            self._service.api_origin = await self._listen(self._handle_api, self._port)
             self._service.storage_origin = await self._listen(self._handle_storage, 0)
         except BaseException:
             await self._close()
@@ -194,7 +202,7 @@ class Sandbox(AsyncOnlyContext):
             await self._close_all()
 
     async def _close_all(self) -> None:
-        self._origin = None
+        self._service.api_origin = ""
         for task in self._late:
             task.cancel()
         for server in self._servers:
@@ -236,6 +244,7 @@ class Sandbox(AsyncOnlyContext):
             headers=request.headers,
             body=await _read_body(request),
             params=params,
+            origin=self.storage_origin if operation == "storage" else self._service.api_origin,
         )
         self.requests.append(recorded)
         service = self._service

@@ -79,6 +79,8 @@ class Service:
     def __init__(self, state: SandboxState, *, token: str, account_id: str, seed: int) -> None:
         self.state = state
         self.limiter = RateLimiter()
+        self.api_origin = ""
+        """Scheme, host and port of the API; set while it listens."""
         self.storage_origin = ""
         """Scheme, host and port of the storage; set once it listens."""
         self._token = token
@@ -123,6 +125,30 @@ class Service:
                     reply = json_reply(reply.status, damage_envelope(fault, answer.envelope))
                 reply = damage_reply(fault, reply)
         return self._finish(request, reply, ray)
+
+    def artifact(self, command: StoredCommand) -> Artifact:
+        """Return a command's artifact in its current revision."""
+        key = command.id, command.revision
+        artifact = self._artifacts.get(key)
+        if artifact is None:
+            artifact = self._artifacts[key] = build_artifact(
+                ArtifactSpec(
+                    command_id=command.id,
+                    command_type=command.type,
+                    device_name=command.device.name,
+                    user_email=command.device.user_email,
+                    platform=command.device.platform,
+                    version=command.device.version,
+                    args=command.args,
+                    created=command.created,
+                    size=command.size,
+                    revision=command.revision,
+                )
+            )
+            if len(self._artifacts) > _CACHED_ARTIFACTS:
+                self._artifacts.popitem(last=False)
+        self._artifacts.move_to_end(key)
+        return artifact
 
     def artifact_url(self, command: StoredCommand, *, signed: bool = False) -> str:
         """Return where the storage has a command's artifact; only a signed URL opens it."""
@@ -278,7 +304,7 @@ class Service:
         return self._file(command, request)
 
     def _file(self, command: StoredCommand, request: RecordedRequest) -> _Answer:
-        artifact = self._artifact(command)
+        artifact = self.artifact(command)
         reply = file_reply(
             artifact,
             etag=artifact.etag,
@@ -288,29 +314,6 @@ class Service:
             behaviour=self.behaviour,
         )
         return _Answer(reply, processed=reply.status != 416)
-
-    def _artifact(self, command: StoredCommand) -> Artifact:
-        key = command.id, command.revision
-        artifact = self._artifacts.get(key)
-        if artifact is None:
-            artifact = self._artifacts[key] = build_artifact(
-                ArtifactSpec(
-                    command_id=command.id,
-                    command_type=command.type,
-                    device_name=command.device.name,
-                    user_email=command.device.user_email,
-                    platform=command.device.platform,
-                    version=command.device.version,
-                    args=command.args,
-                    created=command.created,
-                    size=command.size,
-                    revision=command.revision,
-                )
-            )
-            if len(self._artifacts) > _CACHED_ARTIFACTS:
-                self._artifacts.popitem(last=False)
-        self._artifacts.move_to_end(key)
-        return artifact
 
     def _success(
         self,

@@ -24,12 +24,6 @@ def switch(api: Api, **changes: Any) -> None:
     api.sandbox.behaviour = attrs.evolve(api.sandbox.behaviour, **changes)
 
 
-@pytest.fixture
-async def command(api: Api) -> str:
-    (command_id,) = await api.make(1, "warp-diag")
-    return command_id
-
-
 async def test_the_whole(api: Api, command: str):
     answer = await api.download(command)
     assert answer.status == 200
@@ -193,6 +187,20 @@ class TestGzip:
         assert part.headers["Content-Range"].endswith(f"/{len(coded.body)}")
 
 
+class TestArtifact:
+    async def test_is_what_is_downloaded(self, api: Api, command: str):
+        answer = await api.download(command)
+        artifact = api.sandbox.artifact(command)
+        assert (b"".join(artifact.read()), artifact.etag) == (answer.body, answer.headers["ETag"])
+        api.sandbox.state.revise(command)
+        assert b"".join(api.sandbox.artifact(command).read()) == (await api.download(command)).body != answer.body
+        assert len(api.sandbox.requests) == 3
+
+    async def test_of_nobody(self, api: Api):
+        with pytest.raises(KeyError):
+            api.sandbox.artifact("nobody")
+
+
 class TestRedirect:
     async def fetch(self, api: Api, url: str, **headers: str) -> Answer:
         async with api.session.get(url, headers=headers) as response:
@@ -211,6 +219,9 @@ class TestRedirect:
         assert (await self.fetch(api, location, Range="bytes=9-")).body == plain.body[9:]
         hop = api.sandbox.requests[-1]
         assert (hop.operation, hop.status, hop.processed) == ("storage", 206, True)
+        origins = [api.sandbox.base_url.removesuffix("/client/v4"), api.sandbox.storage_origin]
+        assert [each.origin for each in api.sandbox.requests[-2:]] == [origins[1]] * 2
+        assert {each.origin for each in api.sandbox.requests if each.operation == "download"} == {origins[0]}
         assert "Authorization" not in hop.headers
         assert "cf-ray" in answer.headers
         assert "cf-ray" not in (await self.fetch(api, location)).headers
