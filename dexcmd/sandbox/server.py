@@ -257,7 +257,7 @@ class Sandbox(AsyncOnlyContext):
                 reply = service.respond(recorded, fault)
         if reply.head:
             recorded.status = reply.status
-        return await send(request, reply, self._executor)
+        return await send(request, reply, self._executor, self.clock)
 
     async def _respond_slowly(self, recorded: RecordedRequest, fault: Fault) -> Reply:
         if fault.processed:

@@ -418,6 +418,7 @@ class TestTheEnd:
         Fault.silence(),
         Fault.silence(headers=False),
         Fault.stall(0.5),
+        Fault.trickle(0.001, real_time=True),
         Fault.slow(3600.0, real_time=True),
         Fault.slow(3600.0, processed=False, real_time=True),
     )

@@ -13,7 +13,7 @@ import pytest
 
 from dexcmd.clock import ManualClock
 from dexcmd.sandbox import Behaviour, Sandbox
-from dexcmd.sandbox.content import CorruptContent, GzippedContent, Text
+from dexcmd.sandbox.content import Content, CorruptContent, GzippedContent, ShiftedContent, Text, WrappedContent
 from dexcmd.sandbox.ranges import ByteRange, choose_range
 from tests.sandbox.sandbox_api import Answer, Api
 
@@ -286,6 +286,22 @@ class TestContents:
             assert [index for index in (0, 262_143, 262_144, 599_999) if corrupt[index]] == [position]
             assert content.size == len(corrupt) == len(data)
             assert b"".join(content.read(position, position + 1)) == b"\xff"
+
+    @pytest.mark.parametrize(
+        ("content", "whole"),
+        [
+            (ShiftedContent(Text(b"0123456789"), 3), b"3456789012"),
+            (ShiftedContent(Text(b"0123456789"), -13), b"7890123456"),
+            (WrappedContent(Text(b"0123456789"), 2, 8, before=b"<<", after=b">"), b"<<234567>"),
+            (WrappedContent(Text(b"0123456789"), 0, 10), b"0123456789"),
+        ],
+    )
+    def test_what_is_made_of_another(self, content: Content, whole: bytes):
+        assert content.size == len(whole)
+        for start in range(len(whole) + 1):
+            assert b"".join(content.read(start)) == whole[start:]
+            for stop in range(start, len(whole) + 1):
+                assert b"".join(content.read(start, stop)) == whole[start:stop]
 
 
 def test_a_range_of_nothing():
