@@ -3,6 +3,7 @@
 import asyncio
 import json
 import secrets
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -52,7 +53,8 @@ class Sandbox(AsyncOnlyContext):
       `registration_id`, `user_email`, `created_date`, `args`) to them; None for a natural size of some
       kilobytes.  Mind `Behaviour.oversized_capture`: a pcap above its `max-file-size-mb` (default 5) isn't
       uploaded;
-    - `host`, `port`: where to listen; port 0 takes a free one.
+    - `host`, `port`: where to listen; port 0 takes a free one;
+    - `ssl_context`: a server's, for TLS on both sockets; None for plain http.
 
     Raises `ValueError` for a token or an account id of another form; on entering, `OSError` where it can't
     listen.  An artifact size below what its type needs shows as status 500 when the artifact is downloaded.
@@ -71,6 +73,7 @@ class Sandbox(AsyncOnlyContext):
         artifact_size: ArtifactSize = None,
         host: str = "127.0.0.1",
         port: int = 0,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         behaviour = behaviour or Behaviour()
         if account_id is not None and (len(account_id) != 32 or set(account_id) - set("0123456789abcdef")):
@@ -101,6 +104,7 @@ class Sandbox(AsyncOnlyContext):
         self._service = Service(self.state, token=self.token, account_id=self.account_id, seed=seed)
         self._host = host
         self._port = port
+        self._ssl_context = ssl_context
         self._servers: list[web.Server] = []
         self._runners: list[web.ServerRunner] = []
         self._late: set[asyncio.Task[Any]] = set()
@@ -192,9 +196,10 @@ class Sandbox(AsyncOnlyContext):
         self._servers.append(server)
         self._runners.append(runner)
         await runner.setup()
-        await web.TCPSite(runner, self._host, port).start()
+        await web.TCPSite(runner, self._host, port, ssl_context=self._ssl_context).start()
+        scheme = "http" if self._ssl_context is None else "https"
         host, bound = runner.addresses[0][:2]
-        return f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"
+        return f"{scheme}://[{host}]:{bound}" if ":" in host else f"{scheme}://{host}:{bound}"
 
     async def _close(self) -> None:
         # Takes a moment only, and also has to happen in a scope that was cancelled.

@@ -1,13 +1,15 @@
-"""What a downloader must survive, over a real socket: slow, short and long bodies, ranges, redirects."""
+"""What a downloader must survive, over a real socket: slow, short and long bodies, ranges, redirects, TLS."""
 
 import asyncio
 import gzip
+import ssl
 from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import attrs
 import pytest
+import trustme
 from yarl import URL
 
 from dexcmd.clock import ManualClock
@@ -541,3 +543,52 @@ class TestScript:
     def test_a_form_has_three_names(self):
         with pytest.raises(KeyError):
             Fault.mislabelled_range(form="bytes {first}-{last}")
+
+
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return the contexts of a server on loopback and of a client that trusts it."""
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client
+
+
+class TestTls:
+    async def test_on_both_origins(self, clock: ManualClock):
+        server, client = contexts()
+        connector = aiohttp.TCPConnector(ssl=client, force_close=True)
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            Sandbox(1, clock=clock, behaviour=Behaviour.instant(), ssl_context=server) as sandbox,
+        ):
+            api = Api(sandbox, session)
+            (command,) = await api.make(1, "warp-diag")
+            whole = b"".join(sandbox.artifact(command).read())
+            assert sandbox.base_url.startswith("https://127.0.0.1:")
+            assert sandbox.environment["CLOUDFLARE_BASE_URL"] == sandbox.base_url
+            assert (await api.download(command)).body == whole
+            sandbox.faults.add(Fault.redirect("other"), on="download")
+            location = (await api.download(command)).headers["Location"]
+            assert location.startswith("https://127.0.0.1:")
+            assert (await hop(api, location)).body == whole
+            for reset in (False, True):
+                sandbox.faults.add(Fault.cut(1000, reset=reset), on="download")
+                _, got = await open_body(api, command)
+                assert got == whole[:1000] + b"<broken off>"
+            await until(lambda: sandbox.open_connections == 0)
+
+    async def test_a_hanging_body_ends_with_the_sandbox(self):
+        server, client = contexts()
+        connector = aiohttp.TCPConnector(ssl=client, force_close=True)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            async with Sandbox(1, behaviour=Behaviour.instant(), ssl_context=server) as sandbox:
+                api = Api(sandbox, session)
+                (command,) = await api.make(1, "warp-diag")
+                sandbox.faults.add(Fault.stall(10), on="download")
+                call = asyncio.create_task(open_body(api, command))
+                await until(lambda: len(sandbox.requests) == 2)
+            _, got = await call
+            assert got.endswith(b"<broken off>")
+            assert sandbox.open_connections == 0
