@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dexcmd.errors import ConfigurationError, InvalidArtifactError
 from dexcmd.transfer.checks import BodyCheck, Verify
+from dexcmd.transfer.zipstream import ends_with_its_directory
 
 __all__ = ["check_zip", "make_folder", "whole_file_hash"]
 
@@ -74,6 +75,8 @@ def check_zip(path: Path, name: str) -> None:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 _read_member(archive, info)
+            if not ends_with_its_directory(archive):
+                raise zipfile.BadZipFile("there is something behind its end")
     except _DAMAGE as error:
         raise InvalidArtifactError(f"{name}: not a whole zip archive: {error}") from None
     except OSError as error:
