@@ -53,7 +53,7 @@ async def test_a_save_that_is_cancelled_while_it_syncs_closes_its_file_once(
             seen.append(error)
 
     task = asyncio.ensure_future(rig.dex.downloads.save(Command(id=made.id), tmp_path))
-    monkeypatch.setattr("dexcmd.transfer.writer.os.fsync", slow_sync)
+    monkeypatch.setattr("dexcmd.transfer.partfile.os.fsync", slow_sync)
     while not syncing.is_set():
         await asyncio.sleep(0.001)
     task.cancel()
