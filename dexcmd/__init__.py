@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         APIError,
         ArtifactChangedError,
         ArtifactExistsError,
+        ArtifactTooLargeError,
         AuthenticationError,
         BadRequestError,
         CampaignError,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         ErrorDetail,
         InsufficientSpaceError,
         InvalidArtifactError,
+        MemberNotFoundError,
         NotFoundError,
         PermissionDeniedError,
         QuotaExceededError,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
         TransportError,
         TransportTimeoutError,
         TruncatedArtifactError,
+        UnreadableMemberError,
         UnsafeFilenameError,
         WaitTimeoutError,
     )
@@ -58,6 +61,8 @@ if TYPE_CHECKING:
     from dexcmd.resources.quota import Quota
     from dexcmd.resources.requests import CommandRequest, Pcap, SpeedTest, WarpDiag
     from dexcmd.transfer.artifact import Artifact
+    from dexcmd.transfer.extraction import ExtractLimits
+    from dexcmd.transfer.members import Member, MemberStream, OpenMember
     from dexcmd.transfer.save import SavedArtifact
     from dexcmd.wire.retrying import RetryPolicy
     from dexcmd.wire.window import RateLimit
@@ -68,6 +73,7 @@ __all__ = [
     "Artifact",
     "ArtifactChangedError",
     "ArtifactExistsError",
+    "ArtifactTooLargeError",
     "AuthenticationError",
     "BadRequestError",
     "BulkCreate",
@@ -85,12 +91,17 @@ __all__ = [
     "DexWarning",
     "DownloadError",
     "ErrorDetail",
+    "ExtractLimits",
     "Follow",
     "InsufficientSpaceError",
     "InvalidArtifactError",
     "Listing",
+    "Member",
+    "MemberNotFoundError",
+    "MemberStream",
     "NotFoundError",
     "OpenArtifact",
+    "OpenMember",
     "Outcome",
     "Pcap",
     "PermissionDeniedError",
@@ -109,6 +120,7 @@ __all__ = [
     "TransportError",
     "TransportTimeoutError",
     "TruncatedArtifactError",
+    "UnreadableMemberError",
     "UnsafeFilenameError",
     "WaitTimeoutError",
     "WarpDiag",
@@ -131,6 +143,8 @@ _HOMES = {
     "dexcmd.resources.quota": ("Quota",),
     "dexcmd.resources.requests": ("CommandRequest", "Pcap", "SpeedTest", "WarpDiag"),
     "dexcmd.transfer.artifact": ("Artifact",),
+    "dexcmd.transfer.extraction": ("ExtractLimits",),
+    "dexcmd.transfer.members": ("Member", "MemberStream", "OpenMember"),
     "dexcmd.transfer.save": ("SavedArtifact",),
     "dexcmd.wire.retrying": ("RetryPolicy",),
     "dexcmd.wire.window": ("RateLimit",),
