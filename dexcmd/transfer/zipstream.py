@@ -196,9 +196,11 @@ class ZipStream:
         """Unpack, and return how many bytes lie behind the end of the deflate stream."""
         try:
             packed: bytes | memoryview = data
-            while packed and not self._inflate.eof:
-                self._count(self._inflate.decompress(packed, PIECE))
-                packed = self._inflate.unconsumed_tail
+            full = True
+            while (packed or full) and not self._inflate.eof:
+                piece = self._inflate.decompress(packed, PIECE)
+                self._count(piece)
+                packed, full = self._inflate.unconsumed_tail, len(piece) == PIECE
             if not self._inflate.eof:
                 return 0
             return len(self._inflate.unused_data) or len(packed)
