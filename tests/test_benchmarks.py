@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.case import Metric
 from benchmarks.cases import NAMES, load
-from benchmarks.figures import median_ratios, medians
+from benchmarks.figures import median_ratios, medians, spread
 from benchmarks.table import comparison, markdown_table
 from benchmarks.tally import tally
 
@@ -61,6 +61,10 @@ def test_medians_are_of_the_rounds_that_have_the_figure():
     assert medians([]) == {}
 
 
+def test_the_spread_is_over_the_rounds_that_have_the_figure():
+    assert spread([{"a": 2.0}, {"b": 9.0}, {"a": 1.0}], "a") == (1.0, 2.0)
+
+
 def test_ratios_are_taken_within_a_round():
     own, peer = [{"a": 1.0}, {"a": 10.0}, {"a": 3.0}], [{"a": 2.0}, {"a": 10.0}, {"a": 1.0}]
     assert median_ratios(own, peer) == {"a": 1.0}
@@ -85,6 +89,16 @@ def test_a_comparison_shows_medians_and_ratios():
         ["ours", "1.0 (0.25x)", "20,000", "-"],
         ["peer", "4.0", "20,000", "3.0"],
     ]
+
+
+def test_a_comparison_shows_the_spread_of_more_than_one_round():
+    metrics = [Metric("s", "time s", 1, compared=True, spread=True)]
+    runs = {"ours": [{"s": 1.0}, {"s": 3.0}], "peer": [{"s": 4.0}, {"s": 4.0}]}
+    assert [cells(line) for line in comparison(metrics, "peer", runs).splitlines()[2:]] == [
+        ["ours", "2.0 [1.0-3.0] (0.50x)"],
+        ["peer", "4.0 [4.0-4.0]"],
+    ]
+    assert "[" not in comparison(metrics, "peer", {name: rounds[:1] for name, rounds in runs.items()})
 
 
 @pytest.mark.parametrize(
