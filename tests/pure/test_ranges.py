@@ -382,3 +382,19 @@ class TestJoint:
     def test_without_an_overlap_chunks_pass_as_they_are(self):
         chunk = b"abc"
         assert Joint(b"").join(chunk) is chunk
+
+
+class TestHostile:
+    @pytest.mark.parametrize(
+        "etag", ['"\udce9"', '"é"', '"a\r\nX: y"', '"a\n"', '"a b"', '"a"b"', '"a\x00"', '"a\x7f"']
+    )
+    def test_an_etag_that_may_not_stand_in_a_request_is_not_strong(self, etag: str):
+        # Seen: UnicodeEncodeError, and ValueError for a header of two lines.
+        assert not is_strong(etag)
+        ask = what_to_ask(Have(10, Version(etag)), checked=True)
+        assert ask == Ask()
+
+    @pytest.mark.parametrize("length", ["9" * 5000, "9" * 20, "٣"])
+    def test_a_length_that_no_file_has_is_none(self, length: str):
+        # Seen: ValueError, for Python reads no number of more than 4300 digits.
+        assert describe_body(200, headers(Content_Length=length), Ask(), Version()).size is None
