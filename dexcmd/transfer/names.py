@@ -42,10 +42,8 @@ def final_name(command_id: str, filename: str) -> str:
     if filename in (name, name.removeprefix(f"{command_id}-")):
         return name
     digest = hashlib.sha256(f"{command_id}/{filename}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    stem, dot, suffix = name.rpartition(".")
-    if not stem:
-        stem, dot, suffix = name, "", ""
-    ending = f"~{digest}{dot}{suffix}"
+    stem, suffix = _split(name)
+    ending = f"~{digest}{suffix}"
     return f"{_cut(stem, MOST_NAME_BYTES - len(ending.encode()))}{ending}"
 
 
@@ -128,14 +126,18 @@ def _shortened(name: str) -> str:
     """Return a name of at most `MOST_NAME_BYTES`, with its suffix where that is a short one."""
     if len(name.encode()) <= MOST_NAME_BYTES:
         return name
-    stem, dot, suffix = name.rpartition(".")
-    if not dot or len(suffix.encode()) > MOST_SUFFIX_BYTES:
-        stem, ending = name, ""
-    else:
-        ending = f".{suffix}"
+    stem, ending = _split(name)
     kept = _cut(stem, MOST_NAME_BYTES - len(ending.encode()))
     # The cut may leave a stem whose end is dropped, or one that changes when it is composed anew.
     return _trimmed(f"{_trimmed(kept)}{ending}")
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return a name's stem, and its suffix with the dot where it has a short one."""
+    stem, dot, suffix = name.rpartition(".")
+    if not stem or len(suffix.encode()) > MOST_SUFFIX_BYTES:
+        return name, ""
+    return stem, f"{dot}{suffix}"
 
 
 def _cut(text: str, size: int) -> str:

@@ -1,5 +1,6 @@
 """File names out of what the service says."""
 
+import hashlib
 import unicodedata
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dexcmd.errors import UnsafeFilenameError
-from dexcmd.transfer.names import MOST_NAME_BYTES, MOST_PARTS, safe_name, safe_parts, told_apart
+from dexcmd.transfer.names import MOST_NAME_BYTES, MOST_PARTS, final_name, safe_name, safe_parts, told_apart
 
 RESERVED = {
     *("CON", "PRN", "AUX", "NUL"),
@@ -237,3 +238,82 @@ def test_no_two_files_are_one_on_any_system(files: list[str], folders: list[str]
     assert not set(keys) & (above | {key(folder) for folder in parts_of(folders)})
     for place in places:
         assert safe_parts("/".join(place)) == place
+
+
+ID = "8f0a2c61-4b7e-4a55-9d0c-2f1f0f6f7a10"
+
+
+class TestFinalName:
+    @pytest.mark.parametrize(
+        ("command_id", "filename", "name"),
+        [
+            (ID, f"{ID}.zip", f"{ID}.zip"),
+            (ID, f"{ID}-0.zip", f"{ID}-0.zip"),
+            (ID, f"pcap_{ID}.zip", f"pcap_{ID}.zip"),
+            ("c1", "capture.zip", "c1-capture.zip"),
+            ("c1", "capture", "c1-capture"),
+            ("c1", "a:b.zip", "c1-a_b~{}.zip"),
+            ("c1", "a?b.zip", "c1-a_b~{}.zip"),
+            ("c1", "con", "c1-_con~{}"),
+            ("c1", "cafe\u0301.zip", "c1-café~{}.zip"),
+            ("c1", ".hidden", "c1-.hidden"),
+        ],
+    )
+    def test_table(self, command_id: str, filename: str, name: str):
+        digest = hashlib.sha256(f"{command_id}/{filename}".encode()).hexdigest()[:8]
+        assert final_name(command_id, filename) == name.format(digest)
+        assert is_good_everywhere(name)
+
+    @pytest.mark.parametrize("stem", ["a:", "a:" + "a" * 150])
+    @pytest.mark.parametrize("suffix", [f".{'b' * 198}", f".{'é' * 98}", f".{'b' * 17}", "", ".zip"])
+    def test_a_long_name_that_is_changed_is_no_longer_for_it(self, stem: str, suffix: str):
+        # Seen: a name of 205 bytes, for a suffix so long that less than nothing was left for what is before it.
+        name = final_name("c1", stem + suffix)
+        assert is_good_everywhere(name)
+        assert "~" in name
+
+    def test_what_is_refused(self):
+        for command_id, filename in (("c1", ".."), ("c1", "a/b"), ("a/b", "c.zip")):
+            with pytest.raises(UnsafeFilenameError):
+                final_name(command_id, filename)
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    st.sampled_from([ID, "c1", "x" * 190, "x" * 250, "a:b", "con", "é", " a "]) | st.text(min_size=1, max_size=10),
+    names | st.text(alphabet="aé漢:. ", min_size=150, max_size=400),
+)
+def test_any_final_name_is_good_everywhere_and_tells_whose_it_is(command_id: str, filename: str):
+    assume("//" not in filename and "//" not in command_id)
+    try:
+        name = final_name(command_id, filename)
+    except UnsafeFilenameError:
+        return
+    assert is_good_everywhere(name)
+    digest = hashlib.sha256(f"{command_id}/{filename}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    assert f"~{digest}" in name or name in (filename, f"{command_id}-{filename}")
+    assert command_id in name or f"~{digest}" in name
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from([ID, "c1"]), names, st.data())
+def test_names_that_become_one_stay_apart(command_id: str, filename: str, data: st.DataObject):
+    assume("//" not in filename)
+    # What is replaced, composed or cut makes one name of many.
+    others = [
+        filename.replace(":", "?"),
+        filename.replace("_", "\x00"),
+        unicodedata.normalize("NFD", filename),
+        unicodedata.normalize("NFC", filename),
+        f" {filename}",
+        f"{filename}.",
+        f"{filename[:2]}{'a' * 300}",
+        f"{filename[:2]}{'a' * 301}",
+    ]
+    other = data.draw(st.sampled_from(others))
+    assume(other != filename)
+    try:
+        first, second = final_name(command_id, filename), final_name(command_id, other)
+    except UnsafeFilenameError:
+        return
+    assert first != second
