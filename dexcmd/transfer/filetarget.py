@@ -70,6 +70,9 @@ class FileTarget:
         self._check = BodyCheck(verify)
         self._size = 0
         self._version = Version()
+        self._in_the_way = False
+        """Whether there is something under the final name that may be the whole file."""
+
         self._found: SavedArtifact | None = None
         self._small: list[bytes] = []
         self._writer: WriterThread | None = None
@@ -109,7 +112,7 @@ class FileTarget:
 
     async def find(self, size: int | None) -> SavedArtifact | None:
         """Return the file if it is there whole."""
-        if self._found is None and size is not None and self._existing == "verify" and self._verify != "zip":
+        if self._found is None and size is not None and self._in_the_way and self._verify != "zip":
             self._found = await run_to_the_end(partial(self._whole_file, size))
         return self._found
 
@@ -172,11 +175,12 @@ class FileTarget:
             status = None
         if status is not None and self._existing == "error":
             raise ArtifactExistsError(f"{self._final} is there already")
+        self._in_the_way = status is not None and self._existing == "verify"
         try:
             part = PartFile.take_up(self._final)
         except PartInUseError:
             return False
-        if status is not None and self._existing == "verify" and self._verify == "zip":
+        if status is not None and self._in_the_way and self._verify == "zip":
             self._found = self._whole_file(status.st_size)
         if part is None:
             return True
@@ -300,11 +304,11 @@ class FileTarget:
     def write_rest(self) -> None:
         """Write and check what is not yet."""
         if self._part is None:
+            # In one piece: each call into the system or a hash waits for the interpreter when it comes back.
+            body, self._small = b"".join(self._small), []
             self._part = PartFile.create(self._final)
-            self._part.write(self._small)
-            for piece in self._small:
-                self._check.feed(piece)
-            self._small = []
+            self._part.write([body])
+            self._check.feed(body)
             self._judge()
 
     def start_writeback(self) -> None:
@@ -332,7 +336,8 @@ class FileTarget:
                 put_in_place(part.path, self._final, replace=self._existing != "error")
             except FileExistsError:
                 raise ArtifactExistsError(f"{self._final} is there already") from None
-        part.forget()
+        if self._recorded is not None:
+            part.forget()
         part.close()
         self._part = None
         self._done = True
