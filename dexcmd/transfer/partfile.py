@@ -157,19 +157,16 @@ class PartFile:
         os.lseek(self._descriptor, size, os.SEEK_SET)
         self.size = size
 
-    def pieces(self) -> Iterable[bytes]:
-        """Give what is there, from the start, and be ready to append."""
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
-        while piece := os.read(self._descriptor, READ_SIZE):
+    def pieces(self, size: int) -> Iterable[bytes]:
+        """Give the first `size` bytes; more may be appended meanwhile."""
+        at = 0
+        while at < size and (piece := os.pread(self._descriptor, min(READ_SIZE, size - at), at)):
+            at += len(piece)
             yield piece
 
     def tail(self, count: int) -> bytes:
         """Return the last `count` bytes."""
-        os.lseek(self._descriptor, self.size - count, os.SEEK_SET)
-        data = b""
-        while len(data) < count and (piece := os.read(self._descriptor, count - len(data))):
-            data += piece
-        return data
+        return os.pread(self._descriptor, count, self.size - count)
 
     def start_writeback(self) -> None:
         """Have the system begin to write to disk what is only in its memory, without waiting for it."""
