@@ -343,6 +343,16 @@ class TestLies:
         for piece in (1, 3, 1000):
             assert verdict(bytes(changed), piece) == "whole"
 
+    def test_a_descriptor_of_a_large_member_that_was_not_called_one(self):
+        # Seen: struct.error.  It would be 4 GiB of zeros, so the checker is told that these have come.
+        data = archive_of([Member("a", b"abc" * 20)], seekable=False)
+        at = data.index(b"PK\x07\x08")
+        stream = ZipStream()
+        stream.feed(data[:at])
+        stream._member.size += 2**32
+        stream.feed(data[at:])
+        assert stream.verdict() == "unknown"
+
     def test_a_descriptor_that_is_not_what_came(self):
         data = bytearray(archive_of([Member("a", b"abc" * 20)], seekable=False))
         data[data.index(b"PK\x07\x08") + 4] ^= 1
