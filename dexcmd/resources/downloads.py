@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, overload
 
+import anyio
 import attrs
 
 from dexcmd.async_only import AsyncOnlyContext
@@ -26,6 +27,12 @@ from dexcmd.validators import finite_number, whole_number
 from dexcmd.wire.paths import artifact_name, segment
 
 __all__ = ["DownloadsResource", "OpenArtifact", "sink_of"]
+
+
+MOST_FINISHING = 32
+"""Artifacts of `save_many` that are received and not yet synced: enough to be synced together, at most 1 MiB each in
+memory.
+"""
 
 
 @attrs.frozen
@@ -210,13 +217,15 @@ class DownloadsResource:
         Raises `ConfigurationError`, and while iterated what `commands` raises.
         """
         throttle_at = None if bytes_per_second is None else _rate(bytes_per_second)
-        options = SaveOptions(verify=verify, limits=limits, on_progress=on_progress)
+        slots = anyio.Semaphore(whole_number("concurrency", concurrency), fast_acquire=True)
+        options = SaveOptions(verify=verify, limits=limits, on_progress=on_progress, slots=slots)
         sink = sink_of(into)
 
         def open_saver() -> "AbstractAsyncContextManager[Save[Any]]":
             return self.saver(sink, options, throttle_at)
 
-        return SaveMany(commands, open_saver, concurrency=whole_number("concurrency", concurrency), ordered=ordered)
+        # While some are received, others are finished.
+        return SaveMany(commands, open_saver, concurrency=concurrency + MOST_FINISHING, ordered=ordered)
 
     @asynccontextmanager
     async def saver(

@@ -10,6 +10,7 @@ async with Sandbox(devices=200, behaviour=Behaviour.instant()) as sandbox:
 ```
 """
 
+from dexcmd.sandbox.artifacts import Artifact
 from dexcmd.sandbox.behaviour import ArtifactSize, Behaviour, RowAlteration
 from dexcmd.sandbox.devices import SandboxDevice, make_devices
 from dexcmd.sandbox.faults import BodyForm, Fault, Framing
@@ -20,6 +21,7 @@ from dexcmd.sandbox.state import CommandFilter, NewCommand, Quota, SandboxState,
 from dexcmd.sandbox.timeline import Timeline
 
 __all__ = [
+    "Artifact",
     "ArtifactSize",
     "Behaviour",
     "BodyForm",

@@ -1,13 +1,14 @@
 """Bodies of answers: a size, and the bytes between two positions in pieces."""
 
+import itertools
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import attrs
 
-__all__ = ["Content", "CorruptContent", "GzippedContent", "Text"]
+__all__ = ["Content", "CorruptContent", "GzippedContent", "ShiftedContent", "Text", "WrappedContent"]
 
 _PIECE = 256 * 1024
 
@@ -67,6 +68,49 @@ class CorruptContent:
 
 
 @attrs.frozen
+class ShiftedContent:
+    """Another content from `shift` bytes later on (earlier, if negative), and after its end its beginning."""
+
+    source: Content
+    shift: int
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return self.source.size
+
+    def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes from `start` up to `stop`."""
+        stop = self.size if stop is None else stop
+        while start < stop:
+            begin = (start + self.shift) % self.size
+            end = min(begin + stop - start, self.size)
+            yield from self.source.read(begin, end)
+            start += end - begin
+
+
+@attrs.frozen
+class WrappedContent:
+    """The bytes of another content from `start` up to `stop`, with others before and after them."""
+
+    source: Content
+    start: int
+    stop: int
+    before: bytes = b""
+    after: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return len(self.before) + self.stop - self.start + len(self.after)
+
+    def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes from `start` up to `stop`; what lies before costs its reading, too."""
+        pieces = itertools.chain((self.before,), self.source.read(self.start, self.stop), Text(self.after).read())
+        return _between(pieces, start, self.size if stop is None else stop)
+
+
+@attrs.frozen
 class GzippedContent:
     """Another content as gzip (RFC 1952) of stored blocks: its size is known without reading anything."""
 
@@ -83,13 +127,7 @@ class GzippedContent:
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Yield the encoded bytes from `start` up to `stop`; what lies before costs its computing, too."""
-        stop = self.size if stop is None else stop
-        position = 0
-        for piece in self._encode():
-            part = piece[max(start - position, 0) : max(stop - position, 0)]
-            position += len(piece)
-            if part:
-                yield part
+        return _between(self._encode(), start, self.size if stop is None else stop)
 
     def _encode(self) -> Iterator[bytes]:
         yield self._HEADER
@@ -109,3 +147,15 @@ class GzippedContent:
             if left == 0:
                 break
         yield struct.pack("<II", crc, self.source.size & 0xFFFFFFFF)
+
+
+def _between(pieces: Iterable[bytes], start: int, stop: int) -> Iterator[bytes]:
+    """Yield what the pieces, joined, have from `start` up to `stop`."""
+    position = 0
+    for piece in pieces:
+        part = piece[max(start - position, 0) : max(stop - position, 0)]
+        position += len(piece)
+        if part:
+            yield part
+        if position >= stop:
+            break

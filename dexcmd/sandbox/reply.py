@@ -8,7 +8,21 @@ import attrs
 from dexcmd.sandbox.content import Content, Text
 from dexcmd.sandbox.faults import Framing
 
-__all__ = ["Reply"]
+__all__ = ["Reply", "Trickle"]
+
+
+@attrs.frozen(kw_only=True)
+class Trickle:
+    """How a body comes slowly."""
+
+    at: int
+    """How many bytes come at once before."""
+    piece: int
+    """How many bytes come together at the most."""
+    rate: float
+    """Bytes per second."""
+    real_time: bool
+    """Whether these are real seconds, or those of the sandbox's clock."""
 
 
 def _whole(reply: "Reply") -> int:
@@ -29,10 +43,12 @@ class Reply:
     """Where in the content the body stops; by default at its end."""
     framing: Framing = "length"
     lie: int = 0
-    """By how much the declared length is off."""
+    """By how much the declared length is off; where it is too small, what is too much is sent all the same."""
     limit: int | None = None
     """How many bytes of the body are sent before `ending` strikes; None for all of them."""
-    ending: Literal["complete", "drop", "silence"] = "complete"
+    trickle: Trickle | None = None
+    """How slowly the body comes; None for at once."""
+    ending: Literal["complete", "drop", "reset", "silence"] = "complete"
     """What comes after the last byte sent."""
     head: bool = True
     """Whether status line and headers are sent at all."""
@@ -41,6 +57,11 @@ class Reply:
     def length(self) -> int:
         """Bytes of the body, before any fault."""
         return self.stop - self.start
+
+    @property
+    def declared(self) -> int:
+        """What `Content-Length` says, where the framing has one."""
+        return self.length + self.lie
 
     @property
     def sent(self) -> int:

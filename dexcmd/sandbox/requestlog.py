@@ -44,3 +44,5 @@ class RecordedRequest:
     """Ids of the commands that it created."""
     params: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """What the path holds: `account_id`, `command_id`, `filename`."""
+    origin: str = ""
+    """Scheme, host and port that it came to: that of `Sandbox.base_url`, or `Sandbox.storage_origin`."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import secrets
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -14,6 +15,7 @@ from aiohttp import web
 
 from dexcmd.async_only import AsyncOnlyContext
 from dexcmd.clock import Clock, SystemClock
+from dexcmd.sandbox.artifacts import Artifact
 from dexcmd.sandbox.behaviour import ArtifactSize, Behaviour
 from dexcmd.sandbox.devices import SandboxDevice, make_devices
 from dexcmd.sandbox.faults import Fault
@@ -51,7 +53,8 @@ class Sandbox(AsyncOnlyContext):
       `registration_id`, `user_email`, `created_date`, `args`) to them; None for a natural size of some
       kilobytes.  Mind `Behaviour.oversized_capture`: a pcap above its `max-file-size-mb` (default 5) isn't
       uploaded;
-    - `host`, `port`: where to listen; port 0 takes a free one.
+    - `host`, `port`: where to listen; port 0 takes a free one;
+    - `ssl_context`: a server's, for TLS on both sockets; None for plain http.
 
     Raises `ValueError` for a token or an account id of another form; on entering, `OSError` where it can't
     listen.  An artifact size below what its type needs shows as status 500 when the artifact is downloaded.
@@ -70,6 +73,7 @@ class Sandbox(AsyncOnlyContext):
         artifact_size: ArtifactSize = None,
         host: str = "127.0.0.1",
         port: int = 0,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         behaviour = behaviour or Behaviour()
         if account_id is not None and (len(account_id) != 32 or set(account_id) - set("0123456789abcdef")):
@@ -100,7 +104,7 @@ class Sandbox(AsyncOnlyContext):
         self._service = Service(self.state, token=self.token, account_id=self.account_id, seed=seed)
         self._host = host
         self._port = port
-        self._origin: str | None = None
+        self._ssl_context = ssl_context
         self._servers: list[web.Server] = []
         self._runners: list[web.ServerRunner] = []
         self._late: set[asyncio.Task[Any]] = set()
@@ -109,7 +113,7 @@ class Sandbox(AsyncOnlyContext):
         self._entered = False
 
     def __repr__(self) -> str:
-        where = self.base_url if self._origin is not None else "not running"
+        where = self.base_url if self._service.api_origin else "not running"
         return f"<Sandbox {where} devices={len(self.state.devices)} commands={len(self.state.commands)}>"
 
     # --- what a test looks at
@@ -117,9 +121,9 @@ class Sandbox(AsyncOnlyContext):
     @property
     def base_url(self) -> str:
         """What to give a client as its base URL.  Raises `RuntimeError` unless the sandbox is running."""
-        if self._origin is None:
+        if not self._service.api_origin:
             raise RuntimeError("the sandbox is not running: use it as `async with Sandbox(...) as sandbox`")
-        return self._origin + BASE_PATH
+        return self._service.api_origin + BASE_PATH
 
     @property
     def storage_origin(self) -> str:
@@ -149,6 +153,14 @@ class Sandbox(AsyncOnlyContext):
         """How many connections are open, those of the storage included."""
         return sum(len(server.connections) for server in self._servers)
 
+    def artifact(self, command_id: str) -> Artifact:
+        """Return the artifact of a command as it is now, which no fault touches: `b"".join(artifact.read())`.
+
+        It is there from the beginning, whatever the status.  Raises `KeyError` for an unknown command,
+        `ValueError` for an artifact size below what its type needs.
+        """
+        return self._service.artifact(self.state.commands[command_id])
+
     def consume_rate_limit(self, requests: int) -> None:
         """Take that many requests out of the current window, as another user of the account would."""
         self._service.limiter.consume(requests, self.clock.monotonic(), self.behaviour)
@@ -161,7 +173,7 @@ class Sandbox(AsyncOnlyContext):
             raise RuntimeError("a Sandbox can be entered only once: make another one")
         self._entered = True
         try:
-            self._origin = await self._listen(self._handle_api, self._port)
+            self._service.api_origin = await self._listen(self._handle_api, self._port)
             self._service.storage_origin = await self._listen(self._handle_storage, 0)
         except BaseException:
             await self._close()
@@ -184,9 +196,10 @@ class Sandbox(AsyncOnlyContext):
         self._servers.append(server)
         self._runners.append(runner)
         await runner.setup()
-        await web.TCPSite(runner, self._host, port).start()
+        await web.TCPSite(runner, self._host, port, ssl_context=self._ssl_context).start()
+        scheme = "http" if self._ssl_context is None else "https"
         host, bound = runner.addresses[0][:2]
-        return f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"
+        return f"{scheme}://[{host}]:{bound}" if ":" in host else f"{scheme}://{host}:{bound}"
 
     async def _close(self) -> None:
         # Takes a moment only, and also has to happen in a scope that was cancelled.
@@ -194,7 +207,7 @@ class Sandbox(AsyncOnlyContext):
             await self._close_all()
 
     async def _close_all(self) -> None:
-        self._origin = None
+        self._service.api_origin = ""
         for task in self._late:
             task.cancel()
         for server in self._servers:
@@ -236,6 +249,7 @@ class Sandbox(AsyncOnlyContext):
             headers=request.headers,
             body=await _read_body(request),
             params=params,
+            origin=self.storage_origin if operation == "storage" else self._service.api_origin,
         )
         self.requests.append(recorded)
         service = self._service
@@ -248,7 +262,7 @@ class Sandbox(AsyncOnlyContext):
                 reply = service.respond(recorded, fault)
         if reply.head:
             recorded.status = reply.status
-        return await send(request, reply, self._executor)
+        return await send(request, reply, self._executor, self.clock)
 
     async def _respond_slowly(self, recorded: RecordedRequest, fault: Fault) -> Reply:
         if fault.processed:

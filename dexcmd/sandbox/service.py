@@ -7,7 +7,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlencode
 
 import attrs
 
@@ -22,7 +22,7 @@ from dexcmd.sandbox.ratelimit import RateLimiter
 from dexcmd.sandbox.reply import Reply
 from dexcmd.sandbox.requestlog import Operation, RecordedRequest
 from dexcmd.sandbox.rows import alter_rows, create_row, device_row, list_row, quota_result
-from dexcmd.sandbox.shaping import damage_envelope, damage_reply, reply_instead
+from dexcmd.sandbox.shaping import damage_behaviour, damage_envelope, damage_reply, heard_headers, reply_instead
 from dexcmd.sandbox.state import SandboxState, StoredCommand
 from dexcmd.sandbox.validation import parse_create
 
@@ -34,6 +34,7 @@ _B64TOKEN = r"[A-Za-z0-9._~+/=-]+"
 _BEARER = re.compile(rf"[Bb]earer +({_B64TOKEN})")
 _ACCOUNT = re.compile(r"[0-9a-f]{32}")
 _CACHED_ARTIFACTS = 64
+_LATER_HOPS_STATUS = 307
 
 
 @attrs.frozen
@@ -79,6 +80,8 @@ class Service:
     def __init__(self, state: SandboxState, *, token: str, account_id: str, seed: int) -> None:
         self.state = state
         self.limiter = RateLimiter()
+        self.api_origin = ""
+        """Scheme, host and port of the API; set while it listens."""
         self.storage_origin = ""
         """Scheme, host and port of the storage; set once it listens."""
         self._token = token
@@ -105,29 +108,78 @@ class Service:
     def respond(self, request: RecordedRequest, fault: Fault | None) -> Reply:
         """Do the work of a request, unless the fault forbids it; return what that leaves of the answer."""
         ray = self._new_ray()
-        instead = reply_instead(fault, request, ray) if fault is not None else None
+        instead = self._instead(fault, request, ray) if fault is not None else None
         if fault is not None and instead is not None and not fault.processed:
             return self._finish(request, instead, ray)
-        answer = self._answer(request)
+        answer = self._answer(request, fault)
         request.processed = answer.processed
         reply = answer.reply
         if fault is not None:
             if instead is not None:
                 reply = instead
             else:
-                if fault.kind == "revise" and answer.processed:
+                if fault.kind in ("revise", "ignore_if_range") and answer.processed:
                     # What is being sent in part is still the old one.
-                    self.state.revise(request.params["command_id"])
-                    reply = reply if fault.at is not None else self._answer(request).reply
+                    self.state.revise(request.params["command_id"], same_bytes=fault.same_bytes)
+                    reply = reply if fault.at is not None else self._answer(request, fault).reply
                 if answer.envelope is not None and answer.processed:
                     reply = json_reply(reply.status, damage_envelope(fault, answer.envelope))
                 reply = damage_reply(fault, reply)
         return self._finish(request, reply, ray)
 
-    def artifact_url(self, command: StoredCommand, *, signed: bool = False) -> str:
-        """Return where the storage has a command's artifact; only a signed URL opens it."""
+    def artifact(self, command: StoredCommand) -> Artifact:
+        """Return a command's artifact in its current revision."""
+        key = command.id, command.revision
+        artifact = self._artifacts.get(key)
+        if artifact is None:
+            artifact = self._artifacts[key] = build_artifact(
+                ArtifactSpec(
+                    command_id=command.id,
+                    command_type=command.type,
+                    device_name=command.device.name,
+                    user_email=command.device.user_email,
+                    platform=command.device.platform,
+                    version=command.device.version,
+                    args=command.args,
+                    created=command.created,
+                    size=command.size,
+                    revision=command.revision,
+                )
+            )
+            if len(self._artifacts) > _CACHED_ARTIFACTS:
+                self._artifacts.popitem(last=False)
+        self._artifacts.move_to_end(key)
+        return artifact
+
+    def artifact_url(self, command: StoredCommand, *, signed: bool = False, hops: int = 0) -> str:
+        """Return where the storage has a command's artifact; only a signed URL opens it.
+
+        With `hops` it is so many redirects away.
+        """
         url = f"{self.storage_origin}{STORAGE_PATH}/{command.id}/{quote(command.filename, safe='')}"
-        return f"{url}?signature={self._sign(command.id)}" if signed else url
+        if not signed:
+            return url
+        return f"{url}?signature={self._sign(command.id)}" + (f"&hops={hops}" if hops else "")
+
+    def _api_url(self, command: StoredCommand) -> str:
+        path = f"{BASE_PATH}/accounts/{self._account_id}/dex/commands/{command.id}/downloads"
+        return f"{self.api_origin}{path}/{quote(command.filename, safe='')}"
+
+    def _instead(self, fault: Fault, request: RecordedRequest, ray: str) -> Reply | None:
+        if fault.kind != "redirect":
+            return reply_instead(fault, request, ray)
+        location = fault.target
+        if location == "self":
+            location = f"{request.origin}{request.path}?{urlencode(request.query)}".rstrip("?")
+        elif location in ("storage", "other"):
+            command = self.state.commands.get(request.params.get("command_id", ""))
+            if command is None:
+                return None
+            if location == "other" and request.operation == "storage":
+                location = self._api_url(command)
+            else:
+                location = self.artifact_url(command, signed=True, hops=fault.amount - 1)
+        return Reply(status=fault.status, headers={} if location is None else {"Location": location})
 
     def _finish(self, request: RecordedRequest, reply: Reply, ray: str) -> Reply:
         """Add the headers that every answer has."""
@@ -150,9 +202,9 @@ class Service:
 
     # --- answers
 
-    def _answer(self, request: RecordedRequest) -> _Answer:
+    def _answer(self, request: RecordedRequest, fault: Fault | None) -> _Answer:
         if request.operation == "storage":
-            return self._from_storage(request)
+            return self._from_storage(request, fault)
         refusal = self._check_access(request)
         if refusal is not None:
             return refusal
@@ -166,7 +218,7 @@ class Service:
             case "get_quota":
                 return self._success(quota_result(self.state.quota, self.behaviour))
             case "download":
-                return self._download(request)
+                return self._download(request, fault)
             case _:
                 return self._no_route(request)
 
@@ -251,7 +303,7 @@ class Service:
         rows = alter_rows([create_row(each, now, behaviour) for each in created], behaviour.create_rows)
         return self._success({"commands": rows}, errors=errors)
 
-    def _download(self, request: RecordedRequest) -> _Answer:
+    def _download(self, request: RecordedRequest, fault: Fault | None) -> _Answer:
         command = self.state.commands.get(request.params["command_id"])
         now = self.state.now().timestamp()
         available = command is not None and command.timeline.uploaded and command.timeline.finished <= now
@@ -263,9 +315,9 @@ class Service:
         if self.behaviour.download_redirect is not None:
             headers = {"Location": self.artifact_url(command, signed=True)}
             return _Answer(Reply(status=self.behaviour.download_redirect, headers=headers), processed=True)
-        return self._file(command, request)
+        return self._file(command, request, fault)
 
-    def _from_storage(self, request: RecordedRequest) -> _Answer:
+    def _from_storage(self, request: RecordedRequest, fault: Fault | None) -> _Answer:
         command = self.state.commands.get(request.params.get("command_id", ""))
         if command is None or request.params["filename"] != command.filename:
             return _Answer(Reply(status=404))
@@ -275,42 +327,26 @@ class Service:
         if "Authorization" in request.headers:
             # Object stores take one kind of authentication at a time.
             return _Answer(Reply(status=400))
-        return self._file(command, request)
+        hops = request.query.get("hops", "0")
+        if hops.isdecimal() and hops != "0":
+            location = self.artifact_url(command, signed=True, hops=int(hops) - 1)
+            return _Answer(Reply(status=_LATER_HOPS_STATUS, headers={"Location": location}), processed=True)
+        return self._file(command, request, fault)
 
-    def _file(self, command: StoredCommand, request: RecordedRequest) -> _Answer:
-        artifact = self._artifact(command)
+    def _file(self, command: StoredCommand, request: RecordedRequest, fault: Fault | None) -> _Answer:
+        artifact = self.artifact(command)
+        etag = artifact.etag
+        if command.retagged:
+            etag = f'{etag[:-1]}-{command.retagged}"'
         reply = file_reply(
             artifact,
-            etag=artifact.etag,
+            etag=etag,
             modified=artifact.last_modified,
             content_type=artifact.content_type,
-            request_headers=request.headers,
-            behaviour=self.behaviour,
+            request_headers=heard_headers(fault, request.headers),
+            behaviour=damage_behaviour(fault, self.behaviour),
         )
         return _Answer(reply, processed=reply.status != 416)
-
-    def _artifact(self, command: StoredCommand) -> Artifact:
-        key = command.id, command.revision
-        artifact = self._artifacts.get(key)
-        if artifact is None:
-            artifact = self._artifacts[key] = build_artifact(
-                ArtifactSpec(
-                    command_id=command.id,
-                    command_type=command.type,
-                    device_name=command.device.name,
-                    user_email=command.device.user_email,
-                    platform=command.device.platform,
-                    version=command.device.version,
-                    args=command.args,
-                    created=command.created,
-                    size=command.size,
-                    revision=command.revision,
-                )
-            )
-            if len(self._artifacts) > _CACHED_ARTIFACTS:
-                self._artifacts.popitem(last=False)
-        self._artifacts.move_to_end(key)
-        return artifact
 
     def _success(
         self,

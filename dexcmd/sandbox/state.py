@@ -48,6 +48,8 @@ class StoredCommand:
     """Bytes of its artifact, or None for whatever comes naturally."""
     revision: int = 0
     """Goes up each time the artifact is replaced by another one under the same name."""
+    retagged: int = 0
+    """Goes up each time the artifact gets another ETag and stays the same."""
 
     @property
     def created_at(self) -> float:
@@ -193,9 +195,16 @@ class SandboxState:
         self.quota.usage += 1
         return command
 
-    def revise(self, command_id: str) -> None:
-        """Replace the command's artifact by another one: other bytes, other ETag, same name."""
-        self._commands[command_id].revision += 1
+    def revise(self, command_id: str, *, same_bytes: bool = False) -> None:
+        """Replace the command's artifact by another one: other bytes, other ETag, same name.
+
+        With `same_bytes` only the ETag is another.
+        """
+        command = self._commands[command_id]
+        if same_bytes:
+            command.retagged += 1
+        else:
+            command.revision += 1
 
     def page(self, wanted: CommandFilter, page: int, per_page: int) -> list[StoredCommand]:
         """Return one page of the matching commands, newest first."""

@@ -2,13 +2,18 @@
 
 import asyncio
 import itertools
+import os
+import socket
+import struct
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from typing import NoReturn
 
 from aiohttp import web
 
-from dexcmd.sandbox.reply import Reply
+from dexcmd.clock import Clock
+from dexcmd.sandbox.content import Content
+from dexcmd.sandbox.reply import Reply, Trickle
 
 __all__ = ["send"]
 
@@ -17,15 +22,17 @@ __all__ = ["send"]
 # A hop costs about 150 µs, which a step of 1 MiB makes up for.
 _INLINE = 512 * 1024
 _PIECES_PER_STEP = 4
+# What SO_LINGER takes: a socket is closed at once, with a reset, and forgets what it hasn't sent.
+_RESET = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 
-class _UntilClose(web.StreamResponse):
-    """A response whose headers are left as they are: the end of the connection ends its body."""
+class _AsItIs(web.StreamResponse):
+    """A response that is sent as it is: with as many bytes as it is given, whatever its headers say."""
 
     _length_check = False
 
 
-async def send(request: web.BaseRequest, reply: Reply, executor: Executor) -> web.StreamResponse:
+async def send(request: web.BaseRequest, reply: Reply, executor: Executor, clock: Clock) -> web.StreamResponse:
     """Send the reply and return the finished response.
 
     For a reply that ends in silence or with a dropped connection this never returns: it is cancelled when the
@@ -33,14 +40,14 @@ async def send(request: web.BaseRequest, reply: Reply, executor: Executor) -> we
     """
     if not reply.head:
         await _end(request, reply)
-    if reply.framing == "length" and reply.ending == "complete" and reply.sent <= _INLINE:
+    if _is_plain(reply):
         body = b"".join(reply.content.read(reply.start, reply.start + reply.sent))
-        # One write for headers and body; what is declared is what is sent, `lie` included.
+        # One write for headers and body.
         return web.Response(status=reply.status, headers=reply.headers, body=body)
     response = _head(reply)
     try:
         await response.prepare(request)
-        await _send_body(response, reply, executor)
+        await _send_body(response, reply, executor, clock)
         if reply.ending != "complete":
             await _end(request, reply)
         await response.write_eof()
@@ -50,24 +57,48 @@ async def send(request: web.BaseRequest, reply: Reply, executor: Executor) -> we
     return response
 
 
+def _is_plain(reply: Reply) -> bool:
+    whole = reply.ending == "complete" and reply.framing == "length" and reply.sent == reply.declared
+    return whole and reply.sent <= _INLINE and reply.trickle is None
+
+
 def _head(reply: Reply) -> web.StreamResponse:
+    response = _AsItIs(status=reply.status, headers=reply.headers)
     match reply.framing:
         case "length":
-            response = web.StreamResponse(status=reply.status, headers=reply.headers)
-            response.content_length = reply.length + reply.lie
+            response.content_length = reply.declared
         case "chunked":
-            response = web.StreamResponse(status=reply.status, headers=reply.headers)
             response.enable_chunked_encoding()
         case "close":
-            response = _UntilClose(status=reply.status, headers=reply.headers)
             response.force_close()
     return response
 
 
-async def _send_body(response: web.StreamResponse, reply: Reply, executor: Executor) -> None:
+async def _send_body(response: web.StreamResponse, reply: Reply, executor: Executor, clock: Clock) -> None:
+    start, stop = reply.start, reply.start + reply.sent
+    trickle = reply.trickle
+    if trickle is None:
+        await _send_at_once(response, reply.content, start, stop, executor)
+    else:
+        await _send_at_once(response, reply.content, start, start + trickle.at, executor)
+        await _send_slowly(response, reply.content.read(start + trickle.at, stop), trickle, clock)
+
+
+async def _send_slowly(response: web.StreamResponse, pieces: Iterator[bytes], trickle: Trickle, clock: Clock) -> None:
+    sleep = asyncio.sleep if trickle.real_time else clock.sleep
+    for piece in pieces:
+        for start in range(0, len(piece), trickle.piece):
+            part = piece[start : start + trickle.piece]
+            await sleep(len(part) / trickle.rate)
+            await response.write(part)
+
+
+async def _send_at_once(
+    response: web.StreamResponse, content: Content, start: int, stop: int, executor: Executor
+) -> None:
     # `write` waits while the connection's buffer is full, so that at most one step is held in memory.
-    pieces = reply.content.read(reply.start, reply.start + reply.sent)
-    if reply.sent <= _INLINE:
+    pieces = content.read(start, stop)
+    if stop - start <= _INLINE:
         for piece in pieces:
             await response.write(piece)
         return
@@ -82,7 +113,9 @@ def _take(pieces: Iterator[bytes]) -> list[bytes]:
 
 
 async def _end(request: web.BaseRequest, reply: Reply) -> NoReturn:
-    if reply.ending == "drop" and request.transport is not None:
+    if reply.ending != "silence" and request.transport is not None:
+        if reply.ending == "reset":
+            request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         # What is written goes out first.
         request.transport.close()
     await _wait_for_cancellation()

@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Generic
 
+import anyio
 import attrs
 
 from dexcmd.errors import (
@@ -62,6 +64,8 @@ class SaveOptions:
     limits: DownloadLimits = attrs.field(default=DEFAULT_LIMITS, validator=_limits)
     on_progress: OnProgress | None = None
     throttle: Throttle | None = None
+    slots: anyio.Semaphore | None = None
+    """How many may ask for artifacts and receive them at a time; what is received is finished outside of it."""
 
     def verification(self, filename: str) -> Verify:
         """Return how an artifact of that name is verified."""
@@ -112,7 +116,13 @@ class _Download(Generic[R]):
         have = target.have if self._usable else Have()
         if have.whole:
             return await target.finish(have.offset)
-        ask = what_to_ask(have, checked=self._checked)
+        async with self._options.slots or nullcontext():
+            found = await self._fetch(have)
+        return found or await target.finish(have.offset if self._joined else 0)
+
+    async def _fetch(self, have: Have) -> R | None:
+        """Receive what is missing; return what turns out to be there already."""
+        target, ask = self._target, what_to_ask(have, checked=self._checked)
         async with open_artifact(self._session, self._path, self._filename, ask, have.version) as artifact:
             if (found := await target.find(artifact.size)) is not None:
                 return found
@@ -122,7 +132,7 @@ class _Download(Generic[R]):
             self._usable = True
             overlap = have.offset - artifact.offset if self._joined else 0
             await self._receive(artifact, Joint(await target.tail(overlap) if overlap else b""))
-        return await target.finish(have.offset if self._joined else 0)
+        return None
 
     async def _receive(self, artifact: Artifact, joint: Joint) -> None:
         target, clock, options = self._target, self._clock, self._options

@@ -13,7 +13,7 @@ from typing import Literal
 
 import attrs
 
-__all__ = ["Verdict", "ZipStream"]
+__all__ = ["Verdict", "ZipStream", "ends_with_its_directory"]
 
 Verdict = Literal["whole", "damaged", "unknown"]
 """What the stream was.  `unknown`: it has something that can't be told in one pass, so the file has to be read."""
@@ -28,7 +28,9 @@ MOST_COMMENT = 128 * 1024
 """Of an archive's comment, which is 64 KiB at the most, with its surroundings."""
 
 _LOCAL = b"PK\x03\x04"
-_BEHIND_MEMBERS = (b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x08")
+_END_RECORD = b"PK\x05\x06"
+_END_RECORD_SIZE = 22
+_BEHIND_MEMBERS = (b"PK\x01\x02", _END_RECORD, b"PK\x06\x06", b"PK\x06\x08")
 _DESCRIPTOR = b"PK\x07\x08"
 _ENTRY_SIZE = 46
 """Of an entry of the directory, besides the name."""
@@ -100,10 +102,11 @@ class ZipStream:
         try:
             with zipfile.ZipFile(tail) as archive:
                 entries = archive.infolist()
+                at_the_end = ends_with_its_directory(archive)
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
             return "damaged"
         verdicts = {self._compare(entry) for entry in entries}
-        return "damaged" if "damaged" in verdicts else "unknown" if "unknown" in verdicts else "whole"
+        return "damaged" if not at_the_end or "damaged" in verdicts else "unknown" if "unknown" in verdicts else "whole"
 
     def _compare(self, entry: zipfile.ZipInfo) -> Verdict:
         member = self._members.get(entry.header_offset)
@@ -292,6 +295,15 @@ class _Tail(io.RawIOBase):
         data = data if size < 0 else data[:size]
         self._at += len(data)
         return data
+
+
+def ends_with_its_directory(archive: zipfile.ZipFile) -> bool:
+    """Tell whether nothing comes behind an archive's end record and comment, which `zipfile` does not mind."""
+    file = archive.fp
+    if file is None:
+        return False
+    file.seek(-_END_RECORD_SIZE - len(archive.comment), io.SEEK_END)
+    return file.read(4) == _END_RECORD
 
 
 def _decoded(name: bytes, flags: int) -> str | None:

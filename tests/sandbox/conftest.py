@@ -23,3 +23,16 @@ async def api(clock: ManualClock, session: aiohttp.ClientSession) -> AsyncIterat
     """A sandbox of 200 devices whose commands are done at once."""
     async with Sandbox(200, clock=clock, behaviour=Behaviour.instant()) as sandbox:
         yield Api(sandbox, session)
+
+
+@pytest.fixture
+async def command(api: Api) -> str:
+    """A command with an artifact."""
+    (command_id,) = await api.make(1, "warp-diag")
+    return command_id
+
+
+@pytest.fixture
+def whole(api: Api, command: str) -> bytes:
+    """That artifact."""
+    return b"".join(api.sandbox.artifact(command).read())

@@ -1,10 +1,12 @@
 """A plain HTTP client for a sandbox, which shows its answers as they are."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
 import attrs
+import pytest
 
 from dexcmd.sandbox import Sandbox, SandboxDevice
 
@@ -75,11 +77,37 @@ class Api:
     async def create(self, *orders: Any) -> Answer:
         return await self.request("POST", self.commands_url, json={"commands": list(orders)})
 
+    def download_url(self, command_id: str) -> str:
+        return f"{self.commands_url}/{command_id}/downloads/{command_id}.zip"
+
     async def download(self, command_id: str, **headers: str) -> Answer:
-        url = f"{self.commands_url}/{command_id}/downloads/{command_id}.zip"
+        url = self.download_url(command_id)
         return await self.request("GET", url, headers={k.replace("_", "-"): v for k, v in headers.items()})
 
     async def make(self, count: int = 1, command_type: str = "pcap") -> Sequence[str]:
         """Create commands for the first devices and return their ids."""
         answer = await self.create(*(order(each, command_type) for each in self.sandbox.state.devices[:count]))
         return [row["id"] for row in answer.result["commands"]]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let other tasks run until the condition holds, for two seconds at most."""
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    pytest.fail("it didn't come to that")
+
+
+async def open_body(api: Api, command_id: str, **headers: str) -> tuple[aiohttp.ClientResponse, bytes]:
+    """Start a download and return it with the bytes that come before the connection ends."""
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    headers["Authorization"] = f"Bearer {api.sandbox.token}"
+    got = bytearray()
+    async with api.session.get(api.download_url(command_id), headers=headers) as response:
+        try:
+            async for chunk in response.content.iter_any():
+                got += chunk
+        except aiohttp.ClientPayloadError:
+            got += b"<broken off>"
+        return response, bytes(got)

@@ -15,20 +15,11 @@ import pytest
 from dexcmd.clock import ManualClock
 from dexcmd.sandbox import Behaviour, Fault, RecordedRequest, Sandbox
 from dexcmd.sandbox.pages import error_reply
-from tests.sandbox.sandbox_api import Answer, Api, order
+from tests.sandbox.sandbox_api import Answer, Api, open_body, order, until
 
 pytestmark = pytest.mark.anyio
 
 LOST = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aiohttp.ClientOSError)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let other tasks run until the condition holds, for two seconds at most."""
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.001)
-    pytest.fail("it didn't come to that")
 
 
 async def expect_silence(call: Awaitable[Any]) -> None:
@@ -45,31 +36,6 @@ async def create(api: Api, **headers: str) -> Answer:
 def processed(api: Api) -> tuple[int, int]:
     """Return how many commands there are, and how many creates say that they were processed."""
     return len(api.sandbox.state.commands), sum(each.processed for each in api.sandbox.requests)
-
-
-async def open_body(api: Api, command_id: str, **headers: str) -> tuple[aiohttp.ClientResponse, bytes]:
-    """Start a download and return it with the bytes that come before the connection ends."""
-    url = f"{api.commands_url}/{command_id}/downloads/{command_id}.zip"
-    headers["Authorization"] = f"Bearer {api.sandbox.token}"
-    got = bytearray()
-    async with api.session.get(url, headers=headers) as response:
-        try:
-            async for chunk in response.content.iter_any():
-                got += chunk
-        except aiohttp.ClientPayloadError:
-            got += b"<broken off>"
-        return response, bytes(got)
-
-
-@pytest.fixture
-async def command(api: Api) -> str:
-    (command_id,) = await api.make(1, "warp-diag")
-    return command_id
-
-
-@pytest.fixture
-async def whole(api: Api, command: str) -> bytes:
-    return (await api.download(command)).body
 
 
 class TestErrors:
@@ -452,6 +418,7 @@ class TestTheEnd:
         Fault.silence(),
         Fault.silence(headers=False),
         Fault.stall(0.5),
+        Fault.trickle(0.001, real_time=True),
         Fault.slow(3600.0, real_time=True),
         Fault.slow(3600.0, processed=False, real_time=True),
     )

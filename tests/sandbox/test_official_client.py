@@ -129,3 +129,17 @@ async def test_a_redirected_download(client: "cloudflare.AsyncCloudflare", sandb
     hop = sandbox.requests[-1]
     assert (hop.operation, hop.status) == ("storage", 200)
     assert "Authorization" not in hop.headers
+
+
+async def test_a_slow_download_through_a_chain(
+    client: "cloudflare.AsyncCloudflare", sandbox: Sandbox, clock: ManualClock
+):
+    commands, account = client.zero_trust.dex.commands, sandbox.account_id
+    made = await commands.create(account_id=account, commands=orders(sandbox.state.devices[:1]))
+    command_id = made.commands[0].id
+    sandbox.faults.add(Fault.redirect("storage", hops=6), on="download")
+    sandbox.faults.add(Fault.trickle(10_000), on="storage", skip=5)
+    artifact = await commands.downloads.get(f"{command_id}.zip", account_id=account, command_id=command_id)
+    assert await artifact.read() == b"".join(sandbox.artifact(command_id).read())
+    assert [each.operation for each in sandbox.requests[1:]] == ["download"] + ["storage"] * 6
+    assert sum(clock.slept) == pytest.approx(sandbox.artifact(command_id).size / 10_000)

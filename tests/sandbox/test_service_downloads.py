@@ -13,7 +13,7 @@ import pytest
 
 from dexcmd.clock import ManualClock
 from dexcmd.sandbox import Behaviour, Sandbox
-from dexcmd.sandbox.content import CorruptContent, GzippedContent, Text
+from dexcmd.sandbox.content import Content, CorruptContent, GzippedContent, ShiftedContent, Text, WrappedContent
 from dexcmd.sandbox.ranges import ByteRange, choose_range
 from tests.sandbox.sandbox_api import Answer, Api
 
@@ -22,12 +22,6 @@ pytestmark = pytest.mark.anyio
 
 def switch(api: Api, **changes: Any) -> None:
     api.sandbox.behaviour = attrs.evolve(api.sandbox.behaviour, **changes)
-
-
-@pytest.fixture
-async def command(api: Api) -> str:
-    (command_id,) = await api.make(1, "warp-diag")
-    return command_id
 
 
 async def test_the_whole(api: Api, command: str):
@@ -193,6 +187,20 @@ class TestGzip:
         assert part.headers["Content-Range"].endswith(f"/{len(coded.body)}")
 
 
+class TestArtifact:
+    async def test_is_what_is_downloaded(self, api: Api, command: str):
+        answer = await api.download(command)
+        artifact = api.sandbox.artifact(command)
+        assert (b"".join(artifact.read()), artifact.etag) == (answer.body, answer.headers["ETag"])
+        api.sandbox.state.revise(command)
+        assert b"".join(api.sandbox.artifact(command).read()) == (await api.download(command)).body != answer.body
+        assert len(api.sandbox.requests) == 3
+
+    async def test_of_nobody(self, api: Api):
+        with pytest.raises(KeyError):
+            api.sandbox.artifact("nobody")
+
+
 class TestRedirect:
     async def fetch(self, api: Api, url: str, **headers: str) -> Answer:
         async with api.session.get(url, headers=headers) as response:
@@ -211,6 +219,9 @@ class TestRedirect:
         assert (await self.fetch(api, location, Range="bytes=9-")).body == plain.body[9:]
         hop = api.sandbox.requests[-1]
         assert (hop.operation, hop.status, hop.processed) == ("storage", 206, True)
+        origins = [api.sandbox.base_url.removesuffix("/client/v4"), api.sandbox.storage_origin]
+        assert [each.origin for each in api.sandbox.requests[-2:]] == [origins[1]] * 2
+        assert {each.origin for each in api.sandbox.requests if each.operation == "download"} == {origins[0]}
         assert "Authorization" not in hop.headers
         assert "cf-ray" in answer.headers
         assert "cf-ray" not in (await self.fetch(api, location)).headers
@@ -275,6 +286,22 @@ class TestContents:
             assert [index for index in (0, 262_143, 262_144, 599_999) if corrupt[index]] == [position]
             assert content.size == len(corrupt) == len(data)
             assert b"".join(content.read(position, position + 1)) == b"\xff"
+
+    @pytest.mark.parametrize(
+        ("content", "whole"),
+        [
+            (ShiftedContent(Text(b"0123456789"), 3), b"3456789012"),
+            (ShiftedContent(Text(b"0123456789"), -13), b"7890123456"),
+            (WrappedContent(Text(b"0123456789"), 2, 8, before=b"<<", after=b">"), b"<<234567>"),
+            (WrappedContent(Text(b"0123456789"), 0, 10), b"0123456789"),
+        ],
+    )
+    def test_what_is_made_of_another(self, content: Content, whole: bytes):
+        assert content.size == len(whole)
+        for start in range(len(whole) + 1):
+            assert b"".join(content.read(start)) == whole[start:]
+            for stop in range(start, len(whole) + 1):
+                assert b"".join(content.read(start, stop)) == whole[start:stop]
 
 
 def test_a_range_of_nothing():
