@@ -24,9 +24,10 @@ async def wait_to_the_end(work: "asyncio.Future[T]") -> T:
 
     Work on a file can't be left half-way: its thread would go on, and meet whatever is done next to the same file.
     """
-    cancelled = await _end_of(work)
-    if cancelled is None:
-        return work.result()
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError as error:
+        cancelled = await _end_of(work) or error
     # What it raised, if anything, gives way to the cancellation, and has to be looked at to be forgotten.
     work.exception()
     raise cancelled

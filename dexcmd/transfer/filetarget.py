@@ -74,6 +74,9 @@ class FileTarget:
         self._check = BodyCheck(verify)
         self._size = 0
         self._version = Version()
+        self._in_the_way = False
+        """Whether there is something under the final name that may be the whole file."""
+
         self._found: SavedArtifact | None = None
         self._small: list[bytes] = []
         self._writer: WriterThread | None = None
@@ -116,7 +119,7 @@ class FileTarget:
 
     async def find(self, size: int | None) -> SavedArtifact | None:
         """Return the file if it is there whole."""
-        if self._found is None and size is not None and self._existing == "verify" and self._verify != "zip":
+        if self._found is None and size is not None and self._in_the_way and self._verify != "zip":
             self._found = await run_to_the_end(partial(self._whole_file, size))
             if self._found is not None and self._part is not None:
                 with self._explained():
@@ -185,7 +188,8 @@ class FileTarget:
             return False
         # Once more: whoever had the part may have given it its final name just before.
         status = self._there()
-        if status is not None and self._existing == "verify" and self._verify == "zip":
+        self._in_the_way = status is not None and self._existing == "verify"
+        if status is not None and self._in_the_way and self._verify == "zip":
             self._found = self._whole_file(status.st_size)
         if part is None:
             return True
@@ -330,11 +334,11 @@ class FileTarget:
     def write_rest(self) -> None:
         """Write and check what is not yet."""
         if self._part is None:
+            # In one piece: each call into the system or a hash waits for the interpreter when it comes back.
+            body, self._small = b"".join(self._small), []
             self._part = PartFile.create(self._final)
-            self._part.write(self._small)
-            for piece in self._small:
-                self._check.feed(piece)
-            self._small = []
+            self._part.write([body])
+            self._check.feed(body)
             self._judge()
 
     def start_writeback(self) -> None:
@@ -362,9 +366,10 @@ class FileTarget:
                 put_in_place(part.path, self._final, replace=self._existing != "error")
             except FileExistsError:
                 raise ArtifactExistsError(f"{self._final} is there already") from None
-        with suppress(OSError):
-            # Without its part it vouches for nothing.
-            part.forget()
+        if self._recorded is not None:
+            # Without its part it vouches for nothing, so it is no matter if it stays.
+            with suppress(OSError):
+                part.forget()
         part.close()
         self._part = None
         self._done = True

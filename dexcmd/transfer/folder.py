@@ -49,7 +49,11 @@ class FileSink:
     async def open(self, clock: Clock) -> AsyncGenerator["Folder"]:
         """Make the folder.  Raises `ConfigurationError` where there can be none."""
         await run_to_the_end(partial(make_folder, self.folder))
-        yield Folder(self, clock)
+        folder = Folder(self, clock)
+        try:
+            yield folder
+        finally:
+            folder.close()
 
 
 class Folder:
@@ -62,6 +66,10 @@ class Folder:
         self._listing = anyio.Lock()
         self._names: set[str] | None = None
         self._begun: set[str] = set()
+
+    def close(self) -> None:
+        """End what runs behind it."""
+        self._commit.close()
 
     @asynccontextmanager
     async def target(self, name: ArtifactName, verify: Verify) -> AsyncGenerator[FileTarget]:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,16 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return folders
 
 
+@pytest.fixture
+async def group() -> AsyncIterator[GroupCommit]:
+    """One that is closed after the test; its thread then ends."""
+    group = GroupCommit()
+    yield group
+    group.close()
+    for thread in committers():
+        await run_to_the_end(thread.join)
+
+
 async def turns() -> None:
     """Let the loop do all that it can do by itself."""
     for _ in range(20):
@@ -83,16 +94,18 @@ def committers() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "dexcmd-commit"]
 
 
-async def test_one_file(tmp_path: Path, synced: list[Path]) -> None:
+async def test_one_file(tmp_path: Path, group: GroupCommit, synced: list[Path]) -> None:
     steps = list[str]()
-    await GroupCommit().commit(File(tmp_path / "a", steps))
+    await group.commit(File(tmp_path / "a", steps))
     assert steps == ["write a", "writeback a", "sync a", "place a"]
     assert synced == [tmp_path]
     assert (tmp_path / "a").read_bytes() == b"whole"
 
 
-async def test_files_that_wait_for_each_other_are_synced_together(tmp_path: Path, synced: list[Path]) -> None:
-    steps, group = list[str](), GroupCommit()
+async def test_files_that_wait_for_each_other_are_synced_together(
+    tmp_path: Path, group: GroupCommit, synced: list[Path]
+) -> None:
+    steps = list[str]()
     other = tmp_path / "other"
     other.mkdir()
     first, gate = await busy(group, tmp_path / "first", steps)
@@ -109,8 +122,9 @@ async def test_files_that_wait_for_each_other_are_synced_together(tmp_path: Path
     assert sorted(synced[1:]) == [tmp_path, other]
 
 
-async def test_a_hundred_files_need_few_syncs_of_their_folder(tmp_path: Path, synced: list[Path]) -> None:
-    group = GroupCommit()
+async def test_a_hundred_files_need_few_syncs_of_their_folder(
+    tmp_path: Path, group: GroupCommit, synced: list[Path]
+) -> None:
     first, gate = await busy(group, tmp_path / "first", [])
     rest = [asyncio.ensure_future(group.commit(File(tmp_path / str(number), []))) for number in range(100)]
     await turns()
@@ -121,8 +135,8 @@ async def test_a_hundred_files_need_few_syncs_of_their_folder(tmp_path: Path, sy
 
 
 @pytest.mark.parametrize("step", ["write", "writeback", "sync", "place"])
-async def test_a_bad_file_fails_alone(tmp_path: Path, step: str) -> None:
-    steps, group = list[str](), GroupCommit()
+async def test_a_bad_file_fails_alone(tmp_path: Path, group: GroupCommit, step: str) -> None:
+    steps = list[str]()
     first, gate = await busy(group, tmp_path / "first", steps)
     files = [File(tmp_path / name, steps, fails=step if name == "b" else "") for name in "abc"]
     results = asyncio.gather(*(group.commit(file) for file in files), return_exceptions=True)
@@ -139,7 +153,7 @@ async def test_a_bad_file_fails_alone(tmp_path: Path, step: str) -> None:
 
 
 async def test_a_folder_that_can_not_be_synced_is_the_fault_of_all_its_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, group: GroupCommit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good, bad = tmp_path / "good", tmp_path / "bad"
     good.mkdir()
@@ -150,7 +164,6 @@ async def test_a_folder_that_can_not_be_synced_is_the_fault_of_all_its_files(
             raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(commit_module, "sync_folder", sync)
-    group = GroupCommit()
     first, gate = await busy(group, good / "first", [])
     files = [File(folder / name, []) for folder in (good, bad) for name in "ab"]
     results = asyncio.gather(*(group.commit(file) for file in files), return_exceptions=True)
@@ -165,8 +178,10 @@ async def test_a_folder_that_can_not_be_synced_is_the_fault_of_all_its_files(
 
 @pytest.mark.parametrize("cancels", [1, 3])
 @pytest.mark.parametrize("fails", ["", "sync"])
-async def test_a_cancellation_waits_until_it_is_done(tmp_path: Path, cancels: int, fails: str) -> None:
-    gate, group = threading.Event(), GroupCommit()
+async def test_a_cancellation_waits_until_it_is_done(
+    tmp_path: Path, group: GroupCommit, cancels: int, fails: str
+) -> None:
+    gate = threading.Event()
     task = asyncio.create_task(group.commit(File(tmp_path / "a", [], gate=gate, fails=fails)))
     await turns()
     for _ in range(cancels):
@@ -179,17 +194,39 @@ async def test_a_cancellation_waits_until_it_is_done(tmp_path: Path, cancels: in
     assert (tmp_path / "a").exists() is not bool(fails)
 
 
-async def test_there_is_a_thread_only_while_there_is_work(tmp_path: Path) -> None:
+async def test_one_thread_does_it_all_and_ends_when_it_is_closed(tmp_path: Path) -> None:
     group = GroupCommit()
+    assert committers() == []
     for number in range(3):
         await group.commit(File(tmp_path / str(number), []))
-        for thread in committers():
-            thread.join()
-        assert committers() == []
+        assert len(committers()) == 1
+    [thread] = committers()
+    group.close()
+    thread.join()
 
 
-async def test_one_group_of_many_files_at_any_time(tmp_path: Path) -> None:
+async def test_what_waits_when_it_is_closed_is_done(tmp_path: Path) -> None:
     group = GroupCommit()
+    first, gate = await busy(group, tmp_path / "first", [])
+    rest = [asyncio.create_task(group.commit(File(tmp_path / name, []))) for name in "abc"]
+    await turns()
+    group.close()
+    gate.set()
+    await asyncio.gather(first, *rest)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c", "first"]
+    for thread in committers():
+        thread.join()
+
+
+def test_closing_one_that_was_not_used() -> None:
+    async def close() -> None:
+        GroupCommit().close()
+
+    asyncio.run(close())
+    assert committers() == []
+
+
+async def test_one_group_of_many_files_at_any_time(tmp_path: Path, group: GroupCommit) -> None:
 
     async def commit(number: int) -> None:
         for _ in range(number % 7):
