@@ -555,6 +555,7 @@ class TestSyncing:
         with pytest.raises(DownloadError):
             async with target(tmp_path) as place:
                 await receive(place, LARGE, strong(LARGE))
+                await place.tail(1)
                 await place.begin(Body(0, strong(OTHER, '"b"')))
 
     async def test_it_has_ended_before_a_failed_one_is_closed(
