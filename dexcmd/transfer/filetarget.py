@@ -1,5 +1,6 @@
 """One artifact on its way into a file: part file, checks, sync, name."""
 
+import os
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -7,10 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import attrs
+
 from dexcmd.clock import Clock
 from dexcmd.errors import (
     ArtifactChangedError,
     ArtifactExistsError,
+    DownloadError,
     InsufficientSpaceError,
     InvalidArtifactError,
 )
@@ -101,11 +105,14 @@ class FileTarget:
         """See what is there already: the file, or a part of it.
 
         While another download of the same artifact is at work, it is waited for, as long as it gets further.  Raises
-        `ArtifactExistsError`.
+        `ArtifactExistsError`, and `DownloadError` where the disk fails.
         """
         part = part_path(self._final)
         last, since = await run_to_the_end(partial(_progress_of, part)), clock.monotonic()
-        while not await run_to_the_end(self._look):
+        while True:
+            with self._explained():
+                if await run_to_the_end(self._look):
+                    return
             await clock.sleep(LOOK_AGAIN)
             now = await run_to_the_end(partial(_progress_of, part))
             if now != last:
@@ -118,19 +125,24 @@ class FileTarget:
         """Return the file if it is there whole."""
         if self._found is None and size is not None and self._in_the_way and self._verify != "zip":
             self._found = await run_to_the_end(partial(self._whole_file, size))
+            if self._found is not None and self._part is not None:
+                with self._explained():
+                    await run_to_the_end(self._drop_part)
         return self._found
 
     async def begin(self, body: Body) -> None:
         """Prepare for a body."""
         if body.offset == 0 and self._size > 0:
-            await run_to_the_end(self._restart)
+            with self._explained():
+                await run_to_the_end(self._restart)
         self._version = Version() if body.encoded else body.version
 
     async def tail(self, size: int) -> bytes:
         """Return the last `size` bytes of what is there."""
         if self._part is None and self._writer is None:
             return b"".join(self._small)[self._size - size :]
-        return await run_to_the_end(partial(self._read_tail, size))
+        with self._explained():
+            return await run_to_the_end(partial(self._read_tail, size))
 
     async def write(self, chunk: bytes) -> None:
         """Take the next bytes.
@@ -177,30 +189,45 @@ class FileTarget:
 
     def _look(self) -> bool:
         """Return whether there is an answer: not while another download is at work."""
+        self._there()
         try:
-            status = self._final.lstat()
-        except FileNotFoundError:
-            status = None
-        if status is not None and self._existing == "error":
-            raise ArtifactExistsError(f"{self._final} is there already")
-        self._in_the_way = status is not None and self._existing == "verify"
-        try:
-            part = PartFile.take_up(self._final)
+            self._part = part = PartFile.take_up(self._final)
         except PartInUseError:
             return False
+        # Once more: whoever had the part may have given it its final name just before.
+        status = self._there()
+        self._in_the_way = status is not None and self._existing == "verify"
         if status is not None and self._in_the_way and self._verify == "zip":
             self._found = self._whole_file(status.st_size)
         if part is None:
             return True
         state = parse_state(part.read_state(), self._name.command_id, self._name.filename)
         have = Have() if state is None else state.have(part.size, boot_id())
-        if self._found is not None or not have.can_go_on(checked=self._verify == "zip"):
-            part.remove()
+        if state is None or self._found is not None or not have.can_go_on(checked=self._verify == "zip"):
+            self._drop_part()
             return True
         part.cut(have.offset)
-        self._part, self._size, self._unchecked = part, have.offset, have.offset
+        if state.boot != boot_id():
+            # What comes now is written by this run of the system, and outlives this process.
+            part.record(attrs.evolve(state, durable=min(state.durable, have.offset), boot=boot_id()))
+        self._size, self._unchecked = have.offset, have.offset
         self._version = self._recorded = have.version
         return True
+
+    def _there(self) -> os.stat_result | None:
+        """Return what is under the final name.  Raises `ArtifactExistsError` where nothing may be."""
+        try:
+            status = self._final.lstat()
+        except FileNotFoundError:
+            return None
+        if self._existing == "error":
+            raise ArtifactExistsError(f"{self._final} is there already")
+        return status
+
+    def _drop_part(self) -> None:
+        part, self._part = self._part, None
+        if part is not None:
+            part.remove()
 
     def _whole_file(self, size: int) -> SavedArtifact | None:
         sha256 = whole_file_hash(self._final, size, self._verify)
@@ -299,13 +326,16 @@ class FileTarget:
         if self._sync_error is not None:
             raise self._sync_error
 
+    def _end_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.end()
+
     def _end_threads(self) -> None:
-        writer, checker = self._writer, self._checker
-        self._writer = self._checker = None
         try:
-            if writer is not None:
-                writer.end()
+            self._end_writer()
         finally:
+            checker, self._checker = self._checker, None
             if checker is not None:
                 checker.end()
 
@@ -357,7 +387,9 @@ class FileTarget:
             except FileExistsError:
                 raise ArtifactExistsError(f"{self._final} is there already") from None
         if self._recorded is not None:
-            part.forget()
+            # Without its part it vouches for nothing, so it is no matter if it stays.
+            with suppress(OSError):
+                part.forget()
         part.close()
         self._part = None
         self._done = True
@@ -367,22 +399,22 @@ class FileTarget:
             return
         checked = self._verify == "zip"
         keep = self._keep_part and not isinstance(error, _WORTHLESS) and self.have.can_go_on(checked=checked)
+        for stop in (*((self._end_writer,) if keep else ()), self._drop_threads, self._join_sync):
+            # What has ended the download is told, and not what comes after it.
+            with suppress(Exception):
+                stop()
         try:
-            with suppress(OSError):
-                # What the disk has no room for does not matter any more.
-                if keep and self._writer is not None:
-                    self._writer.end()
-            self._drop_threads()
-            with suppress(OSError):
-                self._join_sync()
             if keep and self._small:
                 self._ready_part().write(self._small)
-        except OSError:
+            elif keep and self._part is not None and self._recorded != self._version:
+                self._record(self._part, durable=0)
+        except (OSError, DownloadError):
             keep = False
-        if self._part is not None and keep and self._part.named and self._part.size:
-            self._part.close()
-        elif self._part is not None:
-            self._part.remove()
+        with suppress(OSError):
+            if self._part is not None and keep and self._part.named and self._part.size:
+                self._part.close()
+            else:
+                self._drop_part()
 
 
 def _rename(part: Path, final: Path) -> Path:
