@@ -1,48 +1,46 @@
 """A service whose answers are made beforehand, in a process of its own: fast enough not to be what is measured.
 
-`python -m benchmarks.canned ROWS [FILE]` prints its port and serves until it is terminated.
+`python -m benchmarks.canned ROWS [FILE [CERTIFICATE]]` prints its port and serves until it is terminated.
 """
 
 import asyncio
 import json
 import random
+import ssl
 import subprocess
 import sys
-import time
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import aiohttp
 from aiohttp import web
 
 from benchmarks.runner import ROOT
+from benchmarks.service import Service
 
-__all__ = ["ACCOUNT_ID", "PER_PAGE", "TOKEN", "canned_service", "command_pages", "service_cpu"]
+__all__ = ["PER_PAGE", "QUOTA", "canned_service", "command_pages"]
 
-TOKEN = "benchmarks"
-ACCOUNT_ID = "0123456789abcdef" * 2
 PER_PAGE = 50
 
 
 @contextmanager
-def canned_service(rows: int = 0, file: Path | None = None) -> Iterator[str]:
-    """Run the service with a list of `rows` commands, and with `file` for every artifact; gives its base URL."""
-    command = [sys.executable, "-m", "benchmarks.canned", str(rows), *([str(file)] if file else [])]
+def canned_service(rows: int = 0, file: Path | None = None, certificate: Path | None = None) -> Iterator[Service]:
+    """Run the service with a list of `rows` commands, and with `file` for every artifact.
+
+    With a certificate, a PEM file with its key, it speaks TLS.
+    """
+    paths = [str(path) for path in (file, certificate) if path is not None]
+    command = [sys.executable, "-m", "benchmarks.canned", str(rows), *paths]
+    scheme = "http" if certificate is None else "https"
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         try:
             port = int(process.stdout.readline())
-            yield f"http://127.0.0.1:{port}"
+            yield Service(f"aiohttp/{aiohttp.__version__}", f"{scheme}://127.0.0.1:{port}", process.pid)
         finally:
             process.terminate()
-
-
-def service_cpu(base_url: str) -> float:
-    """Return the seconds of CPU that the service has used so far."""
-    with urllib.request.urlopen(f"{base_url}/cpu") as answer:
-        return float(answer.read())
 
 
 def command_pages(rows: int) -> list[bytes]:
@@ -88,22 +86,23 @@ def _envelope(result: object, **more: object) -> bytes:
     return json.dumps({"success": True, "errors": [], "messages": [], "result": result, **more}).encode()
 
 
+QUOTA = _envelope({"quota": 800, "quota_usage": 0, "reset_time": "2030-01-01T00:00:00Z"})
+"""The answer for the quota."""
+
+
 class _Service:
     def __init__(self, rows: int, file: Path | None) -> None:
         self._pages = command_pages(rows)
         self._file = file
-        self._quota = _envelope({"quota": 800, "quota_usage": 0, "reset_time": "2030-01-01T00:00:00Z"})
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path.endswith("/dex/commands"):
             page = int(float(request.query["page"]))
             return _json(self._pages[min(page, len(self._pages)) - 1])
         if request.path.endswith("/quota"):
-            return _json(self._quota)
+            return _json(QUOTA)
         if self._file is not None and "/downloads/" in request.path:
             return web.FileResponse(self._file, headers={"Content-Type": "application/zip"})
-        if request.path == "/cpu":
-            return web.Response(text=str(time.process_time()))
         return web.Response(status=404)
 
 
@@ -111,14 +110,22 @@ def _json(body: bytes) -> web.Response:
     return web.Response(body=body, content_type="application/json")
 
 
-async def _serve(rows: int, file: Path | None) -> None:
+async def _serve(rows: int, file: Path | None, certificate: Path | None) -> None:
     service = _Service(rows, file)
+    tls = None
+    if certificate is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(certificate)
     runner = web.ServerRunner(web.Server(service.handle, access_log=None))
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
     print(runner.addresses[0][1], flush=True)
     await asyncio.Event().wait()
 
 
+def _main(rows: str, file: str | None = None, certificate: str | None = None) -> None:
+    asyncio.run(_serve(int(rows), file and Path(file), certificate and Path(certificate)))
+
+
 if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None))
+    _main(*sys.argv[1:])

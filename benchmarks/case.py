@@ -26,6 +26,9 @@ class Metric(NamedTuple):
     compared: bool = False
     """Whether the ratio to the peer is shown."""
 
+    spread: bool = False
+    """Whether the least and the greatest of the rounds are shown."""
+
 
 class Case(NamedTuple):
     """One benchmark."""

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Mapping, Sequence
 
-__all__ = ["median_ratios", "medians"]
+__all__ = ["median_ratios", "medians", "spread"]
 
 
 def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -22,3 +22,9 @@ def median_ratios(own: Sequence[Mapping[str, float]], peer: Sequence[Mapping[str
         for figures, theirs in zip(own, peer, strict=True)
     ]
     return medians(ratios)
+
+
+def spread(rounds: Sequence[Mapping[str, float]], key: str) -> tuple[float, float]:
+    """Return the least and the greatest of a figure over the rounds that have it, of which there must be one."""
+    values = [figures[key] for figures in rounds if key in figures]
+    return min(values), max(values)

@@ -1,6 +1,7 @@
 """Runs the contenders of a case, each measurement in a fresh process."""
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -15,13 +16,16 @@ ROOT = Path(__file__).parent.parent
 def run_case(case: Case, params: Params, rounds: int) -> dict[str, list[Result]]:
     """Return what each contender measured, round by round.
 
+    Each round has an order of its own, the same in each run: what one leaves to the next, such as freed memory and
+    disk space, must not always befall the same.
+
     Raises `subprocess.CalledProcessError` where one fails; its own words are on stderr.
     """
     runs: dict[str, list[Result]] = {name: [] for name in case.contenders}
     for number in range(rounds):
-        for name, results in runs.items():
+        for name in random.Random(number).sample(list(runs), len(runs)):
             print(f"{case.name}: round {number + 1} of {rounds}: {name}", file=sys.stderr, flush=True)
-            results.append(_measure(case.name, name, {**params, "round": number}))
+            runs[name].append(_measure(case.name, name, {**params, "round": number}))
     return runs
 
 

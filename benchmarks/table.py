@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from benchmarks.case import Metric
-from benchmarks.figures import median_ratios, medians
+from benchmarks.figures import median_ratios, medians, spread
 
 __all__ = ["MISSING", "comparison", "markdown_table"]
 
@@ -19,20 +19,26 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def comparison(metrics: Sequence[Metric], peer: str, runs: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     """Return the table of a case: a row for each contender of `runs`, a column for each metric.
 
-    Cells are medians, and in brackets the median of the ratios to the peer.
+    Cells are medians, then in brackets the least and the greatest for a metric with its spread, and the median of the
+    ratios to the peer for one that is compared.
     """
     rows: list[list[str]] = []
     for name, rounds in runs.items():
         values = medians(rounds)
         ratios = {} if name == peer else median_ratios(rounds, runs[peer])
-        rows.append([name, *[_cell(metric, values, ratios) for metric in metrics]])
+        rows.append([name, *[_cell(metric, rounds, values, ratios) for metric in metrics]])
     return markdown_table(["", *[metric.title for metric in metrics]], rows)
 
 
-def _cell(metric: Metric, values: Mapping[str, float], ratios: Mapping[str, float]) -> str:
+def _cell(
+    metric: Metric, rounds: Sequence[Mapping[str, float]], values: Mapping[str, float], ratios: Mapping[str, float]
+) -> str:
     if metric.key not in values:
         return MISSING
-    value = f"{values[metric.key]:,.{metric.digits}f}"
-    if not metric.compared or metric.key not in ratios:
-        return value
-    return f"{value} ({ratios[metric.key]:.2f}x)"
+    cell = f"{values[metric.key]:,.{metric.digits}f}"
+    if metric.spread and len(rounds) > 1:
+        least, greatest = spread(rounds, metric.key)
+        cell += f" [{least:,.{metric.digits}f}-{greatest:,.{metric.digits}f}]"
+    if metric.compared and metric.key in ratios:
+        cell += f" ({ratios[metric.key]:.2f}x)"
+    return cell

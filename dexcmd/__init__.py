@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         APIError,
         ArtifactChangedError,
         ArtifactExistsError,
+        ArtifactTooLargeError,
         AuthenticationError,
         BadRequestError,
         CampaignError,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         ErrorDetail,
         InsufficientSpaceError,
         InvalidArtifactError,
+        MemberNotFoundError,
         NotFoundError,
         PermissionDeniedError,
         QuotaExceededError,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
         TransportError,
         TransportTimeoutError,
         TruncatedArtifactError,
+        UnreadableMemberError,
         UnsafeFilenameError,
         WaitTimeoutError,
     )
@@ -58,9 +61,11 @@ if TYPE_CHECKING:
     from dexcmd.resources.quota import Quota
     from dexcmd.resources.requests import CommandRequest, Pcap, SpeedTest, WarpDiag
     from dexcmd.transfer.artifact import Artifact
+    from dexcmd.transfer.extraction import ExtractLimits
     from dexcmd.transfer.folder import FileSink
     from dexcmd.transfer.limits import DownloadLimits
     from dexcmd.transfer.many import SaveMany, SaveResult, SaveTotals
+    from dexcmd.transfer.members import Member, MemberStream, OpenMember
     from dexcmd.transfer.progress import Progress
     from dexcmd.transfer.saved import Saved, SavedArtifact
     from dexcmd.transfer.sink import Sink
@@ -73,6 +78,7 @@ __all__ = [
     "Artifact",
     "ArtifactChangedError",
     "ArtifactExistsError",
+    "ArtifactTooLargeError",
     "AuthenticationError",
     "BadRequestError",
     "BulkCreate",
@@ -91,13 +97,18 @@ __all__ = [
     "DownloadError",
     "DownloadLimits",
     "ErrorDetail",
+    "ExtractLimits",
     "FileSink",
     "Follow",
     "InsufficientSpaceError",
     "InvalidArtifactError",
     "Listing",
+    "Member",
+    "MemberNotFoundError",
+    "MemberStream",
     "NotFoundError",
     "OpenArtifact",
+    "OpenMember",
     "Outcome",
     "Pcap",
     "PermissionDeniedError",
@@ -120,6 +131,7 @@ __all__ = [
     "TransportError",
     "TransportTimeoutError",
     "TruncatedArtifactError",
+    "UnreadableMemberError",
     "UnsafeFilenameError",
     "WaitTimeoutError",
     "WarpDiag",
@@ -148,6 +160,8 @@ _HOMES = {
     "dexcmd.transfer.progress": ("Progress",),
     "dexcmd.transfer.saved": ("Saved", "SavedArtifact"),
     "dexcmd.transfer.sink": ("Sink",),
+    "dexcmd.transfer.extraction": ("ExtractLimits",),
+    "dexcmd.transfer.members": ("Member", "MemberStream", "OpenMember"),
     "dexcmd.wire.retrying": ("RetryPolicy",),
     "dexcmd.wire.window": ("RateLimit",),
 }

@@ -18,6 +18,7 @@ __all__ = [
     "AmbiguousCreateError",
     "ArtifactChangedError",
     "ArtifactExistsError",
+    "ArtifactTooLargeError",
     "AuthenticationError",
     "BadRequestError",
     "CampaignError",
@@ -29,6 +30,7 @@ __all__ = [
     "ErrorDetail",
     "InsufficientSpaceError",
     "InvalidArtifactError",
+    "MemberNotFoundError",
     "NotFoundError",
     "PermissionDeniedError",
     "QuotaExceededError",
@@ -39,6 +41,7 @@ __all__ = [
     "TransportError",
     "TransportTimeoutError",
     "TruncatedArtifactError",
+    "UnreadableMemberError",
     "UnsafeFilenameError",
     "WaitTimeoutError",
 ]
@@ -242,7 +245,7 @@ class InvalidArtifactError(DownloadError):
 
 
 class UnsafeFilenameError(DownloadError):
-    """A name from the service can't be made a file name."""
+    """A name from the service can't be made a file name, or a member of an artifact would leave the folder."""
 
 
 class InsufficientSpaceError(DownloadError):
@@ -251,6 +254,18 @@ class InsufficientSpaceError(DownloadError):
 
 class ArtifactExistsError(DownloadError):
     """There is already a file under the final name."""
+
+
+class ArtifactTooLargeError(DownloadError):
+    """An artifact, or a member of it, unpacks to more than the caller allows."""
+
+
+class MemberNotFoundError(DownloadError, LookupError):
+    """There is no member of that name in the artifact."""
+
+
+class UnreadableMemberError(DownloadError):
+    """A member of an artifact is encrypted, or compressed in a way that can't be undone here."""
 
 
 class CampaignError(DexError):

@@ -1,5 +1,7 @@
 """The benchmarks run, and their arithmetic is right."""
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,31 +10,114 @@ import pytest
 
 from benchmarks.case import Metric
 from benchmarks.cases import NAMES, load
-from benchmarks.figures import median_ratios, medians
+from benchmarks.downloading import CURL, download_folder
+from benchmarks.figures import median_ratios, medians, spread
 from benchmarks.table import comparison, markdown_table
 from benchmarks.tally import tally
+from benchmarks.usage import cpu_seconds, peak_mib
 
 ROOT = Path(__file__).parent.parent
 
 
-def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+def run(*arguments: str, path: str = os.environ["PATH"]) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "benchmarks", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "PATH": path}
+    )
 
 
 def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
+def table_of(case: str, report: str) -> list[dict[str, str]]:
+    """Return the rows of a case's table, each cell by its column's title."""
+    lines = [line for line in report.partition(f"## {case}:")[2].splitlines() if line.startswith("|")]
+    header, _, *rows = [cells(line) for line in lines]
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def assert_all_is_measured(case: str, report: str) -> None:
+    table = table_of(case, report)
+    assert [row[""] for row in table] == list(load(case).contenders)
+    for row in table:
+        # The figure comes first in a cell, then what it is compared with.
+        seconds, rate, cpu, peak = (float(row[key].split()[0]) for key in ("time s", "MiB/s", "CPU s", "peak MiB"))
+        assert 0 < seconds < 30, row
+        assert 0 < rate < 100_000, row
+        assert 0 <= cpu < 30, row
+        assert 1 < peak < 1_000, row
+
+
 def test_a_small_storm_doubles_and_loses_nothing():
     done = run("storm", "--scale", "0.05", "--rounds", "1")
     assert done.returncode == 0, done.stderr
     assert "| Python |" in done.stdout
-    table = [cells(line) for line in done.stdout.partition("## storm:")[2].splitlines() if line.startswith("|")]
-    dexcmd = dict(zip(table[0], table[2], strict=True))
+    dexcmd, cloudflare = table_of("storm", done.stdout)
     assert (dexcmd[""], dexcmd["commands"], dexcmd["doubled"], dexcmd["lost"]) == ("dexcmd", "100", "0", "0")
     assert int(dexcmd["POSTs struck"]) > 0
-    assert table[3][0] == "cloudflare"
+    assert cloudflare[""] == "cloudflare"
+
+
+@pytest.mark.parametrize("case", ["download", "many-downloads-tls"])
+def test_a_small_download(case: str):
+    done = run(case, "--scale", "0.005", "--rounds", "1")
+    assert done.returncode == 0, done.stderr
+    assert_all_is_measured(case, done.stdout)
+    assert ("sent by nginx/" if shutil.which("nginx") else "sent by aiohttp/") in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("case", ["download-tls", "many-downloads"])
+def test_a_small_download_where_there_is_no_nginx(case: str, tmp_path: Path):
+    if CURL:
+        (tmp_path / "curl").symlink_to(CURL)
+    done = run(case, "--scale", "0.005", "--rounds", "1", path=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert_all_is_measured(case, done.stdout)
+    assert "sent by aiohttp/" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("saved", "words"),
+    [
+        ({}, "0 files were saved, 0 of them whole"),
+        ({"a": b"whole"}, "1 files were saved, 1 of them whole"),
+        ({"a": b"whole", "b": b"whale"}, "2 files were saved, 1 of them whole"),
+        ({"a": b"whole", "b": b"whole", "c": b"whole"}, "3 files were saved, 3 of them whole"),
+    ],
+)
+def test_what_is_not_saved_whole_is_no_measurement(saved: dict[str, bytes], words: str, tmp_path: Path):
+    artifact, folder = tmp_path / "artifact", tmp_path / "folder"
+    artifact.write_bytes(b"whole")
+    folder.mkdir()
+    with (
+        pytest.raises(RuntimeError, match=words),
+        download_folder({"artifact": str(artifact), "folder": str(folder), "files": 2}) as into,
+    ):
+        for name, content in saved.items():
+            (into / name).write_bytes(content)
+    assert list(folder.iterdir()) == []
+
+
+def test_what_is_saved_whole_is_removed_as_well(tmp_path: Path):
+    artifact, folder = tmp_path / "artifact", tmp_path / "folder"
+    artifact.write_bytes(b"whole")
+    folder.mkdir()
+    with download_folder({"artifact": str(artifact), "folder": str(folder)}) as into:
+        (into / "a").write_bytes(b"whole")
+    assert list(folder.iterdir()) == []
+
+
+def test_what_a_process_uses_is_seen_from_outside():
+    spin = "import time\nwhile time.process_time() < 0.1: pass\nprint(flush=True); input()"
+    command = [sys.executable, "-c", spin]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        assert 0.05 < cpu_seconds(process.pid) < 10
+        assert 1 < peak_mib(process.pid) < 1_000
+        process.communicate(b"\n")
+    with pytest.raises(OSError, match=str(process.pid)):
+        cpu_seconds(process.pid)
 
 
 def test_what_must_not_be_fails_the_run():
@@ -61,6 +146,10 @@ def test_medians_are_of_the_rounds_that_have_the_figure():
     assert medians([]) == {}
 
 
+def test_the_spread_is_over_the_rounds_that_have_the_figure():
+    assert spread([{"a": 2.0}, {"b": 9.0}, {"a": 1.0}], "a") == (1.0, 2.0)
+
+
 def test_ratios_are_taken_within_a_round():
     own, peer = [{"a": 1.0}, {"a": 10.0}, {"a": 3.0}], [{"a": 2.0}, {"a": 10.0}, {"a": 1.0}]
     assert median_ratios(own, peer) == {"a": 1.0}
@@ -85,6 +174,16 @@ def test_a_comparison_shows_medians_and_ratios():
         ["ours", "1.0 (0.25x)", "20,000", "-"],
         ["peer", "4.0", "20,000", "3.0"],
     ]
+
+
+def test_a_comparison_shows_the_spread_of_more_than_one_round():
+    metrics = [Metric("s", "time s", 1, compared=True, spread=True)]
+    runs = {"ours": [{"s": 1.0}, {"s": 3.0}], "peer": [{"s": 4.0}, {"s": 4.0}]}
+    assert [cells(line) for line in comparison(metrics, "peer", runs).splitlines()[2:]] == [
+        ["ours", "2.0 [1.0-3.0] (0.50x)"],
+        ["peer", "4.0 [4.0-4.0]"],
+    ]
+    assert "[" not in comparison(metrics, "peer", {name: rounds[:1] for name, rounds in runs.items()})
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dexcmd.sandbox import Behaviour, Sandbox, SandboxDevice
+from dexcmd.sandbox.state import NewCommand
 
 pytestmark = pytest.mark.anyio
 
@@ -32,6 +33,9 @@ FLEET = [
 async def test_the_examples_of_a_page_run_in_their_order(page: Path, tmp_path: Path) -> None:
     blocks = BLOCK.findall(page.read_text())
     async with Sandbox(FLEET, behaviour=Behaviour.instant()) as sandbox:
+        if page.name == "downloads.md":
+            for device in FLEET:
+                sandbox.state.create(NewCommand(device, "pcap"))
         printed = ""
         for block in blocks:
             process = await asyncio.create_subprocess_exec(
@@ -45,6 +49,10 @@ async def test_the_examples_of_a_page_run_in_their_order(page: Path, tmp_path: P
             assert (process.returncode, err.decode()) == (0, ""), block
             printed += out.decode()
         assert sandbox.token not in printed
+        if page.name == "downloads.md":
+            assert "SaveTotals(saved=4, skipped=0, failed=0" in printed
+            assert len(list((tmp_path / "captures").iterdir())) == 4
+            assert (tmp_path / "unpacked" / "capture-default.pcap").exists()
         if page.name == "README.md":
             assert "london-laptop-0 SUCCESS" in printed
             assert "{'saved': 4}" in printed

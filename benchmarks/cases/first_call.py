@@ -63,10 +63,10 @@ def _result(began: float, imported: float) -> Result:
 
 @contextmanager
 def _prepare(_: float) -> Iterator[Params]:
-    from benchmarks.canned import ACCOUNT_ID, TOKEN, canned_service
+    from benchmarks.canned import canned_service
 
-    with canned_service() as base_url:
-        yield {"base_url": base_url, "token": TOKEN, "account_id": ACCOUNT_ID}
+    with canned_service() as service:
+        yield service.params()
 
 
 CASE = Case(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.case import Case, Metric, Params, Result
+from benchmarks.usage import cpu_seconds
 
 ROWS = 20_000
 
@@ -94,16 +95,14 @@ async def _page_of_models(client: Any, params: Params, page: int) -> Sequence[ob
 
 async def _measure(params: Params, walk: Callable[[], AsyncIterator[object]]) -> Result:
     """Take one row, so that the first call is over, and then all of some new walks."""
-    from benchmarks.canned import service_cpu
-
     await anext(walk())
-    served, cpu, began = service_cpu(params["service"]), time.process_time(), time.perf_counter()
+    served, cpu, began = cpu_seconds(params["service_pid"]), time.process_time(), time.perf_counter()
     count = 0
     for _ in range(WALKS):
         async for _ in walk():
             count += 1
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    served = service_cpu(params["service"]) - served
+    served = cpu_seconds(params["service_pid"]) - served
     if count != WALKS * params["rows"]:
         raise RuntimeError(f"{count} rows came in {WALKS} walks over {params['rows']}")
     return {
@@ -116,18 +115,11 @@ async def _measure(params: Params, walk: Callable[[], AsyncIterator[object]]) ->
 
 @contextmanager
 def _prepare(scale: float) -> Iterator[Params]:
-    from benchmarks.canned import ACCOUNT_ID, PER_PAGE, TOKEN, canned_service
+    from benchmarks.canned import PER_PAGE, canned_service
 
     pages = max(1, round(ROWS * scale / PER_PAGE))
     with canned_service(rows=pages * PER_PAGE) as service:
-        yield {
-            "service": service,
-            "base_url": service,
-            "token": TOKEN,
-            "account_id": ACCOUNT_ID,
-            "rows": pages * PER_PAGE,
-            "per_page": PER_PAGE,
-        }
+        yield {**service.params(), "rows": pages * PER_PAGE, "per_page": PER_PAGE}
 
 
 CASE = Case(

@@ -176,6 +176,12 @@ class Pace:
     async def _take_slot(self) -> None:
         """Wait until one of the calls under way is done, if there are too many, within the budget."""
         try:
+            self._slots.acquire_nowait()
+        except anyio.WouldBlock:
+            await self._wait_for_slot()
+
+    async def _wait_for_slot(self) -> None:
+        try:
             with anyio.fail_after(max(0.0, self._call.seconds_left)):
                 await self._slots.acquire()
         except TimeoutError:

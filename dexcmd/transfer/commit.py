@@ -42,12 +42,13 @@ class FinishedFile(Protocol):
 
 
 class GroupCommit:
-    """Commits files from one event loop through one thread, which is there while there is work."""
+    """Commits files from one event loop through one thread, which is there until it is closed."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._waiting: list[tuple[FinishedFile, asyncio.Future[None]]] = []
-        self._running = False
+        self._closing = False
+        self._thread: threading.Thread | None = None
         self._loop = asyncio.get_running_loop()
 
     async def commit(self, file: FinishedFile) -> None:
@@ -56,12 +57,19 @@ class GroupCommit:
         Seen through to its end, whatever is cancelled meanwhile.
         """
         done: asyncio.Future[None] = self._loop.create_future()
-        with self._lock:
+        with self._changed:
             self._waiting.append((file, done))
-            idle, self._running = not self._running, True
-        if idle:
-            threading.Thread(target=self._run, name="dexcmd-commit", daemon=True).start()
+            self._changed.notify()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="dexcmd-commit", daemon=True)
+            self._thread.start()
         await wait_to_the_end(done)
+
+    def close(self) -> None:
+        """End the thread, once all commits have come to their ends."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
 
     # From here on in the thread.
 
@@ -71,9 +79,9 @@ class GroupCommit:
             self._loop.call_soon_threadsafe(_tell, [(done, failed.get(id(file))) for file, done in batch])
 
     def _next(self) -> list[tuple[FinishedFile, "asyncio.Future[None]"]]:
-        with self._lock:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closing)
             batch, self._waiting = self._waiting, []
-            self._running = bool(batch)
             return batch
 
 

@@ -1,5 +1,6 @@
 """One artifact on its way into a file: part file, checks, sync, name."""
 
+import os
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -7,10 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import attrs
+
 from dexcmd.clock import Clock
 from dexcmd.errors import (
     ArtifactChangedError,
     ArtifactExistsError,
+    DownloadError,
     InsufficientSpaceError,
     InvalidArtifactError,
 )
@@ -24,7 +28,7 @@ from dexcmd.transfer.ranges import Body, Have, Version
 from dexcmd.transfer.saved import SavedArtifact
 from dexcmd.transfer.sink import ArtifactName
 from dexcmd.transfer.system import boot_id, explain, free_bytes, put_in_place
-from dexcmd.transfer.writer import WriterThread
+from dexcmd.transfer.writer import QueueThread
 
 __all__ = ["Existing", "FileTarget"]
 
@@ -70,9 +74,16 @@ class FileTarget:
         self._check = BodyCheck(verify)
         self._size = 0
         self._version = Version()
+        self._in_the_way = False
+        """Whether there is something under the final name that may be the whole file."""
+
         self._found: SavedArtifact | None = None
         self._small: list[bytes] = []
-        self._writer: WriterThread | None = None
+        self._writer: QueueThread | None = None
+        self._checker: QueueThread | None = None
+        self._unchecked = 0
+        """Bytes of the part file that an earlier download left, still to be hashed and checked."""
+
         self._part: PartFile | None = None
         self._recorded: Version | None = None
         self._synced = 0
@@ -94,11 +105,14 @@ class FileTarget:
         """See what is there already: the file, or a part of it.
 
         While another download of the same artifact is at work, it is waited for, as long as it gets further.  Raises
-        `ArtifactExistsError`.
+        `ArtifactExistsError`, and `DownloadError` where the disk fails.
         """
         part = part_path(self._final)
         last, since = await run_to_the_end(partial(_progress_of, part)), clock.monotonic()
-        while not await run_to_the_end(self._look):
+        while True:
+            with self._explained():
+                if await run_to_the_end(self._look):
+                    return
             await clock.sleep(LOOK_AGAIN)
             now = await run_to_the_end(partial(_progress_of, part))
             if now != last:
@@ -109,21 +123,26 @@ class FileTarget:
 
     async def find(self, size: int | None) -> SavedArtifact | None:
         """Return the file if it is there whole."""
-        if self._found is None and size is not None and self._existing == "verify" and self._verify != "zip":
+        if self._found is None and size is not None and self._in_the_way and self._verify != "zip":
             self._found = await run_to_the_end(partial(self._whole_file, size))
+            if self._found is not None and self._part is not None:
+                with self._explained():
+                    await run_to_the_end(self._drop_part)
         return self._found
 
     async def begin(self, body: Body) -> None:
         """Prepare for a body."""
         if body.offset == 0 and self._size > 0:
-            await run_to_the_end(self._restart)
+            with self._explained():
+                await run_to_the_end(self._restart)
         self._version = Version() if body.encoded else body.version
 
     async def tail(self, size: int) -> bytes:
         """Return the last `size` bytes of what is there."""
         if self._part is None and self._writer is None:
             return b"".join(self._small)[self._size - size :]
-        return await run_to_the_end(partial(self._read_tail, size))
+        with self._explained():
+            return await run_to_the_end(partial(self._read_tail, size))
 
     async def write(self, chunk: bytes) -> None:
         """Take the next bytes.
@@ -135,10 +154,14 @@ class FileTarget:
             self._small.append(chunk)
             if self._part is None and self._size <= SMALL:
                 return
-            self._writer = WriterThread(self._write)
+            # Hashing takes as long as writing does, so that two threads are nearly twice as fast.
+            self._writer = QueueThread(self._write, "dexcmd-writer")
+            self._checker = QueueThread(self._feed, "dexcmd-checker")
             chunk, self._small = b"".join(self._small), []
         with self._explained():
             await self._writer.put(chunk)
+            if self._checker is not None:
+                await self._checker.put(chunk)
 
     async def finish(self, resumed_from: int) -> SavedArtifact:
         """Verify the file and give it its name, durably.
@@ -166,28 +189,45 @@ class FileTarget:
 
     def _look(self) -> bool:
         """Return whether there is an answer: not while another download is at work."""
+        self._there()
         try:
-            status = self._final.lstat()
-        except FileNotFoundError:
-            status = None
-        if status is not None and self._existing == "error":
-            raise ArtifactExistsError(f"{self._final} is there already")
-        try:
-            part = PartFile.take_up(self._final)
+            self._part = part = PartFile.take_up(self._final)
         except PartInUseError:
             return False
-        if status is not None and self._existing == "verify" and self._verify == "zip":
+        # Once more: whoever had the part may have given it its final name just before.
+        status = self._there()
+        self._in_the_way = status is not None and self._existing == "verify"
+        if status is not None and self._in_the_way and self._verify == "zip":
             self._found = self._whole_file(status.st_size)
         if part is None:
             return True
         state = parse_state(part.read_state(), self._name.command_id, self._name.filename)
         have = Have() if state is None else state.have(part.size, boot_id())
-        if self._found is not None or not have.can_go_on(checked=self._verify == "zip"):
-            part.remove()
+        if state is None or self._found is not None or not have.can_go_on(checked=self._verify == "zip"):
+            self._drop_part()
             return True
         part.cut(have.offset)
-        self._part, self._size, self._version, self._recorded = part, have.offset, have.version, have.version
+        if state.boot != boot_id():
+            # What comes now is written by this run of the system, and outlives this process.
+            part.record(attrs.evolve(state, durable=min(state.durable, have.offset), boot=boot_id()))
+        self._size, self._unchecked = have.offset, have.offset
+        self._version = self._recorded = have.version
         return True
+
+    def _there(self) -> os.stat_result | None:
+        """Return what is under the final name.  Raises `ArtifactExistsError` where nothing may be."""
+        try:
+            status = self._final.lstat()
+        except FileNotFoundError:
+            return None
+        if self._existing == "error":
+            raise ArtifactExistsError(f"{self._final} is there already")
+        return status
+
+    def _drop_part(self) -> None:
+        part, self._part = self._part, None
+        if part is not None:
+            part.remove()
 
     def _whole_file(self, size: int) -> SavedArtifact | None:
         sha256 = whole_file_hash(self._final, size, self._verify)
@@ -196,41 +236,46 @@ class FileTarget:
         return SavedArtifact(path=self._final, size=size, sha256=sha256, skipped=True)
 
     def _restart(self) -> None:
-        if self._writer is not None:
-            self._writer.drop()
-            self._writer = None
+        self._drop_threads()
         self._join_sync()
         if self._part is not None:
             self._part.cut(0)
         self._check = BodyCheck(self._verify)
         self._small.clear()
-        self._size = self._synced = 0
+        self._size = self._synced = self._unchecked = 0
+
+    def _drop_threads(self) -> None:
+        for thread in (self._writer, self._checker):
+            if thread is not None:
+                thread.drop()
+        self._writer = self._checker = None
 
     def _read_tail(self, size: int) -> bytes:
-        self._end_writer()
-        self._catch_up()
+        self._end_threads()
         assert self._part is not None  # noqa: S101 - for the type checker: whoever asks has something there
         return self._part.tail(size)
 
-    def _write(self, pieces: list[bytes]) -> None:
+    def _write(self, chunks: list[bytes]) -> None:
         part = self._ready_part()
-        part.write(pieces)
-        for piece in pieces:
-            self._check.feed(piece)
+        part.write(chunks)
         if part.size - self._synced >= SYNC_EVERY and (self._syncing is None or not self._syncing.is_alive()):
             self._join_sync()
             self._syncing = threading.Thread(target=self._sync_behind, args=(part, part.size), daemon=True)
             self._syncing.start()
 
+    def _feed(self, chunks: list[bytes]) -> None:
+        self._catch_up()
+        # In one piece: a hash gives the interpreter away, and waits for the busy event loop to get it back.
+        self._check.feed(b"".join(chunks))
+
     def _ready_part(self) -> PartFile:
-        """Return the part file, made if need be, with a state that describes it, and all of it hashed."""
+        """Return the part file, made if need be, with a state that describes it."""
         if self._part is None:
             self._part = PartFile.create(self._final)
             self._make_room(self._part)
         if self._recorded != self._version:
             # Before any byte of this version is written, so that none is ever taken for another's.
             self._record(self._part, durable=0)
-        self._catch_up()
         return self._part
 
     def _make_room(self, part: PartFile) -> None:
@@ -261,8 +306,9 @@ class FileTarget:
 
     def _catch_up(self) -> None:
         """Hash and check what an earlier download left."""
-        if self._part is not None and not self._check.size:
-            for piece in self._part.pieces():
+        size, self._unchecked = self._unchecked, 0
+        if size and self._part is not None:
+            for piece in self._part.pieces(size):
                 self._check.feed(piece)
 
     def _sync_behind(self, part: PartFile, size: int) -> None:
@@ -285,8 +331,16 @@ class FileTarget:
         if writer is not None:
             writer.end()
 
+    def _end_threads(self) -> None:
+        try:
+            self._end_writer()
+        finally:
+            checker, self._checker = self._checker, None
+            if checker is not None:
+                checker.end()
+
     def _complete(self) -> None:
-        self._end_writer()
+        self._end_threads()
         self._join_sync()
         self._catch_up()
         self._judge()
@@ -300,11 +354,11 @@ class FileTarget:
     def write_rest(self) -> None:
         """Write and check what is not yet."""
         if self._part is None:
+            # In one piece: each call into the system or a hash waits for the interpreter when it comes back.
+            body, self._small = b"".join(self._small), []
             self._part = PartFile.create(self._final)
-            self._part.write(self._small)
-            for piece in self._small:
-                self._check.feed(piece)
-            self._small = []
+            self._part.write([body])
+            self._check.feed(body)
             self._judge()
 
     def start_writeback(self) -> None:
@@ -332,7 +386,10 @@ class FileTarget:
                 put_in_place(part.path, self._final, replace=self._existing != "error")
             except FileExistsError:
                 raise ArtifactExistsError(f"{self._final} is there already") from None
-        part.forget()
+        if self._recorded is not None:
+            # Without its part it vouches for nothing, so it is no matter if it stays.
+            with suppress(OSError):
+                part.forget()
         part.close()
         self._part = None
         self._done = True
@@ -342,21 +399,22 @@ class FileTarget:
             return
         checked = self._verify == "zip"
         keep = self._keep_part and not isinstance(error, _WORTHLESS) and self.have.can_go_on(checked=checked)
+        for stop in (*((self._end_writer,) if keep else ()), self._drop_threads, self._join_sync):
+            # What has ended the download is told, and not what comes after it.
+            with suppress(Exception):
+                stop()
         try:
-            with suppress(OSError):
-                if keep:
-                    self._end_writer()
-                elif self._writer is not None:
-                    self._writer.drop()
-                self._join_sync()
             if keep and self._small:
                 self._ready_part().write(self._small)
-        except OSError:
+            elif keep and self._part is not None and self._recorded != self._version:
+                self._record(self._part, durable=0)
+        except (OSError, DownloadError):
             keep = False
-        if self._part is not None and keep and self._part.named and self._part.size:
-            self._part.close()
-        elif self._part is not None:
-            self._part.remove()
+        with suppress(OSError):
+            if self._part is not None and keep and self._part.named and self._part.size:
+                self._part.close()
+            else:
+                self._drop_part()
 
 
 def _rename(part: Path, final: Path) -> Path:

@@ -49,7 +49,11 @@ class FileSink:
     async def open(self, clock: Clock) -> AsyncGenerator["Folder"]:
         """Make the folder.  Raises `ConfigurationError` where there can be none."""
         await run_to_the_end(partial(make_folder, self.folder))
-        yield Folder(self, clock)
+        folder = Folder(self, clock)
+        try:
+            yield folder
+        finally:
+            folder.close()
 
 
 class Folder:
@@ -61,7 +65,11 @@ class Folder:
         self._commit = GroupCommit()
         self._listing = anyio.Lock()
         self._names: set[str] | None = None
-        self._targets = 0
+        self._begun: set[str] = set()
+
+    def close(self) -> None:
+        """End what runs behind it."""
+        self._commit.close()
 
     @asynccontextmanager
     async def target(self, name: ArtifactName, verify: Verify) -> AsyncGenerator[FileTarget]:
@@ -77,19 +85,22 @@ class Folder:
         except BaseException as error:
             await target.leave(error)
             raise
-        if self._names is not None:
-            self._names.add(final.name)
 
     async def _may_be_there(self, final: Path) -> bool:
         """Tell whether it is worth a look: for many files, one look at the folder answers for all."""
-        self._targets += 1
-        if self._targets == 1:
+        first, again = not self._begun, final.name in self._begun
+        self._begun.add(final.name)
+        if first or again:
             return True
         async with self._listing:
             if self._names is None:
                 self._names = await run_to_the_end(partial(_names, self._sink.folder))
-        return final.name in self._names or part_path(final).name in self._names
+        return self._names is None or final.name in self._names or part_path(final).name in self._names
 
 
-def _names(folder: Path) -> set[str]:
-    return set(os.listdir(folder))  # noqa: PTH208 - strings, for there may be very many
+def _names(folder: Path) -> set[str] | None:
+    """Return the names in a folder, None where it can't be listed."""
+    try:
+        return set(os.listdir(folder))  # noqa: PTH208 - strings, for there may be very many
+    except OSError:
+        return None

@@ -3,20 +3,31 @@
 import hashlib
 import re
 import unicodedata
+from collections.abc import Iterable
+from pathlib import PurePosixPath
 
-from dexcmd.errors import UnsafeFilenameError
+from dexcmd.errors import UnsafeFilenameError, one_line
 from dexcmd.wire.paths import artifact_name
 
-__all__ = ["final_name", "safe_name"]
+__all__ = ["Parts", "final_name", "safe_name", "safe_parts", "told_apart"]
+
+Parts = tuple[str, ...]
+"""A path below some folder: the names of folders, and at last the name of a file or a folder."""
 
 MOST_NAME_BYTES = 200
 """File systems allow 255; the rest is for what a part file adds."""
 
 MOST_SUFFIX_BYTES = 16
 
+MOST_PARTS = 32
+"""Folders inside folders: a member's name has room for thousands."""
+
 # Separators and drive letters of any system, characters that Windows forbids.
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE)
+
+_DRIVE = re.compile(r"[A-Za-z]:")
+_UPWARDS = re.compile(r"[. ]*\.[. ]*\.[. ]*")
 
 
 def final_name(command_id: str, filename: str) -> str:
@@ -31,10 +42,8 @@ def final_name(command_id: str, filename: str) -> str:
     if filename in (name, name.removeprefix(f"{command_id}-")):
         return name
     digest = hashlib.sha256(f"{command_id}/{filename}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    stem, dot, suffix = name.rpartition(".")
-    if not stem:
-        stem, dot, suffix = name, "", ""
-    ending = f"~{digest}{dot}{suffix}"
+    stem, suffix = _split(name)
+    ending = f"~{digest}{suffix}"
     return f"{_cut(stem, MOST_NAME_BYTES - len(ending.encode()))}{ending}"
 
 
@@ -44,14 +53,67 @@ def safe_name(filename: str) -> str:
     What could leave the folder, mislead a reader (control and bidi characters) or fail on some system is
     replaced by `_`. Raises `UnsafeFilenameError` where nothing is left.
     """
-    name = unicodedata.normalize("NFC", artifact_name(filename))
+    name = _cleaned(artifact_name(filename))
+    if not name.strip("._"):
+        raise UnsafeFilenameError(f"the service names an artifact {filename[:200]!r}")
+    return name
+
+
+def safe_parts(name: str) -> Parts:
+    """Return where below a folder the member goes that an archive calls `name`.
+
+    Separators are those of any system, for either kind is written by somebody.  What misleads a reader or fails on some
+    system is replaced as `safe_name` does, empty parts and `.` are left out.  Raises `UnsafeFilenameError` for what
+    means another folder (an absolute name, one with a drive, one with `..`) or more than `MOST_PARTS`.
+    """
+    found = re.split(r"[/\\]", name)
+    parts = [part for part in (_cleaned(part) for part in found if part not in ("", ".")) if part]
+    outside = found[0] == "" or _DRIVE.match(name) or any(_UPWARDS.fullmatch(part) for part in found)
+    if outside or not 0 < len(parts) <= MOST_PARTS:
+        raise UnsafeFilenameError(f"no place inside a folder: the archive names a member {one_line(name)!r}")
+    return tuple(parts)
+
+
+def told_apart(files: Iterable[Parts], folders: Iterable[Parts]) -> list[Parts]:
+    """Return a place for each of `files`, so that no two are one, nor one of `folders` or above a file.
+
+    Names that differ by case or by the way that accents are written are one on some systems, and told apart on all: the
+    later gets a number before its suffix.
+    """
+    files = list(files)
+    taken = {above for parts in files for above in _above(_key(parts))}
+    for parts in folders:
+        key = _key(parts)
+        taken.update((key, *_above(key)))
+    last: dict[Parts, int] = {}
+    places: list[Parts] = []
+    for parts in files:
+        key, place = _key(parts), parts
+        while _key(place) in taken:
+            last[key] = last.get(key, 1) + 1
+            bare = PurePosixPath(parts[-1])
+            place = (*parts[:-1], f"{bare.stem}-{last[key]}{bare.suffix}")
+        taken.add(_key(place))
+        places.append(place)
+    return places
+
+
+def _above(parts: Parts) -> list[Parts]:
+    return [parts[:length] for length in range(1, len(parts))]
+
+
+def _key(parts: Parts) -> Parts:
+    return tuple(unicodedata.normalize("NFD", unicodedata.normalize("NFD", part).casefold()) for part in parts)
+
+
+def _cleaned(name: str) -> str:
+    """Return `name` with what misleads or fails replaced; nothing may be left."""
+    name = unicodedata.normalize("NFC", name)
     # Categories C*: control, format (bidi and zero-width among them), surrogate, private, unassigned.
     name = "".join("_" if unicodedata.category(char)[0] == "C" else char for char in name)
     name = _shortened(_trimmed(_FORBIDDEN.sub("_", name)))
     if _RESERVED.fullmatch(name):
         name = _shortened(f"_{name}")
-    if not name.strip("._"):
-        raise UnsafeFilenameError(f"the service names an artifact {filename[:200]!r}")
     return name
 
 
@@ -64,14 +126,18 @@ def _shortened(name: str) -> str:
     """Return a name of at most `MOST_NAME_BYTES`, with its suffix where that is a short one."""
     if len(name.encode()) <= MOST_NAME_BYTES:
         return name
-    stem, dot, suffix = name.rpartition(".")
-    if not dot or len(suffix.encode()) > MOST_SUFFIX_BYTES:
-        stem, ending = name, ""
-    else:
-        ending = f".{suffix}"
+    stem, ending = _split(name)
     kept = _cut(stem, MOST_NAME_BYTES - len(ending.encode()))
     # The cut may leave a stem whose end is dropped, or one that changes when it is composed anew.
     return _trimmed(f"{_trimmed(kept)}{ending}")
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return a name's stem, and its suffix with the dot where it has a short one."""
+    stem, dot, suffix = name.rpartition(".")
+    if not stem or len(suffix.encode()) > MOST_SUFFIX_BYTES:
+        return name, ""
+    return stem, f"{dot}{suffix}"
 
 
 def _cut(text: str, size: int) -> str:

@@ -51,6 +51,7 @@ class PartFile:
         """Whether it has the name that the next download looks for, and not one of its own."""
 
         self._descriptor = descriptor
+        self._locked = False
 
     @classmethod
     def create(cls, final: Path) -> Self:
@@ -94,7 +95,7 @@ class PartFile:
             if not os.path.samestat(status, path.lstat()):
                 # Whoever had it has finished meanwhile, and another one was made.
                 raise PartInUseError
-            if not stat.S_ISREG(status.st_mode) or _is_foreign(status):
+            if not _is_own_file(status):
                 raise OSError(errno.EEXIST, "no part file of this user's")
             if status.st_nlink > 1:
                 # A crash came between the final name and the end of this one: it must not be written to any more.
@@ -106,7 +107,8 @@ class PartFile:
         except BaseException:
             part.close()
             raise
-        part.size = status.st_size
+        # What comes now is appended.
+        part.size = os.lseek(descriptor, 0, os.SEEK_END)
         return part
 
     @property
@@ -115,13 +117,15 @@ class PartFile:
         return state_path(self.path)
 
     def read_state(self) -> bytes:
-        """Return the content of the state file, nothing where there is none."""
+        """Return the content of the state file, nothing where there is none, or something else under its name."""
         try:
-            descriptor = os.open(self.state_path, os.O_RDONLY | _NO_LINK | _BINARY)
+            descriptor = os.open(self.state_path, os.O_RDONLY | _NO_LINK | _BINARY | _NO_WAIT)
         except OSError:
             return b""
-        with os.fdopen(descriptor, "rb") as file:
-            return file.read(READ_SIZE)
+        try:
+            return os.read(descriptor, READ_SIZE) if _is_own_file(os.fstat(descriptor)) else b""
+        finally:
+            os.close(descriptor)
 
     def record(self, state: PartState) -> None:
         """Write the state: the old one or the new one is there at any time."""
@@ -157,19 +161,16 @@ class PartFile:
         os.lseek(self._descriptor, size, os.SEEK_SET)
         self.size = size
 
-    def pieces(self) -> Iterable[bytes]:
-        """Give what is there, from the start, and be ready to append."""
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
-        while piece := os.read(self._descriptor, READ_SIZE):
+    def pieces(self, size: int) -> Iterable[bytes]:
+        """Give the first `size` bytes; more may be appended meanwhile."""
+        at = 0
+        while at < size and (piece := os.pread(self._descriptor, min(READ_SIZE, size - at), at)):
+            at += len(piece)
             yield piece
 
     def tail(self, count: int) -> bytes:
         """Return the last `count` bytes."""
-        os.lseek(self._descriptor, self.size - count, os.SEEK_SET)
-        data = b""
-        while len(data) < count and (piece := os.read(self._descriptor, count - len(data))):
-            data += piece
-        return data
+        return os.pread(self._descriptor, count, self.size - count)
 
     def start_writeback(self) -> None:
         """Have the system begin to write to disk what is only in its memory, without waiting for it."""
@@ -187,10 +188,15 @@ class PartFile:
 
     def remove(self) -> None:
         """Close and delete it, with its state."""
-        # In this order: whoever waits for the lock finds that the file is gone.
-        self.forget()
-        self.path.unlink(missing_ok=True)
-        self.close()
+        if not self._locked:
+            # Where there are no locks, no file can be deleted while it is open.
+            self.close()
+        try:
+            # Before it is closed: whoever waits for the lock finds that the file is gone.
+            self.forget()
+            self.path.unlink(missing_ok=True)
+        finally:
+            self.close()
 
     def _lock(self) -> None:
         if sys.platform == "win32":
@@ -199,8 +205,9 @@ class PartFile:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise PartInUseError from None
+        self._locked = True
 
 
-def _is_foreign(status: os.stat_result) -> bool:
-    """Tell whether a file is another user's, who could change it after it was checked."""
-    return hasattr(os, "geteuid") and status.st_uid != os.geteuid()
+def _is_own_file(status: os.stat_result) -> bool:
+    """Tell whether it is a plain file of this user's: another one could change theirs after it was checked."""
+    return stat.S_ISREG(status.st_mode) and (not hasattr(os, "geteuid") or status.st_uid == os.geteuid())

@@ -54,7 +54,7 @@ def parse_state(data: bytes, command_id: str, filename: str) -> PartState | None
     """Return what a state file says; None where it can't be read, or is of another artifact or format."""
     try:
         state = structure(json.loads(data), PartState, "$")
-    except (ValueError, ResponseDecodeError):
+    except (ValueError, RecursionError, ResponseDecodeError):
         return None
     described = (state.format, state.command_id, state.filename)
     good = described == (FORMAT, command_id, filename) and state.durable >= 0 and (state.size is None or state.size > 0)

@@ -15,6 +15,10 @@ __all__ = ["Ask", "Body", "Have", "Joint", "Version", "describe_body", "is_stron
 OVERLAP = 64 * 1024
 """So many bytes are fetched once more and compared where no strong ETag vouches for the version."""
 
+_STRONG_ETAG = re.compile(r'"[!#-~]*"')
+"""Of the characters that may stand in a request: a part's state, or a service, may say anything."""
+
+_LENGTH = re.compile(r"[0-9]{1,19}")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 
 
@@ -99,7 +103,7 @@ class Joint:
 
 def is_strong(etag: str | None) -> bool:
     """Tell whether an ETag stands for the same bytes, and not just for the same content."""
-    return etag is not None and len(etag) >= 2 and etag[0] == etag[-1] == '"'
+    return etag is not None and _STRONG_ETAG.fullmatch(etag) is not None
 
 
 def what_to_ask(have: Have, *, checked: bool) -> Ask:
@@ -147,4 +151,4 @@ def _fits(first: int, last: int, total: int | None) -> bool:
 
 def _length(headers: Mapping[str, str]) -> int | None:
     value = headers.get("Content-Length", "")
-    return int(value) if value.isdecimal() else None
+    return int(value) if _LENGTH.fullmatch(value) else None

@@ -1,9 +1,14 @@
 """What is told of an artifact that is whole at its destination."""
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
+
+from dexcmd.transfer.extraction import ExtractLimits, extract_members
+from dexcmd.transfer.members import Member, OpenMember, list_members, read_member
 
 if TYPE_CHECKING:
     # Type checkers know it without its being installed; a default for a type variable is Python 3.13's.
@@ -36,6 +41,38 @@ class SavedArtifact(Saved):
     """A file that is whole: of the announced length, each checksum in the zip right, synced to disk."""
 
     path: Path
+
+    async def members(self) -> tuple[Member, ...]:
+        """Return what is inside the zip, in the order of its directory, without unpacking anything.
+
+        Raises `InvalidArtifactError` where the file is no zip archive, `DownloadError` where it can't be read.
+        """
+        return await list_members(self.path)
+
+    def read(self, name: str) -> OpenMember:
+        """Open a member of the zip as a stream of bytes, in bounded memory.
+
+            async with saved.read("results.json") as member:
+                results = json.loads(await member.read_all())
+
+        Raises, when entered or iterated, `MemberNotFoundError`, `UnreadableMemberError` and `InvalidArtifactError`.
+        """
+        return read_member(self.path, name)
+
+    async def extract(
+        self,
+        into: "str | os.PathLike[str]",
+        names: Iterable[str] | None = None,
+        *,
+        limits: ExtractLimits | None = None,
+    ) -> tuple[Path, ...]:
+        """Unpack all members, or those called `names`, into a folder, and return the files.
+
+        Nothing gets out of the folder, whatever the names and links inside; `limits` bound what is unpacked, and each
+        file is whole or not there.  Raises `UnsafeFilenameError`, `ArtifactTooLargeError`, `MemberNotFoundError`,
+        `UnreadableMemberError`, `InvalidArtifactError`, `InsufficientSpaceError` or `DownloadError`.
+        """
+        return await extract_members(self.path, Path(into), names, limits=limits)
 
 
 if TYPE_CHECKING:

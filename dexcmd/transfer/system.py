@@ -16,6 +16,7 @@ __all__ = [
     "explain",
     "free_bytes",
     "preallocate",
+    "private",
     "put_in_place",
     "start_writeback",
     "sync_folder",
@@ -45,6 +46,11 @@ def explain(error: OSError, path: Path) -> DownloadError:
     if error.errno in _FULL:
         return InsufficientSpaceError(f"no space left for {path}")
     return DownloadError(f"can't write {path}: {error.strerror or error}")
+
+
+def private(path: str, flags: int) -> int:
+    """Open a file that only the user may read: an `opener` for `open`."""
+    return os.open(path, flags, 0o600)
 
 
 def free_bytes(folder: Path) -> int:

@@ -32,6 +32,8 @@ _END_RECORD = b"PK\x05\x06"
 _END_RECORD_SIZE = 22
 _BEHIND_MEMBERS = (b"PK\x01\x02", _END_RECORD, b"PK\x06\x06", b"PK\x06\x08")
 _DESCRIPTOR = b"PK\x07\x08"
+_ENTRY_SIZE = 46
+"""Of an entry of the directory, besides the name."""
 _LOCAL_HEADER = struct.Struct("<4s2xHH4xIIIHH")
 _WIDE_SIZES = struct.Struct("<QQ")
 _UNKNOWN_SIZE = 0xFFFFFFFF
@@ -39,6 +41,11 @@ _ZIP64 = 1
 
 _ENCRYPTED = 0x1
 _DESCRIBED_BEHIND = 0x8
+_PATCHED_OR_MASKED = 0x60
+"""Ways of packing that `zipfile` refuses to read."""
+_UTF_8 = 0x800
+
+_KNOWN_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA})
 
 _Step = Callable[[memoryview], memoryview]
 
@@ -46,6 +53,9 @@ _Step = Callable[[memoryview], memoryview]
 @attrs.define
 class _Member:
     """A member as it came."""
+
+    name: str | None
+    """As its own header has it; None where that is no text."""
 
     method: int
     crc: int = 0
@@ -63,7 +73,8 @@ class ZipStream:
 
     def __init__(self) -> None:
         self._members: dict[int, _Member] = {}
-        self._member = _Member(0)
+        self._member = _Member("", 0)
+        self._least_directory = 0
         self._position = 0
         self._gathered = bytearray()
         self._left = 0
@@ -101,12 +112,15 @@ class ZipStream:
         member = self._members.get(entry.header_offset)
         if member is None:
             return "unknown"
-        if (member.method, member.packed) != (entry.compress_type, entry.compress_size):
+        found = (member.name, member.method, member.packed)
+        if found != (entry.orig_filename, entry.compress_type, entry.compress_size):
             return "damaged"
-        if not member.readable:
-            # bz2 and lzma are for who reads the file; what is encrypted or unknown nobody can check.
-            known = entry.compress_type in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA) and not entry.flag_bits & _ENCRYPTED
-            return "unknown" if known else "whole"
+        if entry.flag_bits & _ENCRYPTED or entry.compress_type not in _KNOWN_METHODS:
+            # Nobody can check it.
+            return "whole"
+        if not member.readable or entry.flag_bits & _PATCHED_OR_MASKED:
+            # bz2 and lzma, and what the two headers say differently, are for who reads the file.
+            return "unknown"
         return "whole" if (member.crc, member.size) == (entry.CRC, entry.file_size) else "damaged"
 
     # Each step takes what it can of the bytes and returns the rest.
@@ -135,17 +149,20 @@ class ZipStream:
         complete, data = self._gather(data, _LOCAL_HEADER.size + name_size + extra_size)
         if not complete:
             return data
-        extra = bytes(self._gathered[_LOCAL_HEADER.size + name_size :])
+        self._least_directory += _ENTRY_SIZE + name_size
+        if self._least_directory > MOST_DIRECTORY:
+            return self._give_up()
+        names = bytes(self._gathered[_LOCAL_HEADER.size :])
         self._gathered = bytearray()
-        self._begin(start, flags, method, packed, size, extra)
+        self._member = self._members[start] = _Member(_decoded(names[:name_size], flags), method)
+        self._begin(flags, packed, size, names[name_size:])
         return data
 
-    def _begin(self, start: int, flags: int, method: int, packed: int, size: int, extra: bytes) -> None:
-        wide = _wide_sizes(extra)
+    def _begin(self, flags: int, packed: int, size: int, extra: bytes) -> None:
+        wide, method = _wide_sizes(extra), self._member.method
         self._wide = wide is not None
         if wide is not None and _UNKNOWN_SIZE in (packed, size):
             _, packed = wide
-        self._member = self._members[start] = _Member(method)
         described_behind = bool(flags & _DESCRIBED_BEHIND)
         deflated = method == zipfile.ZIP_DEFLATED
         self._member.readable = not flags & _ENCRYPTED and (deflated or method == zipfile.ZIP_STORED)
@@ -196,9 +213,12 @@ class ZipStream:
         """Unpack, and return how many bytes lie behind the end of the deflate stream."""
         try:
             packed: bytes | memoryview = data
-            while packed and not self._inflate.eof:
+            full = False
+            # After a full piece there may be more to come, and the end, though no byte is left to put in.
+            while (packed or full) and not self._inflate.eof:
+                before = self._member.size
                 self._count(self._inflate.decompress(packed, PIECE))
-                packed = self._inflate.unconsumed_tail
+                packed, full = self._inflate.unconsumed_tail, self._member.size - before == PIECE
             if not self._inflate.eof:
                 return 0
             return len(self._inflate.unused_data) or len(packed)
@@ -213,9 +233,13 @@ class ZipStream:
         self._member.size += len(unpacked)
 
     def _descriptor(self, data: memoryview) -> memoryview:
+        member = self._member
+        if not self._wide and max(member.packed, member.size) > _UNKNOWN_SIZE:
+            # Some writers describe large members by wide sizes without having said so.
+            return self._give_up()
         # With or without a signature.  The end of the directory alone is 22 bytes, so there is always enough to read.
-        sizes = struct.pack("<QQ" if self._wide else "<II", self._member.packed, self._member.size)
-        crc = struct.pack("<I", self._member.crc)
+        sizes = struct.pack("<QQ" if self._wide else "<II", member.packed, member.size)
+        crc = struct.pack("<I", member.crc)
         complete, data = self._gather(data, len(_DESCRIPTOR + crc + sizes))
         if not complete:
             return data
@@ -233,6 +257,7 @@ class ZipStream:
     def _give_up(self) -> memoryview:
         self._step = self._rest
         self._gathered, self._directory = bytearray(), bytearray()
+        self._members.clear()
         return memoryview(b"")
 
     def _rest(self, data: memoryview) -> memoryview:
@@ -283,6 +308,14 @@ def ends_with_its_directory(archive: zipfile.ZipFile) -> bool:
     file.seek(-_END_RECORD_SIZE - len(archive.comment), io.SEEK_END)
     record = file.read(_END_RECORD_SIZE)
     return record.startswith(_END_RECORD) and record.endswith(struct.pack("<H", len(archive.comment)))
+
+
+def _decoded(name: bytes, flags: int) -> str | None:
+    """Return the name in a local header, which `zipfile` compares with the directory's."""
+    try:
+        return name.decode("utf-8" if flags & _UTF_8 else "cp437")
+    except UnicodeDecodeError:
+        return None
 
 
 def _wide_sizes(extra: bytes) -> tuple[int, int] | None:

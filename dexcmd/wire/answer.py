@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 import attrs
 
@@ -27,8 +28,14 @@ class Answer:
 
 def service_time(headers: Mapping[str, str]) -> datetime | None:
     """Return the service's time of an answer, in UTC, cut to whole seconds; None where it doesn't say."""
+    return _parsed(headers.get("Date", ""))
+
+
+@lru_cache(maxsize=8)
+def _parsed(date: str) -> datetime | None:
+    # Many answers come within a second, and reading a date takes longer than all else that is done with a header.
     try:
-        parsed = parsedate_to_datetime(headers.get("Date", ""))
+        parsed = parsedate_to_datetime(date)
         # RFC 5322 lets "-0000" stand for UTC, which the standard library gives back without a zone.
         return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
     except (ValueError, OverflowError):

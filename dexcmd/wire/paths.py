@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from functools import lru_cache
 from urllib.parse import quote, unquote, urlsplit
 
 import attrs
@@ -16,6 +17,7 @@ DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
 _ACCOUNT_ID = re.compile(r"[0-9a-fA-F]{32}")
 
 
+@lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """Tell whether `host` is this machine: `localhost`, 127.0.0.0/8 or ::1."""
     if host == "localhost":

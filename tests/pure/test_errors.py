@@ -16,6 +16,7 @@ from dexcmd.errors import (
     APIError,
     ArtifactChangedError,
     ArtifactExistsError,
+    ArtifactTooLargeError,
     AuthenticationError,
     BadRequestError,
     CampaignError,
@@ -27,6 +28,7 @@ from dexcmd.errors import (
     ErrorDetail,
     InsufficientSpaceError,
     InvalidArtifactError,
+    MemberNotFoundError,
     NotFoundError,
     PermissionDeniedError,
     QuotaExceededError,
@@ -37,6 +39,7 @@ from dexcmd.errors import (
     TransportError,
     TransportTimeoutError,
     TruncatedArtifactError,
+    UnreadableMemberError,
     UnsafeFilenameError,
     WaitTimeoutError,
     one_line,
@@ -68,6 +71,9 @@ TREE = {
     UnsafeFilenameError: (DownloadError,),
     InsufficientSpaceError: (DownloadError,),
     ArtifactExistsError: (DownloadError,),
+    ArtifactTooLargeError: (DownloadError,),
+    MemberNotFoundError: (DownloadError, LookupError),
+    UnreadableMemberError: (DownloadError,),
     CampaignError: (DexError,),
 }
 DETAILS = (

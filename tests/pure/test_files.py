@@ -1,4 +1,4 @@
-"""What is done to files: checking, hashing, making folders, putting in place."""
+"""What is done to files: checking, hashing, making folders."""
 
 import hashlib
 import io
@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dexcmd.errors import ConfigurationError, InvalidArtifactError
-from dexcmd.transfer.files import CHECK_PIECE, check_zip, make_folder, put_in_place, whole_file_hash
+from dexcmd.errors import ConfigurationError, DownloadError, InvalidArtifactError
+from dexcmd.transfer.checks import Verify
+from dexcmd.transfer.files import CHECK_PIECE, check_zip, make_folder, whole_file_hash
 
 PAYLOAD = b"capture " * 100
 
@@ -55,7 +56,7 @@ class TestCheckZip:
         data[at] ^= 1
         path.write_bytes(data)
         assert offset == 0
-        with pytest.raises(InvalidArtifactError, match="Bad CRC-32"):
+        with pytest.raises(InvalidArtifactError, match=r"the checksum of big\.pcap is wrong"):
             check_zip(path, "c1.zip")
 
     @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ class TestCheckZip:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "c1.zip")
             path.write_bytes(data)
-            with pytest.raises(InvalidArtifactError, match=f"Bad CRC-32 for file '{member}'"):
+            with pytest.raises(InvalidArtifactError, match=f"the checksum of {member} is wrong"):
                 check_zip(path, "c1.zip")
 
     def test_flipped_bits_of_a_deflated_member_show(self, path: Path):
@@ -133,49 +134,74 @@ class TestCheckZip:
             check_zip(path, "c1.zip")
 
     def test_no_file(self, path: Path):
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(DownloadError, match=r"^can't read c1\.zip: No such file or directory$"):
             check_zip(path, "c1.zip")
 
 
 class TestWholeFileHash:
-    def test_a_whole_one(self, path: Path):
+    @pytest.mark.parametrize("verify", ["zip", "size", "none"])
+    @pytest.mark.parametrize(
+        "compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+    )
+    def test_a_whole_one(self, path: Path, verify: Verify, compression: int):
+        data = zip_bytes(compression)
+        path.write_bytes(data)
+        assert whole_file_hash(path, len(data), verify) == hashlib.sha256(data).hexdigest()
+
+    def test_one_larger_than_a_piece(self, path: Path):
+        data = bytes(CHECK_PIECE * 2 + 1)
+        path.write_bytes(data)
+        assert whole_file_hash(path, len(data), "size") == hashlib.sha256(data).hexdigest()
+
+    @pytest.mark.parametrize("verify", ["zip", "size", "none"])
+    @pytest.mark.parametrize("difference", [-1, 1])
+    def test_another_size(self, path: Path, difference: int, verify: Verify):
         data = zip_bytes()
         path.write_bytes(data)
-        assert whole_file_hash(path, len(data)) == hashlib.sha256(data).hexdigest()
+        assert whole_file_hash(path, len(data) + difference, verify) is None
 
-    @pytest.mark.parametrize("difference", [-1, 1, None])
-    def test_another_size_or_none(self, path: Path, difference: int | None):
-        data = zip_bytes()
-        path.write_bytes(data)
-        assert whole_file_hash(path, None if difference is None else len(data) + difference) is None
-
-    def test_a_link_is_not_followed(self, path: Path, tmp_path: Path):
+    @pytest.mark.parametrize("verify", ["zip", "size", "none"])
+    def test_a_link_is_not_followed(self, path: Path, tmp_path: Path, verify: Verify):
         data = zip_bytes()
         target = tmp_path / "target.zip"
         target.write_bytes(data)
         path.symlink_to(target)
-        assert whole_file_hash(path, len(data)) is None
-        assert whole_file_hash(path, path.lstat().st_size) is None
+        assert whole_file_hash(path, len(data), verify) is None
+        assert whole_file_hash(path, path.lstat().st_size, verify) is None
 
-    def test_a_dangling_link_no_file_and_a_folder(self, path: Path, tmp_path: Path):
-        assert whole_file_hash(path, 0) is None
+    @pytest.mark.parametrize("verify", ["zip", "size", "none"])
+    def test_a_dangling_link_no_file_and_a_folder(self, path: Path, tmp_path: Path, verify: Verify):
+        assert whole_file_hash(path, 0, verify) is None
         path.symlink_to(tmp_path / "nowhere")
-        assert whole_file_hash(path, path.lstat().st_size) is None
+        assert whole_file_hash(path, path.lstat().st_size, verify) is None
         folder = tmp_path / "folder"
         folder.mkdir()
-        assert whole_file_hash(folder, folder.stat().st_size) is None
+        assert whole_file_hash(folder, folder.stat().st_size, verify) is None
 
-    def test_a_pipe_does_not_block(self, path: Path):
+    @pytest.mark.parametrize("verify", ["zip", "size", "none"])
+    def test_a_pipe_does_not_block(self, path: Path, verify: Verify):
         os.mkfifo(path)
-        assert whole_file_hash(path, 0) is None
+        assert whole_file_hash(path, 0, verify) is None
 
     def test_a_file_of_the_right_size_that_is_not_whole(self, path: Path):
         data = bytearray(zip_bytes())
         data[data.index(PAYLOAD)] ^= 1
         path.write_bytes(data)
-        assert whole_file_hash(path, len(data)) is None
+        assert whole_file_hash(path, len(data), "zip") is None
+        # By its size alone, it is.
+        assert whole_file_hash(path, len(data), "size") == hashlib.sha256(data).hexdigest()
         path.write_bytes(bytes(len(data)))
-        assert whole_file_hash(path, len(data)) is None
+        assert whole_file_hash(path, len(data), "zip") is None
+
+    def test_one_that_only_the_file_can_tell_of(self, path: Path):
+        # What comes before the first member hides from one pass where the members start.
+        data = b"#!/bin/sh\n" + zip_bytes()
+        path.write_bytes(data)
+        assert whole_file_hash(path, len(data), "zip") == hashlib.sha256(data).hexdigest()
+        damaged = bytearray(data)
+        damaged[damaged.index(PAYLOAD)] ^= 1
+        path.write_bytes(damaged)
+        assert whole_file_hash(path, len(data), "zip") is None
 
 
 class TestMakeFolder:
@@ -212,28 +238,3 @@ class TestMakeFolder:
     def test_a_name_that_no_system_takes(self, tmp_path: Path):
         with pytest.raises(ConfigurationError, match="File name too long"):
             make_folder(tmp_path / ("x" * 5000))
-
-
-class TestPutInPlace:
-    def test_it_is_moved_and_replaces_what_was_there(self, tmp_path: Path, path: Path):
-        part = tmp_path / "c1.zip.part"
-        part.write_bytes(b"new")
-        path.write_bytes(b"old")
-        put_in_place(part, path)
-        assert path.read_bytes() == b"new"
-        assert [each.name for each in tmp_path.iterdir()] == ["c1.zip"]
-
-    def test_a_link_under_the_final_name_is_replaced_and_not_followed(self, tmp_path: Path, path: Path):
-        target, part = tmp_path / "target", tmp_path / "part"
-        target.write_bytes(b"precious")
-        part.write_bytes(b"new")
-        path.symlink_to(target)
-        put_in_place(part, path)
-        assert target.read_bytes() == b"precious"
-        assert not path.is_symlink()
-        assert path.read_bytes() == b"new"
-
-    def test_no_part(self, tmp_path: Path, path: Path):
-        with pytest.raises(FileNotFoundError):
-            put_in_place(tmp_path / "none", path)
-        assert not path.exists()

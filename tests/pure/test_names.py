@@ -1,5 +1,6 @@
 """File names out of what the service says."""
 
+import hashlib
 import unicodedata
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dexcmd.errors import UnsafeFilenameError
-from dexcmd.transfer.names import MOST_NAME_BYTES, safe_name
+from dexcmd.transfer.names import MOST_NAME_BYTES, MOST_PARTS, final_name, safe_name, safe_parts, told_apart
 
 RESERVED = {
     *("CON", "PRN", "AUX", "NUL"),
@@ -120,3 +121,199 @@ def test_long_names_keep_their_suffix(stem: str, suffix: str):
     assert name.endswith(ending)
     assert (stem + suffix).startswith(name.removesuffix(ending))
     assert len(name.encode()) > MOST_NAME_BYTES - 4 or name == stem + suffix
+
+
+members = st.text(max_size=30) | st.lists(
+    st.sampled_from(["..", ".", "", " ", "a", "A", "\u0301", "C:", "con", "\x00", "\u202e", ". .", "a.log", "a-2.log"]),
+    max_size=6,
+).flatmap(lambda parts: st.sampled_from(["/", "\\"]).map(lambda separator: separator.join(parts)))
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("a", "a"),
+        ("a/b/c.log", "a/b/c.log"),
+        ("a\\b/c.log", "a/b/c.log"),
+        ("a/", "a"),
+        ("a//b/./c", "a/b/c"),
+        ("./a", "a"),
+        ("a/ /b", "a/b"),
+        ("a/b:c", "a/b_c"),
+        ("a/C:/b", "a/C_/b"),
+        ("ab:c", "ab_c"),
+        ("a/con/nul.txt", "a/_con/_nul.txt"),
+        ("a./b. ", "a/b"),
+        ("..a/b..", "..a/b"),
+        ("...a", "...a"),
+        ("a\x00.exe/b\n", "a_.exe/b_"),
+        ("a/\u202egnp.piz", "a/_gnp.piz"),
+        ("cafe\u0301/x", "café/x"),
+        ("_/__", "_/__"),
+        (".hidden/.x", ".hidden/.x"),
+        ("x" * 300 + "/" + "y" * 300 + ".log", "x" * 200 + "/" + "y" * 196 + ".log"),
+        ("https://a.example/b%2F..", "https_/a.example/b%2F"),
+        ("/".join("a" * MOST_PARTS), "/".join("a" * MOST_PARTS)),
+    ],
+)
+def test_where_members_go(name: str, place: str):
+    assert "/".join(safe_parts(name)) == place
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", ".", "/", "./", " ", "a/../../x", "..", "../x", "a/..", "a/../b", "..\\x", "a\\..\\..\\x"),
+        *("/etc/passwd", "\\x", "\\\\server\\share\\x", "//server/x", "/../x", "\\\\?\\C:\\x"),
+        *("C:\\x", "c:/x", "C:x", "z:", "C:..\\x"),
+        *("a/.. /x", ".. ", " ..", "a/. ./x", "..../x", "a/... /x", ". . ."),
+        *("/".join("a" * (MOST_PARTS + 1)), "a/" * 30_000),
+    ],
+)
+def test_members_that_have_no_place(name: str):
+    with pytest.raises(UnsafeFilenameError, match=r"^no place inside a folder: the archive names a member '") as caught:
+        safe_parts(name)
+    assert len(str(caught.value)) < 300
+
+
+@settings(deadline=None, max_examples=400)
+@given(members)
+def test_any_member_is_inside_and_good_everywhere_or_refused(name: str):
+    try:
+        parts = safe_parts(name)
+    except UnsafeFilenameError:
+        return
+    assert parts
+    assert all(map(is_good_everywhere, parts))
+    assert safe_parts("/".join(parts)) == parts
+    assert safe_parts("\\".join(parts)) == parts
+
+
+@pytest.mark.parametrize(
+    ("files", "folders", "places"),
+    [
+        ([], [], []),
+        (["a", "b/a", "c/a"], ["b", "d"], ["a", "b/a", "c/a"]),
+        (["a.log", "A.log", "a.LOG"], [], ["a.log", "A-2.log", "a-3.LOG"]),
+        (["a", "a", "a"], [], ["a", "a-2", "a-3"]),
+        (["a.log", "a-2.log", "A.log"], [], ["a.log", "a-2.log", "A-3.log"]),
+        (["a.log", "A.log", "a-2.log"], [], ["a.log", "A-2.log", "a-2-2.log"]),
+        (["café", "cafe\u0301"], [], ["café", "cafe\u0301-2"]),
+        (["straße", "STRASSE"], [], ["straße", "STRASSE-2"]),
+        (["x/a", "X/a"], [], ["x/a", "X/a-2"]),
+        (["a", "a/b"], [], ["a-2", "a/b"]),
+        (["A", "x/y/z", "X", "x/Y"], ["a"], ["A-2", "x/y/z", "X-2", "x/Y-2"]),
+        ([".hidden", ".HIDDEN"], [], [".hidden", ".HIDDEN-2"]),
+    ],
+)
+def test_files_are_told_apart(files: list[str], folders: list[str], places: list[str]):
+    split = [[tuple(name.split("/")) for name in names] for names in (files, folders)]
+    assert ["/".join(place) for place in told_apart(*split)] == places
+
+
+def test_many_of_one_name_take_no_time_to_speak_of():
+    places = told_apart([("a.log",)] * 20_000, [])
+    assert places[-1] == ("a-20000.log",)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(members, max_size=12), st.lists(members, max_size=4))
+def test_no_two_files_are_one_on_any_system(files: list[str], folders: list[str]):
+    def parts_of(names: list[str]) -> list[tuple[str, ...]]:
+        found = []
+        for name in names:
+            try:
+                found.append(safe_parts(name))
+            except UnsafeFilenameError:
+                continue
+        return found
+
+    def key(path: tuple[str, ...]) -> str:
+        return unicodedata.normalize("NFD", unicodedata.normalize("NFD", "/".join(path)).casefold())
+
+    places = told_apart(parts_of(files), parts_of(folders))
+    keys = [key(place) for place in places]
+    assert len(set(keys)) == len(places) == len(parts_of(files))
+    above = {key(place[:length]) for place in places for length in range(1, len(place))}
+    assert not set(keys) & (above | {key(folder) for folder in parts_of(folders)})
+    for place in places:
+        assert safe_parts("/".join(place)) == place
+
+
+ID = "8f0a2c61-4b7e-4a55-9d0c-2f1f0f6f7a10"
+
+
+class TestFinalName:
+    @pytest.mark.parametrize(
+        ("command_id", "filename", "name"),
+        [
+            (ID, f"{ID}.zip", f"{ID}.zip"),
+            (ID, f"{ID}-0.zip", f"{ID}-0.zip"),
+            (ID, f"pcap_{ID}.zip", f"pcap_{ID}.zip"),
+            ("c1", "capture.zip", "c1-capture.zip"),
+            ("c1", "capture", "c1-capture"),
+            ("c1", "a:b.zip", "c1-a_b~{}.zip"),
+            ("c1", "a?b.zip", "c1-a_b~{}.zip"),
+            ("c1", "con", "c1-_con~{}"),
+            ("c1", "cafe\u0301.zip", "c1-café~{}.zip"),
+            ("c1", ".hidden", "c1-.hidden"),
+        ],
+    )
+    def test_table(self, command_id: str, filename: str, name: str):
+        digest = hashlib.sha256(f"{command_id}/{filename}".encode()).hexdigest()[:8]
+        assert final_name(command_id, filename) == name.format(digest)
+        assert is_good_everywhere(name)
+
+    @pytest.mark.parametrize("stem", ["a:", "a:" + "a" * 150])
+    @pytest.mark.parametrize("suffix", [f".{'b' * 198}", f".{'é' * 98}", f".{'b' * 17}", "", ".zip"])
+    def test_a_long_name_that_is_changed_is_no_longer_for_it(self, stem: str, suffix: str):
+        # Seen: a name of 205 bytes, for a suffix so long that less than nothing was left for what is before it.
+        name = final_name("c1", stem + suffix)
+        assert is_good_everywhere(name)
+        assert "~" in name
+
+    def test_what_is_refused(self):
+        for command_id, filename in (("c1", ".."), ("c1", "a/b"), ("a/b", "c.zip")):
+            with pytest.raises(UnsafeFilenameError):
+                final_name(command_id, filename)
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    st.sampled_from([ID, "c1", "x" * 190, "x" * 250, "a:b", "con", "é", " a "]) | st.text(min_size=1, max_size=10),
+    names | st.text(alphabet="aé漢:. ", min_size=150, max_size=400),
+)
+def test_any_final_name_is_good_everywhere_and_tells_whose_it_is(command_id: str, filename: str):
+    assume("//" not in filename and "//" not in command_id)
+    try:
+        name = final_name(command_id, filename)
+    except UnsafeFilenameError:
+        return
+    assert is_good_everywhere(name)
+    digest = hashlib.sha256(f"{command_id}/{filename}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    assert f"~{digest}" in name or name in (filename, f"{command_id}-{filename}")
+    assert command_id in name or f"~{digest}" in name
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from([ID, "c1"]), names, st.data())
+def test_names_that_become_one_stay_apart(command_id: str, filename: str, data: st.DataObject):
+    assume("//" not in filename)
+    # What is replaced, composed or cut makes one name of many.
+    others = [
+        filename.replace(":", "?"),
+        filename.replace("_", "\x00"),
+        unicodedata.normalize("NFD", filename),
+        unicodedata.normalize("NFC", filename),
+        f" {filename}",
+        f"{filename}.",
+        f"{filename[:2]}{'a' * 300}",
+        f"{filename[:2]}{'a' * 301}",
+    ]
+    other = data.draw(st.sampled_from(others))
+    assume(other != filename)
+    try:
+        first, second = final_name(command_id, filename), final_name(command_id, other)
+    except UnsafeFilenameError:
+        return
+    assert first != second

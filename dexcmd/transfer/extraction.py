@@ -1,0 +1,206 @@
+"""The members of an artifact as files in a folder, and nothing outside of it."""
+
+import errno
+import os
+import secrets
+import threading
+import zipfile
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import attrs
+
+from dexcmd.errors import (
+    ArtifactTooLargeError,
+    ConfigurationError,
+    InvalidArtifactError,
+    MemberNotFoundError,
+    UnreadableMemberError,
+    UnsafeFilenameError,
+    one_line,
+)
+from dexcmd.threads import run_stoppable
+from dexcmd.transfer.files import make_folder
+from dexcmd.transfer.names import Parts, safe_parts, told_apart
+from dexcmd.transfer.system import explain, private
+from dexcmd.transfer.unpacking import Archive, is_folder, is_readable, is_special
+from dexcmd.validators import above_zero, count
+
+__all__ = ["ExtractLimits", "extract_members"]
+
+MIB = 1024 * 1024
+
+
+@attrs.frozen
+class ExtractLimits:
+    """How much an artifact may unpack to.  What is over a limit is refused before anything is written."""
+
+    total_bytes: int = attrs.field(default=2048 * MIB, validator=count)
+    """Bytes of all files that are extracted.  A `warp-diag` bundle holds captures of up to 100 MB."""
+
+    ratio: float = attrs.field(default=200.0, validator=above_zero)
+    """How many times their size in the archive the files may have together.
+
+    Logs come to 20 and a log of zeros to 1000, which is as much as the usual method gives, but not all that is in an
+    artifact.
+    """
+
+    ratio_from_bytes: int = attrs.field(default=256 * MIB, validator=count)
+    """Up to so many bytes any ratio will do: these harm nobody."""
+
+    members: int = attrs.field(default=10_000, validator=count)
+    """How many members the archive may have, and how many files and folders may come of them."""
+
+
+@attrs.frozen
+class _Plan:
+    """What is to be made: decided before anything is."""
+
+    folders: tuple[Parts, ...]
+    files: tuple[tuple[zipfile.ZipInfo, Parts], ...]
+
+
+async def extract_members(
+    path: Path, into: Path, names: Iterable[str] | None = None, *, limits: ExtractLimits | None = None
+) -> tuple[Path, ...]:
+    """Extract the members of a zip archive, or those that are called exactly as `names` says, into a folder.
+
+    Returns the files, in the archive's order or in that of `names`.  The folder is made if need be; files and folders
+    are private to the user, whatever the archive says.  Each file is checked and then gets its name, and replaces one
+    that is there: doing it twice gives the same.  Nothing is synced, for the archive is there to do it again.
+    Of several members of one name the last counts.  Names that some system does not take are changed, names that are
+    one on some system are told apart by numbers, in the same way on each system and whatever `names` says.  Archives
+    inside the archive are files like others.
+
+    Nothing is written where a member would leave the folder or is a link (`UnsafeFilenameError`), where the limits are
+    exceeded (`ArtifactTooLargeError`), a name is missing (`MemberNotFoundError`), a member is encrypted or
+    compressed in an unknown way (`UnreadableMemberError`), or members overlap (`InvalidArtifactError`).  A damaged
+    member raises `InvalidArtifactError`, a full disk `InsufficientSpaceError`, a link in the folder
+    `UnsafeFilenameError`, whatever else can't be written `DownloadError`; then, and where the call is cancelled, the
+    files before it stay, and are whole.
+    """
+    if isinstance(names, str):
+        raise ConfigurationError("names must be a list of names, not one")
+    wanted = None if names is None else tuple(dict.fromkeys(names))
+    return await run_stoppable(partial(_extract, path, into, wanted, limits or ExtractLimits()))
+
+
+class _Stopped(Exception):  # noqa: N818 - it is seen by nobody
+    """The call was cancelled."""
+
+
+def _extract(
+    path: Path, into: Path, names: tuple[str, ...] | None, limits: ExtractLimits, stop: threading.Event
+) -> tuple[Path, ...]:
+    with Archive(path) as archive:
+        plan = _planned(archive, names, limits)
+        make_folder(into)
+        root = Path(os.path.realpath(into))
+        for parts in plan.folders:
+            _go_on(stop)
+            _make_inside(root, parts)
+        for info, parts in plan.files:
+            _go_on(stop)
+            _write(archive, info, root.joinpath(*parts), stop)
+    return tuple(into.joinpath(*parts) for _, parts in plan.files)
+
+
+def _go_on(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise _Stopped
+
+
+def _planned(archive: Archive, names: tuple[str, ...] | None, limits: ExtractLimits) -> _Plan:
+    if len(archive.infos) > limits.members:
+        raise ArtifactTooLargeError(f"{archive.name} has {len(archive.infos)} members, more than {limits.members}")
+    infos = {info.orig_filename: info for info in archive.infos}
+    for name in names or ():
+        if name not in infos:
+            raise MemberNotFoundError(f"{archive.name} has no member {one_line(name)!r}")
+    chosen = [infos[name] for name in (infos if names is None else names)]
+    for info in chosen:
+        if is_special(info):
+            raise UnsafeFilenameError(f"{archive.name}: {one_line(info.orig_filename)} is a link or a device")
+        if not is_readable(info):
+            raise UnreadableMemberError(
+                f"{archive.name}: {one_line(info.orig_filename)} is encrypted, or compressed in an unknown way"
+            )
+        safe_parts(info.orig_filename)
+    places = _places(infos)
+    files = [(info, places[info.orig_filename]) for info in chosen if not is_folder(info)]
+    _check_sizes(archive, [info for info, _ in files], limits)
+    folders = dict.fromkeys(
+        parts[:length]
+        for parts in (places[info.orig_filename] for info in chosen)
+        for length in range(1, len(parts) + 1)
+    )
+    for _, parts in files:
+        del folders[parts]
+    if len(files) + len(folders) > limits.members:
+        raise ArtifactTooLargeError(f"{archive.name} has more than {limits.members} files and folders")
+    return _Plan(tuple(folders), tuple(files))
+
+
+def _places(infos: dict[str, zipfile.ZipInfo]) -> dict[str, Parts]:
+    """Return where each member goes that can go anywhere: the same whichever are wanted."""
+    parts_of: dict[str, Parts] = {}
+    for name in infos:
+        try:
+            parts_of[name] = safe_parts(name)
+        except UnsafeFilenameError:
+            continue
+    folders = {name: parts for name, parts in parts_of.items() if is_folder(infos[name])}
+    files = {name: parts for name, parts in parts_of.items() if name not in folders}
+    return folders | dict(zip(files, told_apart(files.values(), folders.values()), strict=True))
+
+
+def _check_sizes(archive: Archive, infos: list[zipfile.ZipInfo], limits: ExtractLimits) -> None:
+    """Hold what the directory announces against the limits: reading a member never brings more than that."""
+    unpacked, packed = sum(info.file_size for info in infos), sum(info.compress_size for info in infos)
+    if unpacked > limits.total_bytes:
+        raise ArtifactTooLargeError(f"{archive.name} unpacks to {unpacked} bytes, more than {limits.total_bytes}")
+    if unpacked > limits.ratio_from_bytes and unpacked > limits.ratio * packed:
+        raise ArtifactTooLargeError(
+            f"{archive.name} unpacks to {unpacked} bytes from {packed}, more than {limits.ratio:g} times as much"
+        )
+    # The same packed bytes in many members would make the ratio look small.
+    spans = sorted((*archive.span(info), info.orig_filename) for info in infos)
+    for (_, _, end, name), (start, _, _, other) in pairwise(spans):
+        if start < end:
+            raise InvalidArtifactError(f"{archive.name}: {one_line(name)} and {one_line(other)} overlap")
+
+
+def _make_inside(root: Path, parts: Parts) -> None:
+    """Make one more folder, in one that is known to be below `root`."""
+    folder = root.joinpath(*parts)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        # It may be a link, or what Windows has instead.
+        if os.path.normcase(os.path.realpath(folder)) != os.path.normcase(folder):
+            raise UnsafeFilenameError(f"{folder} is a link, and leads to another folder") from None
+        if not folder.is_dir():
+            raise explain(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), folder) from None
+    except OSError as error:
+        raise explain(error, folder) from error
+
+
+def _write(archive: Archive, info: zipfile.ZipInfo, final: Path, stop: threading.Event) -> None:
+    part = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
+    try:
+        # Exclusive, so that no link that somebody put there is followed.
+        with open(part, "xb", opener=private) as file:
+            for piece in archive.pieces(info):
+                _go_on(stop)
+                file.write(piece)
+        # A link under that name is replaced, and not followed.
+        part.replace(final)
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink()
+        if isinstance(error, OSError):
+            raise explain(error, final) from error
+        raise

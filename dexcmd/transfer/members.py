@@ -1,0 +1,185 @@
+"""The members of an artifact, looked at and read where they are: inside the zip archive."""
+
+import zipfile
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+import anyio.lowlevel
+import attrs
+
+from dexcmd.async_only import AsyncOnlyContext, AsyncOnlyIteration
+from dexcmd.errors import ArtifactTooLargeError, MemberNotFoundError, one_line
+from dexcmd.threads import run_to_the_end
+from dexcmd.transfer.unpacking import Archive, is_folder, is_readable, is_special
+from dexcmd.validators import whole_number
+
+__all__ = ["Member", "MemberStream", "OpenMember", "find_member", "list_members", "read_member"]
+
+MOST_AT_ONCE = 64 * 1024 * 1024
+
+
+@attrs.frozen
+class Member:
+    """A file or a folder inside an artifact, as the archive's directory describes it."""
+
+    name: str
+    """As stored, and not checked for use as a file name: `extract` does that."""
+
+    size: int
+    """Bytes, unpacked.  A member that is read never brings more; one that brings fewer is damaged."""
+
+    compressed_size: int
+    """Bytes in the archive."""
+
+    modified: datetime | None
+    """By the clock of the device, to two seconds, and without a zone: zip has none.  None where it is no time."""
+
+    is_folder: bool
+    is_special: bool
+    """Whether it is a link, a pipe or a device: these are not extracted."""
+
+    readable: bool
+    """Whether it can be read: it is neither encrypted nor compressed in a way that is not known."""
+
+
+class MemberStream(AsyncOnlyIteration):
+    """A member that is being read.  Iterate over it with `async for` for its bytes, half a MiB at the most at once."""
+
+    def __init__(self, archive: Archive, info: zipfile.ZipInfo) -> None:
+        self._archive_name = archive.name
+        self._pieces = archive.pieces(info)
+        self._closed = False
+        self.name = info.orig_filename
+        """As stored in the archive."""
+        self.size = info.file_size
+        """Bytes of the whole member; there are never more."""
+
+    def __aiter__(self) -> "MemberStream":
+        """Return itself: the bytes come once."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next bytes.
+
+        Raises `InvalidArtifactError` where the archive is damaged, which a wrong checksum shows before the last bytes
+        are given, and `UnreadableMemberError`.
+        """
+        piece: bytes | None = b""
+        while piece == b"":
+            if self._closed:
+                raise RuntimeError(f"{self.name} is closed: read it inside its `async with` block")
+            # What is read in a thread is shielded from scopes: without this, a loop over it would never hear of one.
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            piece = await run_to_the_end(partial(next, self._pieces, None))
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
+
+    async def read_all(self, most: int = MOST_AT_ONCE) -> bytes:
+        """Return the bytes that are still to come in one piece, for members that are known to be small.
+
+        Raises as iterating does, and `ArtifactTooLargeError` where the member has more than `most` bytes.
+        """
+        if self.size > whole_number("most", most):
+            raise ArtifactTooLargeError(
+                f"{self._archive_name}: {one_line(self.name)} has {self.size} bytes, more than {most}"
+            )
+        return b"".join([piece async for piece in self])
+
+    def close(self) -> None:
+        """End the reading: what was not read is dropped."""
+        self._closed = True
+        self._pieces.close()
+
+
+class OpenMember(AsyncOnlyContext):
+    """A member that is opened by `async with`."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._path = path
+        self._name = name
+        self._archive: Archive | None = None
+        self._stream: MemberStream | None = None
+
+    async def __aenter__(self) -> MemberStream:
+        """Open the archive and return the member, its bytes still to be read.
+
+        Raises `MemberNotFoundError`, `InvalidArtifactError` where the file is no zip archive, `DownloadError` where it
+        can't be read.
+        """
+        if self._archive is not None:
+            raise RuntimeError("a member can be opened once; ask for it again")
+        try:
+            return await run_to_the_end(self._open)
+        except BaseException:
+            # Also when cancelled: the archive may have been opened all the same.
+            self._close()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the archive."""
+        self._close()
+
+    def _open(self) -> MemberStream:
+        self._archive = Archive(self._path)
+        self._stream = MemberStream(self._archive, find_member(self._archive, self._name))
+        return self._stream
+
+    def _close(self) -> None:
+        # In the event loop's own thread: closing what was only read waits for nothing.
+        if self._stream is not None:
+            self._stream.close()
+        if self._archive is not None:
+            self._archive.close()
+
+
+async def list_members(path: Path) -> tuple[Member, ...]:
+    """Return all members of a zip archive, in the order of its directory; their bytes are not looked at.
+
+    Raises `InvalidArtifactError` where the file is no zip archive, `DownloadError` where it can't be read.
+    """
+
+    def members() -> tuple[Member, ...]:
+        with Archive(path) as archive:
+            return tuple(map(_member, archive.infos))
+
+    return await run_to_the_end(members)
+
+
+def read_member(path: Path, name: str) -> OpenMember:
+    """Open the member that is called exactly `name`, in a zip archive, as a stream of bytes in constant memory.
+
+    Of several members of one name the last counts: an archive that was added to has its newest last.
+    """
+    return OpenMember(path, name)
+
+
+def find_member(archive: Archive, name: str) -> zipfile.ZipInfo:
+    """Return the last member that is called exactly `name`.  Raises `MemberNotFoundError`."""
+    for info in reversed(archive.infos):
+        if info.orig_filename == name:
+            return info
+    raise MemberNotFoundError(f"{archive.name} has no member {one_line(name)!r}")
+
+
+def _member(info: zipfile.ZipInfo) -> Member:
+    return Member(
+        name=info.orig_filename,
+        size=info.file_size,
+        compressed_size=info.compress_size,
+        modified=_time(info),
+        is_folder=is_folder(info),
+        is_special=is_special(info),
+        readable=is_readable(info),
+    )
+
+
+def _time(info: zipfile.ZipInfo) -> datetime | None:
+    try:
+        return datetime(*info.date_time)  # noqa: DTZ001 - there is no zone to give it
+    except ValueError:
+        return None

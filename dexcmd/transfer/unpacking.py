@@ -1,0 +1,238 @@
+"""A zip archive on disk and the bytes of its members: blocking, so called from a thread, and in bounded memory."""
+
+# zipfile reads the directory.  It does not read the members: for bz2 and lzma it holds whatever a piece of the file
+# unpacks to, which may be gigabytes, and it says nothing where a member ends too early.
+
+import bz2
+import errno
+import lzma
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from dexcmd.errors import DownloadError, InvalidArtifactError, UnreadableMemberError, one_line
+from dexcmd.transfer.zipstream import ends_with_its_directory
+
+__all__ = ["PIECE", "Archive", "is_folder", "is_readable", "is_special"]
+
+PIECE = 512 * 1024
+"""The most bytes that are read, and that are unpacked, in one go: a hop to a thread costs much less than this."""
+
+MOST_DICTIONARY = 64 * 1024 * 1024
+"""What lzma may keep in memory of a member: its strongest preset's.  A header may ask for 4 GiB."""
+
+_LOCAL_HEADER = struct.Struct("<4s2xH18xHH")
+_LZMA_HEADER = struct.Struct("<2xHBL")
+_LZMA_PROPERTIES = 5
+
+_NOT_TO_BE_READ = 0x1 | 0x20 | 0x40
+"""The flags of members that are encrypted, patched, or strongly encrypted."""
+
+_UTF8_NAME = 0x800
+
+_KNOWN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+
+# What zipfile and the decompressors raise for damaged archives, each for some flipped bit.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    ValueError,
+    struct.error,
+)
+
+
+def is_folder(info: zipfile.ZipInfo) -> bool:
+    """Tell whether a member is a folder."""
+    return info.orig_filename.endswith(("/", "\\"))
+
+
+def is_special(info: zipfile.ZipInfo) -> bool:
+    """Tell whether a member is a link, a pipe or a device."""
+    # Whatever system it says it comes from: some tools go by the mode alone.
+    return stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR)
+
+
+def is_readable(info: zipfile.ZipInfo) -> bool:
+    """Tell whether a member is not encrypted, and compressed in a way that is known."""
+    return not info.flag_bits & _NOT_TO_BE_READ and info.compress_type in _KNOWN_METHODS
+
+
+class Archive:
+    """A zip archive that is open: a context manager that closes it.
+
+    What is damaged raises `InvalidArtifactError`, a file that can't be read `DownloadError`.
+    """
+
+    def __init__(self, path: Path, name: str | None = None) -> None:
+        self.name = name or path.name
+        with self._told():
+            self._file = path.open("rb")
+            try:
+                self.size = os.fstat(self._file.fileno()).st_size
+                """Bytes of the file."""
+                archive = zipfile.ZipFile(self._file)
+                self.infos = archive.infolist()
+                """All members, in the order of the archive's directory."""
+                self._whole = ends_with_its_directory(archive)
+            except BaseException:
+                self._file.close()
+                raise
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def check(self) -> None:
+        """Read it from end to end.
+
+        Raises `InvalidArtifactError` unless the checksum of each member is right, and nothing comes behind the end.
+        What nobody can read is no reason to throw an artifact away, and passes.
+        """
+        for info in self.infos:
+            with suppress(UnreadableMemberError):
+                for _ in self.pieces(info):
+                    pass
+        if not self._whole:
+            raise InvalidArtifactError(f"{self.name}: not a whole zip archive: something comes behind its end")
+
+    def span(self, info: zipfile.ZipInfo) -> tuple[int, int, int]:
+        """Return where in the file a member's header starts, where its bytes start, and where they end."""
+        with self._told():
+            self._file.seek(info.header_offset)
+            signature, flags, name_size, extra_size = _LOCAL_HEADER.unpack(self._file.read(_LOCAL_HEADER.size))
+            name = self._file.read(name_size).decode("utf-8" if flags & _UTF8_NAME else "cp437")
+            start = info.header_offset + _LOCAL_HEADER.size + name_size + extra_size
+            end = start + info.compress_size
+            if signature != b"PK\3\4" or name != info.orig_filename or end > self.size:
+                raise zipfile.BadZipFile(f"{one_line(info.orig_filename)} is not where it should be")
+            return info.header_offset, start, end
+
+    def pieces(self, info: zipfile.ZipInfo) -> Generator[bytes]:
+        """Yield a member's bytes, at most `PIECE` at once; an empty piece is not the end.
+
+        Raises `UnreadableMemberError` for one that is encrypted or compressed in an unknown way,
+        `InvalidArtifactError` in place of the last piece where the checksum is wrong.  However long the packed bytes go
+        on, there are never more than the directory announces.
+        """
+        name = one_line(info.orig_filename)
+        if not is_readable(info):
+            raise UnreadableMemberError(f"{self.name}: {name} is encrypted, or compressed in an unknown way")
+        _, position, end = self.span(info)
+        size, done, checksum = info.file_size, 0, 0
+        unpacker: _Unpacker
+        with self._told():
+            if size == 0 and info.CRC != 0:
+                raise zipfile.BadZipFile(f"the checksum of {name} is wrong")
+            if info.compress_type == zipfile.ZIP_LZMA:
+                unpacker, position = self._lzma(info, position)
+            else:
+                unpacker = _UNPACKERS[info.compress_type]()
+            while done < size:
+                packed = b""
+                if unpacker.needs_input:
+                    # Each time, for others may have read from the file meanwhile.
+                    self._file.seek(position)
+                    packed = self._file.read(min(PIECE, end - position))
+                    position += len(packed)
+                    if not packed:
+                        raise zipfile.BadZipFile(f"{name} ends after {done} of {size} bytes")
+                piece = unpacker.decompress(packed, min(PIECE, size - done))
+                done += len(piece)
+                checksum = zlib.crc32(piece, checksum)
+                if done == size and checksum != info.CRC:
+                    raise zipfile.BadZipFile(f"the checksum of {name} is wrong")
+                if done < size and unpacker.eof:
+                    raise zipfile.BadZipFile(f"{name} ends after {done} of {size} bytes")
+                yield piece
+
+    def _lzma(self, info: zipfile.ZipInfo, position: int) -> "tuple[_Unpacker, int]":
+        self._file.seek(position)
+        size, modes, dictionary = _LZMA_HEADER.unpack(self._file.read(_LZMA_HEADER.size))
+        if size != _LZMA_PROPERTIES:
+            raise zipfile.BadZipFile(f"{one_line(info.orig_filename)} has no properties of lzma")
+        # It never looks back to before the start.
+        dictionary = min(dictionary, max(info.file_size, 4096))
+        if dictionary > MOST_DICTIONARY:
+            raise UnreadableMemberError(
+                f"{self.name}: {one_line(info.orig_filename)} takes {dictionary} bytes of memory to unpack"
+            )
+        rest, context = divmod(modes, 9)
+        high, low = divmod(rest, 5)
+        filters = [{"id": lzma.FILTER_LZMA1, "dict_size": dictionary, "lc": context, "lp": low, "pb": high}]
+        return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters), position + _LZMA_HEADER.size
+
+    @contextmanager
+    def _told(self) -> Generator[None]:
+        try:
+            yield
+        except _DAMAGE as error:
+            raise InvalidArtifactError(f"{self.name}: not a whole zip archive: {one_line(str(error))}") from None
+        except OSError as error:
+            # Damage comes as an OSError, too: one without a number from bz2, and from a seek to before the start.
+            if error.errno in (None, errno.EINVAL):
+                raise InvalidArtifactError(f"{self.name}: not a whole zip archive: {error}") from None
+            raise DownloadError(f"can't read {self.name}: {error.strerror}") from error
+
+
+class _Unpacker(Protocol):
+    """What the decompressors of bz2 and lzma have in common: they give no more than they are asked for."""
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    @property
+    def eof(self) -> bool: ...
+
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class _Stored:
+    needs_input = True
+    eof = False
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return data[:max_length]
+
+
+class _Deflated:
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(-zlib.MAX_WBITS)
+        self.needs_input = True
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        tail = self._inner.unconsumed_tail
+        piece = self._inner.decompress(tail or data, max_length)
+        # With all input taken, more may be to come where the room was what ended it.
+        self.needs_input = len(piece) < max_length and not self._inner.unconsumed_tail
+        return piece
+
+
+_UNPACKERS: dict[int, Callable[[], _Unpacker]] = {
+    zipfile.ZIP_STORED: _Stored,
+    zipfile.ZIP_DEFLATED: _Deflated,
+    zipfile.ZIP_BZIP2: bz2.BZ2Decompressor,
+}

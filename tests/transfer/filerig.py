@@ -1,0 +1,168 @@
+"""What tests of file targets share: archives, a clock that is stepped, and downloads without a service."""
+
+import asyncio
+import io
+import os
+import random
+import zipfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dexcmd.clock import Clock, ManualClock
+from dexcmd.transfer.checks import Verify
+from dexcmd.transfer.filetarget import FileTarget
+from dexcmd.transfer.folder import FileSink
+from dexcmd.transfer.partfile import PartFile
+from dexcmd.transfer.partstate import PartState
+from dexcmd.transfer.ranges import Body, Have, Version
+from dexcmd.transfer.saved import SavedArtifact
+from dexcmd.transfer.sink import ArtifactName
+from dexcmd.transfer.system import boot_id
+
+C1 = ArtifactName("c1", "c1.zip")
+CHUNK = 100_000
+
+
+def archive(size: int, seed: int = 1) -> bytes:
+    """Return an archive with a member of `size` bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("capture.pcap", random.Random(seed).randbytes(size))
+    return buffer.getvalue()
+
+
+SMALL, LARGE, OTHER = archive(10_000), archive(3_000_000), archive(3_000_000, 2)
+
+
+def strong(content: bytes, etag: str = '"a"') -> Version:
+    return Version(etag, None, len(content))
+
+
+def weak(content: bytes) -> Version:
+    return Version('W/"a"', None, len(content))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+PARTS = [".c1.zip.part", ".c1.zip.part.json"]
+
+
+@asynccontextmanager
+async def target(
+    folder: Path, *, name: ArtifactName = C1, verify: Verify = "zip", clock: Clock | None = None, **sink: Any
+) -> AsyncGenerator[FileTarget]:
+    async with FileSink(folder, **sink).open(clock or ManualClock()) as store, store.target(name, verify) as place:
+        yield place
+
+
+async def receive(place: FileTarget, content: bytes, version: Version, start: int = 0, end: int | None = None) -> None:
+    """Bring the bytes from `start` to `end` of an artifact."""
+    await place.begin(Body(start, version))
+    for at in range(start, len(content) if end is None else end, CHUNK):
+        await place.write(content[at : min(at + CHUNK, len(content) if end is None else end)])
+
+
+async def download(folder: Path, content: bytes, *, version: Version | None = None, **options: Any) -> SavedArtifact:
+    """Save an artifact, going on from what is there, as the engine does."""
+    async with target(folder, **options) as place:
+        found = await place.find(None) or await place.find(len(content))
+        if found is not None:
+            return found
+        start = place.have.offset
+        await receive(place, content, version or strong(content), start)
+        return await place.finish(start)
+
+
+class BrokenError(Exception):
+    """A download that breaks off."""
+
+
+async def broken(
+    folder: Path,
+    content: bytes,
+    end: int,
+    *,
+    version: Version | None = None,
+    error: BaseException | None = None,
+    **options: Any,
+) -> None:
+    """Save an artifact until it breaks off at `end`."""
+    raised = error or BrokenError()
+    with suppress(type(raised)):
+        async with target(folder, **options) as place:
+            await receive(place, content, version or strong(content), place.have.offset, end)
+            raise raised
+
+
+async def there(folder: Path, **options: Any) -> Have:
+    """Return what a download that then breaks off finds to go on from."""
+    found = Have()
+    with suppress(BrokenError):
+        async with target(folder, **options) as place:
+            found = place.have
+            raise BrokenError
+    return found
+
+
+def leave_part(folder: Path, content: bytes, **state: Any) -> None:
+    """Leave a part and its state, as an earlier download of any process does."""
+    part = PartFile.create(folder / "c1.zip")
+    part.write([content])
+    described: dict[str, Any] = {
+        "command_id": "c1",
+        "filename": "c1.zip",
+        "etag": '"a"',
+        "last_modified": None,
+        "size": None,
+        "durable": 0,
+        "boot": boot_id(),
+        **state,
+    }
+    part.record(PartState(**described))
+    part.close()
+
+
+class SteppedClock:
+    """A clock whose sleeps end when a test lets them."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.sleeping = asyncio.Event()
+        self._steps = asyncio.Semaphore(0)
+
+    def monotonic(self) -> float:
+        return self.time
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        self.sleeping.set()
+        await self._steps.acquire()
+        self.time += seconds
+
+    async def step(self) -> None:
+        """Let a sleep end, once somebody sleeps."""
+        await self.sleeping.wait()
+        self.sleeping.clear()
+        self._steps.release()
+
+    def free(self) -> None:
+        """Let all sleeps end at once from now on."""
+        for _ in range(10_000):
+            self._steps.release()
+
+
+def open_parts() -> list[str]:
+    """Return the paths of part files that this process has open."""
+    found = list[str]()
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if ".part" in (path := os.readlink(link)):  # noqa: PTH115
+                found.append(path)
+    return found

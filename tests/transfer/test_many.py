@@ -1,0 +1,108 @@
+"""Many artifacts side by side, and what is told of each."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from dexcmd.errors import NotFoundError
+from dexcmd.resources.command import Command
+from dexcmd.transfer.many import SaveMany, SaveResult, SaveTotals
+from dexcmd.transfer.saved import Saved
+
+pytestmark = pytest.mark.anyio
+
+
+def many(commands: Any, save: Callable[[Any], Awaitable[Saved]], *, concurrency: int = 3, ordered: bool = False) -> Any:
+    @asynccontextmanager
+    async def saver() -> AsyncGenerator[Any]:
+        yield save
+
+    return SaveMany(commands, saver, concurrency=concurrency, ordered=ordered)
+
+
+async def stream(*commands: str, error: Exception | None = None) -> AsyncIterator[str]:
+    for command in commands:
+        await asyncio.sleep(0)
+        yield command
+    if error is not None:
+        raise error
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 5, 50])
+@pytest.mark.parametrize("form", [list, tuple, iter, lambda names: stream(*names)])
+async def test_each_has_one_result(concurrency: int, form: Callable[[list[str]], Any]) -> None:
+    names, running, most = [str(number) for number in range(20)], 0, 0
+
+    async def save(command: Command | str) -> Saved:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        for _ in range(int(str(command)) % 4 + 1):
+            await asyncio.sleep(0)
+        running -= 1
+        return Saved(size=1, sha256=str(command))
+
+    async with many(form(names), save, concurrency=concurrency) as results:
+        found = [result async for result in results]
+    assert sorted(int(result.command) for result in found) == list(range(20))
+    assert all(result.artifact.sha256 == result.command for result in found)
+    assert most <= concurrency
+    assert results.totals == SaveTotals(saved=20, size=20)
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_results_come_as_they_end_or_as_they_were_given(ordered: bool) -> None:
+    gates = {name: asyncio.Event() for name in "abc"}
+
+    async def save(command: Any) -> Saved:
+        await gates[command].wait()
+        return Saved(size=1, sha256=command)
+
+    async with many("abc", save, ordered=ordered) as results:
+        found = list[str]()
+        for name in "cba":
+            gates[name].set()
+            if not ordered:
+                found.append((await anext(results)).command)
+        found += [result.command async for result in results]
+    assert found == (list("abc") if ordered else list("cba"))
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_one_that_fails_stops_no_other(ordered: bool) -> None:
+    error = NotFoundError(404)
+
+    async def save(command: Any) -> Saved:
+        if command == "b":
+            raise error
+        return Saved(size=10, sha256=command, skipped=command == "c")
+
+    async with many("abcd", save, ordered=ordered, concurrency=1) as results:
+        found = [result async for result in results]
+    assert found[1] == SaveResult("b", None, error)
+    assert results.totals == SaveTotals(saved=2, skipped=1, failed=1, size=20)
+
+
+async def test_many_results_in_order_while_nobody_takes_them() -> None:
+    async def save(command: Any) -> Saved:
+        for _ in range(command % 3):
+            await asyncio.sleep(0)
+        return Saved(size=1, sha256="")
+
+    async with many(range(200), save, ordered=True, concurrency=7) as results:
+        for _ in range(300):
+            await asyncio.sleep(0)
+        assert [result.command async for result in results] == list(range(200))
+
+
+async def test_what_the_commands_raise_is_raised_where_results_are_taken() -> None:
+    async def save(command: Any) -> Saved:
+        return Saved(size=1, sha256=command)
+
+    async with many(stream("a", error=LookupError("gone")), save) as results:
+        with pytest.raises(LookupError, match="gone"):
+            async for _ in results:
+                pass

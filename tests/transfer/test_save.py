@@ -1,0 +1,274 @@
+"""The engine against services that do what the sandbox's would not."""
+
+import io
+import logging
+import random
+import zipfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from dexcmd import ConfigurationError, RetryPolicy, StalledDownloadError, TruncatedArtifactError
+from dexcmd.clock import ManualClock
+from dexcmd.errors import ArtifactChangedError, BadRequestError, InvalidArtifactError
+from dexcmd.transfer.limits import DownloadLimits
+from dexcmd.transfer.progress import Progress
+from dexcmd.transfer.ranges import OVERLAP
+from tests.test_session import Service
+
+pytestmark = pytest.mark.anyio
+
+RETRY = RetryPolicy(attempts=3, attempt_seconds=5.0)
+
+
+def archive(size: int = 300_000, seed: int = 1) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("capture.pcap", random.Random(seed).randbytes(size))
+    return buffer.getvalue()
+
+
+BODY = archive()
+Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class Script:
+    """Answers one request after the other as it is told, the last answer for ever."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = list(answers)
+        self.ranges: list[str | None] = []
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.ranges.append(request.headers.get("Range"))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return await answer(request)
+
+
+def sends(
+    *pieces: bytes,
+    status: int = 200,
+    length: int | None = None,
+    between: Callable[[], Awaitable[None]] | None = None,
+    breaks: bool = False,
+    **headers: str,
+) -> Answer:
+    """Return an answer: of `length`, or chunked; `between` is called between the pieces."""
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        response = web.StreamResponse(status=status, headers={"Content-Type": "application/zip", **named})
+        if length is not None:
+            response.content_length = length
+        else:
+            response.enable_chunked_encoding()
+        await response.prepare(request)
+        for number, piece in enumerate(pieces):
+            if number and between is not None:
+                await between()
+            await response.write(piece)
+        if breaks:
+            assert request.transport is not None
+            request.transport.close()
+        return response
+
+    return answer
+
+
+def whole(body: bytes = BODY, **headers: str) -> Answer:
+    return sends(body, length=len(body), **headers)
+
+
+def half(body: bytes = BODY, end: int = 200_000, **headers: str) -> Answer:
+    return sends(body[:end], length=len(body), breaks=True, **headers)
+
+
+def rest(start: int, body: bytes = BODY, total: str | None = None, **headers: str) -> Answer:
+    span = f"bytes {start}-{len(body) - 1}/{len(body) if total is None else total}"
+    return sends(body[start:], status=206, length=len(body) - start, Content_Range=span, **headers)
+
+
+async def save(script: Script, folder: Path, *, filename: str = "c1.zip", clock: Any = None, **options: Any) -> Any:
+    clock = clock or ManualClock()
+    async with Service(script) as service, service.client(retry=RETRY, clock=clock, random=lambda: 0.0) as dex:
+        return await dex.downloads.save(command_id="c1", filename=filename, into=folder, **options)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+class TestGoingOn:
+    async def test_with_a_strong_etag_from_the_last_byte(self, tmp_path: Path) -> None:
+        script = Script(half(ETag='"a"'), rest(200_000, ETag='"a"'))
+        saved = await save(script, tmp_path)
+        assert saved.resumed_from in range(1, 200_001)
+        assert saved.path.read_bytes() == BODY
+
+    @pytest.mark.parametrize("validators", [{"ETag": 'W/"a"'}, {"Last_Modified": "Thu, 01 Jan 2026 12:00:00 GMT"}, {}])
+    async def test_without_one_from_before_it_where_the_bytes_are_the_same(
+        self, tmp_path: Path, validators: dict[str, str]
+    ) -> None:
+        script = Script(half(**validators), part_that_is_asked_for(BODY, **validators))
+        saved = await save(script, tmp_path)
+        assert saved.path.read_bytes() == BODY
+        assert 0 < saved.resumed_from <= 200_000
+        assert script.ranges == [None, f"bytes={saved.resumed_from - OVERLAP}-"]
+
+    async def test_other_bytes_there_are_another_artifact(self, tmp_path: Path) -> None:
+        other = archive(seed=2)
+        script = Script(half(), part_that_is_asked_for(other), whole(other))
+        saved = await save(script, tmp_path)
+        assert (saved.path.read_bytes(), saved.resumed_from) == (other, 0)
+        assert [asked is None for asked in script.ranges] == [True, False, True]
+
+    async def test_a_range_that_can_not_be_satisfied_means_from_the_start(self, tmp_path: Path) -> None:
+        # The end was not announced, and so nobody knew that all was there.
+        script = Script(
+            sends(BODY[:200_000], breaks=True, ETag='"a"'), sends(b"", status=416, length=0), whole(ETag='"a"')
+        )
+        saved = await save(script, tmp_path)
+        assert saved.path.read_bytes() == BODY
+        assert [asked is None for asked in script.ranges] == [True, False, True]
+
+    async def test_one_that_was_not_asked_for_is_an_error(self, tmp_path: Path) -> None:
+        script = Script(sends(b"", status=416, length=0))
+        with pytest.raises(BadRequestError):
+            await save(script, tmp_path)
+        assert len(script.ranges) == 1
+
+    async def test_an_archive_put_together_that_does_not_fit_is_fetched_anew(self, tmp_path: Path) -> None:
+        # A strong ETag that lies.
+        other = archive(seed=2)
+        script = Script(half(ETag='"a"'), part_that_is_asked_for(other, ETag='"a"'), whole(other, ETag='"a"'))
+        saved = await save(script, tmp_path)
+        assert saved.path.read_bytes() == other
+
+    async def test_a_service_that_always_sends_another_part_is_given_up(self, tmp_path: Path) -> None:
+        script = Script(rest(10, ETag='"a"'))
+        with pytest.raises(ArtifactChangedError):
+            await save(script, tmp_path)
+        assert len(script.ranges) == 3
+        assert names(tmp_path) == []
+
+    @pytest.mark.parametrize("etag", ['"\u00e9"', '"a b"'])
+    async def test_an_etag_that_may_not_stand_in_a_request(self, tmp_path: Path, etag: str) -> None:
+        # It is compared with the answer's, and not sent.
+        script = Script(half(ETag=etag), part_that_is_asked_for(BODY, ETag=etag))
+        assert (await save(script, tmp_path)).path.read_bytes() == BODY
+
+
+def part_that_is_asked_for(body: bytes, **headers: str) -> Answer:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        start = int(request.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        return await rest(start, body, **headers)(request)
+
+    return answer
+
+
+class TestLength:
+    async def test_an_announced_end_that_does_not_come(self, tmp_path: Path) -> None:
+        # The part says how long the whole is; the body ends as it says itself.
+        answer = sends(BODY[:1000], status=206, length=1000, Content_Range=f"bytes 0-999/{len(BODY)}")
+        with pytest.raises(TruncatedArtifactError, match=f"1000 of {len(BODY)} bytes came"):
+            await save(Script(answer), tmp_path)
+
+    async def test_more_than_announced(self, tmp_path: Path) -> None:
+        answer = sends(BODY, status=206, length=len(BODY), Content_Range="bytes 0-999/1000")
+        with pytest.raises(TruncatedArtifactError, match="more than the announced 1000 bytes came"):
+            await save(Script(answer), tmp_path)
+        assert names(tmp_path) == []
+
+    async def test_no_byte_at_all(self, tmp_path: Path) -> None:
+        with pytest.raises(InvalidArtifactError, match="without a byte"):
+            await save(Script(sends(length=0)), tmp_path)
+
+
+class TestLimits:
+    async def test_one_that_is_too_slow_is_given_up(self, tmp_path: Path) -> None:
+        clock = ManualClock()
+        slow = sends(*[BODY[:100]] * 20, length=len(BODY), between=lambda: clock.sleep(10.0))
+        with pytest.raises(StalledDownloadError, match="too slow after"):
+            await save(Script(slow), tmp_path, clock=clock)
+
+    async def test_one_that_takes_too_long_in_all(self, tmp_path: Path) -> None:
+        clock = ManualClock()
+        slow = sends(BODY[:100_000], BODY[100_000:], length=len(BODY), between=lambda: clock.sleep(100.0))
+        with pytest.raises(StalledDownloadError, match="not whole after 50 s"):
+            await save(
+                Script(slow),
+                tmp_path,
+                clock=clock,
+                limits=DownloadLimits(total_seconds=50.0, stall_bytes_per_second=0.001),
+            )
+
+    async def test_no_attempt_begins_after_that(self, tmp_path: Path) -> None:
+        script = Script(sends(BODY[:100], length=len(BODY), breaks=True))
+        with pytest.raises(TruncatedArtifactError):
+            await save(script, tmp_path, limits=DownloadLimits(total_seconds=0.001))
+        assert len(script.ranges) == 1
+
+    @pytest.mark.parametrize("options", [{"verify": "md5"}, {"limits": 5}])
+    async def test_options_are_checked(self, tmp_path: Path, options: dict[str, Any]) -> None:
+        with pytest.raises(ConfigurationError, match=next(iter(options))):
+            await save(Script(whole()), tmp_path, **options)
+
+
+class TestProgress:
+    async def test_it_is_told_and_what_it_raises_is_logged(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        seen = list[Progress]()
+
+        def look(progress: Progress) -> None:
+            seen.append(progress)
+            raise ValueError("a bug of theirs")
+
+        saved = await save(Script(whole()), tmp_path, on_progress=look)
+        assert saved.path.read_bytes() == BODY
+        assert (seen[-1].received, seen[-1].size, seen[-1].filename) == (len(BODY), len(BODY), "c1.zip")
+        assert any("on_progress raised" in record.getMessage() for record in caplog.get_records("call"))
+        assert {record.levelno for record in caplog.records if record.exc_info} == {logging.ERROR}
+
+
+class TestThere:
+    async def test_by_its_size_where_it_is_no_zip(self, tmp_path: Path) -> None:
+        (tmp_path / "c1.pcap").write_bytes(BODY)
+        script = Script(whole())
+        saved = await save(script, tmp_path, filename="c1.pcap")
+        assert saved.skipped
+        assert len(script.ranges) == 1
+
+
+class TestMany:
+    async def test_they_share_a_limit_of_bytes(self, tmp_path: Path) -> None:
+        clock, script = ManualClock(), Script(whole())
+        async with (
+            Service(script) as service,
+            service.client(retry=RETRY, clock=clock) as dex,
+            dex.downloads.save_many(["c1", "c2", "c3"], tmp_path, bytes_per_second=100_000) as results,
+        ):
+            found = [result async for result in results]
+        assert all(result.artifact is not None for result in found)
+        assert clock.monotonic() == pytest.approx(3 * len(BODY) / 100_000, rel=0.1)
+
+    @pytest.mark.parametrize("rate", [0, -1, float("inf"), "fast"])
+    async def test_the_limit_is_checked(self, tmp_path: Path, rate: Any) -> None:
+        async with Service(Script(whole())) as service, service.client() as dex:
+            with pytest.raises(ConfigurationError, match="bytes_per_second"):
+                dex.downloads.save_many(["c1"], tmp_path, bytes_per_second=rate)
+
+    @pytest.mark.parametrize("into", [5, None, object()])
+    async def test_so_is_where_they_go(self, into: Any) -> None:
+        async with Service(Script(whole())) as service, service.client() as dex:
+            with pytest.raises(ConfigurationError, match="into must be a folder or a Sink"):
+                await dex.downloads.save("c1", into)
+
+    @pytest.mark.parametrize("arguments", [{}, {"command": "c1", "command_id": "c1"}])
+    async def test_and_what_is_to_be_saved(self, tmp_path: Path, arguments: dict[str, Any]) -> None:
+        async with Service(Script(whole())) as service, service.client() as dex:
+            with pytest.raises(ConfigurationError, match="pass either a command, or command_id"):
+                await dex.downloads.save(into=tmp_path, **arguments)
