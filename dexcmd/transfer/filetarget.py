@@ -12,7 +12,6 @@ import attrs
 
 from dexcmd.clock import Clock
 from dexcmd.errors import (
-    ArtifactChangedError,
     ArtifactExistsError,
     DownloadError,
     InsufficientSpaceError,
@@ -22,7 +21,7 @@ from dexcmd.threads import run_to_the_end
 from dexcmd.transfer.checks import BodyCheck, Verify
 from dexcmd.transfer.commit import GroupCommit
 from dexcmd.transfer.files import check_zip, whole_file_hash
-from dexcmd.transfer.partfile import PartFile, PartInUseError, part_path
+from dexcmd.transfer.partfile import PartFile, PartInUseError, part_path, sweep
 from dexcmd.transfer.partstate import PartState, parse_state
 from dexcmd.transfer.ranges import Body, Have, Version
 from dexcmd.transfer.saved import SavedArtifact
@@ -39,9 +38,6 @@ SMALL = 1024 * 1024
 
 SYNC_EVERY = 64 * 1024 * 1024
 """So many bytes are synced behind the writer's back: there is less to lose, and less to wait for at the end."""
-
-_WORTHLESS = (InvalidArtifactError, ArtifactChangedError, ArtifactExistsError)
-"""After these, what came is nothing to go on from."""
 
 LOOK_AGAIN = 0.2
 MOST_SECONDS_BETWEEN_BYTES = 30.0
@@ -90,6 +86,8 @@ class FileTarget:
         self._syncing: threading.Thread | None = None
         self._sync_error: OSError | None = None
         self._done = False
+        self._worthless = False
+        """Whether what came is nothing to go on from."""
 
     @property
     def folder(self) -> Path:
@@ -181,9 +179,9 @@ class FileTarget:
         except OSError as error:
             raise explain(error, self._final) from error
 
-    async def leave(self, error: BaseException) -> None:
+    async def leave(self) -> None:
         """Close the part, and keep it if it can be gone on from."""
-        await run_to_the_end(partial(self._leave, error))
+        await run_to_the_end(self._leave)
 
     # From here on in threads.
 
@@ -200,6 +198,7 @@ class FileTarget:
         if status is not None and self._in_the_way and self._verify == "zip":
             self._found = self._whole_file(status.st_size)
         if part is None:
+            sweep(self._final)
             return True
         state = parse_state(part.read_state(), self._name.command_id, self._name.filename)
         have = Have() if state is None else state.have(part.size, boot_id())
@@ -239,10 +238,14 @@ class FileTarget:
         self._drop_threads()
         self._join_sync()
         if self._part is not None:
+            # What vouches for bytes goes before they do.
+            self._part.forget()
             self._part.cut(0)
+        self._recorded = None
         self._check = BodyCheck(self._verify)
         self._small.clear()
         self._size = self._synced = self._unchecked = 0
+        self._worthless = False
 
     def _drop_threads(self) -> None:
         for thread in (self._writer, self._checker):
@@ -349,7 +352,11 @@ class FileTarget:
         assert self._part is not None  # noqa: S101 - for the type checker
         if self._check.verdict() != "whole":
             # What one pass can't tell, the file can; and it says what is wrong.
-            check_zip(self._part.path, self._final.name)
+            try:
+                check_zip(self._part.path, self._final.name)
+            except InvalidArtifactError:
+                self._worthless = True
+                raise
 
     def write_rest(self) -> None:
         """Write and check what is not yet."""
@@ -385,6 +392,7 @@ class FileTarget:
             try:
                 put_in_place(part.path, self._final, replace=self._existing != "error")
             except FileExistsError:
+                self._worthless = True
                 raise ArtifactExistsError(f"{self._final} is there already") from None
         if self._recorded is not None:
             # Without its part it vouches for nothing, so it is no matter if it stays.
@@ -394,11 +402,11 @@ class FileTarget:
         self._part = None
         self._done = True
 
-    def _leave(self, error: BaseException) -> None:
+    def _leave(self) -> None:
         if self._done:
             return
         checked = self._verify == "zip"
-        keep = self._keep_part and not isinstance(error, _WORTHLESS) and self.have.can_go_on(checked=checked)
+        keep = self._keep_part and not self._worthless and self.have.can_go_on(checked=checked)
         for stop in (*((self._end_writer,) if keep else ()), self._drop_threads, self._join_sync):
             # What has ended the download is told, and not what comes after it.
             with suppress(Exception):

@@ -82,8 +82,8 @@ class Folder:
             if await self._may_be_there(final):
                 await target.look(self._clock)
             yield target
-        except BaseException as error:
-            await target.leave(error)
+        except BaseException:
+            await target.leave()
             raise
 
     async def _may_be_there(self, final: Path) -> bool:

@@ -15,7 +15,7 @@ from dexcmd.transfer.system import preallocate, start_writeback, write_all
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["PartFile", "PartInUseError", "part_path", "state_path"]
+__all__ = ["PartFile", "PartInUseError", "part_path", "state_path", "sweep"]
 
 READ_SIZE = 1024 * 1024
 
@@ -37,6 +37,22 @@ def part_path(final: Path) -> Path:
 def state_path(part: Path) -> Path:
     """Return where the state of a part is."""
     return part.with_name(f"{part.name}.json")
+
+
+def sweep(final: Path) -> None:
+    """Delete what a process that died has left besides a part: a state whose part got its final name before."""
+    if not part_path(final).exists():
+        _delete_state(part_path(final))
+
+
+def _fresh_path(state: Path) -> Path:
+    return state.with_name(f"{state.name}.new")
+
+
+def _delete_state(part: Path) -> None:
+    state = state_path(part)
+    state.unlink(missing_ok=True)
+    _fresh_path(state).unlink(missing_ok=True)
 
 
 class PartFile:
@@ -64,7 +80,8 @@ class PartFile:
         else:
             try:
                 part._lock()
-            except PartInUseError:
+                part._check_name()
+            except (PartInUseError, FileNotFoundError):
                 # Another download has just found it, and taken it for one that was left.
                 part.close()
             except OSError:
@@ -91,10 +108,8 @@ class PartFile:
         part = cls(path, descriptor, 0, named=True)
         try:
             part._lock()
+            part._check_name()
             status = os.fstat(descriptor)
-            if not os.path.samestat(status, path.lstat()):
-                # Whoever had it has finished meanwhile, and another one was made.
-                raise PartInUseError
             if not _is_own_file(status):
                 raise OSError(errno.EEXIST, "no part file of this user's")
             if status.st_nlink > 1:
@@ -129,8 +144,8 @@ class PartFile:
 
     def record(self, state: PartState) -> None:
         """Write the state: the old one or the new one is there at any time."""
-        fresh = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK | _BINARY, 0o600)
+        fresh = _fresh_path(self.state_path)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINK | _BINARY, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(state.encode())
@@ -145,7 +160,7 @@ class PartFile:
 
     def forget(self) -> None:
         """Delete the state."""
-        self.state_path.unlink(missing_ok=True)
+        _delete_state(self.path)
 
     def reserve(self, size: int) -> None:
         """Have the file system set room for `size` bytes aside; raises `OSError` (ENOSPC) where it has none."""
@@ -153,7 +168,12 @@ class PartFile:
 
     def write(self, pieces: list[bytes]) -> None:
         """Append."""
-        self.size += write_all(self._descriptor, pieces)
+        try:
+            self.size += write_all(self._descriptor, pieces)
+        except OSError:
+            # What fitted is written, and good to go on from.
+            self.size = os.lseek(self._descriptor, 0, os.SEEK_CUR)
+            raise
 
     def cut(self, size: int) -> None:
         """Forget what is behind the first `size` bytes."""
@@ -206,6 +226,14 @@ class PartFile:
         except BlockingIOError:
             raise PartInUseError from None
         self._locked = True
+
+    def _check_name(self) -> None:
+        """Raise `PartInUseError` where the file that was locked is not the one of that name any more.
+
+        Whoever had it before has finished with it meanwhile.  Where there is none of that name, `FileNotFoundError`.
+        """
+        if not os.path.samestat(os.fstat(self._descriptor), self.path.lstat()):
+            raise PartInUseError
 
 
 def _is_own_file(status: os.stat_result) -> bool:

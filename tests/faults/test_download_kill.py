@@ -3,7 +3,6 @@
 import asyncio
 import os
 import random
-import re
 import shutil
 import signal
 from collections import Counter
@@ -74,17 +73,8 @@ async def deaths(tmp_path: Path, size: int, *, part: bool) -> set[str]:
 
 @pytest.mark.parametrize(("size", "part"), [(100_000, False), (2_500_000, True)])
 async def test_death_at_each_call_to_the_system(tmp_path: Path, size: int, part: bool) -> None:
-    left = await deaths(tmp_path, size, part=part)
-    # See below.
-    assert all(re.fullmatch(r".*\.part\.(json|[0-9a-f]{8})", name) for name in left)
-
-
-@pytest.mark.xfail(
-    strict=True,
-    reason="nobody deletes the state of a part that was renamed, nor a fresh state that was not: they stay for ever",
-)
-async def test_death_leaves_nothing_for_ever(tmp_path: Path) -> None:
-    assert await deaths(tmp_path, 2_500_000, part=False) == set()
+    # Nothing is left for ever either: the next call sweeps up what a death has left.
+    assert await deaths(tmp_path, size, part=part) == set()
 
 
 async def test_a_kill_amid_many_small_files(tmp_path: Path) -> None:
@@ -105,7 +95,7 @@ async def test_a_kill_amid_many_small_files(tmp_path: Path) -> None:
             # What was there under its name is not fetched again, and nothing else more than once.
             again = Counter(request.params["command_id"] for request in sandbox.requests[first:])
             assert set(again) == {command for command in commands if f"{command}.zip" not in there}
-            assert set(again.values()) == {1}
+            assert set(again.values()) <= {1}
             assert max(Counter(request.params["command_id"] for request in sandbox.requests).values()) <= 2
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
@@ -269,10 +268,6 @@ def test_a_file_is_whole_or_not_there(size: int, sequence: list[Step]) -> None:
         event(what)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="FileTarget._leave: a small artifact's part that was written to be finished is kept, and has no state",
-)
 def test_a_part_has_a_state() -> None:
     # Cancelled while it is finished, which is held back until it turns out to be damaged.
     for turns in range(40):

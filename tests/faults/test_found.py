@@ -122,9 +122,6 @@ async def test_a_429_that_does_not_fit_is_told_at_once(rig: Rig, clock: ManualCl
     assert clock.monotonic() < 330
 
 
-@pytest.mark.xfail(
-    strict=True, reason="PartFile.create: somebody may lock and delete the file before its maker has locked it"
-)
 async def test_a_part_that_is_found_before_it_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The other one takes it for one that was left and is worth nothing.  The first went on with a file without a name,
     # and in the end renamed whatever then had that name: the other one's, however much of it was written.
@@ -156,7 +153,6 @@ async def leave_a_part(rig: Rig, folder: Path, command: Command) -> Path:
     return folder / f".{command.id}.zip.part"
 
 
-@pytest.mark.xfail(strict=True, reason="FileTarget._leave: what came is thrown away for an answer that is no artifact")
 async def test_a_page_of_a_proxy_does_not_cost_what_came_before(rig: Rig, tmp_path: Path) -> None:
     await rig.start(artifact_size=3_000_000)
     command = Command(id=rig.sandbox.state.create(NewCommand(rig.sandbox.state.devices[0], "pcap")).id)
@@ -167,7 +163,6 @@ async def test_a_page_of_a_proxy_does_not_cost_what_came_before(rig: Rig, tmp_pa
     assert (tmp_path / f".{command.id}.zip.part").stat().st_size == 1_500_000
 
 
-@pytest.mark.xfail(strict=True, reason="FileTarget._restart: the state goes on to say what was durable before")
 async def test_what_starts_over_is_not_durable_any_more(rig: Rig, tmp_path: Path) -> None:
     # After a power cut that counts.
     await rig.start(artifact_size=3_000_000)
