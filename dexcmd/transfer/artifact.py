@@ -46,13 +46,16 @@ class Artifact(AsyncOnlyIteration):
         """Return the next bytes, as many as have arrived.
 
         Raises `StalledDownloadError` where none come for the time of an attempt, `TruncatedArtifactError`
-        where the body is not as long as announced.
+        where the body is not as long as announced, or has not a byte.
         """
         try:
             chunk = await anext(self._chunks)
         except StopAsyncIteration:
             if self.size is not None and self.received != self.size:
                 raise TruncatedArtifactError(f"{self._path}: {self.received} of {self.size} bytes came") from None
+            if not self.received:
+                # No artifact is so, and without a length a broken connection looks just like it.
+                raise TruncatedArtifactError(f"{self._path}: not a byte came") from None
             raise
         except TimeoutError:
             raise StalledDownloadError(f"{self._path}: no bytes came after {self.received}") from None

@@ -28,7 +28,7 @@ from dexcmd.transfer.ranges import Body, Have, Version
 from dexcmd.transfer.saved import SavedArtifact
 from dexcmd.transfer.sink import ArtifactName
 from dexcmd.transfer.system import boot_id, explain, free_bytes, put_in_place
-from dexcmd.transfer.writer import WriterThread
+from dexcmd.transfer.writer import QueueThread
 
 __all__ = ["Existing", "FileTarget"]
 
@@ -79,7 +79,11 @@ class FileTarget:
 
         self._found: SavedArtifact | None = None
         self._small: list[bytes] = []
-        self._writer: WriterThread | None = None
+        self._writer: QueueThread | None = None
+        self._checker: QueueThread | None = None
+        self._unchecked = 0
+        """Bytes of the part file that an earlier download left, still to be hashed and checked."""
+
         self._part: PartFile | None = None
         self._recorded: Version | None = None
         self._synced = 0
@@ -150,10 +154,14 @@ class FileTarget:
             self._small.append(chunk)
             if self._part is None and self._size <= SMALL:
                 return
-            self._writer = WriterThread(self._write)
+            # Hashing takes as long as writing does, so that two threads are nearly twice as fast.
+            self._writer = QueueThread(self._write, "dexcmd-writer")
+            self._checker = QueueThread(self._feed, "dexcmd-checker")
             chunk, self._small = b"".join(self._small), []
         with self._explained():
             await self._writer.put(chunk)
+            if self._checker is not None:
+                await self._checker.put(chunk)
 
     async def finish(self, resumed_from: int) -> SavedArtifact:
         """Verify the file and give it its name, durably.
@@ -202,7 +210,8 @@ class FileTarget:
         if state.boot != boot_id():
             # What comes now is written by this run of the system, and outlives this process.
             part.record(attrs.evolve(state, durable=min(state.durable, have.offset), boot=boot_id()))
-        self._size, self._version, self._recorded = have.offset, have.version, have.version
+        self._size = self._unchecked = have.offset
+        self._version = self._recorded = have.version
         return True
 
     def _there(self) -> os.stat_result | None:
@@ -227,39 +236,46 @@ class FileTarget:
         return SavedArtifact(path=self._final, size=size, sha256=sha256, skipped=True)
 
     def _restart(self) -> None:
-        self._drop_writer()
+        self._drop_threads()
         self._join_sync()
         if self._part is not None:
             self._part.cut(0)
         self._check = BodyCheck(self._verify)
         self._small.clear()
-        self._size = self._synced = 0
+        self._size = self._synced = self._unchecked = 0
+
+    def _drop_threads(self) -> None:
+        for thread in (self._writer, self._checker):
+            if thread is not None:
+                thread.drop()
+        self._writer = self._checker = None
 
     def _read_tail(self, size: int) -> bytes:
-        self._end_writer()
-        self._catch_up()
+        self._end_threads()
         assert self._part is not None  # noqa: S101 - for the type checker: whoever asks has something there
         return self._part.tail(size)
 
-    def _write(self, pieces: list[bytes]) -> None:
+    def _write(self, chunks: list[bytes]) -> None:
         part = self._ready_part()
-        part.write(pieces)
-        for piece in pieces:
-            self._check.feed(piece)
+        part.write(chunks)
         if part.size - self._synced >= SYNC_EVERY and (self._syncing is None or not self._syncing.is_alive()):
             self._join_sync()
             self._syncing = threading.Thread(target=self._sync_behind, args=(part, part.size), daemon=True)
             self._syncing.start()
 
+    def _feed(self, chunks: list[bytes]) -> None:
+        self._catch_up()
+        # In one piece: a hash gives the interpreter away, and waits for the busy event loop to get it back.
+        self._check.feed(b"".join(chunks))
+
     def _ready_part(self) -> PartFile:
-        """Return the part file, made if need be, with a state that describes it, and all of it hashed."""
+        """Return the part file, made if need be, with a state that describes it."""
         if self._part is None:
             self._part = PartFile.create(self._final)
             self._make_room(self._part)
         if self._recorded != self._version:
             # Before any byte of this version is written, so that none is ever taken for another's.
             self._record(self._part, durable=0)
-        self._catch_up()
         return self._part
 
     def _make_room(self, part: PartFile) -> None:
@@ -290,8 +306,9 @@ class FileTarget:
 
     def _catch_up(self) -> None:
         """Hash and check what an earlier download left."""
-        if self._part is not None and not self._check.size:
-            for piece in self._part.pieces():
+        size, self._unchecked = self._unchecked, 0
+        if size and self._part is not None:
+            for piece in self._part.pieces(size):
                 self._check.feed(piece)
 
     def _sync_behind(self, part: PartFile, size: int) -> None:
@@ -309,18 +326,18 @@ class FileTarget:
         if self._sync_error is not None:
             raise self._sync_error
 
-    def _end_writer(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.end()
-
-    def _drop_writer(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.drop()
+    def _end_threads(self) -> None:
+        writer, checker = self._writer, self._checker
+        self._writer = self._checker = None
+        try:
+            if writer is not None:
+                writer.end()
+        finally:
+            if checker is not None:
+                checker.end()
 
     def _complete(self) -> None:
-        self._end_writer()
+        self._end_threads()
         self._join_sync()
         self._catch_up()
         self._judge()
@@ -379,10 +396,13 @@ class FileTarget:
             return
         checked = self._verify == "zip"
         keep = self._keep_part and not isinstance(error, _WORTHLESS) and self.have.can_go_on(checked=checked)
-        for stop in (self._end_writer if keep else self._drop_writer, self._join_sync):
-            # What has ended the download is told, and not what comes after it.
-            with suppress(Exception):
-                stop()
+        # What has ended the download is told, and not what comes after it.
+        with suppress(Exception):
+            if keep and self._writer is not None:
+                self._writer.end()
+        self._drop_threads()
+        with suppress(OSError):
+            self._join_sync()
         try:
             if keep and self._small:
                 self._ready_part().write(self._small)

@@ -107,7 +107,7 @@ class PartFile:
         except BaseException:
             part.close()
             raise
-        part.size = status.st_size
+        part.size = os.lseek(descriptor, 0, os.SEEK_END)
         return part
 
     @property
@@ -160,14 +160,16 @@ class PartFile:
         os.lseek(self._descriptor, size, os.SEEK_SET)
         self.size = size
 
-    def pieces(self) -> Iterable[bytes]:
-        """Give what is there, from the start, and be ready to append."""
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
-        while piece := os.read(self._descriptor, READ_SIZE):
+    def pieces(self, size: int) -> Iterable[bytes]:
+        """Give the first `size` bytes; more may be appended meanwhile."""
+        at = 0
+        while at < size and (piece := os.pread(self._descriptor, min(READ_SIZE, size - at), at)):
+            at += len(piece)
             yield piece
 
     def tail(self, count: int) -> bytes:
-        """Return the last `count` bytes."""
+        """Return the last `count` bytes, and be ready to append."""
+        # Not `os.pread`, which Windows has not: there, downloads are taken up within a call only.
         os.lseek(self._descriptor, self.size - count, os.SEEK_SET)
         data = b""
         while len(data) < count and (piece := os.read(self._descriptor, count - len(data))):

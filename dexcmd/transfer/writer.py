@@ -1,30 +1,33 @@
-"""A queue from the event loop to a thread that writes, counted in bytes and bounded."""
+"""A queue of bytes from the event loop to a thread, counted in bytes and bounded."""
 
 import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
 
-__all__ = ["HIGH_WATER", "WriterThread"]
+__all__ = ["HIGH_WATER", "QueueThread"]
 
 HIGH_WATER = 8 * 1024 * 1024
 LOW_WATER = 2 * 1024 * 1024
 """The queue stops the download at the first mark and lets it go on at the second."""
 
-GATHER = 512 * 1024
-"""The thread wakes up for so many bytes, and then takes all there are: waking it for each chunk costs more than
-writing that does.
+GATHER = 1024 * 1024
+MOST_AT_ONCE = 2 * 1024 * 1024
+"""The thread wakes up for so many bytes, and takes up to so many at once.
+
+Each call into the system or a hash gives the interpreter away, and waits for the busy event loop to get it back: that
+adds up.
 """
 
 
-class WriterThread:
-    """Calls `write` in a thread of its own with what is put in, in order and gathered.
+class QueueThread:
+    """Calls `consume` in a thread of its own with the chunks that are put in, in order and many at once.
 
     `end` and `drop` are blocking and for another thread; after either, nothing of it is left.
     """
 
-    def __init__(self, write: Callable[[list[bytes]], None]) -> None:
-        self._write = write
+    def __init__(self, consume: Callable[[list[bytes]], None], name: str) -> None:
+        self._consume = consume
         self._queue: deque[bytes] = deque()
         self._queued = 0
         self._changed = threading.Condition()
@@ -33,11 +36,11 @@ class WriterThread:
         self._room = asyncio.Event()
         self._room.set()
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._run, name="dexcmd-writer", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     async def put(self, chunk: bytes) -> None:
-        """Queue bytes, waiting while the queue is full.  Raises what `write` has raised."""
+        """Queue bytes, waiting while the queue is full.  Raises what `consume` has raised."""
         with self._changed:
             if self._error is not None:
                 raise self._error
@@ -51,7 +54,7 @@ class WriterThread:
             await self._room.wait()
 
     def end(self) -> None:
-        """Write what is queued and end the thread.  Raises what `write` has raised."""
+        """Have what is queued consumed, and end the thread.  Raises what `consume` has raised."""
         self._stop()
         if self._error is not None:
             raise self._error
@@ -73,9 +76,9 @@ class WriterThread:
 
     def _run(self) -> None:
         try:
-            while pieces := self._next():
-                self._write(pieces)
-                self._done(sum(map(len, pieces)))
+            while chunks := self._next():
+                self._consume(chunks)
+                self._done(sum(map(len, chunks)))
         except BaseException as error:  # noqa: BLE001 - whatever ends the thread, nobody must wait for it for ever
             with self._changed:
                 self._error = error
@@ -84,9 +87,12 @@ class WriterThread:
     def _next(self) -> list[bytes]:
         with self._changed:
             self._changed.wait_for(lambda: self._queued >= GATHER or self._closing)
-            pieces = list(self._queue)
-            self._queue.clear()
-            return pieces
+            chunks: list[bytes] = []
+            size = 0
+            while self._queue and size < MOST_AT_ONCE:
+                chunks.append(self._queue.popleft())
+                size += len(chunks[-1])
+            return chunks
 
     def _done(self, size: int) -> None:
         with self._changed:

@@ -294,12 +294,16 @@ class _Tail(io.RawIOBase):
 
 
 def ends_with_its_directory(archive: zipfile.ZipFile) -> bool:
-    """Tell whether nothing comes behind an archive's end record and comment, which `zipfile` does not mind."""
+    """Tell whether an archive ends with its end record and all of its comment.
+
+    `zipfile` minds neither what comes behind them, nor a comment that is cut.
+    """
     file = archive.fp
     if file is None:
         return False
     file.seek(-_END_RECORD_SIZE - len(archive.comment), io.SEEK_END)
-    return file.read(4) == _END_RECORD
+    record = file.read(_END_RECORD_SIZE)
+    return record.startswith(_END_RECORD) and record.endswith(struct.pack("<H", len(archive.comment)))
 
 
 def _decoded(name: bytes, flags: int) -> str | None:

@@ -20,6 +20,7 @@ from dexcmd import Command, DexClient, DexError, RetryPolicy
 from dexcmd.clock import ManualClock
 from dexcmd.resources.requests import CommandRequest, Pcap
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
+from dexcmd.sandbox.requestlog import OPERATIONS
 from dexcmd.sandbox.state import NewCommand
 
 ARTIFACT_BYTES = 1_500_000
@@ -40,9 +41,12 @@ FAULTS = [
     Fault.slow(1.0),
     Fault.cut(0.5),
     Fault.stall(0.5),
-    Fault.garbage(),
     Fault.unsuccessful(),
 ]
+ON_JSON = [Fault.garbage()]
+"""A small artifact that turns out to be none while it is cancelled leaves a part without a state, which the next call
+deletes.
+"""
 
 
 class Calls:
@@ -147,6 +151,13 @@ async def cancel_at_random(calls: Calls, wanted: int, ended: Counter[str]) -> No
     await asyncio.gather(*(work() for _ in range(AT_ONCE)))
 
 
+async def go_on(dex: DexClient, left: list[str], folder: Path) -> list[str]:
+    """Save what a part is left of, and return what went wrong."""
+    commands = [name.removeprefix(".").removesuffix(".zip.part") for name in left if name.endswith(".zip.part")]
+    async with dex.downloads.save_many(commands, folder) as results:
+        return [repr(result.error) async for result in results if result.error is not None]
+
+
 async def round_of_calls(wanted: int, seed: int) -> dict[str, Any]:
     """Cancel calls against a sandbox, close all, and return what is left."""
     ended: Counter[str] = Counter()
@@ -157,6 +168,8 @@ async def round_of_calls(wanted: int, seed: int) -> dict[str, Any]:
         async with Sandbox(
             DEVICES, clock=clock, behaviour=behaviour, quota=10**9, artifact_size=ARTIFACT_BYTES
         ) as sandbox:
+            json_only = [operation for operation in OPERATIONS if operation not in ("download", "storage")]
+            sandbox.faults.add_random(rate=0.01, mix=ON_JSON, on=json_only, seed=seed)
             sandbox.faults.add_random(rate=0.15, mix=FAULTS, seed=seed)
             async with DexClient(
                 api_token=sandbox.token,
@@ -170,7 +183,10 @@ async def round_of_calls(wanted: int, seed: int) -> dict[str, Any]:
                 await cancel_at_random(Calls(sandbox, dex, folder, random.Random(seed)), wanted, ended)
                 # A call that was cancelled has ended all of its own, so nothing has to be waited for.
                 busy = [task for task in asyncio.all_tasks() if _is_clients(task)]
-                parts = [path.name for path in folder.glob(".*")]
+                left = [path.name for path in folder.glob(".*")]
+                sandbox.faults.clear()
+                failed = await go_on(dex, left, folder)
+                after = [path.name for path in folder.glob(".*")]
             for _ in range(400):
                 if sandbox.open_connections == 0:
                     break
@@ -179,7 +195,9 @@ async def round_of_calls(wanted: int, seed: int) -> dict[str, Any]:
     return {
         "ended": dict(ended),
         "client_tasks": [repr(task) for task in busy],
-        "parts": parts,
+        "left": left,
+        "failed": failed,
+        "left_after": after,
         "connections": connections,
     }
 
@@ -206,17 +224,26 @@ def descriptors() -> int:
     return len(list(folder.iterdir())) if folder.exists() else 0
 
 
+def objects() -> int:
+    """Return how many objects there are but the sandbox's own.
+
+    With the lowest versions of the dependencies something holds the sandbox that was closed last, and that one has seen
+    more calls than the one before.
+    """
+    return sum(not str(type(each)).startswith("<class 'dexcmd.sandbox.") for each in gc.get_objects())
+
+
 async def main(wanted: int, seed: int) -> dict[str, Any]:
     # The first round loads modules, starts threads and fills caches and pools.
     await round_of_calls(wanted // 4, seed)
     gc.collect()
-    before = {"descriptors": descriptors(), "resident_kib": resident_kib(), "objects": len(gc.get_objects())}
+    before = {"descriptors": descriptors(), "resident_kib": resident_kib(), "objects": objects()}
     report = await round_of_calls(wanted, seed + 1)
     gc.collect()
     report["tasks"] = [repr(task) for task in asyncio.all_tasks() - {asyncio.current_task()}]
-    report["writers"] = [thread.name for thread in threading.enumerate() if thread.name == "dexcmd-writer"]
+    report["threads"] = [thread.name for thread in threading.enumerate() if thread.name.startswith("dexcmd-")]
     report["before"] = before
-    report["after"] = {"descriptors": descriptors(), "resident_kib": resident_kib(), "objects": len(gc.get_objects())}
+    report["after"] = {"descriptors": descriptors(), "resident_kib": resident_kib(), "objects": objects()}
     return report
 
 

@@ -306,6 +306,8 @@ class Expect:
     """How many commands it holds at the end."""
     files: int = 0
     """How many files there are, each whole."""
+    parts: range = range(1)
+    """How many parts of files there may be, to be gone on from."""
 
 
 def tries(effect: Effect, times: str) -> tuple[int, bool]:
@@ -575,6 +577,13 @@ def saved(effect: Effect, times: str) -> tuple[int | range, bool]:
             return tries(effect, times)
 
 
+def parts(effect: Effect, times: str) -> range:
+    """Return how many parts `save` may leave; what came just before a connection broke may be lost."""
+    if times != "for ever" or effect.kind not in ("breaks half", "breaks all"):
+        return range(1)
+    return range(1, 2) if effect.error is StalledDownloadError and effect.kind == "breaks half" else range(2)
+
+
 def failure(effect: Effect) -> Failure:
     """Return what `save` ends in: where all bytes came, that may also be the refusal of a range past the end."""
     if effect.error is None or effect.kind != "breaks all":
@@ -589,6 +598,7 @@ def saves(effect: Effect, times: str, fault: Fault) -> Expect:
         requests={"download": requests},
         held=TARGETS,
         files=int(right),
+        parts=parts(effect, times),
     )
 
 
@@ -601,6 +611,7 @@ def capture_saves(effect: Effect, times: str, fault: Fault) -> Expect:
         processed=1,
         held=1,
         files=int(right),
+        parts=parts(effect, times),
     )
 
 
@@ -799,11 +810,14 @@ def cells() -> list[Any]:
     return found
 
 
-def check_files(folder: Path, count: int) -> None:
-    """Check that there are `count` files, whole ones, and nothing else."""
-    paths = list(folder.iterdir())
-    assert [path.name for path in paths if path.suffix != ".zip" or path.name.startswith(".")] == []
+def check_files(folder: Path, count: int, parts: range) -> None:
+    """Check that there are `count` files, whole ones, and so many parts with a state each, and nothing else."""
+    paths = list(folder.glob("[!.]*.zip"))
+    left = list(folder.glob(".*.zip.part"))
+    states = [path.with_name(f"{path.name}.json") for path in left]
+    assert {*paths, *left, *states} == set(folder.iterdir())
     assert len(paths) == count
+    assert len(left) in parts
     for path in paths:
         with zipfile.ZipFile(path) as archive:
             assert archive.testzip() is None
@@ -840,7 +854,7 @@ async def check(cell: Cell, call: Callable[[Cell], Awaitable[Outcome]], expect: 
     check_requests(cell.requests, expect.requests)
     assert cell.processed == expect.processed
     assert len(cell.held) == expect.held
-    check_files(cell.folder, expect.files)
+    check_files(cell.folder, expect.files, expect.parts)
 
 
 @pytest.mark.parametrize(("subject", "fault", "effect", "times", "expect"), cells())

@@ -63,7 +63,7 @@ def nothing_is_left() -> Iterator[None]:
         if link.is_symlink() and ".part" in os.readlink(link):  # noqa: PTH115
             os.close(int(link.name))
     assert left == []
-    assert [thread for thread in threading.enumerate() if thread.name == "dexcmd-writer"] == []
+    assert [thread for thread in threading.enumerate() if thread.name in ("dexcmd-writer", "dexcmd-checker")] == []
 
 
 class TestSaved:
@@ -575,7 +575,7 @@ class TestSyncing:
             order.append("synced")
 
         def joined(thread: threading.Thread, timeout: float | None = None) -> None:
-            if thread.name != "dexcmd-writer":
+            if not thread.name.startswith("dexcmd-"):
                 waited_for.set()
             join(thread, timeout)
 
