@@ -210,7 +210,7 @@ class FileTarget:
         if state.boot != boot_id():
             # What comes now is written by this run of the system, and outlives this process.
             part.record(attrs.evolve(state, durable=min(state.durable, have.offset), boot=boot_id()))
-        self._size = self._unchecked = have.offset
+        self._size, self._unchecked = have.offset, have.offset
         self._version = self._recorded = have.version
         return True
 
@@ -326,13 +326,16 @@ class FileTarget:
         if self._sync_error is not None:
             raise self._sync_error
 
+    def _end_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.end()
+
     def _end_threads(self) -> None:
-        writer, checker = self._writer, self._checker
-        self._writer = self._checker = None
         try:
-            if writer is not None:
-                writer.end()
+            self._end_writer()
         finally:
+            checker, self._checker = self._checker, None
             if checker is not None:
                 checker.end()
 
@@ -396,13 +399,10 @@ class FileTarget:
             return
         checked = self._verify == "zip"
         keep = self._keep_part and not isinstance(error, _WORTHLESS) and self.have.can_go_on(checked=checked)
-        # What has ended the download is told, and not what comes after it.
-        with suppress(Exception):
-            if keep and self._writer is not None:
-                self._writer.end()
-        self._drop_threads()
-        with suppress(OSError):
-            self._join_sync()
+        for stop in (*((self._end_writer,) if keep else ()), self._drop_threads, self._join_sync):
+            # What has ended the download is told, and not what comes after it.
+            with suppress(Exception):
+                stop()
         try:
             if keep and self._small:
                 self._ready_part().write(self._small)

@@ -107,6 +107,7 @@ class PartFile:
         except BaseException:
             part.close()
             raise
+        # What comes now is appended.
         part.size = os.lseek(descriptor, 0, os.SEEK_END)
         return part
 
@@ -169,7 +170,7 @@ class PartFile:
 
     def tail(self, count: int) -> bytes:
         """Return the last `count` bytes, and be ready to append."""
-        # Not `os.pread`, which Windows has not: there, downloads are taken up within a call only.
+        # Not with `os.pread`, which Windows has not: parts are gone on from within a call there, too.
         os.lseek(self._descriptor, self.size - count, os.SEEK_SET)
         data = b""
         while len(data) < count and (piece := os.read(self._descriptor, count - len(data))):

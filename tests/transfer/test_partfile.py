@@ -448,6 +448,16 @@ class TestBytes:
         assert part.tail(size) == content[:size]
         part.remove()
 
+    def test_on_a_system_that_can_not_read_at_a_place(self, final: Path, monkeypatch: pytest.MonkeyPatch):
+        # Windows; what another process left is never taken up there, so that it need not be read from its start.
+        monkeypatch.delattr(os, "pread")
+        part = PartFile.create(final)
+        part.write([b"0123456789"])
+        assert part.tail(3) == b"789"
+        part.write([b"ab"])
+        assert part.tail(4) == b"89ab"
+        part.remove()
+
     def test_a_tail_of_a_file_that_was_cut_by_others(self, final: Path):
         part = PartFile.create(final)
         part.write([b"0123456789"])
