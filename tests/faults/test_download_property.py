@@ -152,6 +152,8 @@ class Run:
     """Whether a part without a state, which the next call deletes, is too much as well."""
 
     cancel: tuple[int, int] | None = None
+    events: set[str] = attrs.field(factory=set[str])
+    """What has become of calls."""
 
     def note(self, sent: Event) -> None:
         if self.cancel is not None and isinstance(sent, RequestSent):
@@ -212,14 +214,14 @@ class Run:
         sandbox.faults.clear()
         self.check(command)
         if self.task.cancelled():
-            event("cancelled")
+            self.events.add("cancelled")
         elif (error := self.task.exception()) is None:
             saved = self.task.result()
-            event("skipped" if saved.skipped else "resumed" if saved.resumed_from else "saved")
+            self.events.add("skipped" if saved.skipped else "resumed" if saved.resumed_from else "saved")
             assert saved.path.exists()
         else:
             assert isinstance(error, DexError), error
-            event(type(error).__name__)
+            self.events.add(type(error).__name__)
 
     def check(self, command: str) -> None:
         """Check that the file is whole or not there, and that nothing else is there but what can be gone on from."""
@@ -253,15 +255,18 @@ class Run:
         assert [path.name for path in self.folder.iterdir()] == [final.name]
 
 
-def run(size: int, sequence: Sequence[Step], *, strict: bool = False) -> None:
+def run(size: int, sequence: Sequence[Step], *, strict: bool = False) -> set[str]:
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=HastyLoop) as runner:
-        runner.run(Run(size, sequence, Path(folder), strict=strict)())
+        one = Run(size, sequence, Path(folder), strict=strict)
+        runner.run(one())
+        return one.events
 
 
 @settings(PROFILE, max_examples=PROFILE.max_examples // 2)
 @given(st.sampled_from(SIZES), SEQUENCES)
 def test_a_file_is_whole_or_not_there(size: int, sequence: list[Step]) -> None:
-    run(size, sequence)
+    for what in run(size, sequence):
+        event(what)
 
 
 @pytest.mark.xfail(

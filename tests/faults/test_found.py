@@ -1,6 +1,7 @@
 """What these suites have found, each with the least that shows it."""
 
 import asyncio
+import json
 import os
 import threading
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dexcmd import Command, DexError, RateLimitError, RetryPolicy
+from dexcmd import Command, DexError, InvalidArtifactError, RateLimitError, RetryPolicy, StalledDownloadError
 from dexcmd.clock import ManualClock
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.sandbox.state import NewCommand
@@ -145,3 +146,36 @@ async def test_a_part_that_is_found_before_it_is_locked(tmp_path: Path, monkeypa
         assert part.path.read_bytes() == b"all of it"
     finally:
         part.remove()
+
+
+async def leave_a_part(rig: Rig, folder: Path, command: Command) -> Path:
+    """Leave the first 1,500,000 bytes of an artifact, and return where they are."""
+    rig.sandbox.faults.add(Fault.stall(1_500_000), on="download")
+    with pytest.raises(StalledDownloadError):
+        await rig.client(retry=RetryPolicy(attempts=1)).downloads.save(command, folder)
+    return folder / f".{command.id}.zip.part"
+
+
+@pytest.mark.xfail(strict=True, reason="FileTarget._leave: what came is thrown away for an answer that is no artifact")
+async def test_a_page_of_a_proxy_does_not_cost_what_came_before(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(artifact_size=3_000_000)
+    command = Command(id=rig.sandbox.state.create(NewCommand(rig.sandbox.state.devices[0], "pcap")).id)
+    rig.sandbox.faults.add(Fault.stall(1_500_000), on="download")
+    rig.sandbox.faults.add(Fault.html(), on="download")
+    with pytest.raises(InvalidArtifactError):
+        await rig.dex.downloads.save(command, tmp_path)
+    assert (tmp_path / f".{command.id}.zip.part").stat().st_size == 1_500_000
+
+
+@pytest.mark.xfail(strict=True, reason="FileTarget._restart: the state goes on to say what was durable before")
+async def test_what_starts_over_is_not_durable_any_more(rig: Rig, tmp_path: Path) -> None:
+    # After a power cut that counts.
+    await rig.start(artifact_size=3_000_000)
+    command = Command(id=rig.sandbox.state.create(NewCommand(rig.sandbox.state.devices[0], "pcap")).id)
+    part = await leave_a_part(rig, tmp_path, command)
+    state = part.with_name(f"{part.name}.json")
+    # As it is once enough has come to be synced.
+    state.write_text(json.dumps({**json.loads(state.read_text()), "durable": 1_500_000}))
+    rig.sandbox.behaviour = Behaviour.instant(ranges=False)
+    await leave_a_part(rig, tmp_path, command)
+    assert json.loads(state.read_text())["durable"] == 0
