@@ -189,8 +189,13 @@ class PartFile:
             yield piece
 
     def tail(self, count: int) -> bytes:
-        """Return the last `count` bytes."""
-        return os.pread(self._descriptor, count, self.size - count)
+        """Return the last `count` bytes, and be ready to append."""
+        # Not with `os.pread`, which Windows has not: parts are gone on from within a call there, too.
+        os.lseek(self._descriptor, self.size - count, os.SEEK_SET)
+        data = b""
+        while len(data) < count and (piece := os.read(self._descriptor, count - len(data))):
+            data += piece
+        return data
 
     def start_writeback(self) -> None:
         """Have the system begin to write to disk what is only in its memory, without waiting for it."""

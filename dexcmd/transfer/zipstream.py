@@ -228,8 +228,7 @@ class ZipStream:
             return 0
 
     def _count(self, unpacked: bytes | memoryview) -> None:
-        if self._member.crc >= 0:
-            self._member.crc = zlib.crc32(unpacked, self._member.crc)
+        self._member.crc = zlib.crc32(unpacked, self._member.crc)
         self._member.size += len(unpacked)
 
     def _descriptor(self, data: memoryview) -> memoryview:
@@ -274,9 +273,6 @@ class _Tail(io.RawIOBase):
         self._data = data
         self._start = size - len(data)
         self._at = 0
-
-    def seekable(self) -> bool:
-        return True
 
     def tell(self) -> int:
         return self._at

@@ -479,6 +479,13 @@ class TestMemory:
         assert peak < MIB
         assert told != "whole" or is_whole(bytes(data))
 
+    def test_a_directory_that_claims_to_be_all_there_is(self):
+        data = bytearray(archive_of([Member("a", bytes(300_000), STORED)]))
+        end = data.index(b"PK\x05\x06")
+        struct.pack_into("<2I", data, end + 12, end, 0)
+        assert not is_whole(bytes(data))
+        assert verdict(bytes(data)) == "damaged"
+
     @pytest.mark.parametrize("field", [24, 32, 40, 48])
     @pytest.mark.parametrize("value", [0, 1, 2**32, 2**62, 2**63, 2**64 - 1])
     def test_a_wide_end_that_lies(self, field: int, value: int):

@@ -23,7 +23,7 @@ from dexcmd.errors import (
     InvalidArtifactError,
     TruncatedArtifactError,
 )
-from dexcmd.transfer import filetarget
+from dexcmd.transfer import commit, filetarget
 from dexcmd.transfer.checks import Verify
 from dexcmd.transfer.filetarget import MOST_SECONDS_BETWEEN_BYTES, FileTarget
 from dexcmd.transfer.folder import FileSink
@@ -63,7 +63,7 @@ def nothing_is_left() -> Iterator[None]:
         if link.is_symlink() and ".part" in os.readlink(link):  # noqa: PTH115
             os.close(int(link.name))
     assert left == []
-    assert [thread for thread in threading.enumerate() if thread.name == "dexcmd-writer"] == []
+    assert [thread for thread in threading.enumerate() if thread.name in ("dexcmd-writer", "dexcmd-checker")] == []
 
 
 class TestSaved:
@@ -573,7 +573,7 @@ class TestSyncing:
             order.append("synced")
 
         def joined(thread: threading.Thread, timeout: float | None = None) -> None:
-            if thread.name != "dexcmd-writer":
+            if not thread.name.startswith("dexcmd-"):
                 waited_for.set()
             join(thread, timeout)
 
@@ -687,6 +687,16 @@ class TestNoSpace:
                 await place.tail(1)
                 monkeypatch.setattr(os, "unlink", failing(1))
                 raise BrokenError
+
+    @sizes
+    async def test_a_name_that_may_not_be_durable_is_an_error_and_the_file_stays(
+        self, tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(commit, "sync_folder", failing(5))
+        with pytest.raises(DownloadError, match="can't write"):
+            await download(tmp_path, content)
+        assert (tmp_path / "c1.zip").read_bytes() == content
+        assert names(tmp_path) == ["c1.zip"]
 
     @pytest.mark.parametrize("failing_call", ["unlink", "lstat", "ftruncate"])
     async def test_a_look_that_fails_is_a_typed_error(
@@ -871,6 +881,22 @@ class TestFolder:
                         await receive(place, SMALL, strong(SMALL))
                         await place.finish(0)
         assert skipped == [False, True, True, False, True, True]
+
+    async def test_those_that_are_begun_together_look_once(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looks, listdir = list[Any](), os.listdir
+        monkeypatch.setattr(os, "listdir", lambda folder: (looks.append(folder), listdir(folder))[1])
+        async with FileSink(tmp_path).open(ManualClock()) as store:
+
+            async def save(number: int) -> None:
+                async with store.target(type(C1)(f"c{number}", f"c{number}.zip"), "zip") as place:
+                    await receive(place, SMALL, strong(SMALL))
+                    await place.finish(0)
+
+            await asyncio.gather(*(save(number) for number in range(9)))
+        assert looks == [tmp_path]
+        assert names(tmp_path) == [f"c{number}.zip" for number in range(9)]
 
     async def test_what_a_failed_one_left_is_gone_on_from_in_the_same_call(self, tmp_path: Path) -> None:
         # Seen: it was not looked for, and stayed behind, beside the whole file.

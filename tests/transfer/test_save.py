@@ -13,7 +13,8 @@ from aiohttp import web
 
 from dexcmd import ConfigurationError, RetryPolicy, StalledDownloadError, TruncatedArtifactError
 from dexcmd.clock import ManualClock
-from dexcmd.errors import ArtifactChangedError, BadRequestError, InvalidArtifactError
+from dexcmd.errors import ArtifactChangedError, BadRequestError, DownloadError, InvalidArtifactError
+from dexcmd.transfer.folder import FileSink
 from dexcmd.transfer.limits import DownloadLimits
 from dexcmd.transfer.progress import Progress
 from dexcmd.transfer.ranges import OVERLAP
@@ -91,10 +92,12 @@ def rest(start: int, body: bytes = BODY, total: str | None = None, **headers: st
     return sends(body[start:], status=206, length=len(body) - start, Content_Range=span, **headers)
 
 
-async def save(script: Script, folder: Path, *, filename: str = "c1.zip", clock: Any = None, **options: Any) -> Any:
+async def save(
+    script: Script, into: Path | FileSink, *, filename: str = "c1.zip", clock: Any = None, **options: Any
+) -> Any:
     clock = clock or ManualClock()
     async with Service(script) as service, service.client(retry=RETRY, clock=clock, random=lambda: 0.0) as dex:
-        return await dex.downloads.save(command_id="c1", filename=filename, into=folder, **options)
+        return await dex.downloads.save(command_id="c1", filename=filename, into=into, **options)
 
 
 def names(folder: Path) -> list[str]:
@@ -117,6 +120,28 @@ class TestGoingOn:
         assert saved.path.read_bytes() == BODY
         assert 0 < saved.resumed_from <= 200_000
         assert script.ranges == [None, f"bytes={saved.resumed_from - OVERLAP}-"]
+
+    async def test_an_overlap_that_comes_in_pieces(self, tmp_path: Path) -> None:
+        clock = ManualClock()
+
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            start = int(request.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+            pieces = BODY[start : start + 100], BODY[start + 100 : start + 200], BODY[start + 200 :]
+            span = f"bytes {start}-{len(BODY) - 1}/{len(BODY)}"
+            return await sends(*pieces, status=206, between=lambda: clock.sleep(0.1), Content_Range=span)(request)
+
+        saved = await save(Script(half(), answer), tmp_path, clock=clock)
+        assert saved.path.read_bytes() == BODY
+
+    async def test_nothing_is_asked_for_where_all_is_there(self, tmp_path: Path) -> None:
+        script = Script(whole(ETag='"a"'))
+        (tmp_path / "c1.zip").mkdir()
+        with pytest.raises(DownloadError, match="can't write"):
+            await save(script, tmp_path)
+        (tmp_path / "c1.zip").rmdir()
+        saved = await save(script, tmp_path)
+        assert saved.path.read_bytes() == BODY
+        assert len(script.ranges) == 1
 
     async def test_other_bytes_there_are_another_artifact(self, tmp_path: Path) -> None:
         other = archive(seed=2)
@@ -241,6 +266,11 @@ class TestThere:
         saved = await save(script, tmp_path, filename="c1.pcap")
         assert saved.skipped
         assert len(script.ranges) == 1
+
+    async def test_into_a_sink(self, tmp_path: Path) -> None:
+        (tmp_path / "c1.zip").write_bytes(BODY)
+        saved = await save(Script(whole()), FileSink(tmp_path, existing="rename"))
+        assert saved.path == tmp_path / "c1 (1).zip"
 
 
 class TestMany:

@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import itertools
 import os
 import threading
 from pathlib import Path
@@ -54,6 +55,19 @@ class TestWriteAll:
     @given(st.lists(st.binary(max_size=50) | st.integers(0, 200_000).map(bytes), max_size=6))
     def test_whatever_is_written_at_a_time(self, pieces: list[bytes]):
         assert pipe_read(pieces) == (b"".join(pieces), sum(map(len, pieces)))
+
+    @settings(deadline=None, max_examples=100)
+    @given(st.lists(st.binary(max_size=20), max_size=8), st.lists(st.integers(1, 30), min_size=1))
+    def test_a_system_that_takes_a_part_of_it_at_a_time(self, pieces: list[bytes], sizes: list[int]):
+        # As full disks, network file systems and signals have it; a pipe takes all or waits.
+        steps, writev = itertools.cycle(sizes), os.writev
+
+        def some(descriptor: int, buffers: list[memoryview]) -> int:
+            return writev(descriptor, [b"".join(buffers)[: next(steps)]])
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "writev", some)
+            assert pipe_read(pieces) == (b"".join(pieces), sum(map(len, pieces)))
 
     @pytest.mark.parametrize("count", [MOST_PIECES - 1, MOST_PIECES, MOST_PIECES + 1, 3 * MOST_PIECES + 7])
     def test_more_pieces_than_go_into_one_call(self, count: int, tmp_path: Path):
