@@ -148,13 +148,7 @@ def parts(command: Command) -> list[str]:
     return [f".{command.id}.zip.part", f".{command.id}.zip.part.json"]
 
 
-LEFT_OPEN = pytest.mark.xfail(
-    strict=True,
-    reason="FileTarget._leave: what the writer raised is no OSError, and ends it before the part is closed",
-)
-
-
-@pytest.mark.parametrize("keep_part", [pytest.param(True, marks=LEFT_OPEN), False])
+@pytest.mark.parametrize("keep_part", [True, False])
 async def test_what_is_announced_and_has_no_room_is_refused_before_it_is_written(
     rig: Rig, disk: Disk, keep_part: bool
 ) -> None:
@@ -246,7 +240,6 @@ async def test_a_small_artifact_on_a_full_disk(rig: Rig, disk: Disk, keep_part: 
     assert disk.names() == [saved.path.name]
 
 
-@pytest.mark.xfail(strict=True, reason="FileTarget._leave: InsufficientSpaceError takes the cancellation's place")
 async def test_a_cancellation_is_one_although_the_disk_has_no_room_for_the_part(rig: Rig, disk: Disk) -> None:
     [command] = await make(rig, 8 * MIB)
     disk.leave(4 * MIB)
@@ -258,7 +251,6 @@ async def test_a_cancellation_is_one_although_the_disk_has_no_room_for_the_part(
     assert disk.names() == []
 
 
-@LEFT_OPEN
 async def test_many_on_a_disk_that_has_no_room_for_one(rig: Rig, disk: Disk) -> None:
     sizes = [20_000, 9 * MIB, 200_000, 30_000, 9 * MIB, 2 * MIB, 40_000]
     commands = await make(rig, *sizes)
@@ -356,9 +348,6 @@ async def test_a_limit_in_the_middle_of_a_later_write(rig: Rig, tmp_path: Path, 
     assert saved.resumed_from == (4 * MIB + 77 if keep_part else 0)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="FileTarget._leave: writes what is in memory behind what a write that failed has written of it"
-)
 @pytest.mark.parametrize("verify", ["zip", "size"])
 async def test_room_that_comes_back_at_once(rig: Rig, tmp_path: Path, verify: Any) -> None:
     # Another download gives up, and its part is removed, just when this one has found the disk full.
