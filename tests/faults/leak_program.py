@@ -20,7 +20,6 @@ from dexcmd import Command, DexClient, DexError, RetryPolicy
 from dexcmd.clock import ManualClock
 from dexcmd.resources.requests import CommandRequest, Pcap
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
-from dexcmd.sandbox.requestlog import OPERATIONS
 from dexcmd.sandbox.state import NewCommand
 
 ARTIFACT_BYTES = 1_500_000
@@ -41,12 +40,9 @@ FAULTS = [
     Fault.slow(1.0),
     Fault.cut(0.5),
     Fault.stall(0.5),
+    Fault.garbage(),
     Fault.unsuccessful(),
 ]
-ON_JSON = [Fault.garbage()]
-"""A small artifact that turns out to be none while it is cancelled leaves a part without a state, which the next call
-deletes.
-"""
 
 
 class Calls:
@@ -168,8 +164,6 @@ async def round_of_calls(wanted: int, seed: int) -> dict[str, Any]:
         async with Sandbox(
             DEVICES, clock=clock, behaviour=behaviour, quota=10**9, artifact_size=ARTIFACT_BYTES
         ) as sandbox:
-            json_only = [operation for operation in OPERATIONS if operation not in ("download", "storage")]
-            sandbox.faults.add_random(rate=0.01, mix=ON_JSON, on=json_only, seed=seed)
             sandbox.faults.add_random(rate=0.15, mix=FAULTS, seed=seed)
             async with DexClient(
                 api_token=sandbox.token,

@@ -147,9 +147,6 @@ class Run:
     folder: Path
     sandbox: Sandbox = attrs.field(init=False)
     task: "asyncio.Future[Any] | None" = None
-    strict: bool = False
-    """Whether a part without a state, which the next call deletes, is too much as well."""
-
     cancel: tuple[int, int] | None = None
     events: set[str] = attrs.field(factory=set[str])
     """What has become of calls."""
@@ -227,10 +224,7 @@ class Run:
         names = {path.name for path in self.folder.iterdir()}
         final, part = f"{command}.zip", f".{command}.zip.part"
         assert names <= {final, part, f"{part}.json"}
-        if f"{part}.json" in names:
-            assert part in names
-        elif self.strict:
-            assert part not in names
+        assert (part in names) == (f"{part}.json" in names)
         if final in names:
             assert (self.folder / final).read_bytes() in self.versions(command)
 
@@ -254,9 +248,9 @@ class Run:
         assert [path.name for path in self.folder.iterdir()] == [final.name]
 
 
-def run(size: int, sequence: Sequence[Step], *, strict: bool = False) -> set[str]:
+def run(size: int, sequence: Sequence[Step]) -> set[str]:
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=HastyLoop) as runner:
-        one = Run(size, sequence, Path(folder), strict=strict)
+        one = Run(size, sequence, Path(folder))
         runner.run(one())
         return one.events
 
@@ -272,4 +266,4 @@ def test_a_part_has_a_state() -> None:
     # Cancelled while it is finished, which is held back until it turns out to be damaged.
     for turns in range(40):
         step = Step([Fault.corrupt(0)], (1, turns), {}, attempts=1, new_client=False, revise=False, fresh=False)
-        run(70_000, [step], strict=True)
+        run(70_000, [step])
