@@ -134,6 +134,10 @@ class FileTarget:
             with self._explained():
                 await run_to_the_end(self._restart)
         self._version = Version() if body.encoded else body.version
+        if body.size is not None and body.size > SMALL:
+            # Before a byte is fetched, so that it is not in vain.
+            with self._explained():
+                await run_to_the_end(self._ready_part)
 
     async def tail(self, size: int) -> bytes:
         """Return the last `size` bytes of what is there."""
@@ -274,20 +278,19 @@ class FileTarget:
     def _ready_part(self) -> PartFile:
         """Return the part file, made if need be, with a state that describes it."""
         if self._part is None:
+            self._check_room()
             self._part = PartFile.create(self._final)
-            self._make_room(self._part)
+            if self._version.size is not None:
+                self._part.reserve(self._version.size)
         if self._recorded != self._version:
             # Before any byte of this version is written, so that none is ever taken for another's.
             self._record(self._part, durable=0)
         return self._part
 
-    def _make_room(self, part: PartFile) -> None:
+    def _check_room(self) -> None:
         size = self._version.size
-        if size is None:
-            return
-        if (free := free_bytes(self.folder)) < size:
+        if size is not None and (free := free_bytes(self.folder)) < size:
             raise InsufficientSpaceError(f"{self._final} needs {size} bytes, and {free} are free")
-        part.reserve(size)
 
     def _record(self, part: PartFile, *, durable: int) -> None:
         self._recorded = version = self._version

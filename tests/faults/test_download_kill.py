@@ -13,7 +13,7 @@ import pytest
 
 from dexcmd import DexClient, RetryPolicy, StalledDownloadError
 from dexcmd.sandbox import Fault, Sandbox
-from tests.faults.download_kill import Processes, is_whole, kill_at_random, make, sandbox_of, until
+from tests.faults.download_kill import STATE, Processes, is_whole, kill_at_random, make, sandbox_of, until
 
 pytestmark = pytest.mark.anyio
 
@@ -25,6 +25,7 @@ async def test_kills_at_random() -> None:
     assert report.kills == KILLS
     # At least some of the kills came while bytes did.
     assert any(report.lost)
+    assert all(STATE.fullmatch(name) for name in report.left)
 
 
 def client(sandbox: Sandbox, **options: Any) -> DexClient:
@@ -71,7 +72,7 @@ async def deaths(tmp_path: Path, size: int, *, part: bool) -> set[str]:
     return left
 
 
-@pytest.mark.parametrize(("size", "part"), [(100_000, False), (2_500_000, True)])
+@pytest.mark.parametrize(("size", "part"), [(100_000, False), (2_500_000, False), (2_500_000, True)])
 async def test_death_at_each_call_to_the_system(tmp_path: Path, size: int, part: bool) -> None:
     # Nothing is left for ever either: the next call sweeps up what a death has left.
     assert await deaths(tmp_path, size, part=part) == set()

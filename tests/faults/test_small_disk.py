@@ -241,14 +241,15 @@ async def test_a_small_artifact_on_a_full_disk(rig: Rig, disk: Disk, keep_part: 
 
 
 async def test_a_cancellation_is_one_although_the_disk_has_no_room_for_the_part(rig: Rig, disk: Disk) -> None:
-    [command] = await make(rig, 8 * MIB)
-    disk.leave(4 * MIB)
+    [command] = await make(rig, 8 * MIB, download_length=False)
+    disk.leave(100_000)
     # So little came that it is in memory still, and is written only to be kept.
-    rig.sandbox.faults.add(Fault.stall(500_000), on="download")
+    rig.sandbox.faults.add(Fault.stall(500_000, framing="chunked"), on="download")
     with anyio.move_on_after(1.0) as scope:
         await rig.dex.downloads.save(command, disk.folder)
     assert scope.cancelled_caught
-    assert disk.names() == []
+    # What fitted of it may be kept.
+    assert set(disk.names()) <= set(parts(command))
 
 
 async def test_many_on_a_disk_that_has_no_room_for_one(rig: Rig, disk: Disk) -> None:

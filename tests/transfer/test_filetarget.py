@@ -638,12 +638,13 @@ class TestNoSpace:
 
     @pytest.mark.parametrize("error", [BrokenError, asyncio.CancelledError])
     async def test_that_does_not_hide_why_a_small_one_broke_off(
-        self, tmp_path: Path, error: type[BaseException]
+        self, tmp_path: Path, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # Seen: InsufficientSpaceError in place of a cancellation.
         with pytest.raises(error):
             async with target(tmp_path) as place:
-                await receive(place, LARGE, Version('"a"', None, 2**50), 0, 1_000)
+                await receive(place, LARGE, Version('"a"'), 0, 1_000)
+                monkeypatch.setattr(os, "writev", failing(28))
                 raise error
         assert names(tmp_path) == []
 
