@@ -136,7 +136,10 @@ def describe_body(status: int, headers: Mapping[str, str], ask: Ask, version: Ve
     if ask.start == 0:
         # Nobody asked for a part, and nothing is there that it would have to fit.
         return Body(0, attrs.evolve(answered, size=total))
-    if answered.etag != version.etag or (total is None and not is_strong(version.etag)):
+    if total is None and (version.size is None or not is_strong(version.etag)):
+        # Where it ends can't be told: this part may be cut short.
+        raise ArtifactChangedError(f"asked for the bytes from {ask.start} on, got {part!r} of nobody knows how many")
+    if answered.etag != version.etag:
         raise ArtifactChangedError(f"the artifact changed from {version.etag} to {answered.etag}")
     if not is_strong(version.etag) and answered.last_modified != version.last_modified:
         raise ArtifactChangedError(f"the artifact of {version.last_modified} is now of {answered.last_modified}")

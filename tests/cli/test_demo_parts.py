@@ -22,7 +22,7 @@ from dexcmd.resources.command import Command
 from dexcmd.resources.devices import Device
 from dexcmd.resources.requests import CommandRequest, Pcap
 from dexcmd.sandbox import FaultScript, RecordedRequest
-from dexcmd.transfer.save import SavedArtifact
+from dexcmd.transfer.saved import SavedArtifact
 
 PCAP = b"\xd4\xc3\xb2\xa1" + bytes(20)
 
@@ -39,7 +39,9 @@ def result(
     request = CommandRequest(device_id=f"device-{number}", user_email="a@example.com", args=Pcap())
     artifact = None
     if state == "saved":
-        artifact = SavedArtifact(Path(f"{number}.zip"), 1000, "00", 500 if number == 0 else 0, skipped=False)
+        artifact = SavedArtifact(
+            path=Path(f"{number}.zip"), size=1000, sha256="00", resumed_from=500 if number == 0 else 0
+        )
     return CaptureResult(request, state, Command(id=str(number)) if command else None, artifact, error, reason=None)
 
 
