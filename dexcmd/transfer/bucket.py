@@ -6,7 +6,7 @@ The only place that calls obstore, and so it is imported only once there is a st
 import logging
 import re
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Protocol
 
@@ -26,6 +26,9 @@ Attributes = dict[str, str] | None
 
 MOST_MARK_BYTES = 4096
 """Of a checksum and a name there are some 300."""
+
+MOST_MESSAGE = 400
+"""Characters: key and URL come first, and what the store answered behind them."""
 
 _MARK = re.compile(rb"([0-9a-f]{64})  ([^\n]+)\n")
 
@@ -140,11 +143,8 @@ class Place:
 
     def remove_mark(self) -> None:
         """Remove the mark if there is one."""
-        try:
-            with _told(self.mark_key):
-                obstore.delete(self.store, self.mark_key)
-        except _NotThereError:
-            pass
+        with suppress(_NotThereError), _told(self.mark_key):
+            obstore.delete(self.store, self.mark_key)
 
     def put(self, body: bytes, attributes: Attributes) -> str | None:
         """Write the object in one request, and return its ETag."""
@@ -183,4 +183,4 @@ def _told(key: str) -> Generator[None]:
 def _message(error: Exception) -> str:
     # Behind an empty line comes what the library knows of itself.
     text = str(error).partition("\n\n")[0]
-    return one_line(_USER.sub(r"\1", _QUERY.sub(r"\1", text)))
+    return one_line(_USER.sub(r"\1", _QUERY.sub(r"\1", text)), MOST_MESSAGE)

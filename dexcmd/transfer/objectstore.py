@@ -1,5 +1,6 @@
 """The object store sink: artifacts into S3, R2, GCS or Azure."""
 
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,9 @@ LEAST_PART = 5 * MIB
 """S3 takes none that is smaller, but for the last."""
 
 
+_HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
 def _store(_: object, __: object, value: Any) -> None:
     # Only here is obstore looked for: it is an extra, and whoever has a store of its has it.
     try:
@@ -51,7 +55,10 @@ def _part(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
 
 
 def _attributes(_: object, __: object, value: Mapping[Any, Any] | None) -> None:
-    for text in () if value is None else (*value, *value.values()):
+    for name, text in () if value is None else value.items():
+        # With a name that is none for a header, obstore panics.
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise ConfigurationError(f"attributes must have names of ASCII letters and digits, not {name!r}")
         if not isinstance(text, str) or not text.isascii() or not text.isprintable():
             raise ConfigurationError(f"attributes must be printable ASCII, not {text!r}")
 
@@ -103,8 +110,8 @@ class ObjectStoreSink:
     """Parts of one upload that are under way at a time."""
 
     uploads: int = attrs.field(default=8, validator=count, kw_only=True)
-    """Artifacts above 1 MiB that are uploaded at a time, each with `buffer_size` x (`concurrency` + 1) of memory at the
-    most.  Others wait for their turn.
+    """Artifacts above 1 MiB that are uploaded at a time; others wait for their turn.  Each takes at most `concurrency` + 1
+    times `buffer_size` of memory, and 8 MiB.
     """
 
     attributes: Mapping[str, str] | None = attrs.field(factory=dict[str, str], validator=_attributes, kw_only=True)
