@@ -77,9 +77,14 @@ class Upload:
                 self._writer.write(piece)
 
     def complete(self) -> None:
-        """Make it an object, once all of it is there.  Raises `DownloadError`."""
-        with _told(self._key):
-            self._writer.close()
+        """Make it an object, once all of it is there, or drop it.  Raises `DownloadError`."""
+        try:
+            with _told(self._key):
+                self._writer.close()
+        except DownloadError:
+            # obstore has tried to abort it, and does not say with what success.
+            logger.warning("%s: the unfinished upload may be left in the store", self._key)
+            raise
 
     def abort(self) -> None:
         """Drop it, with what the store holds of it.  Where that fails it is logged: there is an error already."""

@@ -110,8 +110,9 @@ class ObjectStoreSink:
     """Parts of one upload that are under way at a time."""
 
     uploads: int = attrs.field(default=8, validator=count, kw_only=True)
-    """Artifacts above 1 MiB that are uploaded at a time; others wait for their turn.  Each takes at most `concurrency` + 1
-    times `buffer_size` of memory, and 8 MiB.
+    """Artifacts above 1 MiB that are uploaded at a time; others wait for their turn.
+
+    Each takes at most `concurrency` + 1 times `buffer_size` of memory, and 8 MiB.
     """
 
     attributes: Mapping[str, str] | None = attrs.field(factory=dict[str, str], validator=_attributes, kw_only=True)

@@ -19,7 +19,7 @@ from dexcmd.transfer.sink import ArtifactName, UncheckedError
 from dexcmd.transfer.spool import Spool
 from dexcmd.transfer.writer import WriterThread
 
-__all__ = ["ExistingObject", "ObjectTarget"]
+__all__ = ["ExistingObject", "ObjectTarget", "Tail"]
 
 ExistingObject = Literal["verify", "overwrite", "error"]
 
@@ -64,7 +64,7 @@ class ObjectTarget:
         self._check = BodyCheck(verify)
         self._size = 0
         self._version = Version()
-        self._tail = _Tail()
+        self._tail = Tail()
         self._small: list[bytes] = []
         self._writer: WriterThread | None = None
         self._upload: Upload | None = None
@@ -164,7 +164,7 @@ class ObjectTarget:
     def _restart(self) -> None:
         self._drop()
         self._check = BodyCheck(self._verify)
-        self._tail = _Tail()
+        self._tail = Tail()
         self._small.clear()
         self._size = 0
 
@@ -217,8 +217,8 @@ class ObjectTarget:
         if self._upload is None:
             e_tag = self._place.put(body, self._described())
         else:
-            self._upload.complete()
-            self._upload = None
+            upload, self._upload = self._upload, None
+            upload.complete()
             there = self._place.look()
             e_tag = None if there is None else there.e_tag
         self._place.set_mark(self._check.sha256, None if self._attributes is None else {"Content-Type": "text/plain"})
@@ -240,20 +240,23 @@ class ObjectTarget:
         }
 
 
-class _Tail:
+class Tail:
     """The last bytes that came, as many as an overlap may have."""
 
     def __init__(self) -> None:
         self._chunks: deque[bytes] = deque()
-        self._size = 0
+        self.size = 0
+        """Bytes that are kept."""
 
     def add(self, chunk: bytes) -> None:
+        """Take the next bytes."""
         self._chunks.append(chunk)
-        self._size += len(chunk)
-        while self._size - len(self._chunks[0]) >= OVERLAP:
-            self._size -= len(self._chunks.popleft())
+        self.size += len(chunk)
+        while self.size - len(self._chunks[0]) >= OVERLAP:
+            self.size -= len(self._chunks.popleft())
 
     def last(self, size: int) -> bytes:
+        """Return the last `size` bytes."""
         return b"".join(self._chunks)[-size:]
 
 

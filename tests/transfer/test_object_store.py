@@ -18,11 +18,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import attrs
 import obstore
 import pytest
 from aiohttp import web
 from obstore.store import LocalStore, MemoryStore
+from yarl import URL
 
 from dexcmd import (
     ArtifactExistsError,
@@ -42,7 +44,8 @@ from dexcmd.clock import Clock
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.transfer import spool as spool_module
 from dexcmd.transfer.checks import Verify
-from dexcmd.transfer.ranges import Body
+from dexcmd.transfer.objecttarget import Tail
+from dexcmd.transfer.ranges import OVERLAP, Body
 from dexcmd.transfer.sink import ArtifactName
 from tests.conftest import Rig
 from tests.test_downloads import content, make
@@ -625,9 +628,74 @@ async def test_a_server_that_goes_away_is_a_typed_error(rig: Rig, step: str, cap
             await rig.dex.downloads.save(command, Stepping(ObjectStoreSink(store, buffer_size=PART), on_step))
     assert "\n" not in str(caught.value)
     assert not [thread for thread in threading.enumerate() if thread.name == "dexcmd-writer"]
-    logged = [record for record in caplog.records if "could not be aborted" in record.getMessage()]
+    logged = [record for record in caplog.records if "unfinished upload" in record.getMessage()]
     assert bool(logged) == (step != "target")
     assert all(record.levelno == logging.WARNING for record in logged)
+
+
+@pytest.mark.parametrize(
+    ("method", "query"),
+    [("POST", "?uploads"), ("PUT", "partNumber=1&"), ("PUT", "partNumber=3&"), ("POST", "?uploadId")],
+)
+async def test_an_upload_that_is_refused_is_a_typed_error_and_is_aborted(
+    rig: Rig, place: Place, method: str, query: str
+) -> None:
+    await rig.start(artifact_size=LARGE)
+    command = await make(rig)
+    refused = 0
+
+    async def forward(request: web.BaseRequest) -> web.StreamResponse:
+        nonlocal refused
+        body = await request.content.read()
+        if request.method == method and query in request.raw_path:
+            refused += 1
+            answer = web.Response(status=403, text="<Error><Code>AccessDenied</Code></Error>")
+        else:
+            answer = await forwarded(request, place.server.url, body)
+        answer.force_close()
+        return answer
+
+    async with Service(forward) as proxy:
+        store = place.server.store(endpoint=proxy.origin)
+        with pytest.raises(DownloadError, match="AccessDenied"):
+            await rig.dex.downloads.save(command, ObjectStoreSink(store, place.prefix, buffer_size=PART))
+    assert refused > 0
+    place.assert_holds()
+
+
+async def forwarded(request: web.BaseRequest, origin: str, body: bytes) -> web.Response:
+    headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
+    url = URL(origin + request.raw_path, encoded=True)
+    async with (
+        aiohttp.ClientSession(auto_decompress=False) as session,
+        session.request(request.method, url, headers=headers, data=BytesIO(body)) as answer,
+    ):
+        kept = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
+        return web.Response(status=answer.status, headers=kept, body=await answer.read())
+
+
+HOP_BY_HOP = ("connection", "transfer-encoding", "content-length", "keep-alive")
+
+
+async def test_no_checksum_ever_stands_beside_an_object_that_it_does_not_describe(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(artifact_size=SMALL)
+    command = await make(rig)
+    sink = ObjectStoreSink(LocalStore(tmp_path), attributes=None, existing="overwrite")
+    stored = await rig.dex.downloads.save(command, sink)
+    # It takes no metadata, so the next write fails: at that time the checksum must be gone.
+    with pytest.raises(DownloadError):
+        await rig.dex.downloads.save(command, attrs.evolve(sink, attributes={}))
+    assert listed(sink.store) == [stored.key]
+
+
+@pytest.mark.parametrize("size", [1, 1000, OVERLAP - 1, OVERLAP, 3 * OVERLAP])
+def test_the_tail_is_as_long_as_an_overlap(size: int) -> None:
+    tail, body = Tail(), os.urandom(5 * OVERLAP)
+    for start in range(0, len(body), size):
+        tail.add(body[start : start + size])
+    assert tail.last(OVERLAP) == body[-OVERLAP:]
+    assert tail.last(10) == body[-10:]
+    assert tail.size < OVERLAP + size
 
 
 def test_messages_hold_no_secrets() -> None:
