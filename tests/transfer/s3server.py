@@ -26,7 +26,7 @@ KEY_ID = "AK"
 SECRET = "SKSKSKSK"
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
-WEED = shutil.which("weed", path=SCRIPTS)
+WEED = shutil.which("weed", path=f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}")
 SECONDS_TO_START = 60
 
 

@@ -48,6 +48,7 @@ from dexcmd.transfer.objecttarget import Tail
 from dexcmd.transfer.ranges import OVERLAP, Body
 from dexcmd.transfer.sink import ArtifactName
 from tests.conftest import Rig
+from tests.sandbox.sandbox_api import until
 from tests.test_downloads import content, make
 from tests.test_session import Service
 from tests.transfer.s3server import WEED, S3Server, s3_server
@@ -655,12 +656,15 @@ async def test_an_upload_that_is_refused_is_a_typed_error_and_is_aborted(
         answer.force_close()
         return answer
 
+    before = asyncio.all_tasks()
     async with Service(forward) as proxy:
         store = place.server.store(endpoint=proxy.origin)
         with pytest.raises(DownloadError, match="AccessDenied"):
             await rig.dex.downloads.save(command, ObjectStoreSink(store, place.prefix, buffer_size=PART))
     assert refused > 0
     place.assert_holds()
+    # The proxy's connections end a few turns of the loop later.
+    await until(lambda: asyncio.all_tasks() <= before)
 
 
 async def forwarded(request: web.BaseRequest, origin: str, body: bytes) -> web.Response:
