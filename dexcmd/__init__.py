@@ -66,8 +66,9 @@ if TYPE_CHECKING:
     from dexcmd.transfer.limits import DownloadLimits
     from dexcmd.transfer.many import SaveMany, SaveResult, SaveTotals
     from dexcmd.transfer.members import Member, MemberStream, OpenMember
+    from dexcmd.transfer.objectstore import ObjectStoreSink
     from dexcmd.transfer.progress import Progress
-    from dexcmd.transfer.saved import Saved, SavedArtifact
+    from dexcmd.transfer.saved import Saved, SavedArtifact, StoredArtifact
     from dexcmd.transfer.sink import Sink
     from dexcmd.wire.retrying import RetryPolicy
     from dexcmd.wire.window import RateLimit
@@ -107,6 +108,7 @@ __all__ = [
     "MemberNotFoundError",
     "MemberStream",
     "NotFoundError",
+    "ObjectStoreSink",
     "OpenArtifact",
     "OpenMember",
     "Outcome",
@@ -128,6 +130,7 @@ __all__ = [
     "Sink",
     "SpeedTest",
     "StalledDownloadError",
+    "StoredArtifact",
     "TransportError",
     "TransportTimeoutError",
     "TruncatedArtifactError",
@@ -158,7 +161,8 @@ _HOMES = {
     "dexcmd.transfer.limits": ("DownloadLimits",),
     "dexcmd.transfer.many": ("SaveMany", "SaveResult", "SaveTotals"),
     "dexcmd.transfer.progress": ("Progress",),
-    "dexcmd.transfer.saved": ("Saved", "SavedArtifact"),
+    "dexcmd.transfer.objectstore": ("ObjectStoreSink",),
+    "dexcmd.transfer.saved": ("Saved", "SavedArtifact", "StoredArtifact"),
     "dexcmd.transfer.sink": ("Sink",),
     "dexcmd.transfer.extraction": ("ExtractLimits",),
     "dexcmd.transfer.members": ("Member", "MemberStream", "OpenMember"),

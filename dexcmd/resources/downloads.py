@@ -151,7 +151,7 @@ class DownloadsResource:
         whole or it is not there.  A download that breaks is taken up where it broke, by this call or a later one of
         any process, if the artifact is still the same.  `FileSink` says what becomes of a file that is there already;
         by default a whole one is left as it is (`skipped`), and another one replaced.  Files and folders are private
-        to the user.
+        to the user.  `ObjectStoreSink` brings artifacts into S3, R2, GCS or Azure instead.
 
         `verify` is `"zip"` (length, and each checksum in the archive; the default for names in `.zip`), `"size"` or
         `"none"`.  `limits` bound the time, and `on_progress` is called with `Progress`, seldom enough to leave it on.

@@ -24,7 +24,7 @@ from dexcmd.transfer.limits import DownloadLimits, StallMeter
 from dexcmd.transfer.progress import Progress, ProgressMeter
 from dexcmd.transfer.ranges import Have, Joint, what_to_ask
 from dexcmd.transfer.saved import R
-from dexcmd.transfer.sink import ArtifactName, Store, Target
+from dexcmd.transfer.sink import ArtifactName, Store, Target, UncheckedError
 from dexcmd.transfer.throttle import Throttle
 
 __all__ = ["DEFAULT_LIMITS", "OnProgress", "SaveOptions", "save_artifact"]
@@ -176,11 +176,11 @@ class _Download(Generic[R]):
         if isinstance(error, APIError):
             # There is nothing after the bytes that are there, though their end was not announced: so from the start.
             return error.status == RANGE_NOT_SATISFIABLE and there
-        if isinstance(error, InvalidArtifactError):
+        if isinstance(error, InvalidArtifactError) and not isinstance(error, UncheckedError):
             # Without a length, a body that ends with its connection looks whole until the zip is read; and what was
             # put together may not fit.
             return there and (self._joined or not self._announced)
-        return isinstance(error, ArtifactChangedError)
+        return isinstance(error, ArtifactChangedError | UncheckedError)
 
     def _decide(self, error: Exception) -> float | None:
         """Return how long to wait before the next attempt: they count only while they get no further."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 else:
     from typing import TypeVar
 
-__all__ = ["R", "Saved", "SavedArtifact"]
+__all__ = ["R", "Saved", "SavedArtifact", "StoredArtifact"]
 
 
 @attrs.frozen(kw_only=True)
@@ -73,6 +73,17 @@ class SavedArtifact(Saved):
         `UnreadableMemberError`, `InvalidArtifactError`, `InsufficientSpaceError` or `DownloadError`.
         """
         return await extract_members(self.path, Path(into), names, limits=limits)
+
+
+@attrs.frozen(kw_only=True)
+class StoredArtifact(Saved):
+    """An object that is whole: all that `SavedArtifact` promises but the disk, and its checksum beside it."""
+
+    key: str
+    """Within the store that was given to the sink."""
+
+    e_tag: str | None
+    """As the store says it; None where it says none."""
 
 
 if TYPE_CHECKING:

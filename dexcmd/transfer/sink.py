@@ -6,11 +6,12 @@ from typing import Protocol, TypeVar
 import attrs
 
 from dexcmd.clock import Clock
+from dexcmd.errors import InvalidArtifactError
 from dexcmd.transfer.checks import Verify
 from dexcmd.transfer.ranges import Body, Have
 from dexcmd.transfer.saved import Saved
 
-__all__ = ["ArtifactName", "Sink", "Store", "Target"]
+__all__ = ["ArtifactName", "Sink", "Store", "Target", "UncheckedError"]
 
 
 @attrs.frozen
@@ -19,6 +20,10 @@ class ArtifactName:
 
     command_id: str
     filename: str
+
+
+class UncheckedError(InvalidArtifactError):
+    """What came can't be verified while it passes.  Raised by `Target.finish` to have it once more, from the start."""
 
 
 R_co = TypeVar("R_co", bound=Saved, covariant=True)
@@ -55,7 +60,10 @@ class Target(Protocol[R_co]):
         ...
 
     async def finish(self, resumed_from: int) -> R_co:
-        """Verify it, put it in its place for good, and return it.  Raises `DownloadError` where it is not whole."""
+        """Verify it, put it in its place for good, and return it.
+
+        Raises `DownloadError` where it is not whole, `UncheckedError` where that can be told in another pass only.
+        """
         ...
 
 

@@ -1,0 +1,191 @@
+"""What is done to an object and its checksum in an object store: blocking, so called from a thread.
+
+The only place that calls obstore, and so it is imported only once there is a store of obstore's.
+"""
+
+import logging
+import re
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Protocol
+
+import attrs
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import ObjectStore
+
+from dexcmd.errors import DownloadError, one_line
+
+__all__ = ["Attributes", "Place", "Upload", "Written"]
+
+logger = logging.getLogger(__name__)
+
+Attributes = dict[str, str] | None
+"""None where nothing but bytes can be stored."""
+
+MOST_MARK_BYTES = 4096
+"""Of a checksum and a name there are some 300."""
+
+MOST_MESSAGE = 400
+"""Characters: key and URL come first, and what the store answered behind them."""
+
+_MARK = re.compile(rb"([0-9a-f]{64})  ([^\n]+)\n")
+
+_QUERY = re.compile(r"(https?://[^\s?\"'<>()]*)\?[^\s\"'<>()]*")
+"""There may be a signature in it that lets anybody in."""
+
+_USER = re.compile(r"(https?://)[^\s/@\"'<>()]*@")
+
+
+class _Writer(Protocol):
+    """Of obstore's writer what is used here: its own types leave open what may be passed to `__exit__`."""
+
+    def write(self, buffer: bytes, /) -> int: ...
+    def close(self) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> object: ...
+
+
+@attrs.frozen
+class Written:
+    """An object that is there."""
+
+    size: int
+    e_tag: str | None
+
+
+class _AbortedError(Exception):
+    """Tells obstore's writer that what came is not to be kept."""
+
+
+class Upload:
+    """One object on its way, as a multipart upload if there is more of it than one part.
+
+    Nothing is seen of it before `complete`.
+    """
+
+    def __init__(self, key: str, writer: _Writer) -> None:
+        self._key = key
+        self._writer = writer
+
+    def write(self, pieces: Sequence[bytes]) -> None:
+        """Take the next bytes, and return when there is room for more.  Raises `DownloadError`."""
+        with _told(self._key):
+            for piece in pieces:
+                self._writer.write(piece)
+
+    def complete(self) -> None:
+        """Make it an object, once all of it is there, or drop it.  Raises `DownloadError`."""
+        try:
+            with _told(self._key):
+                self._writer.close()
+        except DownloadError:
+            # obstore has tried to abort it, and does not say with what success.
+            logger.warning("%s: the unfinished upload may be left in the store", self._key)
+            raise
+
+    def abort(self) -> None:
+        """Drop it, with what the store holds of it.  Where that fails it is logged: there is an error already."""
+        error = _AbortedError()
+        try:
+            self._writer.__exit__(type(error), error, None)
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the error that came before it must not be lost
+            logger.warning("%s: the unfinished upload could not be aborted: %s", self._key, _message(failure))
+
+
+@attrs.frozen
+class Place:
+    """The place of an object, `key`, and of its mark: a small object beside it that holds its sha256.
+
+    The mark is written last, and removed before the object is replaced: where it is, the object is whole.  Each
+    method raises `DownloadError` where the store refuses or fails.
+    """
+
+    store: ObjectStore
+    key: str
+    buffer_size: int
+    """Bytes of a part of an upload."""
+
+    concurrency: int
+    """Parts of one upload that are under way at a time."""
+
+    @property
+    def mark_key(self) -> str:
+        """The key of the mark."""
+        return f"{self.key}.sha256"
+
+    @property
+    def _name(self) -> str:
+        return self.key.rpartition("/")[2]
+
+    def look(self) -> Written | None:
+        """Return the object if it is there, whole or not."""
+        try:
+            with _told(self.key):
+                meta = obstore.head(self.store, self.key)
+        except _NotThereError:
+            return None
+        return Written(meta["size"], meta["e_tag"])
+
+    def mark(self) -> str | None:
+        """Return the sha256 that the mark gives, None where there is no mark, or something else in its place."""
+        try:
+            with _told(self.mark_key):
+                answer = obstore.get(self.store, self.mark_key)
+                text = bytes(answer.bytes()) if answer.meta["size"] <= MOST_MARK_BYTES else b""
+        except _NotThereError:
+            return None
+        found = _MARK.fullmatch(text)
+        return found[1].decode() if found is not None and found[2] == self._name.encode() else None
+
+    def set_mark(self, sha256: str, attributes: Attributes) -> None:
+        """Write the mark, as `sha256sum --check` reads it."""
+        with _told(self.mark_key):
+            text = f"{sha256}  {self._name}\n".encode()
+            obstore.put(self.store, self.mark_key, text, attributes=attributes, use_multipart=False)
+
+    def remove_mark(self) -> None:
+        """Remove the mark if there is one."""
+        with suppress(_NotThereError), _told(self.mark_key):
+            obstore.delete(self.store, self.mark_key)
+
+    def put(self, body: bytes, attributes: Attributes) -> str | None:
+        """Write the object in one request, and return its ETag."""
+        with _told(self.key):
+            return obstore.put(self.store, self.key, body, attributes=attributes, use_multipart=False)["e_tag"]
+
+    def upload(self, attributes: Attributes) -> Upload:
+        """Begin to write the object in parts."""
+        with _told(self.key):
+            writer = obstore.open_writer(
+                self.store,
+                self.key,
+                attributes=attributes,
+                buffer_size=self.buffer_size,
+                max_concurrency=self.concurrency,
+            )
+        return Upload(self.key, writer)
+
+
+class _NotThereError(DownloadError):
+    """There is no such object, or no such bucket."""
+
+
+@contextmanager
+def _told(key: str) -> Generator[None]:
+    """Turn what obstore raises into a `DownloadError`."""
+    # Without the original, for that may hold what `_message` takes out.
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise _NotThereError(f"{key}: {_message(error)}") from None
+    except (BaseError, OSError, ValueError, NotImplementedError) as error:
+        raise DownloadError(f"{key}: {_message(error)}") from None
+
+
+def _message(error: Exception) -> str:
+    # Behind an empty line comes what the library knows of itself.
+    text = str(error).partition("\n\n")[0]
+    return one_line(_USER.sub(r"\1", _QUERY.sub(r"\1", text)), MOST_MESSAGE)

@@ -1,0 +1,264 @@
+"""One artifact on its way into an object: parts, checks, checksum."""
+
+import threading
+from collections import deque
+from collections.abc import Mapping
+from typing import Literal
+from urllib.parse import quote
+
+import anyio
+
+from dexcmd.errors import ArtifactExistsError, InvalidArtifactError
+from dexcmd.threads import run_stoppable, run_to_the_end
+from dexcmd.transfer.bucket import Attributes, Place, Upload
+from dexcmd.transfer.checks import BodyCheck, Verify
+from dexcmd.transfer.files import check_zip
+from dexcmd.transfer.ranges import OVERLAP, Body, Have, Version
+from dexcmd.transfer.saved import StoredArtifact
+from dexcmd.transfer.sink import ArtifactName, UncheckedError
+from dexcmd.transfer.spool import Spool
+from dexcmd.transfer.writer import WriterThread
+
+__all__ = ["ExistingObject", "ObjectTarget", "Tail"]
+
+ExistingObject = Literal["verify", "overwrite", "error"]
+
+SMALL = 1024 * 1024
+"""Up to so many bytes are kept in memory and written in one request: a thread would cost more than it gives."""
+
+MOST_ATTRIBUTE = 1024
+"""Of the 2 KiB that S3 takes of all of them together."""
+
+
+class ObjectTarget:
+    """The place of an artifact in an object store.
+
+    Bytes are kept in memory while they are few.  Then they go into an upload, through one thread that also hashes and
+    checks them.  What that can't check in one pass goes, in a second one, into a file that is read before it is
+    uploaded: no object is seen before all of it is known to be whole.
+    """
+
+    def __init__(
+        self,
+        name: ArtifactName,
+        place: Place,
+        verify: Verify,
+        *,
+        existing: ExistingObject,
+        attributes: Mapping[str, str] | None,
+        uploads: anyio.Semaphore,
+    ) -> None:
+        self._name = name
+        self._place = place
+        self._verify: Verify = verify
+        self._existing: ExistingObject = existing
+        self._attributes = attributes
+        self._uploads = uploads
+        self._uploading = False
+        """Whether it has one of `uploads`."""
+
+        self._found: StoredArtifact | None = None
+        self._marked = True
+        """Whether there may be a mark."""
+
+        self._check = BodyCheck(verify)
+        self._size = 0
+        self._version = Version()
+        self._tail = Tail()
+        self._small: list[bytes] = []
+        self._writer: WriterThread | None = None
+        self._upload: Upload | None = None
+        self._unchecked = False
+        """Whether one pass did not tell enough."""
+
+        self._spool: Spool | None = None
+
+    @property
+    def have(self) -> Have:
+        """What is there of it."""
+        return Have(self._size, self._version)
+
+    async def look(self) -> None:
+        """See what is there already.  Raises `ArtifactExistsError`, or `DownloadError` where the store fails."""
+        if self._existing != "overwrite":
+            await run_to_the_end(self._look)
+
+    async def find(self, size: int | None) -> StoredArtifact | None:
+        """Return the object if it is there whole."""
+        return self._found
+
+    async def begin(self, body: Body) -> None:
+        """Prepare for a body."""
+        if body.offset == 0 and self._size > 0:
+            await run_to_the_end(self._restart)
+        self._version = Version() if body.encoded else body.version
+
+    async def tail(self, size: int) -> bytes:
+        """Return the last `size` bytes of what is there, which are few."""
+        return self._tail.last(size)
+
+    async def write(self, chunk: bytes) -> None:
+        """Take the next bytes.  Raises `DownloadError` where the store fails."""
+        self._size += len(chunk)
+        self._tail.add(chunk)
+        if self._writer is None:
+            self._small.append(chunk)
+            if self._size <= SMALL:
+                return
+            if not self._uploading:
+                await self._uploads.acquire()
+                self._uploading = True
+            self._writer = WriterThread(self._write)
+            chunk, self._small = b"".join(self._small), []
+        await self._writer.put(chunk)
+
+    async def finish(self, resumed_from: int) -> StoredArtifact:
+        """Verify the artifact and make it an object, then mark that.
+
+        Raises `InvalidArtifactError`, `UncheckedError`, `ArtifactExistsError` or `DownloadError`.
+        """
+        e_tag = await run_stoppable(self._complete)
+        return StoredArtifact(
+            key=self._place.key,
+            e_tag=e_tag,
+            size=self._check.size,
+            sha256=self._check.sha256,
+            resumed_from=resumed_from,
+        )
+
+    async def leave(self) -> None:
+        """Abort what is not finished."""
+        if self._writer is not None or self._upload is not None or self._spool is not None:
+            await run_to_the_end(self._drop)
+        if self._uploading:
+            self._uploads.release()
+
+    # From here on in threads.
+
+    def _look(self) -> None:
+        if self._existing == "error":
+            self._refuse_existing()
+            return
+        sha256 = self._place.mark()
+        self._marked = sha256 is not None
+        if sha256 is not None and (there := self._place.look()) is not None:
+            self._found = StoredArtifact(
+                key=self._place.key, e_tag=there.e_tag, size=there.size, sha256=sha256, skipped=True
+            )
+
+    def _refuse_existing(self) -> None:
+        if self._place.look() is not None:
+            raise ArtifactExistsError(f"{self._place.key} is there already")
+
+    def _drop(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.drop()
+        upload, self._upload = self._upload, None
+        if upload is not None:
+            upload.abort()
+        spool, self._spool = self._spool, None
+        if spool is not None:
+            spool.remove()
+
+    def _restart(self) -> None:
+        self._drop()
+        self._check = BodyCheck(self._verify)
+        self._tail = Tail()
+        self._small.clear()
+        self._size = 0
+
+    def _write(self, pieces: list[bytes]) -> None:
+        if self._unchecked:
+            self._spool = self._spool or Spool()
+            self._spool.write(pieces)
+        else:
+            self._upload = self._upload or self._place.upload(self._described())
+            self._upload.write(pieces)
+        for piece in pieces:
+            self._check.feed(piece)
+
+    def _complete(self, stop: threading.Event) -> str | None:
+        body = b"".join(self._small)
+        if self._writer is None:
+            self._check.feed(body)
+        else:
+            self._writer.end()
+        self._judge(body)
+        if self._spool is not None:
+            self._upload = self._place.upload(self._described())
+            for piece in self._spool.pieces():
+                if stop.is_set():
+                    return None
+                self._upload.write([piece])
+        return None if stop.is_set() else self._publish(body)
+
+    def _judge(self, body: bytes) -> None:
+        """Raise `InvalidArtifactError` unless it is whole, and `UncheckedError` where it is not at hand to see."""
+        verdict = self._check.verdict()
+        if verdict == "damaged":
+            raise InvalidArtifactError(f"{self._name.filename}: not a whole zip archive, or a checksum in it is wrong")
+        if verdict == "whole":
+            return
+        if self._upload is not None:
+            self._unchecked = True
+            raise UncheckedError(f"{self._name.filename}: can't be verified in one pass")
+        if self._spool is None:
+            self._spool = Spool()
+            self._spool.write([body])
+        check_zip(self._spool.path, self._name.filename)
+
+    def _publish(self, body: bytes) -> str | None:
+        if self._existing == "error":
+            self._refuse_existing()
+        if self._marked:
+            # Before there is another object: no mark may ever stand beside one that it does not describe.
+            self._place.remove_mark()
+        if self._upload is None:
+            e_tag = self._place.put(body, self._described())
+        else:
+            upload, self._upload = self._upload, None
+            upload.complete()
+            there = self._place.look()
+            e_tag = None if there is None else there.e_tag
+        self._place.set_mark(self._check.sha256, None if self._attributes is None else {"Content-Type": "text/plain"})
+        return e_tag
+
+    def _described(self) -> Attributes:
+        """Return what is stored along with the bytes: of that, all is known before the first byte comes."""
+        if self._attributes is None:
+            return None
+        # Azure takes no hyphen in such a name, and some proxies no underscore.
+        name = self._name.filename
+        etag = self._version.etag
+        return {
+            "Content-Type": "application/zip" if name.lower().endswith(".zip") else "application/octet-stream",
+            "dexcommand": _header(self._name.command_id),
+            "dexfilename": _header(name),
+            **({} if etag is None else {"dexetag": _header(etag)}),
+            **self._attributes,
+        }
+
+
+class Tail:
+    """The last bytes that came, as many as an overlap may have."""
+
+    def __init__(self) -> None:
+        self._chunks: deque[bytes] = deque()
+        self.size = 0
+        """Bytes that are kept."""
+
+    def add(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+        self._chunks.append(chunk)
+        self.size += len(chunk)
+        while self.size - len(self._chunks[0]) >= OVERLAP:
+            self.size -= len(self._chunks.popleft())
+
+    def last(self, size: int) -> bytes:
+        """Return the last `size` bytes."""
+        return b"".join(self._chunks)[-size:]
+
+
+def _header(text: str) -> str:
+    return quote(text, safe="")[:MOST_ATTRIBUTE]
