@@ -17,7 +17,7 @@ from dexcmd.transfer.ranges import OVERLAP, Body, Have, Version
 from dexcmd.transfer.saved import StoredArtifact
 from dexcmd.transfer.sink import ArtifactName, UncheckedError
 from dexcmd.transfer.spool import Spool
-from dexcmd.transfer.writer import WriterThread
+from dexcmd.transfer.writer import QueueThread
 
 __all__ = ["ExistingObject", "ObjectTarget", "Tail"]
 
@@ -66,7 +66,7 @@ class ObjectTarget:
         self._version = Version()
         self._tail = Tail()
         self._small: list[bytes] = []
-        self._writer: WriterThread | None = None
+        self._writer: QueueThread | None = None
         self._upload: Upload | None = None
         self._unchecked = False
         """Whether one pass did not tell enough."""
@@ -108,7 +108,7 @@ class ObjectTarget:
             if not self._uploading:
                 await self._uploads.acquire()
                 self._uploading = True
-            self._writer = WriterThread(self._write)
+            self._writer = QueueThread(self._write, "dexcmd-uploader")
             chunk, self._small = b"".join(self._small), []
         await self._writer.put(chunk)
 
@@ -175,8 +175,7 @@ class ObjectTarget:
         else:
             self._upload = self._upload or self._place.upload(self._described())
             self._upload.write(pieces)
-        for piece in pieces:
-            self._check.feed(piece)
+        self._check.feed(b"".join(pieces))
 
     def _complete(self, stop: threading.Event) -> str | None:
         body = b"".join(self._small)

@@ -85,7 +85,7 @@ class Place:
             expected = f"{hashlib.sha256(self.read(key)).hexdigest()}  {name}\n"
             assert self.read(f"{key}.sha256").decode() == expected
         assert self.server.unfinished(self.prefix) == []
-        assert not [thread for thread in threading.enumerate() if thread.name == "dexcmd-writer"]
+        assert not [thread for thread in threading.enumerate() if thread.name == "dexcmd-uploader"]
 
 
 @pytest.fixture
@@ -317,7 +317,7 @@ async def test_large_ones_wait_for_their_turn(rig: Rig, place: Place) -> None:
 
     async def count(step: str) -> None:
         nonlocal most
-        most = max(most, sum(thread.name == "dexcmd-writer" for thread in threading.enumerate()))
+        most = max(most, sum(thread.name == "dexcmd-uploader" for thread in threading.enumerate()))
 
     sink = Stepping(place.sink(uploads=2), count)
     async with rig.dex.downloads.save_many(bulk.commands, sink, concurrency=6) as results:
@@ -628,7 +628,7 @@ async def test_a_server_that_goes_away_is_a_typed_error(rig: Rig, step: str, cap
         with pytest.raises(DownloadError) as caught:
             await rig.dex.downloads.save(command, Stepping(ObjectStoreSink(store, buffer_size=PART), on_step))
     assert "\n" not in str(caught.value)
-    assert not [thread for thread in threading.enumerate() if thread.name == "dexcmd-writer"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "dexcmd-uploader"]
     logged = [record for record in caplog.records if "unfinished upload" in record.getMessage()]
     assert bool(logged) == (step != "target")
     assert all(record.levelno == logging.WARNING for record in logged)
