@@ -634,6 +634,22 @@ async def test_a_server_that_goes_away_is_a_typed_error(rig: Rig, step: str, cap
     assert all(record.levelno == logging.WARNING for record in logged)
 
 
+async def test_an_abort_that_fails_hides_no_error(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    await rig.start(artifact_size=LARGE)
+    command = await make(rig)
+    with s3_server() as server:
+
+        async def on_step(name: str) -> None:
+            if name == "write" and server.unfinished(""):
+                server.kill()
+                raise ZeroDivisionError
+
+        store = server.store(retry_config={"max_retries": 1, "retry_timeout": timedelta(seconds=2)})
+        with pytest.raises(ZeroDivisionError):
+            await rig.dex.downloads.save(command, Stepping(ObjectStoreSink(store, buffer_size=PART), on_step))
+    assert "the unfinished upload could not be aborted: " in caplog.text
+
+
 @pytest.mark.parametrize(
     ("method", "query"),
     [("POST", "?uploads"), ("PUT", "partNumber=1&"), ("PUT", "partNumber=3&"), ("POST", "?uploadId")],
