@@ -256,7 +256,8 @@ async def test_what_is_not_whole_never_gets_the_name(
     rig.sandbox.faults.add(fault, on="download", times=None)
     with pytest.raises(error):
         await rig.dex.downloads.save(command, tmp_path)
-    assert names(tmp_path) == []
+    # What came of it may stay, to be gone on from.
+    assert set(names(tmp_path)) <= set(parts(command))
 
 
 async def test_attempts_count_only_while_they_bring_nothing(rig: Rig, tmp_path: Path) -> None:

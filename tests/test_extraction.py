@@ -204,45 +204,44 @@ class TestInside:
             assert await extract_members(path, into) == (into / "x" / "a",)
         assert tree(tmp_path / "real") == {"x": None, "x/a": b"1"}
 
-    @settings(deadline=None, max_examples=150)
-    @given(
-        st.lists(
-            st.tuples(
-                st.lists(
-                    st.sampled_from(
-                        ["..", ".", "", "a", "A", "l", "inner", "out", "C:", "con", "\x00", "/", "\\", ". ."]
-                    )
-                    | st.text(max_size=5),
-                    max_size=5,
-                ),
-                st.sampled_from(["/", "\\"]),
-            ).map(lambda drawn: drawn[1].join(drawn[0])),
-            max_size=6,
-        ),
-        st.booleans(),
-    )
-    async def test_whatever_the_names_nothing_outside_is_touched(self, names: list[str], one_by_one: bool):
-        names = [name.encode("utf-8", "replace").decode() for name in names]
-        with tempfile.TemporaryDirectory() as place:
-            outer = Path(place)
-            into, path = outer / "out", outer / "c1.zip"
-            (outer / "precious").mkdir()
-            (outer / "precious" / "a").write_bytes(b"precious")
-            into.mkdir()
-            (into / "l").symlink_to("../precious")
-            (into / "inner").symlink_to("/")
-            path.write_bytes(forge([Entry(name, b"evil") for name in names]))
-            before = {name: data for name, data in tree(outer).items() if not name.startswith("out/")}
-            for wanted in [[name] for name in names] if one_by_one else [None]:
-                try:
-                    files = await extract_members(path, into, wanted)
-                except (UnsafeFilenameError, DownloadError):
-                    continue
-                assert all(file.resolve().is_relative_to(into) and file.is_file() for file in files)
-                assert len(set(files)) == len(files)
-            after = {name: data for name, data in tree(outer).items() if not name.startswith("out/")}
-            assert after == before
-            assert not [name for name in tree(into) if name.endswith(".part")]
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(
+                st.sampled_from(["..", ".", "", "a", "A", "l", "inner", "out", "C:", "con", "\x00", "/", "\\", ". ."])
+                | st.text(max_size=5),
+                max_size=5,
+            ),
+            st.sampled_from(["/", "\\"]),
+        ).map(lambda drawn: drawn[1].join(drawn[0])),
+        max_size=6,
+    ),
+    st.booleans(),
+)
+async def test_whatever_the_names_nothing_outside_is_touched(names: list[str], one_by_one: bool):
+    names = [name.encode("utf-8", "replace").decode() for name in names]
+    with tempfile.TemporaryDirectory() as place:
+        outer = Path(place)
+        into, path = outer / "out", outer / "c1.zip"
+        (outer / "precious").mkdir()
+        (outer / "precious" / "a").write_bytes(b"precious")
+        into.mkdir()
+        (into / "l").symlink_to("../precious")
+        (into / "inner").symlink_to("/")
+        path.write_bytes(forge([Entry(name, b"evil") for name in names]))
+        before = {name: data for name, data in tree(outer).items() if not name.startswith("out/")}
+        for wanted in [[name] for name in names] if one_by_one else [None]:
+            try:
+                files = await extract_members(path, into, wanted)
+            except (UnsafeFilenameError, DownloadError):
+                continue
+            assert all(file.resolve().is_relative_to(into) and file.is_file() for file in files)
+            assert len(set(files)) == len(files)
+        after = {name: data for name, data in tree(outer).items() if not name.startswith("out/")}
+        assert after == before
+        assert not [name for name in tree(into) if name.endswith(".part")]
 
 
 class TestLimits:
