@@ -116,7 +116,10 @@ class _Download(Generic[R]):
         have = target.have if self._usable else Have()
         if have.whole:
             return await target.finish(have.offset)
+        queued = self._clock.monotonic()
         async with self._options.slots or nullcontext():
+            # The time that others take is not its own.
+            self._deadline += self._clock.monotonic() - queued
             found = await self._fetch(have)
         return found or await target.finish(have.offset if self._joined else 0)
 

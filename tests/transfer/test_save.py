@@ -285,6 +285,17 @@ class TestMany:
         assert all(result.artifact is not None for result in found)
         assert clock.monotonic() == pytest.approx(3 * len(BODY) / 100_000, rel=0.1)
 
+    async def test_waiting_for_the_others_takes_nothing_of_the_time_of_one(self, tmp_path: Path) -> None:
+        clock = ManualClock()
+        script = Script(sends(BODY[:1000], BODY[1000:], length=len(BODY), between=lambda: clock.sleep(20.0)))
+        limits = DownloadLimits(total_seconds=30.0)
+        async with (
+            Service(script) as service,
+            service.client(retry=RETRY, clock=clock) as dex,
+            dex.downloads.save_many(["c1", "c2", "c3", "c4"], tmp_path, concurrency=1, limits=limits) as results,
+        ):
+            assert [result.error async for result in results] == [None] * 4
+
     @pytest.mark.parametrize("rate", [0, -1, float("inf"), "fast"])
     async def test_the_limit_is_checked(self, tmp_path: Path, rate: Any) -> None:
         async with Service(Script(whole())) as service, service.client() as dex:
