@@ -130,9 +130,10 @@ class FileTarget:
 
     async def begin(self, body: Body) -> None:
         """Prepare for a body."""
-        if body.offset == 0 and self._size > 0:
+        if self._size > 0:
+            # The threads look at the version, too: it must not change beside them.
             with self._explained():
-                await run_to_the_end(self._restart)
+                await run_to_the_end(self._restart if body.offset == 0 else self._settle)
         self._version = Version() if body.encoded else body.version
         if body.size is not None and body.size > SMALL:
             # Before a byte is fetched, so that it is not in vain.
@@ -251,6 +252,10 @@ class FileTarget:
         self._size = self._synced = self._unchecked = 0
         self._worthless = False
 
+    def _settle(self) -> None:
+        self._end_threads()
+        self._join_sync()
+
     def _drop_threads(self) -> None:
         for thread in (self._writer, self._checker):
             if thread is not None:
@@ -346,8 +351,7 @@ class FileTarget:
                 checker.end()
 
     def _complete(self) -> None:
-        self._end_threads()
-        self._join_sync()
+        self._settle()
         self._catch_up()
         self._judge()
 

@@ -374,6 +374,16 @@ class TestBroken:
         await broken(tmp_path, LARGE, 1_000)
         assert names(tmp_path) == [".c1.zip.part"]
 
+    async def test_a_size_that_is_told_only_when_it_goes_on(self, tmp_path: Path) -> None:
+        # What the threads were given is still on its way when the next body begins.
+        for number in range(30):
+            async with target(tmp_path / str(number), verify="size") as place:
+                await receive(place, LARGE, Version('"a"'), end=1_600_000)
+                await receive(place, LARGE, strong(LARGE), place.have.offset)
+                saved = await place.finish(0)
+            assert saved.path.read_bytes() == LARGE
+            assert names(saved.path.parent) == ["c1.zip"]
+
 
 class TestFound:
     async def test_a_part_beside_a_whole_file_is_dropped(self, tmp_path: Path) -> None:
