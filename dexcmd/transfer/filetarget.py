@@ -123,9 +123,9 @@ class FileTarget:
         """Return the file if it is there whole."""
         if self._found is None and size is not None and self._in_the_way and self._verify != "zip":
             self._found = await run_to_the_end(partial(self._whole_file, size))
-            if self._found is not None and self._part is not None:
+            if self._found is not None and (self._part is not None or self._writer is not None):
                 with self._explained():
-                    await run_to_the_end(self._drop_part)
+                    await run_to_the_end(self._drop_all)
         return self._found
 
     async def begin(self, body: Body) -> None:
@@ -227,6 +227,11 @@ class FileTarget:
         if self._existing == "error":
             raise ArtifactExistsError(f"{self._final} is there already")
         return status
+
+    def _drop_all(self) -> None:
+        self._drop_threads()
+        self._join_sync()
+        self._drop_part()
 
     def _drop_part(self) -> None:
         part, self._part = self._part, None

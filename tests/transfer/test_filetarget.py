@@ -399,6 +399,14 @@ class TestFound:
         assert (await download(tmp_path, LARGE, verify="size")).skipped
         assert names(tmp_path) == ["c1.zip"]
 
+    async def test_as_well_where_a_part_of_it_came_before_its_size(self, tmp_path: Path) -> None:
+        (tmp_path / "c1.zip").write_bytes(LARGE)
+        async with target(tmp_path, verify="size") as place:
+            await receive(place, LARGE, Version('"a"'), end=1_600_000)
+            found = await place.find(len(LARGE))
+        assert found is not None
+        assert names(tmp_path) == ["c1.zip"]
+
     async def test_a_file_with_its_name_whose_part_was_not_unlinked(self, tmp_path: Path) -> None:
         await broken(tmp_path, LARGE, len(LARGE))
         (tmp_path / "c1.zip").hardlink_to(tmp_path / PARTS[0])
