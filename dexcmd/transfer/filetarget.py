@@ -17,7 +17,7 @@ from dexcmd.errors import (
     InsufficientSpaceError,
     InvalidArtifactError,
 )
-from dexcmd.threads import run_to_the_end
+from dexcmd.threads import run_stoppable, run_to_the_end
 from dexcmd.transfer.checks import BodyCheck, Verify
 from dexcmd.transfer.commit import GroupCommit
 from dexcmd.transfer.files import check_zip, whole_file_hash
@@ -42,6 +42,10 @@ SYNC_EVERY = 64 * 1024 * 1024
 LOOK_AGAIN = 0.2
 MOST_SECONDS_BETWEEN_BYTES = 30.0
 """How long another download of the same artifact is waited for while it gets no further."""
+
+
+class _UntoldError(Exception):
+    """The bytes passing by did not show that the archive is whole; never leaves this module."""
 
 
 class FileTarget:
@@ -173,8 +177,13 @@ class FileTarget:
         """
         with self._explained():
             if self._part is not None or self._writer is not None:
-                await run_to_the_end(self._complete)
-            await self._commit.commit(self)
+                await run_stoppable(self._complete)
+            try:
+                await self._commit.commit(self)
+            except _UntoldError:
+                # Reading it may take long, and must not keep the others from their names.
+                await run_stoppable(self._judge)
+                await self._commit.commit(self)
         return SavedArtifact(path=self._final, size=self._size, sha256=self._check.sha256, resumed_from=resumed_from)
 
     @contextmanager
@@ -355,20 +364,20 @@ class FileTarget:
             if checker is not None:
                 checker.end()
 
-    def _complete(self) -> None:
+    def _complete(self, stop: threading.Event) -> None:
         self._settle()
         self._catch_up()
-        self._judge()
-
-    def _judge(self) -> None:
-        assert self._part is not None  # noqa: S101 - for the type checker
         if self._check.verdict() != "whole":
-            # What one pass can't tell, the file can; and it says what is wrong.
-            try:
-                check_zip(self._part.path, self._final.name)
-            except InvalidArtifactError:
-                self._worthless = True
-                raise
+            self._judge(stop)
+
+    def _judge(self, stop: threading.Event) -> None:
+        assert self._part is not None  # noqa: S101 - for the type checker
+        # What one pass can't tell, the file can; and it says what is wrong.
+        try:
+            check_zip(self._part.path, self._final.name, stop)
+        except InvalidArtifactError:
+            self._worthless = True
+            raise
 
     def write_rest(self) -> None:
         """Write and check what is not yet."""
@@ -378,7 +387,8 @@ class FileTarget:
             self._part = PartFile.create(self._final)
             self._part.write([body])
             self._check.feed(body)
-            self._judge()
+            if self._check.verdict() != "whole":
+                raise _UntoldError
 
     def start_writeback(self) -> None:
         """Have the system begin to write it to disk."""

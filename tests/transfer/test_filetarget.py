@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_BZIP2
 
 import pytest
 from hypothesis import given, settings
@@ -25,6 +26,7 @@ from dexcmd.errors import (
 )
 from dexcmd.transfer import commit, filetarget
 from dexcmd.transfer.checks import Verify
+from dexcmd.transfer.files import check_zip
 from dexcmd.transfer.filetarget import MOST_SECONDS_BETWEEN_BYTES, FileTarget
 from dexcmd.transfer.folder import FileSink
 from dexcmd.transfer.partfile import PartFile, part_path, state_path
@@ -49,6 +51,7 @@ from tests.transfer.filerig import (
     there,
     weak,
 )
+from tests.zips import Entry, forge
 
 pytestmark = pytest.mark.anyio
 
@@ -545,6 +548,43 @@ class TestTail:
             saved = await place.finish(end)
         assert saved.path.read_bytes() == LARGE
         assert saved.sha256 == hashlib.sha256(LARGE).hexdigest()
+
+
+class TestReadAgain:
+    """Archives that have to be read from the file to be checked, which may take long."""
+
+    CONTENT = forge([Entry("a.log", bytes(1000), ZIP_BZIP2)])
+
+    async def test_it_can_be_cancelled(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        begun, may, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
+
+        def held(path: Path, name: str, *stop: threading.Event) -> None:
+            loop.call_soon_threadsafe(begun.set)
+            may.wait()
+            check_zip(path, name, *stop)
+
+        monkeypatch.setattr(filetarget, "check_zip", held)
+        task = asyncio.ensure_future(download(tmp_path, self.CONTENT))
+        await begun.wait()
+        task.cancel()
+        await asyncio.sleep(0)
+        may.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert names(tmp_path) == PARTS
+
+    async def test_it_keeps_no_other_from_its_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        threads = list[str]()
+
+        def noted(path: Path, name: str, *stop: threading.Event) -> None:
+            threads.append(threading.current_thread().name)
+            check_zip(path, name, *stop)
+
+        monkeypatch.setattr(filetarget, "check_zip", noted)
+        assert (await download(tmp_path, self.CONTENT)).path.read_bytes() == self.CONTENT
+        assert names(tmp_path) == ["c1.zip"]
+        assert len(threads) == 1
+        assert "dexcmd-commit" not in threads
 
 
 class TestSyncing:
