@@ -214,7 +214,7 @@ class DownloadsResource:
         given if `ordered`.  One that fails is a result with an error and stops no other.  Files that are finished
         together are synced together, so durability costs little.  The rest is as for `save`.
 
-        Raises `ConfigurationError`, and while iterated what `commands` raises.
+        Raises `ConfigurationError`, and while iterated what `commands` raises, after the results of those before.
         """
         throttle_at = None if bytes_per_second is None else _rate(bytes_per_second)
         slots = anyio.Semaphore(whole_number("concurrency", concurrency), fast_acquire=True)

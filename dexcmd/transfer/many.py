@@ -80,6 +80,7 @@ class SaveMany(Background[SaveResult[R]]):
         taking = anyio.Lock(fast_acquire=True)
         waiting: dict[int, SaveResult[R]] = {}
         sent = 0
+        failure: Exception | None = None
 
         async def send_in_order() -> None:
             nonlocal sent
@@ -89,12 +90,16 @@ class SaveMany(Background[SaveResult[R]]):
                 await results.send(result)
 
         async def work(commands: AsyncGenerator[tuple[int, Command | str]], save: Save[R]) -> None:
+            nonlocal failure
             while True:
                 # An async iterable can't be asked by two at a time.
                 async with taking:
                     try:
                         number, command = await anext(commands)
                     except StopAsyncIteration:
+                        return
+                    except Exception as error:  # noqa: BLE001 - raised when those that are under way have ended
+                        failure = error
                         return
                 try:
                     result = SaveResult(command, await save(command))
@@ -109,6 +114,8 @@ class SaveMany(Background[SaveResult[R]]):
 
         async with self._open_saver() as save, aclosing(_numbered(self._commands)) as commands:
             await run_tasks([partial(work, commands, save)] * self._concurrency)
+        if failure is not None:
+            raise failure
 
 
 async def _numbered(

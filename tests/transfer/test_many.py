@@ -106,3 +106,27 @@ async def test_what_the_commands_raise_is_raised_where_results_are_taken() -> No
         with pytest.raises(LookupError, match="gone"):
             async for _ in results:
                 pass
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_after_the_results_of_those_before(ordered: bool) -> None:
+    over = asyncio.Event()
+
+    async def commands() -> AsyncIterator[str]:
+        yield "a"
+        yield "b"
+        over.set()
+        raise LookupError("gone")
+
+    async def save(command: Any) -> Saved:
+        if command == "a":
+            await over.wait()
+            await asyncio.sleep(0)
+        return Saved(size=1, sha256=command)
+
+    found = list[str]()
+    async with many(commands(), save, ordered=ordered) as results:
+        with pytest.raises(LookupError, match="gone"):
+            async for result in results:
+                found.append(result.command)
+    assert found == (["a", "b"] if ordered else ["b", "a"])
