@@ -211,8 +211,9 @@ class DownloadsResource:
             print(results.totals)
 
         They are begun in the order given, as places get free, and results come as artifacts end, or in the order
-        given if `ordered`.  One that fails is a result with an error and stops no other.  Files that are finished
-        together are synced together, so durability costs little.  The rest is as for `save`.
+        given if `ordered`: then at most some thousand behind one that takes long are begun.  One that fails is a result
+        with an error and stops no other.  Files that are finished together are synced together, so durability costs
+        little.  The rest is as for `save`.
 
         Raises `ConfigurationError`, and while iterated what `commands` raises, after the results of those before.
         """
