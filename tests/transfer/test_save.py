@@ -1,5 +1,6 @@
 """The engine against services that do what the sandbox's would not."""
 
+import asyncio
 import io
 import logging
 import random
@@ -8,12 +9,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from aiohttp import web
 
 from dexcmd import ConfigurationError, RetryPolicy, StalledDownloadError, TruncatedArtifactError
 from dexcmd.clock import ManualClock
-from dexcmd.errors import ArtifactChangedError, BadRequestError, DownloadError, InvalidArtifactError
+from dexcmd.errors import ArtifactChangedError, BadRequestError, DownloadError, InvalidArtifactError, ServerError
 from dexcmd.transfer.folder import FileSink
 from dexcmd.transfer.limits import DownloadLimits
 from dexcmd.transfer.progress import Progress
@@ -235,6 +237,36 @@ class TestLimits:
         with pytest.raises(TruncatedArtifactError):
             await save(script, tmp_path, limits=DownloadLimits(total_seconds=0.001))
         assert len(script.ranges) == 1
+
+    async def test_nor_does_a_wait_for_the_service_go_beyond_that(self, tmp_path: Path) -> None:
+        clock = ManualClock()
+        busy = sends(b"busy", status=503, length=4, Retry_After="100")
+        with pytest.raises(ServerError):
+            await save(Script(busy), tmp_path, clock=clock, limits=DownloadLimits(total_seconds=50.0))
+        assert clock.monotonic() < 50.0
+
+    async def test_nor_does_it_when_its_turn_comes_too_late(self, tmp_path: Path) -> None:
+        script = Script(half(ETag='"a"'))
+
+        class Late(ManualClock):
+            async def sleep(self, seconds: float) -> None:
+                self.advance(1000.0)
+
+        clock = Late()
+        with pytest.raises(StalledDownloadError, match="not whole after 50 s"):
+            await save(script, tmp_path, clock=clock, limits=DownloadLimits(total_seconds=50.0))
+        assert len(script.ranges) == 1
+
+    async def test_silence_is_a_stall_however_long_an_attempt_may_take(self, tmp_path: Path) -> None:
+        over = asyncio.Event()
+        script = Script(sends(BODY[:100_000], BODY[100_000:], length=len(BODY), between=over.wait))
+        patient = RetryPolicy(attempts=1, attempt_seconds=3600.0)
+        async with Service(script) as service, service.client(retry=patient) as dex:
+            try:
+                with anyio.fail_after(30), pytest.raises(StalledDownloadError, match="no bytes came after 100000"):
+                    await dex.downloads.save("c1", tmp_path, limits=DownloadLimits(stall_seconds=0.05))
+            finally:
+                over.set()
 
     @pytest.mark.parametrize("options", [{"verify": "md5"}, {"limits": 5}])
     async def test_options_are_checked(self, tmp_path: Path, options: dict[str, Any]) -> None:
