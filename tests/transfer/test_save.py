@@ -13,7 +13,7 @@ import anyio
 import pytest
 from aiohttp import web
 
-from dexcmd import ConfigurationError, RetryPolicy, StalledDownloadError, TruncatedArtifactError
+from dexcmd import Command, ConfigurationError, RetryPolicy, StalledDownloadError, TruncatedArtifactError
 from dexcmd.clock import ManualClock
 from dexcmd.errors import ArtifactChangedError, BadRequestError, DownloadError, InvalidArtifactError, ServerError
 from dexcmd.transfer.folder import FileSink
@@ -333,6 +333,12 @@ class TestMany:
         async with Service(Script(whole())) as service, service.client() as dex:
             with pytest.raises(ConfigurationError, match="bytes_per_second"):
                 dex.downloads.save_many(["c1"], tmp_path, bytes_per_second=rate)
+
+    @pytest.mark.parametrize("commands", ["c1", b"c1", Command(id="c1"), None, 5])
+    async def test_so_is_what_they_are(self, tmp_path: Path, commands: Any) -> None:
+        async with Service(Script(whole())) as service, service.client() as dex:
+            with pytest.raises(ConfigurationError, match="commands must be several commands or their ids"):
+                dex.downloads.save_many(commands, tmp_path)
 
     @pytest.mark.parametrize("into", [5, None, object()])
     async def test_so_is_where_they_go(self, into: Any) -> None:
