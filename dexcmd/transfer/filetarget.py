@@ -436,6 +436,10 @@ class FileTarget:
         try:
             if keep and self._small:
                 self._ready_part().write(self._small)
+            if keep and self._part is not None and boot_id() is None:
+                # Where the runs of the system can't be told apart, only what is on disk counts for the next process.
+                self._part.sync()
+                self._record(self._part, durable=self._part.size)
             elif keep and self._part is not None and self._recorded != self._version:
                 self._record(self._part, durable=0)
         except (OSError, DownloadError):

@@ -300,6 +300,14 @@ class TestBroken:
         assert saved.sha256 == hashlib.sha256(LARGE).hexdigest()
         assert names(tmp_path) == ["c1.zip"]
 
+    @pytest.mark.parametrize("end", [1, 1_500_000])
+    async def test_where_runs_of_the_system_can_not_be_told_apart(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: int
+    ) -> None:
+        monkeypatch.setattr(filetarget, "boot_id", lambda: None)
+        await broken(tmp_path, LARGE, end)
+        assert (await there(tmp_path)).offset == end
+
     @pytest.mark.parametrize("ends", [(1, 2, 3), (10, 2_000_000, 2_000_001), (1_500_000, 2_900_000)])
     async def test_many_times(self, tmp_path: Path, ends: tuple[int, ...]) -> None:
         for end in ends:
