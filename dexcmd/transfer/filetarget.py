@@ -402,7 +402,7 @@ class FileTarget:
 
     def put_in_place(self) -> None:
         """Give it its final name."""
-        part = self._part
+        part, usual = self._part, self._final
         if part is None:
             return
         if not part.named:
@@ -419,7 +419,7 @@ class FileTarget:
         if self._recorded is not None:
             # Without its part it vouches for nothing, so it is no matter if it stays.
             with suppress(OSError):
-                part.forget()
+                sweep(usual)
         part.close()
         self._part = None
         self._done = True

@@ -32,6 +32,7 @@ from dexcmd.transfer.folder import FileSink
 from dexcmd.transfer.partfile import PartFile, part_path, state_path
 from dexcmd.transfer.partstate import parse_state
 from dexcmd.transfer.ranges import OVERLAP, Body, Have, Version
+from dexcmd.transfer.system import put_in_place
 from tests.transfer.filerig import (
     C1,
     LARGE,
@@ -280,6 +281,21 @@ class TestRaces:
             await self.finish_beside(tmp_path, content, "error")
         assert (tmp_path / "c1.zip").read_bytes() == b"theirs"
         assert names(tmp_path) == ["c1.zip"]
+
+    async def test_the_state_of_one_that_begins_meanwhile_is_left_alone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begun = list[PartFile]()
+
+        def put(part: Path, final: Path, *, replace: bool) -> None:
+            put_in_place(part, final, replace=replace)
+            leave_part(tmp_path, SMALL)
+            begun.extend(filter(None, [PartFile.take_up(final)]))
+
+        monkeypatch.setattr(filetarget, "put_in_place", put)
+        assert (await download(tmp_path, LARGE)).path.read_bytes() == LARGE
+        assert names(tmp_path) == [*PARTS, "c1.zip"]
+        begun.pop().close()
 
 
 class TestBroken:
