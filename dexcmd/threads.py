@@ -9,9 +9,19 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 
-__all__ = ["run_stoppable", "run_to_the_end", "wait_to_the_end"]
+__all__ = ["Stopped", "go_on", "run_stoppable", "run_to_the_end", "wait_to_the_end"]
 
 T = TypeVar("T")
+
+
+class Stopped(Exception):  # noqa: N818 - it is seen by nobody
+    """The call was cancelled."""
+
+
+def go_on(stop: threading.Event) -> None:
+    """Raise `Stopped` if the event of `run_stoppable` is set."""
+    if stop.is_set():
+        raise Stopped
 
 
 async def run_to_the_end(function: Callable[[], T]) -> T:

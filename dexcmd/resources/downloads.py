@@ -211,11 +211,13 @@ class DownloadsResource:
             print(results.totals)
 
         They are begun in the order given, as places get free, and results come as artifacts end, or in the order
-        given if `ordered`.  One that fails is a result with an error and stops no other.  Files that are finished
-        together are synced together, so durability costs little.  The rest is as for `save`.
+        given if `ordered`: then at most some thousand behind one that takes long are begun.  One that fails is a result
+        with an error and stops no other.  Files that are finished together are synced together, so durability costs
+        little.  The rest is as for `save`.
 
-        Raises `ConfigurationError`, and while iterated what `commands` raises.
+        Raises `ConfigurationError`, and while iterated what `commands` raises, after the results of those before.
         """
+        _check_many(commands)
         throttle_at = None if bytes_per_second is None else _rate(bytes_per_second)
         slots = anyio.Semaphore(whole_number("concurrency", concurrency), fast_acquire=True)
         options = SaveOptions(verify=verify, limits=limits, on_progress=on_progress, slots=slots)
@@ -251,6 +253,12 @@ def sink_of(into: "str | os.PathLike[str] | Sink[R]") -> "Sink[SavedArtifact] | 
     if not callable(getattr(into, "open", None)):
         raise ConfigurationError(f"into must be a folder or a Sink, not {into!r}")
     return into
+
+
+def _check_many(commands: object) -> None:
+    # The letters of an id would each be a command.
+    if isinstance(commands, str | bytes) or not isinstance(commands, Iterable | AsyncIterable):
+        raise ConfigurationError(f"commands must be several commands or their ids, not {commands!r}")
 
 
 def _rate(value: float) -> float:

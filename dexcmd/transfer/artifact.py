@@ -72,14 +72,21 @@ class Artifact(AsyncOnlyIteration):
 
 @asynccontextmanager
 async def open_artifact(
-    session: Session, path: str, filename: str, ask: Ask = WHOLE, version: Version = UNKNOWN
+    session: Session,
+    path: str,
+    filename: str,
+    ask: Ask = WHOLE,
+    version: Version = UNKNOWN,
+    silence_seconds: float | None = None,
 ) -> AsyncGenerator[Artifact]:
     """Open the artifact at `path`, or what `ask` asks for of its `version`.
 
+    Silence ends the stream after the time of an attempt, or after `silence_seconds` where that is less.
     Raises `DexError`; where the service sends JSON or HTML instead, or nothing, `InvalidArtifactError`.
     """
     headers = {"Accept": ACCEPT, "Accept-Encoding": "identity", **ask.headers}
-    async with session.stream(Request("GET", path, headers=headers)) as response:
+    request = Request("GET", path, headers=headers, silence_seconds=silence_seconds)
+    async with session.stream(request) as response:
         if response.content_type in _NOT_AN_ARTIFACT:
             raise InvalidArtifactError(f"GET {path}: the service sends {response.content_type} for an artifact")
         body = describe_body(response.status, response.headers, ask, version)

@@ -8,7 +8,6 @@ import zipfile
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import attrs
@@ -16,13 +15,12 @@ import attrs
 from dexcmd.errors import (
     ArtifactTooLargeError,
     ConfigurationError,
-    InvalidArtifactError,
     MemberNotFoundError,
     UnreadableMemberError,
     UnsafeFilenameError,
     one_line,
 )
-from dexcmd.threads import run_stoppable
+from dexcmd.threads import go_on, run_stoppable
 from dexcmd.transfer.files import make_folder
 from dexcmd.transfer.names import Parts, safe_parts, told_apart
 from dexcmd.transfer.system import explain, private
@@ -88,10 +86,6 @@ async def extract_members(
     return await run_stoppable(partial(_extract, path, into, wanted, limits or ExtractLimits()))
 
 
-class _Stopped(Exception):  # noqa: N818 - it is seen by nobody
-    """The call was cancelled."""
-
-
 def _extract(
     path: Path, into: Path, names: tuple[str, ...] | None, limits: ExtractLimits, stop: threading.Event
 ) -> tuple[Path, ...]:
@@ -100,17 +94,12 @@ def _extract(
         make_folder(into)
         root = Path(os.path.realpath(into))
         for parts in plan.folders:
-            _go_on(stop)
+            go_on(stop)
             _make_inside(root, parts)
         for info, parts in plan.files:
-            _go_on(stop)
+            go_on(stop)
             _write(archive, info, root.joinpath(*parts), stop)
     return tuple(into.joinpath(*parts) for _, parts in plan.files)
-
-
-def _go_on(stop: threading.Event) -> None:
-    if stop.is_set():
-        raise _Stopped
 
 
 def _planned(archive: Archive, names: tuple[str, ...] | None, limits: ExtractLimits) -> _Plan:
@@ -167,10 +156,7 @@ def _check_sizes(archive: Archive, infos: list[zipfile.ZipInfo], limits: Extract
             f"{archive.name} unpacks to {unpacked} bytes from {packed}, more than {limits.ratio:g} times as much"
         )
     # The same packed bytes in many members would make the ratio look small.
-    spans = sorted((*archive.span(info), info.orig_filename) for info in infos)
-    for (_, _, end, name), (start, _, _, other) in pairwise(spans):
-        if start < end:
-            raise InvalidArtifactError(f"{archive.name}: {one_line(name)} and {one_line(other)} overlap")
+    archive.check_apart(infos)
 
 
 def _make_inside(root: Path, parts: Parts) -> None:
@@ -194,7 +180,7 @@ def _write(archive: Archive, info: zipfile.ZipInfo, final: Path, stop: threading
         # Exclusive, so that no link that somebody put there is followed.
         with open(part, "xb", opener=private) as file:
             for piece in archive.pieces(info):
-                _go_on(stop)
+                go_on(stop)
                 file.write(piece)
         # A link under that name is replaced, and not followed.
         part.replace(final)

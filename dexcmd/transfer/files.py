@@ -1,6 +1,7 @@
 """What is done to files: blocking, so called from a thread."""
 
 import stat
+import threading
 from pathlib import Path
 
 from dexcmd.errors import ConfigurationError, DownloadError
@@ -46,10 +47,10 @@ def whole_file_hash(path: Path, size: int, verify: Verify) -> str | None:
     return check.sha256
 
 
-def check_zip(path: Path, name: str) -> None:
-    """Read a zip archive, to be called `name`, from end to end.
+def check_zip(path: Path, name: str, stop: threading.Event | None = None) -> None:
+    """Read a zip archive, to be called `name`, from end to end, until `stop` is set, which raises `Stopped`.
 
     Raises `InvalidArtifactError` unless each member's checksum is right.
     """
     with Archive(path, name) as archive:
-        archive.check()
+        archive.check(stop or threading.Event())

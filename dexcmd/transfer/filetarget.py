@@ -17,7 +17,7 @@ from dexcmd.errors import (
     InsufficientSpaceError,
     InvalidArtifactError,
 )
-from dexcmd.threads import run_to_the_end
+from dexcmd.threads import run_stoppable, run_to_the_end
 from dexcmd.transfer.checks import BodyCheck, Verify
 from dexcmd.transfer.commit import GroupCommit
 from dexcmd.transfer.files import check_zip, whole_file_hash
@@ -42,6 +42,10 @@ SYNC_EVERY = 64 * 1024 * 1024
 LOOK_AGAIN = 0.2
 MOST_SECONDS_BETWEEN_BYTES = 30.0
 """How long another download of the same artifact is waited for while it gets no further."""
+
+
+class _UntoldError(Exception):
+    """The bytes passing by did not show that the archive is whole; never leaves this module."""
 
 
 class FileTarget:
@@ -123,16 +127,17 @@ class FileTarget:
         """Return the file if it is there whole."""
         if self._found is None and size is not None and self._in_the_way and self._verify != "zip":
             self._found = await run_to_the_end(partial(self._whole_file, size))
-            if self._found is not None and self._part is not None:
+            if self._found is not None and (self._part is not None or self._writer is not None):
                 with self._explained():
-                    await run_to_the_end(self._drop_part)
+                    await run_to_the_end(self._drop_all)
         return self._found
 
     async def begin(self, body: Body) -> None:
         """Prepare for a body."""
-        if body.offset == 0 and self._size > 0:
+        if self._size > 0:
+            # The threads look at the version, too: it must not change beside them.
             with self._explained():
-                await run_to_the_end(self._restart)
+                await run_to_the_end(self._restart if body.offset == 0 else self._settle)
         self._version = Version() if body.encoded else body.version
         if body.size is not None and body.size > SMALL:
             # Before a byte is fetched, so that it is not in vain.
@@ -172,8 +177,13 @@ class FileTarget:
         """
         with self._explained():
             if self._part is not None or self._writer is not None:
-                await run_to_the_end(self._complete)
-            await self._commit.commit(self)
+                await run_stoppable(self._complete)
+            try:
+                await self._commit.commit(self)
+            except _UntoldError:
+                # Reading it may take long, and must not keep the others from their names.
+                await run_stoppable(self._judge)
+                await self._commit.commit(self)
         return SavedArtifact(path=self._final, size=self._size, sha256=self._check.sha256, resumed_from=resumed_from)
 
     @contextmanager
@@ -227,6 +237,11 @@ class FileTarget:
             raise ArtifactExistsError(f"{self._final} is there already")
         return status
 
+    def _drop_all(self) -> None:
+        self._drop_threads()
+        self._join_sync()
+        self._drop_part()
+
     def _drop_part(self) -> None:
         part, self._part = self._part, None
         if part is not None:
@@ -250,6 +265,10 @@ class FileTarget:
         self._small.clear()
         self._size = self._synced = self._unchecked = 0
         self._worthless = False
+
+    def _settle(self) -> None:
+        self._end_threads()
+        self._join_sync()
 
     def _drop_threads(self) -> None:
         for thread in (self._writer, self._checker):
@@ -345,21 +364,20 @@ class FileTarget:
             if checker is not None:
                 checker.end()
 
-    def _complete(self) -> None:
-        self._end_threads()
-        self._join_sync()
+    def _complete(self, stop: threading.Event) -> None:
+        self._settle()
         self._catch_up()
-        self._judge()
-
-    def _judge(self) -> None:
-        assert self._part is not None  # noqa: S101 - for the type checker
         if self._check.verdict() != "whole":
-            # What one pass can't tell, the file can; and it says what is wrong.
-            try:
-                check_zip(self._part.path, self._final.name)
-            except InvalidArtifactError:
-                self._worthless = True
-                raise
+            self._judge(stop)
+
+    def _judge(self, stop: threading.Event) -> None:
+        assert self._part is not None  # noqa: S101 - for the type checker
+        # What one pass can't tell, the file can; and it says what is wrong.
+        try:
+            check_zip(self._part.path, self._final.name, stop)
+        except InvalidArtifactError:
+            self._worthless = True
+            raise
 
     def write_rest(self) -> None:
         """Write and check what is not yet."""
@@ -369,7 +387,8 @@ class FileTarget:
             self._part = PartFile.create(self._final)
             self._part.write([body])
             self._check.feed(body)
-            self._judge()
+            if self._check.verdict() != "whole":
+                raise _UntoldError
 
     def start_writeback(self) -> None:
         """Have the system begin to write it to disk."""
@@ -383,7 +402,7 @@ class FileTarget:
 
     def put_in_place(self) -> None:
         """Give it its final name."""
-        part = self._part
+        part, usual = self._part, self._final
         if part is None:
             return
         if not part.named:
@@ -400,7 +419,7 @@ class FileTarget:
         if self._recorded is not None:
             # Without its part it vouches for nothing, so it is no matter if it stays.
             with suppress(OSError):
-                part.forget()
+                sweep(usual)
         part.close()
         self._part = None
         self._done = True
@@ -417,6 +436,10 @@ class FileTarget:
         try:
             if keep and self._small:
                 self._ready_part().write(self._small)
+            if keep and self._part is not None and boot_id() is None:
+                # Where the runs of the system can't be told apart, only what is on disk counts for the next process.
+                self._part.sync()
+                self._record(self._part, durable=self._part.size)
             elif keep and self._part is not None and self._recorded != self._version:
                 self._record(self._part, durable=0)
         except (OSError, DownloadError):

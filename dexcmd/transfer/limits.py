@@ -15,10 +15,13 @@ class DownloadLimits:
     """
 
     total_seconds: float = attrs.field(default=21_600.0, validator=above_zero)
-    """From the first request to the whole file."""
+    """From the first request to the whole file; waits for a place among those of `save_many` don't count."""
 
     stall_seconds: float = attrs.field(default=30.0, validator=above_zero)
-    """A connection that was slower than `stall_bytes_per_second` for so long is given up, and another one goes on."""
+    """A connection that was slower than `stall_bytes_per_second` for so long is given up, and another one goes on.
+
+    One on which nothing comes is so after `RetryPolicy.attempt_seconds` where that is less.
+    """
 
     stall_bytes_per_second: float = attrs.field(default=1_000.0, validator=above_zero)
 

@@ -17,6 +17,9 @@ from dexcmd.transfer.saved import R
 
 __all__ = ["Save", "SaveMany", "SaveResult", "SaveTotals"]
 
+MOST_AHEAD = 1000
+"""Results in the order given that may wait for an earlier one before no more are begun: memory stays flat."""
+
 
 @attrs.frozen
 class SaveResult(Generic[R]):
@@ -78,8 +81,10 @@ class SaveMany(Background[SaveResult[R]]):
 
     async def _produce(self, results: MemoryObjectSendStream[SaveResult[R]]) -> None:
         taking = anyio.Lock(fast_acquire=True)
+        room = anyio.Semaphore(self._concurrency + MOST_AHEAD, fast_acquire=True)
         waiting: dict[int, SaveResult[R]] = {}
         sent = 0
+        failure: Exception | None = None
 
         async def send_in_order() -> None:
             nonlocal sent
@@ -87,14 +92,21 @@ class SaveMany(Background[SaveResult[R]]):
                 result = waiting.pop(sent)
                 sent += 1
                 await results.send(result)
+                room.release()
 
         async def work(commands: AsyncGenerator[tuple[int, Command | str]], save: Save[R]) -> None:
+            nonlocal failure
             while True:
                 # An async iterable can't be asked by two at a time.
                 async with taking:
+                    if self._ordered:
+                        await room.acquire()
                     try:
                         number, command = await anext(commands)
                     except StopAsyncIteration:
+                        return
+                    except Exception as error:  # noqa: BLE001 - raised when those that are under way have ended
+                        failure = error
                         return
                 try:
                     result = SaveResult(command, await save(command))
@@ -109,6 +121,8 @@ class SaveMany(Background[SaveResult[R]]):
 
         async with self._open_saver() as save, aclosing(_numbered(self._commands)) as commands:
             await run_tasks([partial(work, commands, save)] * self._concurrency)
+        if failure is not None:
+            raise failure
 
 
 async def _numbered(

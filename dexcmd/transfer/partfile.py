@@ -40,9 +40,11 @@ def state_path(part: Path) -> Path:
 
 
 def sweep(final: Path) -> None:
-    """Delete what a process that died has left besides a part: a state whose part got its final name before."""
-    if not part_path(final).exists():
-        _delete_state(part_path(final))
+    """Delete a state whose part got its final name, also one that a process left which died in between."""
+    state = state_path(part_path(final))
+    if state.exists() or _fresh_path(state).exists():
+        # With a part of that name, and its lock: another download may begin, and write its own state.
+        PartFile.create(final).remove()
 
 
 def _fresh_path(state: Path) -> Path:

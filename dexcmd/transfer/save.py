@@ -116,14 +116,24 @@ class _Download(Generic[R]):
         have = target.have if self._usable else Have()
         if have.whole:
             return await target.finish(have.offset)
+        queued = self._clock.monotonic()
         async with self._options.slots or nullcontext():
+            # The time that others take is not its own.
+            self._deadline += self._clock.monotonic() - queued
             found = await self._fetch(have)
         return found or await target.finish(have.offset if self._joined else 0)
 
     async def _fetch(self, have: Have) -> R | None:
         """Receive what is missing; return what turns out to be there already."""
         target, ask = self._target, what_to_ask(have, checked=self._checked)
-        async with open_artifact(self._session, self._path, self._filename, ask, have.version) as artifact:
+        left = self._deadline - self._clock.monotonic()
+        if left <= 0:
+            raise self._too_late()
+        session = self._session
+        if left < (policy := session.settings.retry).total_seconds:
+            session = session.with_retry(attrs.evolve(policy, total_seconds=left))
+        silence = min(self._options.limits.stall_seconds, left)
+        async with open_artifact(session, self._path, self._filename, ask, have.version, silence) as artifact:
             if (found := await target.find(artifact.size)) is not None:
                 return found
             self._joined = artifact.offset > 0

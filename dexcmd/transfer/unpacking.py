@@ -9,15 +9,18 @@ import lzma
 import os
 import stat
 import struct
+import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from dexcmd.errors import DownloadError, InvalidArtifactError, UnreadableMemberError, one_line
+from dexcmd.threads import go_on
 from dexcmd.transfer.zipstream import ends_with_its_directory
 
 __all__ = ["PIECE", "Archive", "is_folder", "is_readable", "is_special"]
@@ -102,18 +105,27 @@ class Archive:
         """Close the file."""
         self._file.close()
 
-    def check(self) -> None:
-        """Read it from end to end.
+    def check(self, stop: threading.Event) -> None:
+        """Read it from end to end, until `stop` is set, which raises `Stopped`.
 
-        Raises `InvalidArtifactError` unless the checksum of each member is right, and nothing comes behind the end.
-        What nobody can read is no reason to throw an artifact away, and passes.
+        Raises `InvalidArtifactError` unless the checksum of each member is right, none shares its bytes with another,
+        and nothing comes behind the end.  What nobody can read is no reason to throw an artifact away, and passes.
         """
+        # Or few bytes could take for ever to read.
+        self.check_apart(filter(is_readable, self.infos))
         for info in self.infos:
             with suppress(UnreadableMemberError):
                 for _ in self.pieces(info):
-                    pass
+                    go_on(stop)
         if not self._whole:
             raise InvalidArtifactError(f"{self.name}: not a whole zip archive: something comes behind its end")
+
+    def check_apart(self, infos: Iterable[zipfile.ZipInfo]) -> None:
+        """Raise `InvalidArtifactError` where some of these members share bytes of the file."""
+        spans = sorted((*self.span(info), info.orig_filename) for info in infos)
+        for (_, _, end, name), (start, _, _, other) in pairwise(spans):
+            if start < end:
+                raise InvalidArtifactError(f"{self.name}: {one_line(name)} and {one_line(other)} overlap")
 
     def span(self, info: zipfile.ZipInfo) -> tuple[int, int, int]:
         """Return where in the file a member's header starts, where its bytes start, and where they end."""

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from dexcmd.errors import ConfigurationError, DownloadError, InvalidArtifactError
 from dexcmd.transfer.checks import Verify
 from dexcmd.transfer.files import CHECK_PIECE, check_zip, make_folder, whole_file_hash
+from tests.zips import Entry, forge
 
 PAYLOAD = b"capture " * 100
 
@@ -44,6 +45,13 @@ class TestCheckZip:
     def test_one_without_members(self, path: Path):
         path.write_bytes(zip_bytes(names=()))
         check_zip(path, "c1.zip")
+
+    def test_members_that_share_their_bytes(self, path: Path):
+        # As bombs do: with each one more, all of them are to be unpacked once more.
+        inner = forge([Entry("inner", PAYLOAD)])[: 30 + 5 + len(PAYLOAD)]
+        path.write_bytes(forge([Entry("outer", inner), Entry("inner", PAYLOAD, offset=30 + 5)]))
+        with pytest.raises(InvalidArtifactError, match="outer and inner overlap"):
+            check_zip(path, "c1.zip")
 
     def test_a_member_larger_than_a_piece_is_read_to_its_end(self, path: Path):
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

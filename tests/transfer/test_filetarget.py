@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_BZIP2
 
 import pytest
 from hypothesis import given, settings
@@ -25,11 +26,13 @@ from dexcmd.errors import (
 )
 from dexcmd.transfer import commit, filetarget
 from dexcmd.transfer.checks import Verify
+from dexcmd.transfer.files import check_zip
 from dexcmd.transfer.filetarget import MOST_SECONDS_BETWEEN_BYTES, FileTarget
 from dexcmd.transfer.folder import FileSink
 from dexcmd.transfer.partfile import PartFile, part_path, state_path
 from dexcmd.transfer.partstate import parse_state
 from dexcmd.transfer.ranges import OVERLAP, Body, Have, Version
+from dexcmd.transfer.system import put_in_place
 from tests.transfer.filerig import (
     C1,
     LARGE,
@@ -49,6 +52,7 @@ from tests.transfer.filerig import (
     there,
     weak,
 )
+from tests.zips import Entry, forge
 
 pytestmark = pytest.mark.anyio
 
@@ -114,7 +118,9 @@ class TestExisting:
         saved = await download(tmp_path, SMALL, verify=verify)
         assert (saved.skipped, saved.path, saved.size) == (True, tmp_path / "c1.zip", len(SMALL))
         assert saved.sha256 == hashlib.sha256(SMALL).hexdigest()
-        assert (tmp_path / "c1.zip").stat() == before
+        # Not all of it: the time of the last reading may be another one.
+        after = (tmp_path / "c1.zip").stat()
+        assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
     async def test_verify_needs_no_request_for_a_zip_and_the_size_for_others(self, tmp_path: Path) -> None:
         (tmp_path / "c1.zip").write_bytes(SMALL)
@@ -276,6 +282,21 @@ class TestRaces:
         assert (tmp_path / "c1.zip").read_bytes() == b"theirs"
         assert names(tmp_path) == ["c1.zip"]
 
+    async def test_the_state_of_one_that_begins_meanwhile_is_left_alone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begun = list[PartFile]()
+
+        def put(part: Path, final: Path, *, replace: bool) -> None:
+            put_in_place(part, final, replace=replace)
+            leave_part(tmp_path, SMALL)
+            begun.extend(filter(None, [PartFile.take_up(final)]))
+
+        monkeypatch.setattr(filetarget, "put_in_place", put)
+        assert (await download(tmp_path, LARGE)).path.read_bytes() == LARGE
+        assert names(tmp_path) == [*PARTS, "c1.zip"]
+        begun.pop().close()
+
 
 class TestBroken:
     """What is left of a download that fails, and how the next one goes on."""
@@ -294,6 +315,14 @@ class TestBroken:
         assert saved.path.read_bytes() == LARGE
         assert saved.sha256 == hashlib.sha256(LARGE).hexdigest()
         assert names(tmp_path) == ["c1.zip"]
+
+    @pytest.mark.parametrize("end", [1, 1_500_000])
+    async def test_where_runs_of_the_system_can_not_be_told_apart(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: int
+    ) -> None:
+        monkeypatch.setattr(filetarget, "boot_id", lambda: None)
+        await broken(tmp_path, LARGE, end)
+        assert (await there(tmp_path)).offset == end
 
     @pytest.mark.parametrize("ends", [(1, 2, 3), (10, 2_000_000, 2_000_001), (1_500_000, 2_900_000)])
     async def test_many_times(self, tmp_path: Path, ends: tuple[int, ...]) -> None:
@@ -374,6 +403,16 @@ class TestBroken:
         await broken(tmp_path, LARGE, 1_000)
         assert names(tmp_path) == [".c1.zip.part"]
 
+    async def test_a_size_that_is_told_only_when_it_goes_on(self, tmp_path: Path) -> None:
+        # What the threads were given is still on its way when the next body begins.
+        for number in range(30):
+            async with target(tmp_path / str(number), verify="size") as place:
+                await receive(place, LARGE, Version('"a"'), end=1_600_000)
+                await receive(place, LARGE, strong(LARGE), place.have.offset)
+                saved = await place.finish(0)
+            assert saved.path.read_bytes() == LARGE
+            assert names(saved.path.parent) == ["c1.zip"]
+
 
 class TestFound:
     async def test_a_part_beside_a_whole_file_is_dropped(self, tmp_path: Path) -> None:
@@ -387,6 +426,14 @@ class TestFound:
         await broken(tmp_path, LARGE, 2_000_000, verify="size")
         (tmp_path / "c1.zip").write_bytes(LARGE)
         assert (await download(tmp_path, LARGE, verify="size")).skipped
+        assert names(tmp_path) == ["c1.zip"]
+
+    async def test_as_well_where_a_part_of_it_came_before_its_size(self, tmp_path: Path) -> None:
+        (tmp_path / "c1.zip").write_bytes(LARGE)
+        async with target(tmp_path, verify="size") as place:
+            await receive(place, LARGE, Version('"a"'), end=1_600_000)
+            found = await place.find(len(LARGE))
+        assert found is not None
         assert names(tmp_path) == ["c1.zip"]
 
     async def test_a_file_with_its_name_whose_part_was_not_unlinked(self, tmp_path: Path) -> None:
@@ -527,6 +574,43 @@ class TestTail:
             saved = await place.finish(end)
         assert saved.path.read_bytes() == LARGE
         assert saved.sha256 == hashlib.sha256(LARGE).hexdigest()
+
+
+class TestReadAgain:
+    """Archives that have to be read from the file to be checked, which may take long."""
+
+    CONTENT = forge([Entry("a.log", bytes(1000), ZIP_BZIP2)])
+
+    async def test_it_can_be_cancelled(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        begun, may, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
+
+        def held(path: Path, name: str, *stop: threading.Event) -> None:
+            loop.call_soon_threadsafe(begun.set)
+            may.wait()
+            check_zip(path, name, *stop)
+
+        monkeypatch.setattr(filetarget, "check_zip", held)
+        task = asyncio.ensure_future(download(tmp_path, self.CONTENT))
+        await begun.wait()
+        task.cancel()
+        await asyncio.sleep(0)
+        may.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert names(tmp_path) == PARTS
+
+    async def test_it_keeps_no_other_from_its_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        threads = list[str]()
+
+        def noted(path: Path, name: str, *stop: threading.Event) -> None:
+            threads.append(threading.current_thread().name)
+            check_zip(path, name, *stop)
+
+        monkeypatch.setattr(filetarget, "check_zip", noted)
+        assert (await download(tmp_path, self.CONTENT)).path.read_bytes() == self.CONTENT
+        assert names(tmp_path) == ["c1.zip"]
+        assert len(threads) == 1
+        assert "dexcmd-commit" not in threads
 
 
 class TestSyncing:

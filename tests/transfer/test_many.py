@@ -9,7 +9,7 @@ import pytest
 
 from dexcmd.errors import NotFoundError
 from dexcmd.resources.command import Command
-from dexcmd.transfer.many import SaveMany, SaveResult, SaveTotals
+from dexcmd.transfer.many import MOST_AHEAD, SaveMany, SaveResult, SaveTotals
 from dexcmd.transfer.saved import Saved
 
 pytestmark = pytest.mark.anyio
@@ -98,6 +98,24 @@ async def test_many_results_in_order_while_nobody_takes_them() -> None:
         assert [result.command async for result in results] == list(range(200))
 
 
+async def test_no_more_are_begun_than_may_wait_for_an_earlier_one() -> None:
+    gate, begun = asyncio.Event(), 0
+
+    async def save(command: Any) -> Saved:
+        nonlocal begun
+        begun += 1
+        if command == 0:
+            await gate.wait()
+        return Saved(size=1, sha256="")
+
+    async with many(range(MOST_AHEAD * 2), save, ordered=True, concurrency=2) as results:
+        for _ in range(MOST_AHEAD * 4):
+            await asyncio.sleep(0)
+        assert begun == MOST_AHEAD + 2
+        gate.set()
+        assert [result.command async for result in results] == list(range(MOST_AHEAD * 2))
+
+
 async def test_what_the_commands_raise_is_raised_where_results_are_taken() -> None:
     async def save(command: Any) -> Saved:
         return Saved(size=1, sha256=command)
@@ -106,3 +124,27 @@ async def test_what_the_commands_raise_is_raised_where_results_are_taken() -> No
         with pytest.raises(LookupError, match="gone"):
             async for _ in results:
                 pass
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_after_the_results_of_those_before(ordered: bool) -> None:
+    over = asyncio.Event()
+
+    async def commands() -> AsyncIterator[str]:
+        yield "a"
+        yield "b"
+        over.set()
+        raise LookupError("gone")
+
+    async def save(command: Any) -> Saved:
+        if command == "a":
+            await over.wait()
+            await asyncio.sleep(0)
+        return Saved(size=1, sha256=command)
+
+    found = list[str]()
+    async with many(commands(), save, ordered=ordered) as results:
+        with pytest.raises(LookupError, match="gone"):
+            async for result in results:
+                found.append(result.command)
+    assert found == (["a", "b"] if ordered else ["b", "a"])

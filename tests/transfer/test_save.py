@@ -1,5 +1,6 @@
 """The engine against services that do what the sandbox's would not."""
 
+import asyncio
 import io
 import logging
 import random
@@ -8,12 +9,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from aiohttp import web
 
-from dexcmd import ConfigurationError, RetryPolicy, StalledDownloadError, TruncatedArtifactError
+from dexcmd import Command, ConfigurationError, RetryPolicy, StalledDownloadError, TruncatedArtifactError
 from dexcmd.clock import ManualClock
-from dexcmd.errors import ArtifactChangedError, BadRequestError, DownloadError, InvalidArtifactError
+from dexcmd.errors import ArtifactChangedError, BadRequestError, DownloadError, InvalidArtifactError, ServerError
 from dexcmd.transfer.folder import FileSink
 from dexcmd.transfer.limits import DownloadLimits
 from dexcmd.transfer.progress import Progress
@@ -236,6 +238,36 @@ class TestLimits:
             await save(script, tmp_path, limits=DownloadLimits(total_seconds=0.001))
         assert len(script.ranges) == 1
 
+    async def test_nor_does_a_wait_for_the_service_go_beyond_that(self, tmp_path: Path) -> None:
+        clock = ManualClock()
+        busy = sends(b"busy", status=503, length=4, Retry_After="100")
+        with pytest.raises(ServerError):
+            await save(Script(busy), tmp_path, clock=clock, limits=DownloadLimits(total_seconds=50.0))
+        assert clock.monotonic() < 50.0
+
+    async def test_nor_does_it_when_its_turn_comes_too_late(self, tmp_path: Path) -> None:
+        script = Script(half(ETag='"a"'))
+
+        class Late(ManualClock):
+            async def sleep(self, seconds: float) -> None:
+                self.advance(1000.0)
+
+        clock = Late()
+        with pytest.raises(StalledDownloadError, match="not whole after 50 s"):
+            await save(script, tmp_path, clock=clock, limits=DownloadLimits(total_seconds=50.0))
+        assert len(script.ranges) == 1
+
+    async def test_silence_is_a_stall_however_long_an_attempt_may_take(self, tmp_path: Path) -> None:
+        over = asyncio.Event()
+        script = Script(sends(BODY[:100_000], BODY[100_000:], length=len(BODY), between=over.wait))
+        patient = RetryPolicy(attempts=1, attempt_seconds=3600.0)
+        async with Service(script) as service, service.client(retry=patient) as dex:
+            try:
+                with anyio.fail_after(30), pytest.raises(StalledDownloadError, match="no bytes came after 100000"):
+                    await dex.downloads.save("c1", tmp_path, limits=DownloadLimits(stall_seconds=0.05))
+            finally:
+                over.set()
+
     @pytest.mark.parametrize("options", [{"verify": "md5"}, {"limits": 5}])
     async def test_options_are_checked(self, tmp_path: Path, options: dict[str, Any]) -> None:
         with pytest.raises(ConfigurationError, match=next(iter(options))):
@@ -285,11 +317,28 @@ class TestMany:
         assert all(result.artifact is not None for result in found)
         assert clock.monotonic() == pytest.approx(3 * len(BODY) / 100_000, rel=0.1)
 
+    async def test_waiting_for_the_others_takes_nothing_of_the_time_of_one(self, tmp_path: Path) -> None:
+        clock = ManualClock()
+        script = Script(sends(BODY[:1000], BODY[1000:], length=len(BODY), between=lambda: clock.sleep(20.0)))
+        limits = DownloadLimits(total_seconds=30.0)
+        async with (
+            Service(script) as service,
+            service.client(retry=RETRY, clock=clock) as dex,
+            dex.downloads.save_many(["c1", "c2", "c3", "c4"], tmp_path, concurrency=1, limits=limits) as results,
+        ):
+            assert [result.error async for result in results] == [None] * 4
+
     @pytest.mark.parametrize("rate", [0, -1, float("inf"), "fast"])
     async def test_the_limit_is_checked(self, tmp_path: Path, rate: Any) -> None:
         async with Service(Script(whole())) as service, service.client() as dex:
             with pytest.raises(ConfigurationError, match="bytes_per_second"):
                 dex.downloads.save_many(["c1"], tmp_path, bytes_per_second=rate)
+
+    @pytest.mark.parametrize("commands", ["c1", b"c1", Command(id="c1"), None, 5])
+    async def test_so_is_what_they_are(self, tmp_path: Path, commands: Any) -> None:
+        async with Service(Script(whole())) as service, service.client() as dex:
+            with pytest.raises(ConfigurationError, match="commands must be several commands or their ids"):
+                dex.downloads.save_many(commands, tmp_path)
 
     @pytest.mark.parametrize("into", [5, None, object()])
     async def test_so_is_where_they_go(self, into: Any) -> None:
