@@ -169,6 +169,9 @@ class FileTarget:
             await self._writer.put(chunk)
             if self._checker is not None:
                 await self._checker.put(chunk)
+            if self._size == self._version.size:
+                # Before another one may begin in its place: full queues must not add up.
+                await run_to_the_end(self._end_threads)
 
     async def finish(self, resumed_from: int) -> SavedArtifact:
         """Verify the file and give it its name, durably.

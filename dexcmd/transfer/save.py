@@ -154,7 +154,7 @@ class _Download(Generic[R]):
             if new := joint.join(chunk):
                 await target.write(new)
             if options.on_progress is not None:
-                self._report(options.on_progress, artifact, now)
+                self._report(options.on_progress, artifact.received, artifact.size, now)
             if options.throttle is not None:
                 await options.throttle.take(len(chunk))
             if stall.stalled(now - asked, len(chunk)):
@@ -162,9 +162,12 @@ class _Download(Generic[R]):
             if now > self._deadline:
                 raise self._too_late()
             now = clock.monotonic()
+        if options.on_progress is not None and artifact.size is None:
+            # Its end tells how long it is.
+            self._report(options.on_progress, artifact.received, artifact.received, now)
 
-    def _report(self, on_progress: OnProgress, artifact: Artifact, now: float) -> None:
-        report = self._meter.report(artifact.received, artifact.size, now)
+    def _report(self, on_progress: OnProgress, received: int, size: int | None, now: float) -> None:
+        report = self._meter.report(received, size, now)
         if report is None:
             return
         try:

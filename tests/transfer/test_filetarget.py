@@ -89,6 +89,13 @@ class TestSaved:
         assert saved.path.read_bytes() == content
         assert names(tmp_path) == ["c1.zip"]
 
+    async def test_all_is_written_once_the_last_byte_came(self, tmp_path: Path) -> None:
+        async with target(tmp_path) as place:
+            await receive(place, LARGE, strong(LARGE))
+            assert (tmp_path / PARTS[0]).read_bytes() == LARGE
+            assert [thread.name for thread in threading.enumerate() if thread.name.startswith("dexcmd-writer")] == []
+            await place.finish(0)
+
     @sizes
     async def test_one_that_is_not_whole_gets_no_name(self, tmp_path: Path, content: bytes) -> None:
         damaged = bytearray(content)

@@ -290,6 +290,11 @@ class TestProgress:
         assert any("on_progress raised" in record.getMessage() for record in caplog.get_records("call"))
         assert {record.levelno for record in caplog.records if record.exc_info} == {logging.ERROR}
 
+    async def test_the_end_is_told_where_the_size_was_not(self, tmp_path: Path) -> None:
+        seen = list[Progress]()
+        await save(Script(sends(BODY)), tmp_path, on_progress=seen.append)
+        assert (seen[-1].received, seen[-1].size) == (len(BODY), len(BODY))
+
 
 class TestThere:
     async def test_by_its_size_where_it_is_no_zip(self, tmp_path: Path) -> None:
