@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dexcmd.errors import ConfigurationError, DownloadError
 from dexcmd.transfer.checks import BodyCheck, Verify
+from dexcmd.transfer.system import sync_folder
 from dexcmd.transfer.unpacking import Archive
 
 __all__ = ["check_zip", "make_folder", "whole_file_hash"]
@@ -22,6 +23,8 @@ def make_folder(folder: Path) -> None:
         # `mkdir(parents=True)` would give the mode to the last folder only.
         for missing in reversed([parent for parent in (folder, *folder.parents) if not parent.exists()]):
             missing.mkdir(mode=0o700, exist_ok=True)
+            # What will be durable in it is so only with its own name.
+            sync_folder(missing.parent)
         folder.mkdir(exist_ok=True)
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"can't make the folder {folder}: {getattr(error, 'strerror', error)}") from error

@@ -86,6 +86,9 @@ class FileTarget:
 
         self._part: PartFile | None = None
         self._recorded: Version | None = None
+        self._roomy = False
+        """Whether there is room for this version."""
+
         self._synced = 0
         self._syncing: threading.Thread | None = None
         self._sync_error: OSError | None = None
@@ -267,7 +270,7 @@ class FileTarget:
         self._check = BodyCheck(self._verify)
         self._small.clear()
         self._size = self._synced = self._unchecked = 0
-        self._worthless = False
+        self._worthless = self._roomy = False
 
     def _settle(self) -> None:
         self._end_threads()
@@ -299,26 +302,32 @@ class FileTarget:
 
     def _ready_part(self) -> PartFile:
         """Return the part file, made if need be, with a state that describes it."""
-        if self._part is None:
+        if not self._roomy:
             self._check_room()
-            self._part = PartFile.create(self._final)
+            if self._part is None:
+                self._part = PartFile.create(self._final)
             if self._version.size is not None:
                 self._part.reserve(self._version.size)
+            self._roomy = True
+        assert self._part is not None  # noqa: S101 - for the type checker
         if self._recorded != self._version:
             # Before any byte of this version is written, so that none is ever taken for another's.
             self._record(self._part, durable=0)
         return self._part
 
     def _check_room(self) -> None:
-        size = self._version.size
-        if size is not None and (free := free_bytes(self.folder)) < size:
-            raise InsufficientSpaceError(f"{self._final} needs {size} bytes, and {free} are free")
+        if self._version.size is None:
+            return
+        missing = self._version.size - (0 if self._part is None else self._part.allocated)
+        if (free := free_bytes(self.folder)) < missing:
+            raise InsufficientSpaceError(f"{self._final} needs {missing} bytes, and {free} are free")
 
     def _record(self, part: PartFile, *, durable: int) -> None:
-        self._recorded = version = self._version
+        version = self._version
         if not part.named or not version.joinable(checked=self._verify == "zip"):
             # Nothing could be joined to it, so nothing may vouch for it.
             part.forget()
+            self._recorded = version
             return
         part.record(
             PartState(
@@ -331,6 +340,7 @@ class FileTarget:
                 boot=boot_id(),
             )
         )
+        self._recorded = version
 
     def _catch_up(self) -> None:
         """Hash and check what an earlier download left."""
@@ -446,7 +456,8 @@ class FileTarget:
             elif keep and self._part is not None and self._recorded != self._version:
                 self._record(self._part, durable=0)
         except (OSError, DownloadError):
-            keep = False
+            # An older state of the same bytes is as good.
+            keep = self._recorded is not None
         with suppress(OSError):
             if self._part is not None and keep and self._part.named and self._part.size:
                 self._part.close()

@@ -19,6 +19,9 @@ __all__ = ["PartFile", "PartInUseError", "part_path", "state_path", "sweep"]
 
 READ_SIZE = 1024 * 1024
 
+BLOCK = 512
+"""What `st_blocks` counts, whatever the file system's own blocks are."""
+
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
@@ -163,6 +166,12 @@ class PartFile:
     def forget(self) -> None:
         """Delete the state."""
         _delete_state(self.path)
+
+    @property
+    def allocated(self) -> int:
+        """Bytes of the disk that it has, written or set aside."""
+        # Windows can't tell, and sets nothing aside.
+        return max(self.size, getattr(os.fstat(self._descriptor), "st_blocks", 0) * BLOCK)
 
     def reserve(self, size: int) -> None:
         """Have the file system set room for `size` bytes aside; raises `OSError` (ENOSPC) where it has none."""

@@ -12,9 +12,12 @@ from dexcmd.errors import (
     APIError,
     ArtifactChangedError,
     ConfigurationError,
+    DexError,
+    DownloadError,
     InvalidArtifactError,
     StalledDownloadError,
     TruncatedArtifactError,
+    one_line,
 )
 from dexcmd.retrying import try_again
 from dexcmd.session import Session
@@ -75,8 +78,14 @@ class SaveOptions:
 async def save_artifact(session: Session, path: str, name: ArtifactName, store: Store[R], options: SaveOptions) -> R:
     """Bring the artifact at the API path `path` into a store.  Raises `DexError`."""
     verify = options.verification(name.filename)
-    async with store.target(name, verify) as target:
-        return await _Download(session, path, name, target, verify, options).run()
+    try:
+        async with store.target(name, verify) as target:
+            return await _Download(session, path, name, target, verify, options).run()
+    except OSError as error:
+        if isinstance(error, DexError):
+            raise
+        # Of a sink that is somebody's own: one that fails stops no other.
+        raise DownloadError(f"can't store {name.filename}: {one_line(str(error))}") from error
 
 
 class _Download(Generic[R]):

@@ -76,7 +76,11 @@ class Store(Protocol[R_co]):
 
 
 class Sink(Protocol[R_co]):
-    """A destination for `downloads.save` and `save_many`: `FileSink`, `ObjectStoreSink`, or one of your own."""
+    """A destination for `downloads.save` and `save_many`: `FileSink`, `ObjectStoreSink`, or one of your own.
+
+    One of your own implements the protocols of `dexcmd.transfer.sink`.  What goes wrong with one artifact it raises as
+    a `DownloadError` or an `OSError`.
+    """
 
     def open(self, clock: Clock) -> AbstractAsyncContextManager[Store[R_co]]:
         """Open it for one call of `save` or `save_many`."""

@@ -5,7 +5,8 @@ import io
 import logging
 import random
 import zipfile
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ import pytest
 from aiohttp import web
 
 from dexcmd import Command, ConfigurationError, RetryPolicy, StalledDownloadError, TruncatedArtifactError
-from dexcmd.clock import ManualClock
+from dexcmd.clock import Clock, ManualClock
 from dexcmd.errors import ArtifactChangedError, BadRequestError, DownloadError, InvalidArtifactError, ServerError
+from dexcmd.transfer.checks import Verify
 from dexcmd.transfer.folder import FileSink
 from dexcmd.transfer.limits import DownloadLimits
 from dexcmd.transfer.progress import Progress
-from dexcmd.transfer.ranges import OVERLAP
+from dexcmd.transfer.ranges import OVERLAP, Body, Have
+from dexcmd.transfer.saved import Saved
+from dexcmd.transfer.sink import ArtifactName
 from tests.test_session import Service
 
 pytestmark = pytest.mark.anyio
@@ -356,3 +360,63 @@ class TestMany:
         async with Service(Script(whole())) as service, service.client() as dex:
             with pytest.raises(ConfigurationError, match="pass either a command, or command_id"):
                 await dex.downloads.save(into=tmp_path, **arguments)
+
+
+class OwnSink:
+    """A sink of one's own, that fails at every other artifact with an error of the system."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.content: dict[str, bytes] = {}
+
+    @asynccontextmanager
+    async def open(self, clock: Clock) -> AsyncGenerator["OwnSink"]:
+        yield self
+
+    @asynccontextmanager
+    async def target(self, name: ArtifactName, verify: Verify) -> AsyncGenerator["OwnTarget"]:
+        self.begun += 1
+        yield OwnTarget(self, name.command_id, fails=self.begun % 2 == 0)
+
+
+class OwnTarget:
+    def __init__(self, sink: OwnSink, key: str, *, fails: bool) -> None:
+        self._sink, self._key, self._fails = sink, key, fails
+        self._body = b""
+
+    @property
+    def have(self) -> Have:
+        return Have()
+
+    async def find(self, size: int | None) -> Saved | None:
+        return None
+
+    async def begin(self, body: Body) -> None:
+        self._body = b""
+
+    async def tail(self, size: int) -> bytes:
+        raise AssertionError("nothing is ever joined")
+
+    async def write(self, chunk: bytes) -> None:
+        if self._fails:
+            raise ConnectionResetError("the other side is gone")
+        self._body += chunk
+
+    async def finish(self, resumed_from: int) -> Saved:
+        self._sink.content[self._key] = self._body
+        return Saved(size=len(self._body), sha256="")
+
+
+async def test_a_sink_of_ones_own_and_its_failures() -> None:
+    sink = OwnSink()
+    async with (
+        Service(Script(whole())) as service,
+        service.client() as dex,
+        dex.downloads.save_many(["a", "b", "c", "d"], sink, concurrency=1) as results,
+    ):
+        found = [result async for result in results]
+    assert len(sink.content) == 2
+    assert set(sink.content.values()) == {BODY}
+    errors = [str(result.error) for result in found if result.error is not None]
+    assert [error.endswith(".zip: the other side is gone") for error in errors] == [True, True]
+    assert all(isinstance(result.error, DownloadError | None) for result in found)
