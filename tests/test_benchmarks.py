@@ -46,7 +46,8 @@ def assert_all_is_measured(case: str, report: str) -> None:
         assert 0 < seconds < 30, row
         assert 0 < rate < 100_000, row
         assert 0 <= cpu < 30, row
-        assert 1 < peak < 1_000, row
+        # (Of another program it is looked at every 10 ms, which is as long as a small one of curl's takes.)
+        assert 0 < peak < 1_000, row
 
 
 def test_a_small_storm_doubles_and_loses_nothing():
