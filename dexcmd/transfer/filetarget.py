@@ -51,7 +51,7 @@ class _UntoldError(Exception):
 class FileTarget:
     """The place of an artifact in a folder.
 
-    Bytes are kept in memory while they are few.  Then they go into a locked part file, through one thread that also
+    Bytes are kept in memory while they are few.  Then one thread writes them into a locked part file while another
     hashes and checks them; nothing here touches a file on the event loop.
     """
 
@@ -164,7 +164,7 @@ class FileTarget:
             self._small.append(chunk)
             if self._part is None and self._size <= SMALL:
                 return
-            # Hashing takes as long as writing does, so that two threads are nearly twice as fast.
+            # Hashing takes about as long as writing does, and neither has to wait for the other.
             self._writer = QueueThread(self._write, "dexcmd-writer")
             self._checker = QueueThread(self._feed, "dexcmd-checker")
             chunk, self._small = b"".join(self._small), []
