@@ -21,7 +21,10 @@ __all__ = [
     "ArtifactTooLargeError",
     "AuthenticationError",
     "BadRequestError",
+    "CampaignBusyError",
     "CampaignError",
+    "CampaignExistsError",
+    "CampaignFileError",
     "CommandFailedError",
     "ConfigurationError",
     "DexError",
@@ -38,6 +41,7 @@ __all__ = [
     "ResponseDecodeError",
     "ServerError",
     "StalledDownloadError",
+    "TargetBusyError",
     "TransportError",
     "TransportTimeoutError",
     "TruncatedArtifactError",
@@ -270,3 +274,38 @@ class UnreadableMemberError(DownloadError):
 
 class CampaignError(DexError):
     """A campaign can't go on."""
+
+
+class CampaignExistsError(CampaignError):
+    """There is already a campaign of that name, with another plan."""
+
+
+class CampaignBusyError(CampaignError):
+    """Another process runs the campaign at this moment."""
+
+
+@attrs.define(eq=False, slots=False)
+class TargetBusyError(CampaignError):
+    """A POST of the same type for the same target is open, in this campaign or another of the journal."""
+
+    targets: tuple[int, ...]
+    """The numbers of the targets that are busy."""
+
+    def __str__(self) -> str:
+        """Say which."""
+        return f"a POST is open already for the targets {', '.join(map(str, self.targets))}"
+
+
+@attrs.define(eq=False, slots=False)
+class CampaignFileError(ConfigurationError):
+    """A campaign file has mistakes; all of them are told at once."""
+
+    source: str
+    """What the file is called."""
+
+    mistakes: tuple[str, ...]
+    """One line each, led by its path, such as `accounts[1].token_env: ...`."""
+
+    def __str__(self) -> str:
+        """Return all of them in one line."""
+        return f"{self.source}: {'; '.join(self.mistakes)}"

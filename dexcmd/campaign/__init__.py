@@ -1,0 +1,1 @@
+"""Campaigns: bulk captures over accounts and days, planned, journaled and resumed."""

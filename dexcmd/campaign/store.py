@@ -1,0 +1,129 @@
+"""Where a journal is kept: what a runner asks of it, whatever database is behind it."""
+
+from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Protocol
+
+from dexcmd.campaign.events import CampaignEvent
+from dexcmd.campaign.records import (
+    AccountRecord,
+    ArtifactRecord,
+    CampaignRecord,
+    CommandRecord,
+    Count,
+    IntentRecord,
+    Lags,
+    Recorded,
+    TargetRecord,
+)
+
+__all__ = ["Store"]
+
+
+class Store(Protocol):
+    """A journal of campaigns.
+
+    Events come in by `append`, and whatever can be asked follows from them.  Times are timezone-aware.  Any method may
+    raise `CampaignError` where the journal can't be read or written.
+    """
+
+    async def append(self, campaign: str, events: Sequence[CampaignEvent]) -> None:
+        """Write events down, all or none of them; they are durable when it returns.
+
+        Raises `TargetBusyError` where an intent would be the second open one of its target and type, in this campaign
+        or another of the same account, `CampaignExistsError` for a second `CampaignPlanned` of one name, and
+        `CampaignError` for a command id that is known already.
+        """
+        ...
+
+    def hold(self, campaign: str) -> AbstractAsyncContextManager[None]:
+        """Hold a campaign against every other process (and this one), until the block or the process ends.
+
+        Raises `CampaignBusyError` where it is held.
+        """
+        ...
+
+    async def held(self, campaign: str) -> bool:
+        """Tell whether some process holds a campaign at this moment."""
+        ...
+
+    async def campaigns(self) -> list[CampaignRecord]:
+        """Return all campaigns, the oldest first."""
+        ...
+
+    async def campaign(self, name: str) -> CampaignRecord | None:
+        """Return a campaign, None where there is none of that name."""
+        ...
+
+    async def accounts(self, campaign: str) -> list[AccountRecord]:
+        """Return the accounts of a campaign, in the order of its spec."""
+        ...
+
+    async def counts(self, campaign: str, account: str | None = None) -> list[Count]:
+        """Return how many targets there are by account, wave, state and failure class; of one account, or of all."""
+        ...
+
+    async def due_targets(
+        self, campaign: str, account: str, wave: int, now: datetime, limit: int
+    ) -> list[TargetRecord]:
+        """Return pending targets of a wave that are due, in the order of their numbers."""
+        ...
+
+    async def next_due(self, campaign: str, account: str, wave: int) -> datetime | None:
+        """Return the earliest `not_before` of the wave's pending targets that have one; None where none has."""
+        ...
+
+    async def targets(self, campaign: str, numbers: Collection[int]) -> list[TargetRecord]:
+        """Return targets by their numbers."""
+        ...
+
+    async def undecided(self, campaign: str, account: str, after: int, limit: int) -> list[TargetRecord]:
+        """Return pending targets with numbers above `after`, in order, whatever their wave and due time."""
+        ...
+
+    async def open_intents(self, campaign: str, account: str) -> list[IntentRecord]:
+        """Return the intents that are not closed."""
+        ...
+
+    async def intents(self, campaign: str, account: str, device_ids: Collection[str]) -> list[IntentRecord]:
+        """Return all intents for some devices, open or not."""
+        ...
+
+    async def reserved(self, account_id: str) -> int:
+        """Return how many commands the open intents for an account reserve, over all campaigns of the journal."""
+        ...
+
+    async def running(self, campaign: str, account: str) -> list[CommandRecord]:
+        """Return the latest commands of targets in state `running`."""
+        ...
+
+    async def collecting(self, campaign: str, account: str, now: datetime) -> list[CommandRecord]:
+        """Return the latest commands of targets in state `collecting` that are due, the oldest ended first."""
+        ...
+
+    async def commands_on(self, account_id: str, device_ids: Collection[str]) -> set[str]:
+        """Return the ids of the commands that campaigns of the journal know for some devices of an account."""
+        ...
+
+    async def known(self, account_id: str, command_ids: Collection[str]) -> set[str]:
+        """Return which of some command ids belong to targets of campaigns of the journal."""
+        ...
+
+    async def lags(self, campaign: str, account: str) -> Lags:
+        """Return how late commands with provenance `response` showed up in the list (`CommandEnded.listed_after`)."""
+        ...
+
+    async def mean_artifact_size(self, command_type: str) -> tuple[int, float]:
+        """Return how many artifacts of a type the journal knows, and their mean size in bytes (0.0 where none)."""
+        ...
+
+    async def events(self, campaign: str, after: int = 0, limit: int = 1000) -> list[Recorded]:
+        """Return events with a `seq` above `after`, in order."""
+        ...
+
+    async def export(
+        self, campaign: str, after: int, limit: int
+    ) -> list[tuple[TargetRecord, CommandRecord | None, ArtifactRecord | None, IntentRecord | None]]:
+        """Return targets with numbers above `after`, in order, each with its latest command, artifact and intent."""
+        ...
