@@ -1,0 +1,75 @@
+"""A file that is whole under its name, or not there.  Blocking, so for threads."""
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from dexcmd.campaign.export.schema import ExportRow
+from dexcmd.errors import ConfigurationError
+from dexcmd.transfer.system import private, put_in_place, sync_folder
+
+__all__ = ["NewFile", "RowFile"]
+
+
+class RowFile(Protocol):
+    """A file that rows are written into, one page after the other.  Blocking."""
+
+    def write(self, rows: Sequence[ExportRow]) -> None:
+        """Write rows."""
+        ...
+
+    def finish(self) -> None:
+        """Write what is left."""
+        ...
+
+    def close(self) -> None:
+        """Close the file, whole or not."""
+        ...
+
+
+class NewFile:
+    """A file on its way to its name.  Raises `ConfigurationError` for a path that ends with none."""
+
+    def __init__(self, path: Path, *, overwrite: bool) -> None:
+        if not path.name:
+            raise ConfigurationError(f"{path} is a folder, not a file to write")
+        self._path = path
+        self._overwrite = overwrite
+        self._part = path.with_name(f".export-{secrets.token_hex(8)}.part")
+        self._file: RowFile | None = None
+
+    def open(self, opener: Callable[[Path], RowFile]) -> RowFile:
+        """Return what to write into; raises `FileExistsError` where that would be in vain."""
+        if not self._overwrite and os.path.lexists(self._path):
+            raise FileExistsError
+        # It keeps its mode under its name.
+        os.close(private(str(self._part), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        self._file = opener(self._part)
+        return self._file
+
+    def put_in_place(self, file: RowFile) -> None:
+        """Make what `open` gave whole and durable under its name.
+
+        Raises `FileExistsError` where something has come there meanwhile.
+        """
+        file.finish()
+        file.close()
+        descriptor = os.open(self._part, os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        put_in_place(self._part, self._path, replace=self._overwrite)
+        sync_folder(self._path.parent)
+
+    def leave(self) -> None:
+        """Leave nothing open, and nothing of it under another name."""
+        if self._file is not None:
+            # Closing may write, and fail as what came before it has.
+            with suppress(OSError, sqlite3.Error):
+                self._file.close()
+        self._part.unlink(missing_ok=True)
