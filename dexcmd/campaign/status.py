@@ -1,28 +1,35 @@
 """How a campaign stands, for people and programs."""
 
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Literal, get_args
 
 import attrs
 
-from dexcmd.campaign.events import StopKind
-from dexcmd.campaign.spec import FailureClass
-from dexcmd.campaign.state import TargetState
+from dexcmd.campaign.events import Control, StopKind
+from dexcmd.campaign.records import AccountRecord, CampaignRecord, Count
+from dexcmd.campaign.spec import CampaignSpec, FailureClass
+from dexcmd.campaign.state import DECIDED, TargetState
 
-__all__ = ["AccountStatus", "CampaignState", "CampaignStatus", "Settling"]
+__all__ = ["AccountStatus", "CampaignState", "CampaignStatus", "Settling", "status_of"]
 
 CampaignState = Literal[
     "planned", "running", "waiting", "paused", "interrupted", "finished", "aborted", "refused", "cancelled"
 ]
 """How a campaign stands.
 
-- `planned`: it was never run;
+- `planned`: it was never run, and no process is about to;
 - `running`: a process runs it; `waiting`: all that this process has to do is wait for the quota;
 - `paused`: the operator holds it, whether a process runs it or not;
 - `interrupted`: no process runs it, and there is something left to do;
-- `finished`: all is decided; `aborted`, `refused`, `cancelled`: also, and that is how some account ended.
+- `finished`: all is decided; `aborted`, `refused`, `cancelled`: also, and that is how some account ended; of several
+  the first in this order.
 """
+
+_WORST_FIRST: tuple[StopKind, ...] = ("aborted", "refused", "cancelled", "finished")
+_UNDER_WAY: tuple[TargetState, ...] = tuple(
+    state for state in get_args(TargetState) if state not in DECIDED and state != "pending"
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -79,6 +86,9 @@ class CampaignStatus:
 
     name: str
     state: CampaignState
+    control: Control
+    """What the operator wants.  Until a process that runs it has done so, its state may be another."""
+
     running_elsewhere: bool
     """Whether another process runs it at this moment."""
 
@@ -96,3 +106,82 @@ class CampaignStatus:
             for state, n in account.states.items()
             if (state in states if states else state != "skipped")
         )
+
+
+def status_of(
+    campaign: CampaignRecord,
+    spec: CampaignSpec,
+    accounts: Sequence[AccountRecord],
+    counts: Sequence[Count],
+    settling: Mapping[str, Settling],
+    *,
+    held: bool,
+    here: bool = False,
+) -> CampaignStatus:
+    """Return how a campaign stands, by what its journal answers.
+
+    `settling` is by the names of the accounts; `held` is whether a process runs it, `here` whether that is this one.
+    """
+    deadline = spec.deadline
+    if isinstance(deadline, timedelta):
+        deadline = None if campaign.first_run_at is None else campaign.first_run_at + deadline
+    statuses = tuple(
+        _account(one, [count for count in counts if count.account == one.name], settling) for one in accounts
+    )
+    return CampaignStatus(
+        name=campaign.name,
+        state=_state(campaign, statuses, held=held),
+        control=campaign.control,
+        running_elsewhere=held and not here,
+        planned_at=campaign.planned_at,
+        deadline=deadline,
+        accounts=statuses,
+        size=sum(account.size for account in accounts),
+    )
+
+
+def _account(account: AccountRecord, counts: Sequence[Count], settling: Mapping[str, Settling]) -> AccountStatus:
+    states: dict[TargetState, int] = dict.fromkeys(get_args(TargetState), 0)
+    failures: dict[FailureClass, int] = dict.fromkeys(get_args(FailureClass), 0)
+    for count in counts:
+        states[count.state] += count.n
+        if count.failure is not None:
+            failures[count.failure] += count.n
+    return AccountStatus(
+        name=account.name,
+        account_id=account.account_id,
+        wave=account.wave,
+        # Each target has had its wave since it was planned.
+        waves=max((count.wave for count in counts), default=0),
+        states=states,
+        failures=failures,
+        commands=account.commands,
+        posts=account.posts,
+        surplus=account.surplus,
+        foreign=account.foreign,
+        audited_at=account.audited_at,
+        quota=account.quota,
+        usage=account.usage,
+        reset_time=account.reset_time,
+        waits_until=account.waits_until,
+        settling=settling[account.name],
+        stopped=account.stopped,
+        reason=account.reason,
+        left_running=account.left_running,
+    )
+
+
+def _state(campaign: CampaignRecord, accounts: Sequence[AccountStatus], *, held: bool) -> CampaignState:
+    going_on = [account for account in accounts if account.stopped is None]
+    if not going_on:
+        ends = {account.stopped for account in accounts}
+        return next(end for end in _WORST_FIRST if end in ends)
+    if campaign.control == "pause":
+        return "paused"
+    if not held:
+        return "planned" if campaign.first_run_at is None else "interrupted"
+    waits = all(
+        account.waits_until is not None and not any(account.states[state] for state in _UNDER_WAY)
+        for account in going_on
+    )
+    return "waiting" if waits else "running"

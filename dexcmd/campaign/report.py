@@ -1,0 +1,161 @@
+"""How a campaign stands, in plain text for people.  Pure."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from dexcmd.campaign.spec import FailureClass
+from dexcmd.campaign.state import TargetState
+from dexcmd.campaign.status import AccountStatus, CampaignState, CampaignStatus
+from dexcmd.errors import one_line
+
+__all__ = ["report_lines"]
+
+_STANDS: Mapping[CampaignState, str] = {
+    "planned": "is planned and was never run",
+    "running": "is being run",
+    "waiting": "is being run, and waits for the quota",
+    "paused": "is paused",
+    "interrupted": "is interrupted: no process runs it, and there is something left to do",
+    "finished": "is finished",
+    "aborted": "was aborted",
+    "refused": "was refused by the service",
+    "cancelled": "was cancelled",
+}
+
+_STATES: Mapping[TargetState, str] = {
+    "saved": "",
+    "failed": "",
+    "not_attempted": "no command is created for them any more",
+    "collecting": "done, and their artifacts are to be fetched",
+    "running": "their commands have not ended",
+    "creating": "a POST is under way, or its answer is lost and being looked for",
+    "pending": "due, now or later",
+}
+"""In the order of a report, with what is said of each; the skipped ones are not among the targets."""
+
+_FAILURES: Mapping[FailureClass, str] = {
+    "device": "the service reports FAILED",
+    "timeout": "not ended in time; they may go on",
+    "rejected": "the service refused to create a command",
+    "unknown": "the answer was lost, and the list shows no command",
+    "download": "there is an artifact, and it could not be had",
+}
+
+
+def report_lines(status: CampaignStatus) -> list[str]:
+    """Return the report of a campaign, without line ends.  Times are of UTC."""
+    return [
+        *_head(status),
+        "",
+        *_targets(status),
+        "",
+        *_commands(status),
+        *(line for account in status.accounts for line in ("", *_account(account))),
+        "",
+        *(f"next: {step}" for step in _next(status)),
+    ]
+
+
+def _row(label: str, number: int, note: str = "") -> str:
+    return f"{label:<18}{number:>9,}  {note}".rstrip()
+
+
+def _time(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _head(status: CampaignStatus) -> Iterator[str]:
+    elsewhere = " (by another process)" if status.running_elsewhere else ""
+    yield f"{status.name} {_STANDS[status.state]}{elsewhere}"
+    deadline = "" if status.deadline is None else f"; creates nothing after {_time(status.deadline)}"
+    yield f"planned at {_time(status.planned_at)}{deadline}"
+    if _is_being_cancelled(status):
+        dropped = ", and what runs is not collected" if status.control == "cancel_drop" else ""
+        yield f"to be cancelled: nothing more is created{dropped}"
+
+
+def _is_being_cancelled(status: CampaignStatus) -> bool:
+    return status.control.startswith("cancel") and any(account.stopped is None for account in status.accounts)
+
+
+def _targets(status: CampaignStatus) -> Iterator[str]:
+    skipped = status.count("skipped")
+    yield _row("targets", status.count(), f"and {skipped:,} skipped by the plan" if skipped else "")
+    for state, note in _STATES.items():
+        if not (number := status.count(state)):
+            continue
+        yield _row(f"  {state.replace('_', ' ')}", number, f"{status.size / 1e6:,.1f} MB" if state == "saved" else note)
+        for failure, reason in _FAILURES.items() if state == "failed" else ():
+            if of_class := sum(account.failures[failure] for account in status.accounts):
+                yield _row(f"    {failure}", of_class, reason)
+
+
+def _commands(status: CampaignStatus) -> Iterator[str]:
+    accounts = status.accounts
+    commands, surplus = sum(one.commands for one in accounts), sum(one.surplus for one in accounts)
+    posts = sum(one.posts for one in accounts)
+    yield _row("commands made", commands, f"in {posts:,} POST{'' if posts == 1 else 's'}")
+    yield _row(
+        "surplus",
+        surplus,
+        "second commands of targets, from POSTs that were sent again as their answers were lost; not collected",
+    )
+    yield _row("quota spent", commands + surplus, "commands made and surplus")
+    foreign = sum(one.foreign for one in accounts)
+    yield _row("foreign", foreign, "somebody else's commands in the campaign's time, from the same quota")
+    if any(account.audited_at is None and account.posts for account in accounts):
+        yield "  surplus and foreign are what is known by now: the audit that counts them is still to come"
+    if left := _still_running(status):
+        yield _row("still running", left, "commands that go on to their end, for the service can't cancel them")
+
+
+def _still_running(status: CampaignStatus) -> int:
+    """Return how many commands go on although the operator, a rule or the service has ended the campaign."""
+    cancelling = _is_being_cancelled(status)
+    return sum(
+        account.states["running"] if account.stopped is None and cancelling else account.left_running
+        for account in status.accounts
+    )
+
+
+def _account(account: AccountStatus) -> Iterator[str]:
+    yield f"account {one_line(account.name)} ({account.account_id})"
+    if account.waves > 1:
+        yield f"  wave {account.wave} of {account.waves}" if account.wave else f"  wave 1 of {account.waves} not begun"
+    if account.stopped is not None:
+        reason = "" if account.reason is None else f": {one_line(account.reason)}"
+        yield f"  {account.stopped}{reason}"
+    if account.quota is not None and account.usage is not None:
+        reset = "" if account.reset_time is None else f", reset at {_time(account.reset_time)}"
+        yield f"  quota: {account.usage:,} of {account.quota:,} used{reset}"
+    if account.stopped is None and account.waits_until is not None:
+        yield f"  waits for the quota until {_time(account.waits_until)}"
+    settling = account.settling
+    seen = (
+        f"the slowest of {settling.n:,} that were answered was listed within {settling.longest:.1f} s"
+        if settling.n
+        else "none that was answered has been seen in the list yet (n = 0)"
+    )
+    yield f"  settling: a lost command is looked for {settling.seconds:.0f} s long; {seen}"
+    if account.audited_at is not None:
+        yield f"  audited at {_time(account.audited_at)}"
+
+
+def _next(status: CampaignStatus) -> Iterator[str]:
+    name = status.name
+    match status.state:
+        case "planned":
+            yield f"`dexcmd campaign run` begins it, `dexcmd campaign cancel {name}` gives it up"
+        case "running" | "waiting":
+            yield f"nothing, it goes on by itself; `dexcmd campaign pause {name}` holds it"
+        case "paused" | "interrupted":
+            yield f"`dexcmd campaign resume {name}` goes on where it stands"
+        case _:
+            if any(account.stopped == "refused" for account in status.accounts):
+                yield "put right what the service refused, such as a token or its permissions"
+            if status.count("failed", "not_attempted"):
+                yield f"`dexcmd campaign export {name}` says what became of each target, and why"
+            if unknown := sum(account.failures["unknown"] for account in status.accounts):
+                yield f"look at the {unknown:,} unknown in the list of commands before they are captured anew"
+            if not status.count("failed", "not_attempted"):
+                yield "nothing, every target has its artifact"

@@ -1,0 +1,222 @@
+"""How a campaign stands, by its records: each state by a table, and sums that come out."""
+
+from datetime import datetime, timedelta
+from typing import Any, get_args
+
+import attrs
+import pytest
+
+from dexcmd.campaign.events import AccountStopped, ControlRequested, QuotaSeen, QuotaWaited, RunStarted, TargetDropped
+from dexcmd.campaign.records import AccountRecord, CampaignRecord, Count
+from dexcmd.campaign.spec import AccountSpec, CampaignSpec, FailureClass
+from dexcmd.campaign.state import TargetState
+from dexcmd.campaign.status import CampaignStatus, Settling, status_of
+from dexcmd.resources.requests import Pcap
+from tests.campaign.facts import Facts, account_id, minutes
+from tests.campaign.memory import MemoryStore
+
+SPEC = CampaignSpec(name="c", command=Pcap(), accounts=(AccountSpec(account_id=account_id(), name="a"),))
+
+CAMPAIGN = CampaignRecord(
+    name="c",
+    spec="{}",
+    fingerprint="f",
+    type="pcap",
+    control="run",
+    planned_at=minutes(0),
+    first_run_at=minutes(1),
+    ended=None,
+)
+
+SETTLING = Settling(seconds=120.0, n=7, longest=4.5)
+
+
+def account(name: str = "a", **fields: Any) -> AccountRecord:
+    nothing = dict.fromkeys(field.name for field in attrs.fields(AccountRecord))
+    zeros = dict.fromkeys(("wave", "left_running", "surplus", "foreign", "posts", "commands", "size"), 0)
+    return AccountRecord(**{**nothing, **zeros, "name": name, "account_id": account_id(), **fields})
+
+
+def count(
+    state: TargetState, n: int = 1, account: str = "a", wave: int = 1, failure: FailureClass | None = None
+) -> Count:
+    return Count(account=account, wave=wave, state=state, failure=failure, n=n)
+
+
+def status(
+    *accounts: AccountRecord,
+    counts: Any = (),
+    campaign: CampaignRecord = CAMPAIGN,
+    spec: CampaignSpec = SPEC,
+    **options: Any,
+) -> CampaignStatus:
+    settling = {one.name: SETTLING for one in accounts}
+    return status_of(campaign, spec, accounts, counts, settling, **{"held": False, **options})
+
+
+WAITS = account(waits_until=minutes(99))
+BUSY = account("b")
+DONE = account("b", stopped="finished")
+
+
+class TestState:
+    @pytest.mark.parametrize(
+        ("accounts", "counts", "changes", "held", "state"),
+        [
+            # Never run: whatever is to be done.
+            ([account()], [count("pending")], {"first_run_at": None}, False, "planned"),
+            ([account()], [count("pending")], {"first_run_at": None, "control": "cancel_keep"}, False, "planned"),
+            ([account()], [count("pending")], {"first_run_at": None}, True, "running"),
+            # No process.
+            ([account()], [count("pending")], {}, False, "interrupted"),
+            ([account()], [count("pending")], {"ended": "failed"}, False, "interrupted"),
+            ([account()], [count("pending")], {"control": "cancel_drop"}, False, "interrupted"),
+            ([WAITS], [count("pending")], {}, False, "interrupted"),
+            # All is decided, and it may still have to be audited.
+            ([account()], [count("saved")], {}, False, "interrupted"),
+            ([account()], [count("saved")], {}, True, "running"),
+            # A process.
+            ([account()], [count("pending")], {}, True, "running"),
+            ([account()], [count("pending")], {"control": "cancel_keep"}, True, "running"),
+            ([WAITS], [count("pending")], {}, True, "waiting"),
+            ([WAITS], [count("pending"), count("failed", failure="device"), count("saved")], {}, True, "waiting"),
+            ([WAITS], [count("pending"), count("creating")], {}, True, "running"),
+            ([WAITS], [count("pending"), count("running")], {}, True, "running"),
+            ([WAITS], [count("pending"), count("collecting")], {}, True, "running"),
+            ([WAITS], [count("pending"), count("running", n=0)], {}, True, "waiting"),
+            ([WAITS, BUSY], [count("pending"), count("pending", account="b")], {}, True, "running"),
+            ([WAITS, DONE], [count("pending"), count("saved", account="b")], {}, True, "waiting"),
+            ([account(stopped="finished"), BUSY], [], {}, True, "running"),
+            # Held by the operator.
+            ([account()], [count("pending")], {"control": "pause"}, False, "paused"),
+            ([account()], [count("running")], {"control": "pause"}, True, "paused"),
+            ([WAITS], [count("pending")], {"control": "pause"}, True, "paused"),
+            ([account()], [count("pending")], {"control": "pause", "first_run_at": None}, False, "paused"),
+            ([account(stopped="finished")], [count("saved")], {"control": "pause"}, False, "finished"),
+            # Over.
+            ([account(stopped="finished"), DONE], [count("saved")], {"ended": "finished"}, False, "finished"),
+            # The process is about to end.
+            ([account(stopped="finished")], [count("saved")], {}, True, "finished"),
+            ([account(stopped="aborted"), DONE], [], {}, False, "aborted"),
+            ([DONE, account(stopped="refused")], [], {}, False, "refused"),
+            ([account(stopped="cancelled"), DONE], [], {}, False, "cancelled"),
+            ([account(stopped="refused"), account("b", stopped="aborted")], [], {}, False, "aborted"),
+            ([account(stopped="cancelled"), account("b", stopped="refused")], [], {}, False, "refused"),
+            ([account(stopped="aborted"), BUSY], [], {}, True, "running"),
+            ([account(stopped="aborted"), BUSY], [], {}, False, "interrupted"),
+            # What it waited for does not matter any more.
+            ([account(stopped="aborted", waits_until=minutes(9)), DONE], [], {}, True, "aborted"),
+        ],
+    )
+    def test_by_the_records(self, accounts: Any, counts: Any, changes: dict[str, Any], held: bool, state: str):
+        campaign = attrs.evolve(CAMPAIGN, **changes)
+        found = status(*accounts, counts=counts, campaign=campaign, held=held)
+        assert found.state == state
+        assert found.control == campaign.control
+
+    @pytest.mark.parametrize(
+        ("held", "here", "elsewhere"), [(False, False, False), (True, False, True), (True, True, False)]
+    )
+    def test_who_runs_it(self, held: bool, here: bool, elsewhere: bool):
+        assert status(account(), held=held, here=here).running_elsewhere is elsewhere
+
+
+class TestDeadline:
+    @pytest.mark.parametrize(
+        ("deadline", "first_run_at", "expected"),
+        [
+            (None, minutes(1), None),
+            (minutes(50), None, minutes(50)),
+            (minutes(50), minutes(1), minutes(50)),
+            (timedelta(minutes=30), minutes(1), minutes(31)),
+            # It counts from the first run.
+            (timedelta(minutes=30), None, None),
+        ],
+    )
+    def test_in_the_end_it_is_a_time(self, deadline: Any, first_run_at: datetime | None, expected: datetime | None):
+        campaign = attrs.evolve(CAMPAIGN, first_run_at=first_run_at)
+        assert status(account(), campaign=campaign, spec=attrs.evolve(SPEC, deadline=deadline)).deadline == expected
+
+
+class TestSums:
+    def test_states_and_failures(self):
+        counts = [
+            count("saved", 3),
+            count("saved", 4, wave=2),
+            count("failed", 2, failure="device"),
+            count("failed", 1, wave=3, failure="device"),
+            count("failed", 5, failure="timeout"),
+            count("skipped", 9, wave=0),
+            count("saved", 100, account="b"),
+        ]
+        found = status(account(), account("b", account_id=account_id(2)), account("empty"), counts=counts)
+        a, b, empty = found.accounts
+        assert set(a.states) == set(get_args(TargetState))
+        assert set(a.failures) == set(get_args(FailureClass))
+        assert {state: n for state, n in a.states.items() if n} == {"saved": 7, "failed": 8, "skipped": 9}
+        assert {failure: n for failure, n in a.failures.items() if n} == {"device": 3, "timeout": 5}
+        assert (a.waves, b.waves, empty.waves) == (3, 1, 0)
+        assert (b.account_id, b.states["saved"], sum(empty.states.values())) == (account_id(2), 100, 0)
+        assert (found.count(), found.count("saved"), found.count("skipped", "failed")) == (115, 107, 17)
+
+    def test_what_is_only_handed_on(self):
+        record = account(
+            wave=2,
+            stopped="cancelled",
+            reason="enough",
+            left_running=3,
+            quota=200,
+            usage=150,
+            reset_time=minutes(5),
+            waits_until=minutes(6),
+            surplus=1,
+            foreign=2,
+            audited_at=minutes(7),
+            posts=8,
+            commands=9,
+            size=10,
+        )
+        [found] = status(record).accounts
+        assert found.settling == SETTLING
+        for name in set(attrs.fields_dict(type(found))) - {"settling", "states", "failures", "waves"}:
+            assert getattr(found, name) == getattr(record, name), name
+
+    def test_bytes(self):
+        assert status(account(size=2**40), account("b", size=1)).size == 2**40 + 1
+
+
+@pytest.mark.anyio
+async def test_along_a_journal():
+    """The records that a journal gives lead through the states of a campaign."""
+    store, facts = MemoryStore(), Facts("a")
+    states = []
+
+    async def after(*events: Any, held: bool = True) -> None:
+        await store.append("c", events)
+        record = await store.campaign("c")
+        assert record is not None
+        answers = await store.accounts("c"), await store.counts("c")
+        states.append(status_of(record, SPEC, *answers, {"a": SETTLING}, held=held).state)
+
+    await after(facts.campaign(), *facts.targets(2), held=False)
+    await after(facts.make(RunStarted))
+    await after(*facts.created(1, "c1"))
+    await after(
+        facts.make(QuotaSeen, quota=1, usage=1, reset_time=minutes(9)), facts.make(QuotaWaited, until=minutes(9))
+    )
+    await after(facts.ended(1, "c1"), facts.saved(1, "c1"))
+    await after(held=False)
+    await after(facts.make(ControlRequested, control="pause"))
+    await after(facts.make(ControlRequested, control="cancel_keep"))
+    await after(facts.make(TargetDropped, target=2, reason="cancelled"), facts.make(AccountStopped, kind="cancelled"))
+    assert states == [
+        "planned",
+        "running",
+        "running",
+        "running",
+        "waiting",
+        "interrupted",
+        "paused",
+        "waiting",
+        "cancelled",
+    ]
