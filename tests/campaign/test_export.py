@@ -187,6 +187,12 @@ class TestRows:
             monkeypatch.setattr(pages, "PAGE", size)
             assert await exported(store) == whole
 
+    async def test_pages_go_by_numbers(self, facts: Facts, monkeypatch: pytest.MonkeyPatch):
+        store = MemoryStore()
+        await store.append("c", [facts.campaign(), *map(facts.target, (10, 20, 30))])
+        monkeypatch.setattr(pages, "PAGE", 2)
+        assert [row["target"] for row in await exported(store)] == [10, 20, 30]
+
     async def test_a_campaign_without_targets(self, facts: Facts):
         store = MemoryStore()
         await store.append("c", [facts.campaign()])
@@ -219,6 +225,15 @@ class TestFiles:
         assert await export_campaign(store, "c", path, format_, overwrite=True) == 11
         assert len(READERS[format_](path)) == 11
         assert list(tmp_path.iterdir()) == [path]
+
+    async def test_one_that_is_there_is_seen_before_anything_is_read(
+        self, store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        path = tmp_path / "there"
+        path.touch()
+        monkeypatch.setattr(store, "export", None)
+        with pytest.raises(ConfigurationError, match="not to be overwritten"):
+            await export_campaign(store, "c", path, "csv")
 
     async def test_a_link_to_nowhere_is_something(self, store: MemoryStore, tmp_path: Path):
         (tmp_path / "link").symlink_to(tmp_path / "elsewhere")

@@ -1,6 +1,6 @@
 """The report: what people read about a campaign, word by word."""
 
-from datetime import timedelta
+from datetime import timedelta, timezone
 from typing import Any
 
 import attrs
@@ -193,6 +193,10 @@ class TestAccounts:
     )
     def test_says(self, fields: dict[str, Any], line: str):
         assert line in report_lines(status(account(**fields), counts=[count("pending", wave=3)]))
+
+    def test_times_are_of_utc(self):
+        there = minutes(60).astimezone(timezone(timedelta(hours=5)))
+        assert "  audited at 2026-03-01 09:00 UTC" in report_lines(status(account(audited_at=there)))
 
     @pytest.mark.parametrize(
         ("fields", "word"),
