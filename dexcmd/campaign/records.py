@@ -1,5 +1,6 @@
 """What a journal tells when it is asked: rows of its tables, as attrs classes."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -96,8 +97,8 @@ class TargetRecord:
     reason: str | None
     """Why it is `not_attempted`."""
 
-    tries: int
-    """How often it was tried again (`TargetRetried`), whatever the failure."""
+    tries: Mapping[FailureClass, int] = attrs.field(hash=False)
+    """How often it was tried again (`TargetRetried`), by the failure; what is missing is 0."""
 
     not_before: datetime | None
     """When it is due; None for at once."""

@@ -98,8 +98,8 @@ class Store(Protocol):
         """Return the latest commands of targets in state `running`."""
         ...
 
-    async def collecting(self, campaign: str, account: str, now: datetime) -> list[CommandRecord]:
-        """Return the latest commands of targets in state `collecting` that are due, the oldest ended first."""
+    async def collecting(self, campaign: str, account: str) -> list[CommandRecord]:
+        """Return the latest commands of targets in state `collecting`, due or not."""
         ...
 
     async def commands_on(self, account_id: str, device_ids: Collection[str]) -> set[str]:
