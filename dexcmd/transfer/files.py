@@ -12,7 +12,7 @@ from dexcmd.transfer.names import Parts
 from dexcmd.transfer.system import explain, sync_folder
 from dexcmd.transfer.unpacking import Archive
 
-__all__ = ["check_zip", "make_folder", "make_inside", "whole_file_hash"]
+__all__ = ["check_zip", "make_below", "make_folder", "make_inside", "whole_file_hash"]
 
 CHECK_PIECE = 1024 * 1024
 
@@ -52,6 +52,24 @@ def make_inside(root: Path, parts: Parts) -> bool:
     except OSError as error:
         raise explain(error, folder) from error
     return True
+
+
+def make_below(folder: Path, parts: Parts) -> bool:
+    """Make the folders `parts`, one inside the other, below a folder that may itself be reached by links; durably.
+
+    Returns whether the last one was missing.  Raises what `make_inside` does.
+    """
+    root, made = Path(os.path.realpath(folder)), False
+    for length in range(1, len(parts) + 1):
+        made = make_inside(root, parts[:length])
+        if made:
+            # What will be durable in it is so only with its own name.
+            above = root.joinpath(*parts[: length - 1])
+            try:
+                sync_folder(above)
+            except OSError as error:
+                raise explain(error, above) from error
+    return made
 
 
 def whole_file_hash(path: Path, size: int, verify: Verify) -> str | None:
