@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from dexcmd.transfer.progress import Progress
     from dexcmd.transfer.saved import Saved, SavedArtifact, StoredArtifact
     from dexcmd.transfer.sink import Sink
+    from dexcmd.transfer.template import PlaceTemplate
     from dexcmd.wire.retrying import RetryPolicy
     from dexcmd.wire.window import RateLimit
 
@@ -121,6 +122,7 @@ __all__ = [
     "Outcome",
     "Pcap",
     "PermissionDeniedError",
+    "PlaceTemplate",
     "Progress",
     "Quota",
     "QuotaExceededError",
@@ -172,6 +174,7 @@ _HOMES = {
     "dexcmd.transfer.objectstore": ("ObjectStoreSink",),
     "dexcmd.transfer.saved": ("Saved", "SavedArtifact", "StoredArtifact"),
     "dexcmd.transfer.sink": ("Sink",),
+    "dexcmd.transfer.template": ("PlaceTemplate",),
     "dexcmd.transfer.extraction": ("ExtractLimits",),
     "dexcmd.transfer.members": ("Member", "MemberStream", "OpenMember"),
     "dexcmd.wire.retrying": ("RetryPolicy",),

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, aclosing
 from functools import partial
-from typing import Generic
+from typing import Generic, Protocol
 
 import anyio
 import attrs
@@ -13,7 +13,9 @@ from dexcmd.background import Background
 from dexcmd.errors import DexError
 from dexcmd.resources.command import Command
 from dexcmd.tasks import run_tasks
+from dexcmd.transfer.names import Parts
 from dexcmd.transfer.saved import R
+from dexcmd.transfer.sink import R_co
 
 __all__ = ["Save", "SaveMany", "SaveResult", "SaveTotals"]
 
@@ -56,8 +58,12 @@ class SaveTotals:
         return attrs.evolve(self, saved=self.saved + 1, size=self.size + artifact.size)
 
 
-Save = Callable[[Command | str], Awaitable[R]]
-"""Saves one artifact.  Raises `DexError`."""
+class Save(Protocol[R_co]):
+    """Saves one artifact after the other, or many side by side."""
+
+    def __call__(self, command: Command | str, place: Parts | None = None) -> Awaitable[R_co]:
+        """Save one, below the sink where `place` says, or under its own name.  Raises `DexError`."""
+        ...
 
 
 class SaveMany(Background[SaveResult[R]]):
