@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from dexcmd._version import __version__
 
 if TYPE_CHECKING:
+    from dexcmd.campaign.campaign import Campaign
     from dexcmd.capture import Capture, CaptureResult
     from dexcmd.client import DexClient
     from dexcmd.errors import (
@@ -89,6 +90,7 @@ __all__ = [
     "BadRequestError",
     "BulkCreate",
     "BulkResult",
+    "Campaign",
     "CampaignBusyError",
     "CampaignError",
     "CampaignExistsError",
@@ -155,6 +157,7 @@ __all__ = [
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOMES = {
+    "dexcmd.campaign.campaign": ("Campaign",),
     "dexcmd.capture": ("Capture", "CaptureResult"),
     "dexcmd.client": ("DexClient",),
     "dexcmd.fanout": ("BulkCreate",),

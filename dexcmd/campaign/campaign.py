@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -23,10 +23,7 @@ from dexcmd.client import DexClient
 from dexcmd.clock import Clock, SystemClock
 from dexcmd.errors import CampaignError, CampaignExistsError, ConfigurationError, DexError
 
-__all__ = ["Campaign", "Journal", "list_campaigns"]
-
-Journal = "str | os.PathLike[str] | Store"
-"""A file, made where there is none, or another place that campaigns are kept in."""
+__all__ = ["Campaign", "client_for", "list_campaigns"]
 
 EVENTS_AT_ONCE = 1000
 
@@ -39,6 +36,16 @@ def client_for(account: AccountSpec) -> DexClient:
     if not token:
         raise ConfigurationError(f"no token for the account {account.name}: set {account.token_env}")
     return DexClient(api_token=token, account_id=account.account_id)
+
+
+@asynccontextmanager
+async def journal_of(journal: "str | os.PathLike[str] | Store") -> AsyncGenerator[Store]:
+    """Open a journal that is a file; one that is open already is left so."""
+    if isinstance(journal, str | os.PathLike):
+        async with open_journal(Path(journal)) as store:
+            yield store
+    else:
+        yield journal
 
 
 class Campaign(AsyncOnlyContext):
@@ -218,3 +225,9 @@ class Campaign(AsyncOnlyContext):
         if record is None:
             raise CampaignError(f"there is no campaign {self.name!r} in the journal")
         return record
+
+
+async def list_campaigns(journal: "str | os.PathLike[str] | Store") -> list[CampaignStatus]:
+    """Return how all campaigns of a journal stand, the oldest first.  Raises `CampaignError`."""
+    async with journal_of(journal) as store:
+        return [await read_status(store, spec_from_json(record.spec)) for record in await store.campaigns()]

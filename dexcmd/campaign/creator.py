@@ -302,9 +302,10 @@ class Creator:
 
     async def _next_due(self, now: datetime) -> TargetRecord | None:
         if not self._due:
-            begun = self._busy.keys() | self._submitted
-            limit = REFILL + len(begun)
+            # The journal shows as pending what is begun and whose intent is not open yet.
+            limit = REFILL + len(self._busy) + len(self._submitted) + MOST_PER_POST
             due = await self._desk.ledger.store.due_targets(*self._key, self._wave, now, limit)
+            begun = self._busy.keys() | self._desk.flights.keys()
             self._due.extend(target for target in due if target.number not in begun)
         return self._due.popleft() if self._due else None
 

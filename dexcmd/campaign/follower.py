@@ -88,7 +88,8 @@ class Follower:
         return self._pace.after(pages=poll.pages, changed=poll.changed)
 
     async def _note_ended(self) -> None:
-        ended = self._watch.take_ended()
+        # What was dropped while a poll was under way is nobody's any more.
+        ended = [command for command in self._watch.take_ended() if command.id in self._flights]
         events: list[CampaignEvent] = []
         for command in ended:
             flight = self._flights[command_id_of(command)]

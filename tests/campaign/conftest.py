@@ -43,6 +43,7 @@ class CampaignRig:
     async def account(self, name: str = "acme", devices: Any = 12, **options: Any) -> Sandbox:
         """Start a sandbox, an account of the campaigns to come."""
         options.setdefault("behaviour", Behaviour(multi_user_share=0, ineligible_share=0, disconnected_share=0))
+        options.setdefault("seed", len(self.sandboxes))
         sandbox = Sandbox(devices, clock=self.clock, **options)
         self.sandboxes[name] = await self.stack.enter_async_context(sandbox)
         return sandbox

@@ -224,7 +224,7 @@ async def test_waves_come_one_after_the_other(campaigns: CampaignRig) -> None:
     assert status.count("saved") == 20
     opened = campaigns.of(WaveOpened)
     assert [event.wave for event in opened] == [1, 2, 3]
-    posts = [event for event in campaigns.of(IntentOpened)]
+    posts = campaigns.of(IntentOpened)
     sizes = [
         sum(
             opened[i].at <= post.at < (opened[i + 1].at if i < 2 else post.at.max.replace(tzinfo=post.at.tzinfo))
@@ -328,14 +328,22 @@ async def test_a_download_that_fails_is_tried_again(campaigns: CampaignRig) -> N
 
 async def test_what_the_service_rejects_is_told(campaigns: CampaignRig) -> None:
     sandbox = await campaigns.account(devices=5)
+    culprit = sandbox.state.devices[3].device_id
+    sandbox.faults.add(
+        Fault.error(400, form="envelope", message="no such device"),
+        on="create_commands",
+        times=None,
+        where=lambda request: any(command["device_id"] == culprit for command in request.body["commands"]),
+    )
     async with campaigns.campaign(campaigns.spec()) as campaign:
-        plan = await campaign.plan()
-        sandbox.state.devices[0] = attrs.evolve(sandbox.state.devices[0], eligible=False)  # type: ignore[index]
-        status = await campaign.run(plan, on_event=campaigns.events.append)
-        rejected = [t for t in await campaign.store.targets("one", range(1, 6)) if t.failure == "rejected"]
+        status = await campaign.run(on_event=campaigns.events.append)
+        targets = await campaign.store.targets("one", range(1, 6))
     assert status.count("saved") == 4
-    assert len(rejected) == 1
-    assert rejected[0].error
+    [rejected] = [target for target in targets if target.state == "failed"]
+    assert (rejected.device_id, rejected.failure) == (culprit, "rejected")
+    assert "no such device" in (rejected.error or "")
+    # Each POST that was refused has an intent of its own, closed as one that had no effect.
+    assert Counter(event.outcome for event in campaigns.of(IntentClosed)) >= Counter(created=4, rejected=1)
 
 
 # --- the operator
