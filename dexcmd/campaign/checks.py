@@ -38,6 +38,9 @@ Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 MOST_NAME = 64
 """Characters of a name."""
 
+LONGEST = timedelta(days=3660)
+"""Ten years: what is longer is a mistake, and would lead out of the calendar."""
+
 _CAMPAIGN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?(?:e-?\d+)?) ?%")
@@ -128,22 +131,28 @@ def share_of(value: object) -> "int | float | None":
 
 def duration(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     """Accept durations from 0."""
-    if not isinstance(value, timedelta) or value < timedelta(0):
-        raise ConfigurationError(f"{attribute.name} must be a duration (a timedelta) of at least 0, not {value}")
+    if not isinstance(value, timedelta) or not timedelta(0) <= value <= LONGEST:
+        raise ConfigurationError(
+            f"{attribute.name} must be a duration (a timedelta) from 0 to {LONGEST.days} days, not {value}"
+        )
 
 
 def positive_duration(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     """Accept durations above 0."""
-    if not isinstance(value, timedelta) or value <= timedelta(0):
-        raise ConfigurationError(f"{attribute.name} must be a duration (a timedelta) above 0, not {value}")
+    if not isinstance(value, timedelta) or not timedelta(0) < value <= LONGEST:
+        raise ConfigurationError(
+            f"{attribute.name} must be a duration (a timedelta) above 0, up to {LONGEST.days} days, not {value}"
+        )
 
 
 def deadline(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     """Accept times with their zone, and durations above 0."""
     if isinstance(value, datetime):
         format_time(attribute.name, value)
-    elif not isinstance(value, timedelta) or value <= timedelta(0):
-        raise ConfigurationError(f"{attribute.name} must be a time with its zone or a duration above 0, not {value!r}")
+    elif isinstance(value, timedelta):
+        positive_duration(_, attribute, value)
+    else:
+        raise ConfigurationError(f"{attribute.name} must be a time with its zone or a duration, not {value!r}")
 
 
 # --- parts

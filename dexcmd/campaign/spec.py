@@ -1,6 +1,8 @@
 """What a campaign is to do: the campaign file, as attrs classes."""
 
+import math
 from datetime import datetime, timedelta
+from fractions import Fraction
 from typing import Any, Literal, get_args
 
 import attrs
@@ -126,7 +128,8 @@ class Share:
         """Return how many of `total` that is, at most all; a percentage is rounded up."""
         if self.count is not None:
             return min(self.count, total)
-        return min(total, -int(-total * (self.percent or 0.0) // 100))
+        # By the decimals as written: in binary 1.1 % of 3000 is a little more than 33.
+        return min(total, math.ceil(Fraction(str(self.percent)) * total / 100))
 
 
 @attrs.frozen(kw_only=True)
@@ -147,7 +150,10 @@ class AccountSpec:
 
 @attrs.frozen(kw_only=True)
 class Targeting:
-    """Which devices: those that match all that is given.  Nothing given means every device of the accounts."""
+    """Which devices: those that match all that is given.  Nothing given means every device of the accounts.
+
+    `emails`, `device_ids` and `csv` together name devices, and one has to be named by any of them.
+    """
 
     search: tuple[str, ...] = attrs.field(default=(), converter=strings, validator=texts)
     """Looked for in names and emails by the service; a device has to match one of them."""
