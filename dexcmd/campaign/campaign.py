@@ -1,16 +1,18 @@
 """The face of campaigns: plan one, run it, look at it, steer it."""
 
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+import attrs
+
 from dexcmd.async_only import AsyncOnlyContext
-from dexcmd.campaign.events import CampaignEvent, CampaignPlanned, Control, ControlRequested
-from dexcmd.campaign.file import fingerprint, load_campaign, spec_from_json, spec_to_json
+from dexcmd.campaign.events import CampaignEvent, Control, ControlRequested
 from dexcmd.campaign.journal import open_journal
+from dexcmd.campaign.layout import fingerprint, spec_from_json
 from dexcmd.campaign.plan import Plan, make_plan
 from dexcmd.campaign.records import CampaignRecord, Recorded
 from dexcmd.campaign.report import read_status
@@ -51,7 +53,7 @@ async def journal_of(journal: "str | os.PathLike[str] | Store") -> AsyncGenerato
 class Campaign(AsyncOnlyContext):
     """A campaign: a bulk capture that is planned, journaled, and gone on with after any interruption.
 
-        async with Campaign(load_campaign("london.toml"), journal="journal.db") as campaign:
+        async with Campaign(read_campaign_file("london.toml"), journal="journal.db") as campaign:
             plan = await campaign.plan()            # spends nothing, writes nothing
             status = await campaign.run(plan)       # whatever was done before is not done again
 
@@ -125,14 +127,17 @@ class Campaign(AsyncOnlyContext):
 
         What can't be read of an account is told in its part of the plan.  Raises `DexError`.
         """
+        return await self._plan(self.spec.accounts)
+
+    async def _plan(self, accounts: Iterable[AccountSpec]) -> Plan:
         async with AsyncExitStack() as stack:
             clients: dict[str, DexClient | DexError] = {}
-            for account in self.spec.accounts:
+            for account in accounts:
                 try:
                     clients[account.name] = await stack.enter_async_context(self._client(account))
                 except ConfigurationError as error:
                     clients[account.name] = error
-            return await make_plan(self.spec, clients, self.store, self._clock)
+            return await make_plan(attrs.evolve(self.spec, accounts=tuple(accounts)), clients, self.store, self._clock)
 
     async def run(self, plan: Plan | None = None, *, on_event: OnEvent | None = None) -> CampaignStatus:
         """Run it until all is decided, or `stop` is called, and return how it stands then.
@@ -148,7 +153,13 @@ class Campaign(AsyncOnlyContext):
             await self._set_up(plan)
             self._steering = Steering(self.store, self.name, self._interval)
             runner = Runner(
-                self.store, self.spec, self._steering, self._clock, self._client, on_event or (lambda _: None)
+                store=self.store,
+                spec=self.spec,
+                steering=self._steering,
+                clock=self._clock,
+                client=self._client,
+                plan_the_rest=self._plan_the_rest,
+                on_event=on_event or (lambda _: None),
             )
             await runner.run()
         return await self.status()
@@ -163,23 +174,32 @@ class Campaign(AsyncOnlyContext):
 
     async def _set_up(self, plan: Plan | None) -> None:
         record = await self.store.campaign(self.name)
-        mark = fingerprint(self.spec)
         if record is not None:
-            if record.fingerprint != mark:
+            if record.fingerprint != fingerprint(self.spec):
                 raise CampaignExistsError(
                     f"there is a campaign {self.name!r} in the journal that is to do something else: "
                     "go on with it by its name, or give this one another"
                 )
             return
         plan = plan or await self.plan()
-        planned = CampaignPlanned(
-            at=self._clock.now(),
-            spec=spec_to_json(self.spec),
-            fingerprint=mark,
-            type=self.spec.command.type,
-            accounts=tuple((account.name, account.account_id) for account in self.spec.accounts),
-        )
-        await self.store.append(self.name, [planned, *plan.events])
+        await self.store.append(self.name, [*plan.events()])
+
+    async def _plan_the_rest(self) -> Mapping[str, DexError]:
+        """Plan the accounts that could not be read when the campaign was set up, and return why if that is still so."""
+        planned: set[str] = set()
+        targets = 0
+        for count in await self.store.counts(self.name):
+            planned.add(count.account)
+            targets += count.n
+        records = await self.store.accounts(self.name)
+        missing = {account.name for account in records if account.name not in planned and account.stopped is None}
+        if not missing:
+            return {}
+        plan = await self._plan([account for account in self.spec.accounts if account.name in missing])
+        events = [attrs.evolve(event, target=event.target + targets) for event in plan.target_events()]
+        if events:
+            await self.store.append(self.name, events)
+        return plan.errors
 
     # --- from anywhere
 

@@ -1,14 +1,14 @@
 """What an account of a campaign does next: pure decisions over what is known of it."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Literal
 
 import attrs
 
 from dexcmd.campaign.events import Control, DropReason
-from dexcmd.campaign.spec import AbortRule, CampaignSpec, FailureClass, Retries, Share
+from dexcmd.campaign.spec import AbortRule, CampaignSpec, FailureClass, Retries
 from dexcmd.campaign.state import TargetState
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "Wait",
     "next_step",
     "retry_wait",
-    "wave_sizes",
+    "quota_room",
 ]
 
 
@@ -212,18 +212,6 @@ def retry_wait(failure: FailureClass, tries: int, retries: Retries) -> timedelta
     allowed: int = getattr(retries, failure)
     wait: timedelta = retries.wait * 2 ** min(tries, 16)
     return wait if tries < allowed else None
-
-
-def wave_sizes(sizes: Sequence[Share], total: int) -> list[int]:
-    """Return how many targets each wave adds, for waves given as totals up to their ends; none of them is empty."""
-    ends: list[int] = []
-    for size in sizes:
-        end = size.of(total)
-        if end > (ends[-1] if ends else 0):
-            ends.append(end)
-    if total and (not ends or ends[-1] < total):
-        ends.append(total)
-    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def quota_room(remaining: int | None, leave: int, reserved: int) -> float:

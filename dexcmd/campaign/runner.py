@@ -1,7 +1,7 @@
 """A campaign in one process: its accounts side by side, until all is decided or the process is to stop."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from functools import partial
@@ -23,7 +23,7 @@ from dexcmd.campaign.steering import Steering
 from dexcmd.campaign.store import Store
 from dexcmd.client import DexClient
 from dexcmd.clock import Clock
-from dexcmd.errors import ConfigurationError, DexError
+from dexcmd.errors import DexError
 from dexcmd.tasks import run_beside, run_tasks
 from dexcmd.transfer.template import PlaceTemplate
 
@@ -48,6 +48,9 @@ class Runner:
     steering: Steering
     clock: Clock
     client: MakeClient
+    plan_the_rest: Callable[[], Awaitable[Mapping[str, DexError]]]
+    """Plans the accounts that have no plan yet, and returns for which of them there can be none, and why."""
+
     on_event: OnEvent
 
     async def run(self) -> None:
@@ -69,6 +72,7 @@ class Runner:
 
     async def _run_accounts(self, started: datetime) -> None:
         await self.steering.look()
+        unplanned = await self.plan_the_rest()
         campaign = await self.store.campaign(self.spec.name)
         first_run_at = started if campaign is None or campaign.first_run_at is None else campaign.first_run_at
         deadline = deadline_of(self.spec, first_run_at)
@@ -81,8 +85,10 @@ class Runner:
                 if record.stopped is not None:
                     continue
                 try:
+                    if account.name in unplanned:
+                        raise unplanned[account.name]
                     dex = await stack.enter_async_context(self.client(account))
-                except ConfigurationError as error:
+                except DexError as error:
                     # It has no token, say; the others may have theirs.
                     stop = AccountStopped(at=self.clock.now(), account=account.name, kind="refused", reason=str(error))
                     await self._note(stop)

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from dexcmd.campaign.file import spec_to_json
 
 from dexcmd import Pcap
+from dexcmd.campaign.layout import spec_to_json
 from dexcmd.campaign.spec import AccountSpec, ArtifactsSpec, CampaignSpec, Pace
 from dexcmd.sandbox import Behaviour, Fault, Sandbox, make_devices
 from tests.campaign.kill_program import SharedClock

@@ -15,11 +15,10 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from dexcmd.campaign.file import spec_from_json
-from dexcmd.campaign.journal import open_journal
-
 from dexcmd import Campaign, DexClient, RetryPolicy
 from dexcmd.campaign.events import CampaignEvent
+from dexcmd.campaign.journal import open_journal
+from dexcmd.campaign.layout import spec_from_json
 from dexcmd.campaign.spec import AccountSpec
 from dexcmd.campaign.store import Store
 from dexcmd.clock import ScaledClock

@@ -1,14 +1,16 @@
-"""A journal in memory: the protocol of stores, by nothing but the events and what they make of their targets."""
+"""A journal in memory: the protocol of `Store` in the plainest way, to test against and to compare others with.
+
+Nothing of it is indexed, and a batch of events is worked into a copy of all there is.
+"""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
 import attrs
 
-from dexcmd import CampaignBusyError, CampaignError, CampaignExistsError, TargetBusyError
 from dexcmd.campaign.events import (
     AccountEvent,
     AccountStopped,
@@ -19,13 +21,16 @@ from dexcmd.campaign.events import (
     CampaignPlanned,
     CommandEnded,
     CommandKnown,
+    CommandOverdue,
     ControlRequested,
+    ForeignFound,
     IntentClosed,
     IntentOpened,
     QuotaSeen,
     QuotaWaited,
     RunEnded,
     RunStarted,
+    SurplusFound,
     TargetDropped,
     TargetEvent,
     TargetPlanned,
@@ -44,81 +49,97 @@ from dexcmd.campaign.records import (
     TargetRecord,
 )
 from dexcmd.campaign.state import change_of
+from dexcmd.errors import CampaignBusyError, CampaignError, CampaignExistsError, TargetBusyError
+
+__all__ = ["MemoryStore"]
+
+Row = tuple[TargetRecord, CommandRecord | None, ArtifactRecord | None, IntentRecord | None]
+
+
+@attrs.frozen
+class Of:
+    """A record with the campaign that it belongs to."""
+
+    campaign: str
+    record: Any
 
 
 @attrs.define
-class Kept:
-    record: CampaignRecord
-    accounts: dict[str, AccountRecord]
-    targets: dict[int, TargetRecord] = attrs.field(factory=dict)
-    intents: list[IntentRecord] = attrs.field(factory=list)
-    commands: dict[str, CommandRecord] = attrs.field(factory=dict)
-    artifacts: dict[str, ArtifactRecord] = attrs.field(factory=dict)
-    lags: dict[str, list[float]] = attrs.field(factory=dict)
+class Tables:
+    """All that is known.  Records are never changed but replaced, so a copy of the containers is a copy of all."""
 
+    events: list[Recorded] = attrs.field(factory=list[Recorded])
+    campaigns: dict[str, CampaignRecord] = attrs.field(factory=dict[str, CampaignRecord])
+    accounts: dict[tuple[str, str], AccountRecord] = attrs.field(factory=dict[tuple[str, str], AccountRecord])
+    targets: dict[tuple[str, int], TargetRecord] = attrs.field(factory=dict[tuple[str, int], TargetRecord])
+    intents: list[Of] = attrs.field(factory=list[Of])
+    """Of `IntentRecord`, in the order in which they were opened."""
 
-class MemoryStore:
-    """Keeps campaigns for as long as it lives."""
+    commands: dict[str, Of] = attrs.field(factory=dict[str, Of])
+    """Of `CommandRecord`."""
 
-    def __init__(self) -> None:
-        self._kept: dict[str, Kept] = {}
-        self._events: list[Recorded] = []
-        self._held: set[str] = set()
+    listed_after: dict[str, float] = attrs.field(factory=dict[str, float])
+    artifacts: dict[str, ArtifactRecord] = attrs.field(factory=dict[str, ArtifactRecord])
+    surplus: dict[str, Of] = attrs.field(factory=dict[str, Of])
+    """Of `SurplusFound`."""
 
-    async def append(self, campaign: str, events: Sequence[CampaignEvent]) -> None:
-        import copy
+    foreign: dict[tuple[str, str], ForeignFound] = attrs.field(factory=dict[tuple[str, str], ForeignFound])
+    """By campaign and command: what is foreign to one may be another's own."""
 
-        before = copy.deepcopy(self._kept)
-        try:
-            for event in events:
-                self._apply(campaign, event)
-        except BaseException:
-            self._kept = before
-            raise
-        for event in events:
-            self._events.append(Recorded(seq=len(self._events) + 1, campaign=campaign, event=event))
+    def copy(self) -> "Tables":
+        return Tables(*(getattr(self, field.name).copy() for field in attrs.fields(Tables)))
 
-    def _apply(self, campaign: str, event: CampaignEvent) -> None:
+    # --- what events do
+
+    def add(self, campaign: str, event: CampaignEvent) -> None:
         if isinstance(event, CampaignPlanned):
-            if campaign in self._kept:
-                raise CampaignExistsError(campaign)
-            record = CampaignRecord(
-                name=campaign, spec=event.spec, fingerprint=event.fingerprint, type=event.type, control="run",
-                planned_at=event.at, first_run_at=None, ended=None,
+            self._plan(campaign, event)
+        elif campaign not in self.campaigns:
+            raise CampaignError(f"there is no campaign {campaign!r} in the journal")
+        elif isinstance(event, AccountEvent):
+            if (campaign, event.account) not in self.accounts:
+                raise CampaignError(f"campaign {campaign!r} has no account {event.account!r}")
+            self._account(campaign, event)
+        else:
+            self._campaign(campaign, event)
+        self.events.append(Recorded(seq=len(self.events) + 1, campaign=campaign, event=event))
+
+    def _plan(self, campaign: str, event: CampaignPlanned) -> None:
+        if campaign in self.campaigns:
+            raise CampaignExistsError(f"there is a campaign {campaign!r} already")
+        self.campaigns[campaign] = CampaignRecord(
+            name=campaign,
+            spec=event.spec,
+            fingerprint=event.fingerprint,
+            type=event.type,
+            control="run",
+            planned_at=event.at,
+            first_run_at=None,
+            ended=None,
+        )
+        for name, account_id in event.accounts:
+            nothing = dict.fromkeys(field.name for field in attrs.fields(AccountRecord))
+            zeros = dict.fromkeys(("wave", "left_running", "surplus", "foreign", "posts", "commands", "size"), 0)
+            self.accounts[campaign, name] = AccountRecord(
+                **{**nothing, **zeros, "name": name, "account_id": account_id}
             )
-            accounts = {
-                name: AccountRecord(
-                    name=name, account_id=account_id, wave=0, wave_opened_at=None, stopped=None, reason=None, quota=None,
-                    usage=None, reset_time=None, waits_until=None, surplus=0, foreign=0, audited_at=None, posts=0,
-                    last_lost_at=None, first_since=None,
-                )
-                for name, account_id in event.accounts
-            }
-            self._kept[campaign] = Kept(record, accounts)
-            return
-        kept = self._kept[campaign]
-        if isinstance(event, AccountEvent):
-            self._account(kept, event)
-        if isinstance(event, TargetEvent):
-            self._target(kept, event)
+
+    def _campaign(self, campaign: str, event: CampaignEvent) -> None:
+        record = self.campaigns[campaign]
         match event:
             case RunStarted():
-                kept.record = attrs.evolve(
-                    kept.record, first_run_at=kept.record.first_run_at or event.at, ended=None
-                )
-                for name, account in kept.accounts.items():
-                    if account.stopped == "refused":
-                        kept.accounts[name] = attrs.evolve(account, stopped=None, reason=None)
+                first = record.first_run_at or event.at
+                self.campaigns[campaign] = attrs.evolve(record, first_run_at=first, ended=None)
+                for key, account in self.accounts.items():
+                    if key[0] == campaign and account.stopped == "refused":
+                        self.accounts[key] = attrs.evolve(account, stopped=None, reason=None, left_running=0)
             case RunEnded(reason=reason):
-                kept.record = attrs.evolve(kept.record, ended=reason)
+                self.campaigns[campaign] = attrs.evolve(record, ended=reason)
             case ControlRequested(control=control):
-                kept.record = attrs.evolve(kept.record, control=control)
-            case _:
-                pass
+                self.campaigns[campaign] = attrs.evolve(record, control=control)
 
-    def _account(self, kept: Kept, event: AccountEvent) -> None:
+    def _account(self, campaign: str, event: AccountEvent) -> None:
         changes: dict[str, Any] = {}
-        account = kept.accounts[event.account]
         match event:
             case WaveOpened(wave=wave):
                 changes = {"wave": wave, "wave_opened_at": event.at}
@@ -126,211 +147,328 @@ class MemoryStore:
                 changes = {"quota": quota, "usage": usage, "reset_time": reset, "waits_until": None}
             case QuotaWaited(until=until):
                 changes = {"waits_until": until}
-            case AccountStopped(kind=kind, reason=reason):
-                changes = {"stopped": kind, "reason": reason}
-            case Audited(surplus=surplus, foreign=foreign):
+            case AccountStopped(kind=kind, reason=reason, running=running):
+                changes = {"stopped": kind, "reason": reason, "left_running": running}
+            case Audited():
                 changes = {"audited_at": event.at}
-            case IntentOpened(post=post, since=since):
-                new = all(intent.post != post for intent in kept.intents)
-                changes = {"posts": account.posts + new, "waits_until": None}
-                changes["first_since"] = min(filter(None, (account.first_since, since)))
+            case SurplusFound(command_id=command_id):
+                if command_id not in self.surplus:
+                    self._unknown(command_id)
+                    self.surplus[command_id] = Of(campaign, event)
+            case ForeignFound(command_id=command_id):
+                self.foreign.setdefault((campaign, command_id), event)
+            case IntentOpened(since=since):
+                first = self.accounts[campaign, event.account].first_since
+                changes = {"waits_until": None, "first_since": since if first is None else min(since, first)}
             case IntentClosed(outcome="absent" | "unknown"):
                 changes = {"last_lost_at": event.at}
-            case _:
-                name = type(event).__name__
-                if name == "SurplusFound":
-                    changes = {"surplus": account.surplus + 1}
-                elif name == "ForeignFound":
-                    changes = {"foreign": account.foreign + 1}
-        kept.accounts[event.account] = attrs.evolve(account, **changes)
+        self.accounts[campaign, event.account] = attrs.evolve(self.accounts[campaign, event.account], **changes)
+        if isinstance(event, TargetEvent):
+            self._target(campaign, event)
 
-    def _target(self, kept: Kept, event: TargetEvent) -> None:
-        change = change_of(event)
+    def _target(self, campaign: str, event: TargetEvent) -> None:
         if isinstance(event, TargetPlanned):
-            assert change is not None
-            kept.targets[event.target] = TargetRecord(
-                number=event.target, account=event.account, wave=event.wave, device_id=event.device_id,
-                registration_id=event.registration_id, user_email=event.user_email, device_name=event.device_name,
-                platform=event.platform, version=event.version, skip=event.skip, state=change.state, failure=None,
-                error=None, reason=None, tries={}, not_before=None, command_id=None,
-            )
+            self._plan_target(campaign, event)
             return
-        target = kept.targets[event.target]
+        if (campaign, event.target) not in self.targets:
+            raise CampaignError(f"campaign {campaign!r} has no target {event.target}")
+        self._note(campaign, event)
         changes: dict[str, Any] = {}
-        if change is not None:
-            changes = {"state": change.state, "failure": change.failure}
+        if (change := change_of(event)) is not None:
+            changes |= {
+                "state": change.state,
+                "failure": change.failure,
+                "reason": event.reason if isinstance(event, TargetDropped) else None,
+                "not_before": event.not_before if isinstance(event, TargetRetried) else None,
+                "changed_at": event.at,
+            }
+        if isinstance(event, IntentClosed | CommandEnded | CommandOverdue | ArtifactSaved | ArtifactFailed):
+            changes["error"] = getattr(event, "error", None)
+        target = self.targets[campaign, event.target]
+        if isinstance(event, CommandKnown):
+            changes["command_id"] = event.command_id
+        if isinstance(event, TargetRetried):
+            changes["tries"] = {**target.tries, event.failure: target.tries.get(event.failure, 0) + 1}
+        self.targets[campaign, event.target] = attrs.evolve(target, **changes)
+
+    def _plan_target(self, campaign: str, event: TargetPlanned) -> None:
+        if (campaign, event.target) in self.targets:
+            raise CampaignError(f"campaign {campaign!r} has a target {event.target} already")
+        known = attrs.asdict(event, filter=lambda field, _: field.name not in ("at", "target"))
+        change = change_of(event)
+        assert change is not None
+        unknown = dict.fromkeys(("failure", "error", "reason", "not_before", "command_id"))
+        self.targets[campaign, event.target] = TargetRecord(
+            **known, **unknown, number=event.target, state=change.state, changed_at=event.at, tries={}
+        )
+
+    def _note(self, campaign: str, event: TargetEvent) -> None:
+        """Note what an event tells of an intent, a command or an artifact."""
         match event:
             case IntentOpened():
-                self._open(kept, target, event)
-            case IntentClosed(post=post, outcome=outcome, error=error):
-                index = next(
-                    i for i, intent in enumerate(kept.intents)
-                    if intent.target == event.target and intent.post == post and intent.outcome is None
+                intent = IntentRecord(
+                    target=event.target,
+                    post=event.post,
+                    attempt=event.attempt,
+                    since=event.since,
+                    settled_at=event.settled_at,
+                    outcome=None,
+                    opened_at=event.at,
+                    closed_at=None,
                 )
-                kept.intents[index] = attrs.evolve(kept.intents[index], outcome=outcome, closed_at=event.at)
-                if error is not None:
-                    changes["error"] = error
+                self.intents.append(Of(campaign, intent))
+            case IntentClosed(post=post, outcome=outcome):
+                for index, of in enumerate(self.intents):
+                    if (of.campaign, of.record.target, of.record.post) == (campaign, event.target, post):
+                        closed = attrs.evolve(of.record, outcome=outcome, closed_at=event.at)
+                        self.intents[index] = Of(campaign, closed)
             case CommandKnown(command_id=command_id):
-                if any(command_id in other.commands for other in self._kept.values()):
-                    raise CampaignError(f"known already: {command_id}")
-                kept.commands[command_id] = CommandRecord(
-                    command_id=command_id, target=event.target, account=event.account, provenance=event.provenance,
-                    known_at=event.at, created_date=event.created_date, not_before=event.not_before, status=None,
-                    completed_date=None, filename=None,
+                self._unknown(command_id)
+                command = CommandRecord(
+                    command_id=command_id,
+                    target=event.target,
+                    account=event.account,
+                    provenance=event.provenance,
+                    known_at=event.at,
+                    created_date=event.created_date,
+                    not_before=event.not_before,
+                    status=None,
+                    completed_date=None,
+                    filename=None,
                 )
-                changes["command_id"] = command_id
-            case CommandEnded():
-                kept.commands[event.command_id] = attrs.evolve(
-                    kept.commands[event.command_id], status=event.status, completed_date=event.completed_date,
+                self.commands[command_id] = Of(campaign, command)
+            case CommandEnded(command_id=command_id):
+                command = self._command(command_id)
+                ended = attrs.evolve(
+                    command,
+                    status=event.status,
+                    created_date=event.created_date or command.created_date,
+                    completed_date=event.completed_date,
                     filename=event.filename,
-                    created_date=event.created_date or kept.commands[event.command_id].created_date,
                 )
+                self.commands[command_id] = Of(campaign, ended)
                 if event.listed_after is not None:
-                    kept.lags.setdefault(event.account, []).append(event.listed_after)
-            case ArtifactSaved():
-                kept.artifacts[event.command_id] = ArtifactRecord(
-                    command_id=event.command_id, location=event.location, size=event.size, sha256=event.sha256,
+                    self.listed_after[command_id] = event.listed_after
+            case ArtifactSaved(command_id=command_id):
+                self._command(command_id)
+                self.artifacts[command_id] = ArtifactRecord(
+                    command_id=command_id,
+                    location=event.location,
+                    size=event.size,
+                    sha256=event.sha256,
                     saved_at=event.at,
                 )
-            case ArtifactFailed(error=error):
-                changes["error"] = error
-            case TargetRetried(failure=failure, not_before=not_before):
-                changes["tries"] = {**target.tries, failure: target.tries.get(failure, 0) + 1}
-                changes["not_before"] = not_before
-            case TargetDropped(reason=reason):
-                changes["reason"] = reason
-            case _:
-                pass
-        kept.targets[event.target] = attrs.evolve(target, **changes)
 
-    def _open(self, kept: Kept, target: TargetRecord, event: IntentOpened) -> None:
-        account_id = kept.accounts[event.account].account_id
-        for other in self._kept.values():
-            if other.record.type != kept.record.type:
-                continue
-            for intent in other.intents:
-                theirs = other.targets[intent.target]
-                if intent.outcome is None and (
-                    other.accounts[theirs.account].account_id, theirs.device_id, theirs.registration_id
-                ) == (account_id, target.device_id, target.registration_id):
-                    raise TargetBusyError((event.target,))
-        kept.intents.append(
-            IntentRecord(
-                target=event.target, post=event.post, attempt=event.attempt, since=event.since,
-                settled_at=event.settled_at, outcome=None, opened_at=event.at, closed_at=None,
-            )
+    def _command(self, command_id: str) -> CommandRecord:
+        if command_id not in self.commands:
+            raise CampaignError(f"command {command_id} is not known")
+        return self.commands[command_id].record
+
+    def _unknown(self, command_id: str) -> None:
+        if command_id in self.commands or command_id in self.surplus:
+            raise CampaignError(f"command {command_id} is known already")
+
+    def busy(self, campaign: str, event: CampaignEvent) -> bool:
+        """Tell whether an event opens an intent that has to wait for another one's end."""
+        if not isinstance(event, IntentOpened) or (campaign, event.target) not in self.targets:
+            return False
+        wanted = self._device(campaign, event.target)
+        return any(
+            of.record.outcome is None and self._device(of.campaign, of.record.target) == wanted for of in self.intents
         )
+
+    def _device(self, campaign: str, number: int) -> tuple[str | None, ...]:
+        target = self.targets[campaign, number]
+        account = self.accounts[campaign, target.account]
+        return account.account_id, target.device_id, target.registration_id, self.campaigns[campaign].type
+
+
+class MemoryStore:
+    """A journal that ends with the process."""
+
+    def __init__(self) -> None:
+        self._tables = Tables()
+        self._held: set[str] = set()
+
+    async def append(self, campaign: str, events: Sequence[CampaignEvent]) -> None:
+        tables = self._tables.copy()
+        busy: list[int] = []
+        for event in events:
+            if tables.busy(campaign, event):
+                busy.append(event.target)  # type: ignore[attr-defined]
+            else:
+                tables.add(campaign, event)
+        if busy:
+            raise TargetBusyError(tuple(busy))
+        self._tables = tables
 
     @asynccontextmanager
     async def hold(self, campaign: str) -> AsyncGenerator[None]:
         if campaign in self._held:
-            raise CampaignBusyError(campaign)
+            raise CampaignBusyError(f"campaign {campaign!r} is run by another process")
         self._held.add(campaign)
         try:
             yield
         finally:
-            self._held.discard(campaign)
+            self._held.remove(campaign)
 
     async def held(self, campaign: str) -> bool:
         return campaign in self._held
 
     async def campaigns(self) -> list[CampaignRecord]:
-        return [kept.record for kept in self._kept.values()]
+        return list(self._tables.campaigns.values())
 
     async def campaign(self, name: str) -> CampaignRecord | None:
-        return self._kept[name].record if name in self._kept else None
+        return self._tables.campaigns.get(name)
 
     async def accounts(self, campaign: str) -> list[AccountRecord]:
-        return list(self._kept[campaign].accounts.values())
+        return [self._complete(name, record) for (name, _), record in self._tables.accounts.items() if name == campaign]
+
+    def _complete(self, campaign: str, account: AccountRecord) -> AccountRecord:
+        """Return an account with what is counted."""
+        tables = self._tables
+        commands = [one.command_id for one in self._commands(campaign, account.name)]
+        surplus = [of for of in tables.surplus.values() if of.campaign == campaign]
+        foreign = [event for (name, _), event in tables.foreign.items() if name == campaign]
+        return attrs.evolve(
+            account,
+            posts=len({intent.post for intent in self._intents(campaign, account.name)}),
+            commands=len(commands),
+            size=sum(tables.artifacts[one].size for one in commands if one in tables.artifacts),
+            surplus=sum(of.record.account == account.name for of in surplus),
+            foreign=sum(event.account == account.name for event in foreign),
+        )
 
     async def counts(self, campaign: str, account: str | None = None) -> list[Count]:
-        counted = Counter(
-            (t.account, t.wave, t.state, t.failure)
-            for t in self._kept[campaign].targets.values()
-            if account in (None, t.account)
+        kinds = Counter(
+            (target.account, target.wave, target.state, target.failure)
+            for target in self._targets(campaign)
+            if account in (None, target.account)
         )
-        return [Count(account=a, wave=w, state=s, failure=f, n=n) for (a, w, s, f), n in counted.items()]
+        return [Count(account=a, wave=w, state=s, failure=f, n=n) for (a, w, s, f), n in kinds.items()]
 
-    def _of(self, campaign: str, account: str, *states: str) -> list[TargetRecord]:
-        return [t for t in self._kept[campaign].targets.values() if t.account == account and t.state in states]
-
-    async def due_targets(self, campaign: str, account: str, wave: int, now: datetime, limit: int) -> list[TargetRecord]:
-        due = [
-            t for t in self._of(campaign, account, "pending")
-            if t.wave == wave and (t.not_before is None or t.not_before <= now)
-        ]
-        return due[:limit]
+    async def due_targets(
+        self, campaign: str, account: str, wave: int, now: datetime, limit: int
+    ) -> list[TargetRecord]:
+        pending = self._pending(campaign, account, wave)
+        return [target for target in pending if target.not_before is None or target.not_before <= now][:limit]
 
     async def next_due(self, campaign: str, account: str, wave: int) -> datetime | None:
-        times = [t.not_before for t in self._of(campaign, account, "pending") if t.wave == wave and t.not_before]
-        return min(times, default=None)
+        times = [target.not_before for target in self._pending(campaign, account, wave)]
+        return min((time for time in times if time is not None), default=None)
 
     async def targets(self, campaign: str, numbers: Collection[int]) -> list[TargetRecord]:
-        return [self._kept[campaign].targets[number] for number in sorted(numbers)]
+        return [target for target in self._targets(campaign) if target.number in numbers]
 
     async def undecided(self, campaign: str, account: str, after: int, limit: int) -> list[TargetRecord]:
-        return [t for t in self._of(campaign, account, "pending") if t.number > after][:limit]
+        return [target for target in self._pending(campaign, account) if target.number > after][:limit]
 
     async def open_intents(self, campaign: str, account: str) -> list[IntentRecord]:
-        kept = self._kept[campaign]
-        return [i for i in kept.intents if i.outcome is None and kept.targets[i.target].account == account]
+        return [intent for intent in self._intents(campaign, account) if intent.outcome is None]
 
     async def intents(self, campaign: str, account: str, device_ids: Collection[str]) -> list[IntentRecord]:
-        kept = self._kept[campaign]
-        return [
-            i for i in kept.intents
-            if kept.targets[i.target].account == account and kept.targets[i.target].device_id in set(device_ids)
-        ]
+        targets = self._tables.targets
+        intents = self._intents(campaign, account)
+        return [intent for intent in intents if targets[campaign, intent.target].device_id in device_ids]
 
     async def reserved(self, account_id: str) -> int:
         return sum(
-            kept.accounts[kept.targets[i.target].account].account_id == account_id
-            for kept in self._kept.values() for i in kept.intents if i.outcome is None
+            intent.outcome is None
+            for (campaign, name), account in self._tables.accounts.items()
+            for intent in self._intents(campaign, name)
+            if account.account_id == account_id
         )
 
-    def _latest(self, campaign: str, account: str, state: str) -> list[CommandRecord]:
-        kept = self._kept[campaign]
-        return [kept.commands[t.command_id] for t in self._of(campaign, account, state) if t.command_id]
-
     async def running(self, campaign: str, account: str) -> list[CommandRecord]:
-        return self._latest(campaign, account, "running")
+        return [command for command, target in self._latest(campaign, account) if target.state == "running"]
 
     async def collecting(self, campaign: str, account: str) -> list[CommandRecord]:
-        return self._latest(campaign, account, "collecting")
+        found = [command for command, target in self._latest(campaign, account) if target.state == "collecting"]
+        return sorted(found, key=lambda command: command.completed_date or command.known_at)
 
     async def commands_on(self, account_id: str, device_ids: Collection[str]) -> set[str]:
-        return {
-            c.command_id for kept in self._kept.values() for c in kept.commands.values()
-            if kept.accounts[c.account].account_id == account_id and kept.targets[c.target].device_id in set(device_ids)
-        }
+        return {command_id for command_id, device_id in self._known_on(account_id) if device_id in device_ids}
 
     async def known(self, account_id: str, command_ids: Collection[str]) -> set[str]:
-        return {
-            c.command_id for kept in self._kept.values() for c in kept.commands.values()
-            if kept.accounts[c.account].account_id == account_id and c.command_id in set(command_ids)
-        }
+        return {command_id for command_id, _ in self._known_on(account_id)} & set(command_ids)
+
+    def _known_on(self, account_id: str) -> Iterable[tuple[str, str | None]]:
+        """Return the commands of an account that are ours, each with its device."""
+        for command_id, of in [*self._tables.commands.items(), *self._tables.surplus.items()]:
+            if self._tables.accounts[of.campaign, of.record.account].account_id == account_id:
+                yield command_id, self._tables.targets[of.campaign, of.record.target].device_id
 
     async def lags(self, campaign: str, account: str) -> Lags:
-        lags = self._kept[campaign].lags.get(account, [])
+        listed_after = self._tables.listed_after
+        lags = [
+            listed_after[command.command_id]
+            for command in self._commands(campaign, account)
+            if command.provenance == "response" and command.command_id in listed_after
+        ]
         return Lags(n=len(lags), longest=max(lags, default=0.0))
 
     async def mean_artifact_size(self, command_type: str) -> tuple[int, float]:
+        campaigns, commands = self._tables.campaigns, self._tables.commands
         sizes = [
-            a.size for kept in self._kept.values() if kept.record.type == command_type for a in kept.artifacts.values()
+            artifact.size
+            for command_id, artifact in self._tables.artifacts.items()
+            if campaigns[commands[command_id].campaign].type == command_type
         ]
         return len(sizes), sum(sizes) / len(sizes) if sizes else 0.0
 
-    async def events(self, campaign: str, after: int = 0, limit: int = 1000) -> list[Recorded]:
-        return [e for e in self._events if e.campaign == campaign and e.seq > after][:limit]
-
-    async def export(self, campaign: str, after: int, limit: int) -> Any:
-        kept = self._kept[campaign]
+    async def events(
+        self,
+        campaign: str,
+        after: int = 0,
+        limit: int = 1000,
+        kinds: Collection[type[CampaignEvent]] | None = None,
+    ) -> list[Recorded]:
         return [
-            (
-                t,
-                kept.commands.get(t.command_id or ""),
-                kept.artifacts.get(t.command_id or ""),
-                next((i for i in reversed(kept.intents) if i.target == t.number), None),
-            )
-            for t in sorted(kept.targets.values(), key=lambda t: t.number) if t.number > after
+            recorded
+            for recorded in self._tables.events[after:]
+            if recorded.campaign == campaign and (kinds is None or type(recorded.event) in kinds)
         ][:limit]
+
+    async def export(self, campaign: str, after: int, limit: int) -> list[Row]:
+        return [self._row(campaign, target) for target in self._targets(campaign) if target.number > after][:limit]
+
+    def _row(self, campaign: str, target: TargetRecord) -> Row:
+        command = artifact = None
+        if target.command_id is not None:
+            command = self._tables.commands[target.command_id].record
+            artifact = self._tables.artifacts.get(target.command_id)
+        intents = [intent for intent in self._intents(campaign, target.account) if intent.target == target.number]
+        return target, command, artifact, intents[-1] if intents else None
+
+    # --- what the answers are made of
+
+    def _targets(self, campaign: str) -> list[TargetRecord]:
+        return [target for (name, _), target in sorted(self._tables.targets.items()) if name == campaign]
+
+    def _pending(self, campaign: str, account: str, wave: int | None = None) -> list[TargetRecord]:
+        return [
+            target
+            for target in self._targets(campaign)
+            if target.state == "pending" and target.account == account and wave in (None, target.wave)
+        ]
+
+    def _intents(self, campaign: str, account: str) -> list[IntentRecord]:
+        targets = self._tables.targets
+        return [
+            of.record
+            for of in self._tables.intents
+            if of.campaign == campaign and targets[campaign, of.record.target].account == account
+        ]
+
+    def _commands(self, campaign: str, account: str) -> list[CommandRecord]:
+        return [
+            of.record
+            for of in self._tables.commands.values()
+            if of.campaign == campaign and of.record.account == account
+        ]
+
+    def _latest(self, campaign: str, account: str) -> list[tuple[CommandRecord, TargetRecord]]:
+        """Return the commands that are the latest ones of their targets, with these."""
+        targets = self._tables.targets
+        pairs = [(one, targets[campaign, one.target]) for one in self._commands(campaign, account)]
+        return [(command, target) for command, target in pairs if target.command_id == command.command_id]
