@@ -421,6 +421,16 @@ class TestTargets:
             ("not_attempted", None, "no connection", "deadline", None, 3),
         ]
 
+    @pytest.mark.parametrize("end", ["ended", "overdue"])
+    async def test_one_that_is_found_late_after_all(self, store: Store, facts: Facts, end: str):
+        await store.append("c", [facts.campaign(), facts.target(1), facts.opened(1)])
+        await store.append("c", [facts.closed(1, "unknown", error="no answer"), facts.known(1, "c1", "adopted")])
+        assert (await state_of(store, 1)).state == "running"
+        await store.append("c", [facts.ended(1, "c1", "FAILED") if end == "ended" else facts.overdue(1, "c1")])
+        target = await state_of(store, 1)
+        # What went wrong before is not what it failed for.
+        assert (target.state, target.error) == ("failed", None)
+
     async def test_by_numbers(self, store: Store, facts: Facts):
         await store.append("c", [facts.campaign(), *facts.targets(5)])
         await store.append("d", [facts.campaign(), *facts.targets(2, device="another")])
@@ -591,7 +601,7 @@ class TestCommands:
     async def test_how_soon_they_are_listed(self, store: Store, facts: Facts):
         await store.append("c", [facts.campaign(("main", account_id()), ("b", account_id(2))), *facts.targets(4)])
         assert await store.lags("c", "main") == Lags(n=0, longest=0.0)
-        for number, provenance, lag in ((1, "response", 1.5), (2, "adopted", 60.0), (3, "response", 4.25)):
+        for number, provenance, lag in ((1, "response", 0.0), (2, "adopted", 60.0), (3, "response", 4.25)):
             events = [
                 facts.known(number, f"c{number}", provenance),
                 facts.ended(number, f"c{number}", listed_after=lag),
