@@ -34,6 +34,7 @@ from dexcmd.campaign.events import (
     TargetPlanned,
     WaveOpened,
 )
+from dexcmd.campaign.journal import open_journal
 from dexcmd.campaign.records import (
     AccountRecord,
     ArtifactRecord,
@@ -60,7 +61,11 @@ async def in_memory(_: Path) -> AsyncIterator[Store]:
     yield MemoryStore()
 
 
-STORES: dict[str, Opener] = {"memory": in_memory}
+def in_file(folder: Path) -> Any:
+    return open_journal(folder / "journal.db")
+
+
+STORES: dict[str, Opener] = {"memory": in_memory, "sqlite": in_file}
 
 LATE = minutes(100_000)
 
