@@ -1,5 +1,6 @@
 """`dexcmd completion`: what makes a shell complete."""
 
+import re
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -15,12 +16,18 @@ def completion(shell: Annotated[Shell, Parameter(name="shell", help="Which shell
     """Print a script that makes a shell complete commands and options.
 
     For example:
-      eval "$(dexcmd completion bash)"       # a line for ~/.bashrc
-      source <(dexcmd completion zsh)        # for ~/.zshrc, after compinit
-      dexcmd completion fish | source        # for ~/.config/fish/config.fish
+      eval "$(dexcmd completion bash)"    # in ~/.bashrc
+      eval "$(dexcmd completion zsh)"     # in ~/.zshrc, after compinit
+      dexcmd completion fish | source     # in ~/.config/fish/config.fish
     """
     from dexcmd.cli.app import app
     from dexcmd.cli.rows import write
 
-    write(app.generate_completion(prog_name="dexcmd", shell=shell))
+    script = app.generate_completion(prog_name="dexcmd", shell=shell)
+    write(script + _registration(script) if shell == "zsh" else script)
     return OK
+
+
+def _registration(script: str) -> str:
+    """Return what is missing from a script for zsh, which is made to be found in a folder and not to be run."""
+    return "".join(f"\ncompdef {name} dexcmd\n" for name in re.findall(r"^(\w+)\(\) \{$", script, re.MULTILINE)[:1])
