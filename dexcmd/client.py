@@ -23,7 +23,7 @@ from dexcmd.resources.downloads import DownloadsResource, sink_of
 from dexcmd.resources.quota import QuotaResource
 from dexcmd.resources.requests import CommandRequest
 from dexcmd.secret import Secret
-from dexcmd.session import Session, Settings
+from dexcmd.session import SETTLE_SECONDS, Session, Settings
 from dexcmd.transfer.saved import R, SavedArtifact
 from dexcmd.transfer.sink import Sink
 from dexcmd.validators import finite_number
@@ -64,7 +64,7 @@ class DexClient(AsyncOnlyContext):
         on_event: Callable[[Event], object] | None = None,
         retry: RetryPolicy | None = None,
         rate_limit: RateLimit | None = SERVICE_LIMIT,
-        settle_seconds: float = 120.0,
+        settle_seconds: float = SETTLE_SECONDS,
         clock: Clock | None = None,
         random: Callable[[], float] = random_module.random,
     ) -> None:

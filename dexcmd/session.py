@@ -62,6 +62,10 @@ class Request:
         return self.method == "GET"
 
 
+SETTLE_SECONDS = 120.0
+"""How late a created command may show up in the list, where nothing else is said."""
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """What a session needs to know."""

@@ -123,7 +123,7 @@ class CampaignPlanned(CampaignEvent):
 
 @attrs.frozen(kw_only=True)
 class RunStarted(CampaignEvent):
-    """A process begins to run it."""
+    """A process begins to run it: also the accounts, once more, that the service had refused."""
 
 
 @attrs.frozen(kw_only=True)
@@ -232,6 +232,8 @@ class TargetPlanned(TargetEvent):
     """From 1; 0 for one that is skipped."""
 
     skip: SkipReason | None = None
+    detail: str | None = None
+    """More of why, in words: what the service says, or the id of the command that runs."""
 
 
 @attrs.frozen(kw_only=True)

@@ -1,5 +1,6 @@
 """What a journal tells when it is asked: rows of its tables, as attrs classes."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -101,6 +102,9 @@ class TargetRecord:
     platform: str | None
     version: str | None
     skip: SkipReason | None
+    detail: str | None
+    """More on why it is skipped, for people."""
+
     state: TargetState
     failure: FailureClass | None
     error: str | None
@@ -114,8 +118,8 @@ class TargetRecord:
     changed_at: datetime
     """When it came to its state, by this machine's clock."""
 
-    tries: int
-    """How often it was tried again (`TargetRetried`), whatever the failure."""
+    tries: Mapping[FailureClass, int] = attrs.field(hash=False)
+    """How often it was tried again (`TargetRetried`), by the failure; what is missing is 0."""
 
     not_before: datetime | None
     """When it is due, after a `TargetRetried`; None for at once, and for one whose state has changed since."""

@@ -18,7 +18,7 @@ _STANDS: Mapping[CampaignState, str] = {
     "interrupted": "is interrupted: no process runs it, and there is something left to do",
     "finished": "is finished",
     "aborted": "was aborted",
-    "refused": "was refused by the service",
+    "refused": "stands still: what is left to do was refused",
     "cancelled": "was cancelled",
 }
 
@@ -150,9 +150,10 @@ def _next(status: CampaignStatus) -> Iterator[str]:
             yield f"nothing, it goes on by itself; `dexcmd campaign pause {name}` holds it"
         case "paused" | "interrupted":
             yield f"`dexcmd campaign resume {name}` goes on where it stands"
-        case _:
-            if any(account.stopped == "refused" for account in status.accounts):
-                yield "put right what the service refused, such as a token or its permissions"
+        case "refused":
+            yield "put right what was refused, such as a token or its permissions"
+            yield f"`dexcmd campaign resume {name}` goes on then"
+        case "finished" | "aborted" | "cancelled":
             if status.count("failed", "not_attempted"):
                 yield f"`dexcmd campaign export {name}` says what became of each target, and why"
             if unknown := sum(account.failures["unknown"] for account in status.accounts):

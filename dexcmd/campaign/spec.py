@@ -1,13 +1,38 @@
 """What a campaign is to do: the campaign file, as attrs classes."""
 
+import math
 from datetime import datetime, timedelta
-from typing import Literal
+from fractions import Fraction
+from typing import Any, Literal, get_args
 
 import attrs
+from attrs.validators import and_, optional
 
-from dexcmd.resources.requests import CommandArgs
+from dexcmd.campaign.checks import (
+    SeveralMistakesError,
+    account_name,
+    campaign_name,
+    deadline,
+    duration,
+    instance,
+    instances,
+    percent,
+    positive_duration,
+    repeated,
+    strings,
+    texts,
+    token_variable,
+    unsteady,
+    whole_from_0,
+)
+from dexcmd.campaign.versions import VersionBounds
+from dexcmd.errors import ConfigurationError
+from dexcmd.resources.requests import CommandArgs, Pcap, SpeedTest, WarpDiag
+from dexcmd.validators import count, identifier, one_of
+from dexcmd.wire.paths import valid_account_id
 
 __all__ = [
+    "BUCKETS",
     "AbortRule",
     "AccountSpec",
     "ArtifactsSpec",
@@ -38,73 +63,132 @@ Both look for it in the list, and take it over where it is found.  What the list
 `reconcile` sends again, once, and `give_up` does not: it is `unknown`.
 """
 
+BUCKETS = ("s3", "gs", "az")
+"""The schemes of URLs of buckets."""
+
+ZERO = timedelta(0)
+
+
+def _account_id(_: object, __: object, value: str) -> None:
+    valid_account_id(value)
+
+
+def _accounts(_: object, __: object, value: "tuple[AccountSpec, ...]") -> None:
+    if not value:
+        raise ConfigurationError("accounts must be at least one")
+    if mistakes := repeated([(account.name, account.account_id) for account in value]):
+        raise SeveralMistakesError(mistakes)
+
+
+def _sizes(_: object, __: object, value: "tuple[Share, ...]") -> None:
+    if mistakes := unsteady(value):
+        raise SeveralMistakesError(mistakes)
+
+
+def _text(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    identifier(attribute.name, value)
+
+
+def _version(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    VersionBounds.parse(identifier(attribute.name, value))
+
+
+def _whole(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigurationError(f"{attribute.name} must be a whole number, not {value!r}")
+
+
+def _above_0(_: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    if not value > 0:
+        raise ConfigurationError(f"{attribute.name} must be above 0, not {value!r}")
+
+
+def _into(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    scheme, separator, rest = identifier(attribute.name, value).partition("://")
+    if separator and scheme not in BUCKETS:
+        known = ", ".join(f"{name}://" for name in BUCKETS)
+        raise ConfigurationError(f"{attribute.name} must be a folder or the URL of a bucket ({known}), not {value!r}")
+    if separator and not rest.partition("/")[0]:
+        raise ConfigurationError(f"{attribute.name} names no bucket: {value!r}")
+
 
 @attrs.frozen(kw_only=True)
 class Share:
     """So many targets, or so many percent of them: `5` or `"10%"` in a file.  One of both is set."""
 
-    count: int | None = None
-    percent: float | None = None
+    count: int | None = attrs.field(default=None, validator=optional(count))
+    percent: float | None = attrs.field(default=None, validator=optional(and_(percent, _above_0)))
+
+    def __attrs_post_init__(self) -> None:
+        """Raise `ConfigurationError` unless one of both is set."""
+        if (self.count is None) == (self.percent is None):
+            raise ConfigurationError("a share is either a count or a percentage")
 
     def of(self, total: int) -> int:
         """Return how many of `total` that is, at most all; a percentage is rounded up."""
         if self.count is not None:
             return min(self.count, total)
-        return min(total, -int(-total * (self.percent or 0.0) // 100))
+        # By the decimals as written: in binary 1.1 % of 3000 is a little more than 33.
+        return min(total, math.ceil(Fraction(str(self.percent)) * total / 100))
 
 
 @attrs.frozen(kw_only=True)
 class AccountSpec:
     """One account, with where its token comes from."""
 
-    account_id: str
+    account_id: str = attrs.field(validator=_account_id)
     """32 hex digits."""
 
-    name: str
+    name: str = attrs.field(
+        default=attrs.Factory(lambda self: self.account_id, takes_self=True), validator=account_name
+    )
     """What reports and folders call it; the account id where the file says nothing."""
 
-    token_env: str = "CLOUDFLARE_API_TOKEN"  # noqa: S105 - the name of a variable
+    token_env: str = attrs.field(default="CLOUDFLARE_API_TOKEN", validator=token_variable)
     """The environment variable that holds its API token."""
 
 
 @attrs.frozen(kw_only=True)
 class Targeting:
-    """Which devices: those that match all that is given.  Nothing given means every device of the accounts."""
+    """Which devices: those that match all that is given.  Nothing given means every device of the accounts.
 
-    search: tuple[str, ...] = ()
+    `emails`, `device_ids` and `csv` together name devices, and one has to be named by any of them.
+    """
+
+    search: tuple[str, ...] = attrs.field(default=(), converter=strings, validator=texts)
     """Looked for in names and emails by the service; a device has to match one of them."""
 
-    emails: tuple[str, ...] = ()
-    device_ids: tuple[str, ...] = ()
+    emails: tuple[str, ...] = attrs.field(default=(), converter=strings, validator=texts)
+    device_ids: tuple[str, ...] = attrs.field(default=(), converter=strings, validator=texts)
     """With these, or a CSV, devices are named: one that the device list does not show is skipped as `not_found`."""
 
-    csv: str | None = None
+    csv: str | None = attrs.field(default=None, validator=optional(_text))
     """A CSV file with a column `device_id` or `user_email`, and perhaps `registration_id` and `account` (its name)."""
 
-    platforms: tuple[str, ...] = ()
-    version: str | None = None
+    platforms: tuple[str, ...] = attrs.field(default=(), converter=strings, validator=texts)
+    version: str | None = attrs.field(default=None, validator=optional(_version))
     """Bounds of the WARP client's version, such as `">=2024.6, <2025.1"`."""
 
-    exclude: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = attrs.field(default=(), converter=strings, validator=texts)
     """Device ids, names or emails that are left out."""
 
-    sample: Share | None = None
+    sample: Share | None = attrs.field(default=None, validator=optional(instance(Share)))
     """How many of the eligible ones, per account, drawn by `seed`; None for all."""
 
-    seed: int = 0
+    seed: int = attrs.field(default=0, validator=_whole)
 
 
 @attrs.frozen(kw_only=True)
 class Waves:
     """In which steps an account's targets are captured."""
 
-    sizes: tuple[Share, ...] = ()
+    sizes: tuple[Share, ...] = attrs.field(default=(), validator=and_(instances(Share), _sizes))
     """How many targets in all up to the end of each wave; what is left is one more."""
 
-    min_succeeded_percent: float = 0.0
+    min_succeeded_percent: float = attrs.field(default=0.0, validator=percent)
     """The next wave begins only if so many percent of this one succeeded; if not, the account is aborted."""
 
-    soak: timedelta = timedelta(0)
+    soak: timedelta = attrs.field(default=ZERO, validator=duration)
     """How long it waits between the end of a wave and the next."""
 
 
@@ -112,14 +196,14 @@ class Waves:
 class Pace:
     """How much at a time, per account."""
 
-    creates: int = 4
+    creates: int = attrs.field(default=4, validator=count)
     """POSTs, of up to ten commands each."""
 
-    downloads: int = 8
-    in_flight: int = 1000
+    downloads: int = attrs.field(default=8, validator=count)
+    in_flight: int = attrs.field(default=1000, validator=count)
     """Commands that are created and not done with; no more are created meanwhile."""
 
-    timeout: timedelta = timedelta(minutes=30)
+    timeout: timedelta = attrs.field(default=timedelta(minutes=30), validator=positive_duration)
     """How long a command may take from its creation to its end."""
 
 
@@ -127,9 +211,9 @@ class Pace:
 class AbortRule:
     """When an account is given up: `failed_percent` of at least `of_at_least` targets that are decided have failed."""
 
-    failed_percent: float
-    of_at_least: int = 10
-    failure: FailureClass | None = None
+    failed_percent: float = attrs.field(validator=and_(percent, _above_0))
+    of_at_least: int = attrs.field(default=10, validator=count)
+    failure: FailureClass | None = attrs.field(default=None, validator=optional(one_of(*get_args(FailureClass))))
     """Only failures of this class count; None for all."""
 
 
@@ -140,12 +224,12 @@ class Retries:
     All but `download` mean another command, which costs quota and a user's privacy.
     """
 
-    device: int = 0
-    timeout: int = 0
-    rejected: int = 0
-    unknown: int = 0
-    download: int = 3
-    wait: timedelta = timedelta(minutes=1)
+    device: int = attrs.field(default=0, validator=whole_from_0)
+    timeout: int = attrs.field(default=0, validator=whole_from_0)
+    rejected: int = attrs.field(default=0, validator=whole_from_0)
+    unknown: int = attrs.field(default=0, validator=whole_from_0)
+    download: int = attrs.field(default=3, validator=whole_from_0)
+    wait: timedelta = attrs.field(default=timedelta(minutes=1), validator=duration)
     """Before the first try again; doubled for each that follows."""
 
 
@@ -153,10 +237,10 @@ class Retries:
 class ArtifactsSpec:
     """Where artifacts go."""
 
-    into: str = "captures"
+    into: str = attrs.field(default="captures", validator=_into)
     """A folder, seen from the campaign file, or the URL of a bucket such as `s3://bucket/prefix`."""
 
-    name: str = "{account}/{created:%Y-%m-%d}/{user_email}-{command_id}.zip"
+    name: str = attrs.field(default="{account}/{created:%Y-%m-%d}/{user_email}-{command_id}.zip", validator=_text)
     """Folders and a name below it, a template of `dexcmd.transfer.template`."""
 
 
@@ -164,23 +248,23 @@ class ArtifactsSpec:
 class CampaignSpec:
     """A campaign."""
 
-    name: str
+    name: str = attrs.field(validator=campaign_name)
     """What the journal calls it: letters, digits, `.`, `_` and `-`, at most 64."""
 
-    command: CommandArgs
-    accounts: tuple[AccountSpec, ...]
-    targets: Targeting = Targeting()
-    waves: Waves = Waves()
-    pace: Pace = Pace()
-    abort: tuple[AbortRule, ...] = ()
-    retries: Retries = Retries()
-    leave_quota: int = 0
+    command: CommandArgs = attrs.field(validator=instance(Pcap, WarpDiag, SpeedTest))
+    accounts: tuple[AccountSpec, ...] = attrs.field(validator=and_(instances(AccountSpec), _accounts))
+    targets: Targeting = attrs.field(default=Targeting(), validator=instance(Targeting))
+    waves: Waves = attrs.field(default=Waves(), validator=instance(Waves))
+    pace: Pace = attrs.field(default=Pace(), validator=instance(Pace))
+    abort: tuple[AbortRule, ...] = attrs.field(default=(), validator=instances(AbortRule))
+    retries: Retries = attrs.field(default=Retries(), validator=instance(Retries))
+    leave_quota: int = attrs.field(default=0, validator=whole_from_0)
     """Commands of each day's quota, per account, that are left to others."""
 
-    deadline: datetime | timedelta | None = None
+    deadline: datetime | timedelta | None = attrs.field(default=None, validator=optional(deadline))
     """When it stops creating: a time, or how long after its first run.  What runs then is still collected."""
 
-    artifacts: ArtifactsSpec = ArtifactsSpec()
-    lost_answers: LostAnswers = "reconcile"
-    audit_after: timedelta = timedelta(minutes=15)
+    artifacts: ArtifactsSpec = attrs.field(default=ArtifactsSpec(), validator=instance(ArtifactsSpec))
+    lost_answers: LostAnswers = attrs.field(default="reconcile", validator=one_of(*get_args(LostAnswers)))
+    audit_after: timedelta = attrs.field(default=timedelta(minutes=15), validator=duration)
     """How long after the last POST that got lost the list is looked through for what came of it all the same."""

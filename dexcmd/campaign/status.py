@@ -1,11 +1,12 @@
 """How a campaign stands, for people and programs."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal, get_args
 
 import attrs
 
+from dexcmd.campaign.decide import deadline_of
 from dexcmd.campaign.events import Control, StopKind
 from dexcmd.campaign.records import AccountRecord, CampaignRecord, Count
 from dexcmd.campaign.spec import CampaignSpec, FailureClass
@@ -22,11 +23,11 @@ CampaignState = Literal[
 - `running`: a process runs it; `waiting`: all that this process has to do is wait for the quota;
 - `paused`: the operator holds it, whether a process runs it or not;
 - `interrupted`: no process runs it, and there is something left to do;
-- `finished`: all is decided; `aborted`, `refused`, `cancelled`: also, and that is how some account ended; of several
-  the first in this order.
+- `refused`: all that is left is of accounts that the service refused; the next run tries them once more;
+- `finished`: all is decided; `aborted`, `cancelled`: also, and that is how some account ended; of both the first.
 """
 
-_WORST_FIRST: tuple[StopKind, ...] = ("aborted", "refused", "cancelled", "finished")
+_WORST_FIRST: tuple[StopKind, ...] = ("refused", "aborted", "cancelled", "finished")
 _UNDER_WAY: tuple[TargetState, ...] = tuple(
     state for state in get_args(TargetState) if state not in DECIDED and state != "pending"
 )
@@ -122,9 +123,6 @@ def status_of(
 
     `settling` is by the names of the accounts; `held` is whether a process runs it, `here` whether that is this one.
     """
-    deadline = spec.deadline
-    if isinstance(deadline, timedelta):
-        deadline = None if campaign.first_run_at is None else campaign.first_run_at + deadline
     statuses = tuple(
         _account(one, [count for count in counts if count.account == one.name], settling) for one in accounts
     )
@@ -134,7 +132,7 @@ def status_of(
         control=campaign.control,
         running_elsewhere=held and not here,
         planned_at=campaign.planned_at,
-        deadline=deadline,
+        deadline=deadline_of(spec, campaign.first_run_at),
         accounts=statuses,
         size=sum(account.size for account in accounts),
     )

@@ -99,8 +99,8 @@ class Store(Protocol):
         """Return the latest commands of targets in state `running`, in the order in which they became known."""
         ...
 
-    async def collecting(self, campaign: str, account: str, now: datetime) -> list[CommandRecord]:
-        """Return the latest commands of targets in state `collecting` that are due, the oldest ended first.
+    async def collecting(self, campaign: str, account: str) -> list[CommandRecord]:
+        """Return the latest commands of targets in state `collecting`, due or not, the oldest ended first.
 
         One without a `completed_date` counts by when it became known.
         """

@@ -6,7 +6,7 @@ https://developers.cloudflare.com/api/resources/zero_trust/subresources/dex/subr
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal, cast
 
 import attrs
@@ -36,25 +36,13 @@ Target = tuple[str, str | None, str]
 """What tells one command of a POST from another: device id, registration id, type."""
 
 CommandType = Literal["pcap", "speed-test", "warp-diag"]
-Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+DOCUMENTED_MAXIMUM = {"max_file_size_mb": 50, "packet_size_bytes": 1500, "time_limit_min": 10}
 
 
-def _number_up_to(documented: int) -> Validator:
-    """Return a validator: a number of at least 1, with a warning past the maximum that is documented now."""
-
-    def check(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-        number = finite_number(attribute.name, value)
-        if number < 1:
-            raise ConfigurationError(f"{attribute.name} must be at least 1, not {value!r}")
-        if number > documented:
-            # The maximum has moved before, so it is for the service to refuse.
-            warnings.warn(
-                f"{attribute.name}={value!r} is above the documented maximum of {documented}",
-                DexWarning,
-                stacklevel=4,
-            )
-
-    return check
+def _at_least_1(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if finite_number(attribute.name, value) < 1:
+        raise ConfigurationError(f"{attribute.name} must be at least 1, not {value!r}")
 
 
 def _boolean(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
@@ -90,14 +78,21 @@ class Pcap:
 
     type: ClassVar[CommandType] = "pcap"
 
-    max_file_size_mb: float | None = attrs.field(default=None, validator=optional(_number_up_to(50)))
+    max_file_size_mb: float | None = attrs.field(default=None, validator=optional(_at_least_1))
     """Megabytes from 1 to 50, by default 5.  A larger capture is not uploaded at all."""
 
-    packet_size_bytes: float | None = attrs.field(default=None, validator=optional(_number_up_to(1500)))
+    packet_size_bytes: float | None = attrs.field(default=None, validator=optional(_at_least_1))
     """How many bytes of each packet are kept, from 1 to 1500, by default 160."""
 
-    time_limit_min: float | None = attrs.field(default=None, validator=optional(_number_up_to(10)))
+    time_limit_min: float | None = attrs.field(default=None, validator=optional(_at_least_1))
     """Minutes from 1 to 10, by default 5."""
+
+    def __attrs_post_init__(self) -> None:
+        """Warn of what is above the maximum that is documented now; it has moved before, so the service decides."""
+        for name, most in DOCUMENTED_MAXIMUM.items():
+            value: float | None = getattr(self, name)
+            if value is not None and value > most:
+                warnings.warn(f"{name}={value!r} is above the documented maximum of {most}", DexWarning, stacklevel=3)
 
 
 @attrs.frozen(kw_only=True)

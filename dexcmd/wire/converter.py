@@ -16,14 +16,22 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 from dexcmd.errors import ResponseDecodeError, one_line
 from dexcmd.wire.times import parse_time
 
-__all__ = ["register_args", "register_model", "structure", "structure_rows", "unstructure_args"]
+__all__ = [
+    "register_args",
+    "register_model",
+    "shown",
+    "strict_converter",
+    "structure",
+    "structure_rows",
+    "unstructure_args",
+]
 
 T = TypeVar("T")
 
 
 def _str(value: object, _: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"expected a string, found {_shown(value)}")
+        raise TypeError(f"expected a string, found {shown(value)}")
     return value
 
 
@@ -32,13 +40,13 @@ def _int(value: object, _: object) -> int:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"expected a whole number, found {_shown(value)}")
+        raise TypeError(f"expected a whole number, found {shown(value)}")
     return value
 
 
 def _bool(value: object, _: object) -> bool:
     if not isinstance(value, bool):
-        raise TypeError(f"expected a boolean, found {_shown(value)}")
+        raise TypeError(f"expected a boolean, found {shown(value)}")
     return value
 
 
@@ -48,7 +56,7 @@ def _time(value: object, _: object) -> datetime:
             return parse_time(value)
         except ValueError:
             pass
-    raise TypeError(f"expected a time with its zone, found {_shown(value)}")
+    raise TypeError(f"expected a time with its zone, found {shown(value)}")
 
 
 def _time_or_text(value: object, _: object) -> datetime | str | None:
@@ -70,7 +78,7 @@ def _string_pairs(value: object, _: object) -> Mapping[str, str] | None:
     if value is None:
         return None
     if not isinstance(value, dict):
-        raise TypeError(f"expected an object, found {_shown(value)}")
+        raise TypeError(f"expected an object, found {shown(value)}")
     pairs = cast("dict[str, object]", value)
     return {
         name: item if isinstance(item, str) else json.dumps(item) for name, item in pairs.items() if item is not None
@@ -89,11 +97,12 @@ def _str_or_none(value: object, kind: object) -> str | None:
     return value if value is None or isinstance(value, str) else _str(value, kind)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value and its type in a few words."""
     return f"{one_line(repr(value), 60)} ({type(value).__name__})"
 
 
-def _new_converter() -> Converter:
+def strict_converter() -> Converter:
     """Return a converter with strict primitives.
 
     Hooks for the optional ones spare cattrs a union dispatch a value.
@@ -113,7 +122,7 @@ def _new_converter() -> Converter:
     return converter
 
 
-_converter = _new_converter()
+_converter = strict_converter()
 _wire_names: dict[type[Any], Mapping[str, str]] = {}
 """What the fields of a model are called in an answer, where that differs: errors speak of the answer."""
 
@@ -140,7 +149,7 @@ def unstructure_args(args: object) -> dict[str, object]:
 def structure(value: object, model: type[T], path: str) -> T:
     """Return `value` as `model`; raises `ResponseDecodeError` with the path below `path` for a wrong type."""
     if not isinstance(value, dict):
-        raise ResponseDecodeError(f"expected an object, found {_shown(value)}", path)
+        raise ResponseDecodeError(f"expected an object, found {shown(value)}", path)
     try:
         return _converter.structure(value, model)
     except Exception as error:  # noqa: BLE001 - cattrs raises groups of whatever the hooks raise
@@ -156,13 +165,13 @@ def structure_rows(result: object, name: str, model: type[T]) -> list[T]:
     if result is None:
         return []
     if not isinstance(result, dict):
-        raise ResponseDecodeError(f"expected an object, found {_shown(result)}", "$.result")
+        raise ResponseDecodeError(f"expected an object, found {shown(result)}", "$.result")
     rows = cast("dict[str, object]", result).get(name)
     if not isinstance(rows, list):
-        raise ResponseDecodeError(f"expected a list, found {_shown(rows)}", path)
+        raise ResponseDecodeError(f"expected a list, found {shown(rows)}", path)
     for index, row in enumerate(cast("list[object]", rows)):
         if not isinstance(row, dict):
-            raise ResponseDecodeError(f"expected an object, found {_shown(row)}", f"{path}[{index}]")
+            raise ResponseDecodeError(f"expected an object, found {shown(row)}", f"{path}[{index}]")
     try:
         return _converter.structure(rows, cast("type[list[T]]", GenericAlias(list, (model,))))
     except Exception as error:  # noqa: BLE001 - cattrs raises groups of whatever the hooks raise

@@ -130,6 +130,9 @@ class Tables:
             case RunStarted():
                 first = record.first_run_at or event.at
                 self.campaigns[campaign] = attrs.evolve(record, first_run_at=first, ended=None)
+                for key, account in self.accounts.items():
+                    if key[0] == campaign and account.stopped == "refused":
+                        self.accounts[key] = attrs.evolve(account, stopped=None, reason=None, left_running=0)
             case RunEnded(reason=reason):
                 self.campaigns[campaign] = attrs.evolve(record, ended=reason)
             case ControlRequested(control=control):
@@ -185,7 +188,7 @@ class Tables:
         if isinstance(event, CommandKnown):
             changes["command_id"] = event.command_id
         if isinstance(event, TargetRetried):
-            changes["tries"] = target.tries + 1
+            changes["tries"] = {**target.tries, event.failure: target.tries.get(event.failure, 0) + 1}
         self.targets[campaign, event.target] = attrs.evolve(target, **changes)
 
     def _plan_target(self, campaign: str, event: TargetPlanned) -> None:
@@ -196,7 +199,7 @@ class Tables:
         assert change is not None
         unknown = dict.fromkeys(("failure", "error", "reason", "not_before", "command_id"))
         self.targets[campaign, event.target] = TargetRecord(
-            **known, **unknown, number=event.target, state=change.state, changed_at=event.at, tries=0
+            **known, **unknown, number=event.target, state=change.state, changed_at=event.at, tries={}
         )
 
     def _note(self, campaign: str, event: TargetEvent) -> None:
@@ -379,13 +382,9 @@ class MemoryStore:
     async def running(self, campaign: str, account: str) -> list[CommandRecord]:
         return [command for command, target in self._latest(campaign, account) if target.state == "running"]
 
-    async def collecting(self, campaign: str, account: str, now: datetime) -> list[CommandRecord]:
-        due = [
-            command
-            for command, target in self._latest(campaign, account)
-            if target.state == "collecting" and (target.not_before is None or target.not_before <= now)
-        ]
-        return sorted(due, key=lambda command: command.completed_date or command.known_at)
+    async def collecting(self, campaign: str, account: str) -> list[CommandRecord]:
+        found = [command for command, target in self._latest(campaign, account) if target.state == "collecting"]
+        return sorted(found, key=lambda command: command.completed_date or command.known_at)
 
     async def commands_on(self, account_id: str, device_ids: Collection[str]) -> set[str]:
         return {command_id for command_id, device_id in self._known_on(account_id) if device_id in device_ids}

@@ -40,7 +40,9 @@ async def store(facts: Facts) -> MemoryStore:
     other = Facts("b", ticks=5000)
     planned = facts.target(1, registration_id="r", device_name="=1+1", platform="linux", version="2025.1")
     await store.append("c", [facts.campaign(("main", account_id()), ("b", account_id(2))), planned])
-    await store.append("c", [facts.target(2, skip="not_found", user_email=None), *map(facts.target, range(3, 9))])
+    await store.append(
+        "c", [facts.target(2, skip="not_found", user_email=None, detail="no row"), *map(facts.target, range(3, 9))]
+    )
     await store.append("c", [other.target(9, wave=2), *other.created(9, "b1", "pb")])
     await store.append(
         "c",
@@ -55,7 +57,10 @@ async def store(facts: Facts) -> MemoryStore:
             facts.make(TargetDropped, target=4, reason="deadline"),
             *facts.created(5, "c5", "p5"),
             facts.overdue(5, "c5"),
-            facts.retried(5, "timeout", minutes(90)),
+            facts.retried(5, "timeout", minutes(80)),
+            *facts.created(5, "c5b", "p5b"),
+            facts.ended(5, "c5b", "FAILED"),
+            facts.retried(5, "device", minutes(90)),
             *facts.created(6, "c6", "p6"),
             facts.ended(6, "c6"),
             facts.opened(7, "p7"),
@@ -114,6 +119,7 @@ class TestRows:
             "version": "2025.1",
             "outcome": "saved",
             "reason": None,
+            "detail": None,
             "error": None,
             "tries": 0,
             "changed_at": saved_at,
@@ -138,8 +144,9 @@ class TestRows:
     async def test_what_others_say_besides(self, store: MemoryStore):
         rows = {row["target"]: row for row in await exported(store) if row["target"]}
         assert (rows[2]["wave"], rows[2]["user_email"], rows[2]["command_id"]) == (0, None, None)
+        assert rows[2]["detail"] == "no row"
         assert (rows[3]["error"], rows[3]["provenance"]) == ("400: no", None)
-        assert (rows[5]["tries"], rows[5]["due_at"]) == (1, text(minutes(90)))
+        assert (rows[5]["tries"], rows[5]["due_at"]) == (2, text(minutes(90)))
         assert (rows[6]["status"], rows[6]["path"], rows[6]["size"]) == ("SUCCESS", None, None)
         assert rows[7]["posted_at"] is not None
         assert rows[7]["answered_at"] is None

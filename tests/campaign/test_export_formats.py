@@ -219,7 +219,8 @@ class TestCsv:
         [line, end] = rest
         assert end == ""
         assert line == (
-            f'c,main,{"1" * 32},,,,,,"Zoë\'s ""big""\nlaptop",,,pending,,,,2026-03-01T08:00:00.000000Z,,,,,,,,,,,,,0,,,'
+            f'c,main,{"1" * 32},,,,,,"Zoë\'s ""big""\nlaptop",,,pending,,,,,2026-03-01T08:00:00.000000Z'
+            ",,,,,,,,,,,,,0,,,"
         )
 
 

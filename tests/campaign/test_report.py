@@ -134,8 +134,11 @@ class TestNext:
             ("cancelled", [count("not_attempted")], [EXPORT]),
             (
                 "refused",
-                [count("not_attempted")],
-                ["put right what the service refused, such as a token or its permissions", EXPORT],
+                [count("pending")],
+                [
+                    "put right what was refused, such as a token or its permissions",
+                    "`dexcmd campaign resume c` goes on then",
+                ],
             ),
             (
                 "finished",
@@ -146,11 +149,6 @@ class TestNext:
     )
     def test_at_the_end(self, stopped: Any, counts: Any, expected: list[str]):
         assert steps(status(account(stopped=stopped), counts=counts)) == expected
-
-    def test_a_refusal_shows_although_another_account_was_aborted(self):
-        found = status(account(stopped="aborted"), account("b", stopped="refused"), counts=[count("saved")])
-        assert found.state == "aborted"
-        assert steps(found)[0].startswith("put right")
 
 
 class TestCancelling:

@@ -6,14 +6,26 @@ from typing import Any, get_args
 import attrs
 import pytest
 
-from dexcmd.campaign.events import AccountStopped, ControlRequested, QuotaSeen, QuotaWaited, RunStarted, TargetDropped
+from dexcmd.campaign.events import (
+    AccountStopped,
+    ControlRequested,
+    QuotaSeen,
+    QuotaWaited,
+    RunEnded,
+    RunStarted,
+    TargetDropped,
+)
+from dexcmd.campaign.reading import read_status
 from dexcmd.campaign.records import AccountRecord, CampaignRecord, Count
 from dexcmd.campaign.spec import AccountSpec, CampaignSpec, FailureClass
 from dexcmd.campaign.state import TargetState
 from dexcmd.campaign.status import CampaignStatus, Settling, status_of
+from dexcmd.errors import CampaignError
 from dexcmd.resources.requests import Pcap
 from tests.campaign.facts import Facts, account_id, minutes
 from tests.campaign.memory import MemoryStore
+
+pytestmark = pytest.mark.anyio
 
 SPEC = CampaignSpec(name="c", command=Pcap(), accounts=(AccountSpec(account_id=account_id(), name="a"),))
 
@@ -100,8 +112,9 @@ class TestState:
             ([account(stopped="aborted"), DONE], [], {}, False, "aborted"),
             ([DONE, account(stopped="refused")], [], {}, False, "refused"),
             ([account(stopped="cancelled"), DONE], [], {}, False, "cancelled"),
-            ([account(stopped="refused"), account("b", stopped="aborted")], [], {}, False, "aborted"),
+            ([account(stopped="aborted"), account("b", stopped="refused")], [], {}, False, "refused"),
             ([account(stopped="cancelled"), account("b", stopped="refused")], [], {}, False, "refused"),
+            ([account(stopped="cancelled"), account("b", stopped="aborted")], [], {}, False, "aborted"),
             ([account(stopped="aborted"), BUSY], [], {}, True, "running"),
             ([account(stopped="aborted"), BUSY], [], {}, False, "interrupted"),
             # What it waited for does not matter any more.
@@ -185,38 +198,65 @@ class TestSums:
         assert status(account(size=2**40), account("b", size=1)).size == 2**40 + 1
 
 
-@pytest.mark.anyio
 async def test_along_a_journal():
-    """The records that a journal gives lead through the states of a campaign."""
+    """What a journal answers leads through the states of a campaign."""
     store, facts = MemoryStore(), Facts("a")
     states = []
 
-    async def after(*events: Any, held: bool = True) -> None:
+    async def after(*events: Any) -> None:
         await store.append("c", events)
-        record = await store.campaign("c")
-        assert record is not None
-        answers = await store.accounts("c"), await store.counts("c")
-        states.append(status_of(record, SPEC, *answers, {"a": SETTLING}, held=held).state)
+        states.append((await read_status(store, SPEC)).state)
 
-    await after(facts.campaign(), *facts.targets(2), held=False)
-    await after(facts.make(RunStarted))
-    await after(*facts.created(1, "c1"))
-    await after(
-        facts.make(QuotaSeen, quota=1, usage=1, reset_time=minutes(9)), facts.make(QuotaWaited, until=minutes(9))
-    )
-    await after(facts.ended(1, "c1"), facts.saved(1, "c1"))
-    await after(held=False)
+    await after(facts.campaign(), *facts.targets(2))
+    async with store.hold("c"):
+        await after(facts.make(RunStarted))
+        await after(*facts.created(1, "c1"))
+        await after(facts.make(QuotaSeen, quota=1, usage=1, reset_time=minutes(9)))
+        await after(facts.make(QuotaWaited, until=minutes(9)))
+        await after(facts.ended(1, "c1"), facts.saved(1, "c1"))
+    await after(facts.make(RunEnded, reason="interrupted"))
     await after(facts.make(ControlRequested, control="pause"))
     await after(facts.make(ControlRequested, control="cancel_keep"))
-    await after(facts.make(TargetDropped, target=2, reason="cancelled"), facts.make(AccountStopped, kind="cancelled"))
+    async with store.hold("c"):
+        await after(facts.make(TargetDropped, target=2, reason="cancelled"))
+        await after(facts.make(AccountStopped, kind="cancelled"))
     assert states == [
         "planned",
+        "running",
         "running",
         "running",
         "running",
         "waiting",
         "interrupted",
         "paused",
+        "interrupted",
         "waiting",
         "cancelled",
     ]
+
+
+class TestRead:
+    async def test_it_knows_how_soon_commands_are_listed(self):
+        store, facts = MemoryStore(), Facts("a")
+        await store.append("c", [facts.campaign(("a", account_id()), ("b", account_id(2))), facts.target(1)])
+        await store.append("c", [facts.known(1, "c1"), facts.ended(1, "c1", listed_after=4.5)])
+        a, b = (await read_status(store, SPEC)).accounts
+        assert (a.settling, b.settling) == (
+            Settling(seconds=120, n=1, longest=4.5),
+            Settling(seconds=120, n=0, longest=0),
+        )
+        a, _ = (await read_status(store, SPEC, settle_seconds=60)).accounts
+        assert a.settling == Settling(seconds=60, n=1, longest=4.5)
+
+    async def test_who_runs_it(self):
+        store = MemoryStore()
+        await store.append("c", [Facts("a").campaign()])
+        assert not (await read_status(store, SPEC)).running_elsewhere
+        async with store.hold("c"):
+            assert (await read_status(store, SPEC)).running_elsewhere
+            found = await read_status(store, SPEC, here=True)
+        assert (found.state, found.running_elsewhere) == ("running", False)
+
+    async def test_one_that_is_not_known(self):
+        with pytest.raises(CampaignError, match=r"^there is no campaign 'c' in the journal$"):
+            await read_status(MemoryStore(), SPEC)

@@ -34,6 +34,7 @@ from dexcmd.campaign.events import (
     TargetPlanned,
     WaveOpened,
 )
+from dexcmd.campaign.journal import open_journal
 from dexcmd.campaign.records import (
     AccountRecord,
     ArtifactRecord,
@@ -60,7 +61,11 @@ async def in_memory(_: Path) -> AsyncIterator[Store]:
     yield MemoryStore()
 
 
-STORES: dict[str, Opener] = {"memory": in_memory}
+def in_file(folder: Path) -> Any:
+    return open_journal(folder / "journal.db")
+
+
+STORES: dict[str, Opener] = {"memory": in_memory, "sqlite": in_file}
 
 LATE = minutes(100_000)
 
@@ -307,12 +312,13 @@ class TestTargets:
             platform="windows",
             version="2025.1.1",
             skip=None,
+            detail=None,
             state="pending",
             failure=None,
             error=None,
             reason=None,
             changed_at=planned.at,
-            tries=0,
+            tries={},
             not_before=None,
             command_id=None,
         )
@@ -362,7 +368,7 @@ class TestTargets:
         for step in steps:
             await store.append("c", [step])
             target = await state_of(store, 1)
-            seen.append((target.state, target.failure, target.error, target.not_before, target.tries))
+            seen.append((target.state, target.failure, target.error, target.not_before, sum(target.tries.values())))
             changes = change_of(step) is not None
             assert (target.changed_at == step.at) is changes
         assert seen == [
@@ -399,7 +405,8 @@ class TestTargets:
         for step in steps:
             await store.append("c", [step])
             target = await state_of(store, 1)
-            seen.append((target.state, target.failure, target.error, target.reason, target.not_before, target.tries))
+            tries = sum(target.tries.values())
+            seen.append((target.state, target.failure, target.error, target.reason, target.not_before, tries))
         assert seen == [
             ("creating", None, None, None, None, 0),
             ("pending", None, "no answer", None, None, 0),
@@ -538,10 +545,10 @@ class TestCommands:
         assert (await store.running("c", "main"))[0] == record
         await store.append("c", [facts.ended(1, "c1", completed_date=minutes(2), filename="a.zip")])
         ended = attrs.evolve(record, status="SUCCESS", completed_date=minutes(2), filename="a.zip")
-        assert await store.collecting("c", "main", LATE) == [ended]
+        assert await store.collecting("c", "main") == [ended]
         assert [command.command_id for command in await store.running("c", "main")] == ["c2"]
         await store.append("c", [facts.ended(2, "c2", created_date=minutes(1))])
-        assert {one.command_id: one.created_date for one in await store.collecting("c", "main", LATE)} == {
+        assert {one.command_id: one.created_date for one in await store.collecting("c", "main")} == {
             "c1": minutes(1),
             "c2": minutes(1),
         }
@@ -563,17 +570,17 @@ class TestCommands:
             events = [*facts.created(number, command, command), facts.ended(number, command, completed_date=date)]
             await store.append("c", events)
 
-        async def collecting(now: datetime) -> list[str]:
-            return [command.command_id for command in await store.collecting("c", "main", now)]
+        async def collecting() -> list[str]:
+            return [command.command_id for command in await store.collecting("c", "main")]
 
         # It became known within the first minute.
-        assert await collecting(LATE) == ["c3", "c2", "c4", "c1"]
-        assert await store.collecting("c", "b", LATE) == []
+        assert await collecting() == ["c3", "c2", "c4", "c1"]
+        assert await store.collecting("c", "b") == []
         await store.append("c", [facts.not_saved(4, "c4"), facts.retried(4, "download", minutes(30))])
-        assert await collecting(minutes(29)) == ["c3", "c2", "c1"]
-        assert await collecting(minutes(30)) == ["c3", "c2", "c4", "c1"]
+        # Due or not.
+        assert await collecting() == ["c3", "c2", "c4", "c1"]
         await store.append("c", [facts.saved(2, "c2")])
-        assert await collecting(LATE) == ["c3", "c4", "c1"]
+        assert await collecting() == ["c3", "c4", "c1"]
 
     async def test_whose_they_are(self, store: Store, facts: Facts):
         other = Facts("theirs")
@@ -990,7 +997,7 @@ async def snapshot(store: Store) -> dict[str, Any]:
                 await store.intents(name, a, devices),
                 await store.running(name, a),
                 await store.lags(name, a),
-                [await store.collecting(name, a, minutes(n)) for n in (0, 1, 2, 1000)],
+                await store.collecting(name, a),
                 [await store.next_due(name, a, wave) for wave in range(3)],
                 [await store.due_targets(name, a, 1, minutes(n), 1000) for n in (0, 1, 2, 1000)],
             )

@@ -56,8 +56,9 @@ class ExportRow:
         "`excluded`, `already_running`, `not_sampled`, `not_found`; `device`, `timeout`, `rejected`, `unknown`, "
         "`download`; `deadline`, `cancelled`, `aborted`, `refused`.",
     ] = None
+    detail: Annotated[str | None, "More on why it was skipped, in words."] = None
     error: Annotated[str | None, "What went wrong with its last POST, command or artifact, in one line."] = None
-    tries: Annotated[int | None, "How often it was tried again; null where `target` is."] = None
+    tries: Annotated[int | None, "How often it was tried again, whatever it failed for; null where `target` is."] = None
     changed_at: Annotated[datetime, "When it came to its outcome. By the clock of the machine that ran it."]
     due_at: Annotated[
         datetime | None,

@@ -1,0 +1,216 @@
+"""Checks of what a campaign is made of, as attrs converters and validators; each raises `ConfigurationError`."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+import attrs
+
+from dexcmd.errors import ConfigurationError
+from dexcmd.validators import finite_number, identifier
+from dexcmd.wire.times import format_time
+
+if TYPE_CHECKING:
+    from dexcmd.campaign.spec import Share
+
+__all__ = [
+    "SeveralMistakesError",
+    "account_name",
+    "campaign_name",
+    "deadline",
+    "duration",
+    "instance",
+    "instances",
+    "percent",
+    "positive_duration",
+    "repeated",
+    "share_of",
+    "strings",
+    "texts",
+    "token_variable",
+    "unsteady",
+    "whole_from_0",
+]
+
+Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+MOST_NAME = 64
+"""Characters of a name."""
+
+LONGEST = timedelta(days=3660)
+"""Ten years: what is longer is a mistake, and would lead out of the calendar."""
+
+_CAMPAIGN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?(?:e-?\d+)?) ?%")
+
+
+class SeveralMistakesError(ConfigurationError):
+    """Several mistakes of one value; each begins with the name of the attribute."""
+
+    def __init__(self, mistakes: Iterable[str]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("; ".join(self.mistakes))
+
+
+# --- texts
+
+
+def strings(value: str | Sequence[str]) -> tuple[str, ...]:
+    """Return a string as a tuple of one: its letters would each be a string."""
+    if isinstance(value, str):
+        return (value,)
+    # What is no sequence is for the validator to refuse.
+    return tuple(value) if isinstance(value, list | tuple) else cast("tuple[str, ...]", value)
+
+
+def texts(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    """Accept a tuple of strings that hold something."""
+    if not isinstance(value, tuple):
+        raise ConfigurationError(f"{attribute.name} must be a list of strings, not {value!r}")
+    mistakes: list[str] = []
+    for index, item in enumerate(cast("tuple[object, ...]", value)):
+        try:
+            identifier(f"{attribute.name}[{index}]", item)
+        except ConfigurationError as mistake:
+            mistakes.append(str(mistake))
+    if mistakes:
+        raise SeveralMistakesError(mistakes)
+
+
+def campaign_name(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    """Accept names that can be a file's as well."""
+    if not isinstance(value, str) or not _CAMPAIGN.fullmatch(value) or set(value) == {"."}:
+        raise ConfigurationError(
+            f"{attribute.name} must be of letters, digits, '.', '_' and '-', at most {MOST_NAME}, not {value!r}"
+        )
+
+
+def account_name(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    """Accept what reports can show in a line."""
+    name = identifier(attribute.name, value)
+    if not name.isprintable() or name != name.strip() or len(name) > MOST_NAME:
+        raise ConfigurationError(
+            f"{attribute.name} must be printable, without blanks around it and at most {MOST_NAME} characters, "
+            f"not {value!r}"
+        )
+
+
+def token_variable(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    """Accept names of environment variables."""
+    if not isinstance(value, str) or not _VARIABLE.fullmatch(value):
+        # Not the value itself: it may be the token, given in the place of its variable.
+        raise ConfigurationError(f"{attribute.name} must be the name of an environment variable, not the token itself")
+
+
+# --- numbers
+
+
+def whole_from_0(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    """Accept whole numbers from 0."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ConfigurationError(f"{attribute.name} must be a whole number of at least 0, not {value!r}")
+
+
+def percent(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    """Accept numbers from 0 to 100."""
+    if not 0 <= finite_number(attribute.name, value) <= 100:
+        raise ConfigurationError(f"{attribute.name} must be from 0 to 100, not {value!r}")
+
+
+def share_of(value: object) -> "int | float | None":
+    """Return the count, or the percentage as a float, that a file means by `5` or `"10%"`; None for anything else."""
+    if isinstance(value, str) and (found := _PERCENT.fullmatch(value.strip())) is not None:
+        return float(found[1])
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+# --- times
+
+
+def duration(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    """Accept durations from 0."""
+    if not isinstance(value, timedelta):
+        raise ConfigurationError(f"{attribute.name} must be a timedelta, not {value!r}")
+    if not timedelta(0) <= value <= LONGEST:
+        raise ConfigurationError(f"{attribute.name} must be from 0 to {LONGEST.days} days, not {value}")
+
+
+def positive_duration(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    """Accept durations above 0."""
+    duration(_, attribute, value)
+    if not value:
+        raise ConfigurationError(f"{attribute.name} must be above 0")
+
+
+def deadline(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    """Accept times with their zone, and durations above 0."""
+    if isinstance(value, datetime):
+        format_time(attribute.name, value)
+    elif isinstance(value, timedelta):
+        positive_duration(_, attribute, value)
+    else:
+        raise ConfigurationError(f"{attribute.name} must be a time with its zone or a duration, not {value!r}")
+
+
+# --- parts
+
+
+def instance(*kinds: type[Any]) -> Validator:
+    """Return a validator that accepts objects of the classes."""
+
+    def check(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+        if not isinstance(value, kinds):
+            names = " or ".join(kind.__name__ for kind in kinds)
+            raise ConfigurationError(f"{attribute.name} must be a {names}, not {value!r}")
+
+    return check
+
+
+def instances(kind: type[Any]) -> Validator:
+    """Return a validator that accepts tuples of objects of the class."""
+
+    def check(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+        if not isinstance(value, tuple) or any(
+            not isinstance(item, kind) for item in cast("tuple[object, ...]", value)
+        ):
+            raise ConfigurationError(f"{attribute.name} must be a tuple of {kind.__name__}, not {value!r}")
+
+    return check
+
+
+def repeated(accounts: Sequence[tuple[object, object]]) -> list[str]:
+    """Return what is wrong with accounts, each given by its name and id, that are not told apart by either."""
+    mistakes: list[str] = []
+    for part, key in enumerate(("name", "account_id")):
+        seen: dict[str, int] = {}
+        for index, account in enumerate(accounts):
+            value = account[part]
+            first = seen.setdefault(value.casefold(), index) if isinstance(value, str) else index
+            if first != index:
+                mistakes.append(f"accounts[{index}].{key} is that of accounts[{first}] as well")
+    return mistakes
+
+
+def unsteady(sizes: "Sequence[Share | None]") -> list[str]:
+    """Return what is wrong with sizes of waves, None for one that is wrong in itself.
+
+    Each is to be more than those before it.  A number and a percentage are not compared: that depends on the fleet.
+    """
+    mistakes: list[str] = []
+    most_count, most_percent = 0, 0.0
+    for index, size in enumerate(sizes):
+        if size is None:
+            continue
+        if most_percent >= 100:
+            mistakes.append(f"sizes[{index}] comes after all of them: nothing is left for it")
+        elif size.count is not None and size.count <= most_count:
+            mistakes.append(f"sizes[{index}] must be more than {most_count}: they count from the start, not each alone")
+        elif size.percent is not None and size.percent <= most_percent:
+            mistakes.append(
+                f"sizes[{index}] must be more than {most_percent:g}%: they count from the start, not each alone"
+            )
+        most_count = max(most_count, size.count or 0)
+        most_percent = max(most_percent, size.percent or 0.0)
+    return mistakes

@@ -1,0 +1,135 @@
+"""Campaign files: TOML in, a `CampaignSpec` out, or every mistake at once."""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import cast
+
+from dexcmd.campaign.layout import spec_from
+from dexcmd.campaign.mistakes import at, mistakes_of
+from dexcmd.campaign.named import read_csv
+from dexcmd.campaign.spec import BUCKETS, CampaignSpec
+from dexcmd.errors import CampaignFileError, ConfigurationError
+
+__all__ = ["missing_tokens", "parse_campaign", "read_campaign_file"]
+
+ACCOUNT_VARIABLE = "CLOUDFLARE_ACCOUNT_ID"
+
+_PLACE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
+
+Table = dict[str, object]
+
+
+def read_campaign_file(path: "str | os.PathLike[str]", environ: Mapping[str, str] | None = None) -> CampaignSpec:
+    """Return the campaign that a file describes.
+
+    `environ` stands for the environment, where the id of the account comes from if the file has none.
+    Raises `CampaignFileError` with every mistake of it.
+    """
+    file = Path(path)
+    try:
+        data = file.read_bytes()
+    except (OSError, ValueError) as error:
+        # The latter for a path that can be none.
+        reason = getattr(error, "strerror", None) or error
+        raise CampaignFileError(str(path), (f"can't be read: {reason}",)) from None
+    return parse_campaign(data, source=str(path), folder=file.absolute().parent, environ=environ)
+
+
+def parse_campaign(
+    data: bytes | str,
+    *,
+    source: str = "campaign",
+    folder: "str | os.PathLike[str]" = ".",
+    environ: Mapping[str, str] | None = None,
+) -> CampaignSpec:
+    """Return the campaign that a TOML text describes.
+
+    `source` is what errors call it, and relative paths are seen from `folder`.  The rest is as for
+    `read_campaign_file`.
+    """
+    document = _toml(data, source)
+    seen_from = Path(folder).absolute()
+    _place(document, "targets", "csv", seen_from)
+    _place(document, "artifacts", "into", seen_from)
+    mistakes = list(_take_account(document, os.environ if environ is None else environ))
+    spec, found = spec_from(document)
+    mistakes += found
+    mistakes += _beside(document, spec)
+    if spec is None or mistakes:
+        raise CampaignFileError(source, tuple(dict.fromkeys(mistakes)))
+    return spec
+
+
+def missing_tokens(spec: CampaignSpec, environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Return a line for each account whose environment variable holds no token: without it nothing can be asked."""
+    environ = os.environ if environ is None else environ
+    return tuple(
+        f"accounts[{index}].token_env: {account.token_env} is not set: it is to hold the token of {account.name}"
+        for index, account in enumerate(spec.accounts)
+        if not environ.get(account.token_env)
+    )
+
+
+def _toml(data: bytes | str, source: str) -> Table:
+    try:
+        # Some editors put a mark before UTF-8.
+        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1 if isinstance(data, bytes) else 0
+        raise CampaignFileError(source, (f"line {line}: it is no UTF-8",)) from None
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        # Mostly a TOMLDecodeError; others for a number of too many digits, and for too many brackets.
+        raise CampaignFileError(source, (_syntax(str(error), text),)) from None
+
+
+def _syntax(message: str, text: str) -> str:
+    found = _PLACE.fullmatch(message)
+    if found is None:
+        return message
+    lines = text.split("\n")
+    line, column = found[2] or len(lines), found[3] or len(lines[-1]) + 1
+    return f"line {line}, column {column}: {found[1]}"
+
+
+def _place(document: Table, section: str, key: str, folder: Path) -> None:
+    """Make a path of the file one that means the same from everywhere; a URL stays."""
+    value = _value(document, section, key)
+    if value.strip() and "://" not in value:
+        place = Path(value)
+        cast("Table", document[section])[key] = str(place.expanduser() if value.startswith("~/") else folder / place)
+
+
+def _value(document: Table, section: str, key: str) -> str:
+    """Return a text of a table, empty where there is none."""
+    table = document.get(section)
+    value = cast("Table", table).get(key) if isinstance(table, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def _take_account(document: Table, environ: Mapping[str, str]) -> Iterator[str]:
+    """Put the account of the environment into a document that names none; it may have none to give."""
+    if "accounts" in document:
+        return
+    account_id = environ.get(ACCOUNT_VARIABLE)
+    document["accounts"] = [{"account_id": account_id}] if account_id else []
+    if not account_id:
+        yield f"accounts: there is none, and {ACCOUNT_VARIABLE} is not set"
+
+
+def _beside(document: Table, spec: CampaignSpec | None) -> Iterator[str]:
+    """Give the mistakes that only a look beside the file shows; they are told with the others."""
+    path = _value(document, "targets", "csv")
+    if path.strip():
+        try:
+            read_csv(Path(path), None if spec is None else [account.name for account in spec.accounts])
+        except ConfigurationError as error:
+            yield from mistakes_of(error, {}, "targets.csv")
+    scheme, separator, _ = _value(document, "artifacts", "into").partition("://")
+    if separator and scheme in BUCKETS and find_spec("obstore") is None:
+        yield at("artifacts.into", "a bucket needs more: pip install 'dexcmd[object-store]'")

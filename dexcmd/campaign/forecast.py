@@ -1,0 +1,218 @@
+"""What a campaign will take: days of quota, requests, time and bytes.  Pure."""
+
+import math
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+import attrs
+
+from dexcmd.paging import MOST_PER_PAGE
+from dexcmd.resources.quota import Quota
+from dexcmd.resources.requests import MOST_PER_POST, CommandArgs, Pcap
+from dexcmd.wire.window import RateLimit
+
+__all__ = [
+    "QuotaForecast",
+    "Requests",
+    "SizeForecast",
+    "least_seconds",
+    "quota_forecast",
+    "request_forecast",
+    "size_forecast",
+]
+
+POLLS_OF_A_PAGE = 5
+"""How often a page of running commands is looked at, as a rule of thumb."""
+
+DAY = timedelta(days=1)
+MEGABYTE = 1_000_000
+USUAL_MEGABYTES = 5.0
+"""What the service keeps a pcap below where nothing else is asked for."""
+
+
+@attrs.frozen(kw_only=True)
+class QuotaForecast:
+    """How far an account's quota goes."""
+
+    quota: int | None
+    """Commands a day, as the service says; None where it doesn't."""
+
+    usage: int | None
+    """Of these, how many are created already."""
+
+    reset_time: datetime | None
+    """When the next day begins."""
+
+    today: int | None
+    """Commands that can be created before the reset, with `leave_quota` left; None where the quota is not told."""
+
+    per_day: int | None
+    """Commands that can be created on each day that follows."""
+
+    days: int | None
+    """Days on which commands are created.
+
+    None where the quota is not told, or where it never suffices, for `per_day` is 0.
+    """
+
+    last_reset: datetime | None
+    """The reset that the last of the commands wait for; None where they wait for none, or it can't be told."""
+
+    late: int
+    """Commands that the quota leaves for after the deadline, so that they are not created."""
+
+
+@attrs.frozen(kw_only=True)
+class Requests:
+    """How many requests there are."""
+
+    planning: int = 0
+    """What this plan took, without what had to be sent again: quota, pages of devices and of recent commands."""
+
+    create: int = 0
+    """POSTs of up to ten commands.  Exact, as long as none is refused or lost."""
+
+    download: int = 0
+    """One for each target.  Exact, as long as all succeed and none breaks off."""
+
+    polls: int = 0
+    """Pages of the list of commands that are read to follow them.  An estimate: it depends on how long they take."""
+
+    audit: int = 0
+    """Pages of the list that are looked through in the end.  An estimate: commands of others are among them."""
+
+    @property
+    def total(self) -> int:
+        """Return all of them together, which is an estimate."""
+        return self.planning + self.create + self.download + self.polls + self.audit
+
+    def __add__(self, other: "Requests") -> "Requests":
+        """Return those of both."""
+        return Requests(
+            planning=self.planning + other.planning,
+            create=self.create + other.create,
+            download=self.download + other.download,
+            polls=self.polls + other.polls,
+            audit=self.audit + other.audit,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class SizeForecast:
+    """How many bytes the artifacts will have."""
+
+    kind: Literal["mean", "at_most", "unknown"]
+    """`mean`: as those of this type that the journal knows; `at_most`: by the args; `unknown`: neither."""
+
+    each: float | None
+    """Bytes of one artifact; None where unknown."""
+
+    total: int | None
+    """Bytes of all of them."""
+
+    n: int = 0
+    """How many artifacts the mean is of."""
+
+
+def quota_forecast(
+    commands: int, quota: Quota, *, leave: int, now: datetime, deadline: datetime | None
+) -> QuotaForecast:
+    """Return how far a quota goes for so many commands, `leave` of which are left to others each day."""
+    remaining = quota.remaining
+    today = None if remaining is None else max(0, remaining - leave)
+    per_day = None if quota.quota is None else max(0, quota.quota - leave)
+    days = resets = None
+    if today is not None and per_day is not None:
+        left = max(0, commands - today)
+        if per_day or not left:
+            resets = -(-left // per_day) if left else 0
+            days = resets + (1 if commands and today else 0)
+    last_reset = quota.reset_time + (resets - 1) * DAY if resets and quota.reset_time is not None else None
+    return QuotaForecast(
+        quota=quota.quota,
+        usage=quota.quota_usage,
+        reset_time=quota.reset_time,
+        today=today,
+        per_day=per_day,
+        days=days,
+        last_reset=last_reset,
+        late=_late(commands, today, per_day, quota.reset_time, now, deadline),
+    )
+
+
+def _late(
+    commands: int,
+    today: int | None,
+    per_day: int | None,
+    reset_time: datetime | None,
+    now: datetime,
+    deadline: datetime | None,
+) -> int:
+    if deadline is None:
+        return 0
+    if now >= deadline:
+        return commands
+    if today is None or per_day is None:
+        return 0
+    resets = math.ceil((deadline - reset_time) / DAY) if reset_time is not None else 0
+    return max(0, commands - today - max(0, resets) * per_day)
+
+
+def request_forecast(waves: Sequence[int], quota: QuotaForecast, *, planning: int = 0) -> Requests:
+    """Return the requests for waves of so many targets each.
+
+    A POST holds commands of one wave, and only as many as the day's quota has room for.
+    """
+    targets = sum(waves)
+    create = polls = 0
+    for size, times in _stretches(waves, quota.today, quota.per_day):
+        create += -(-size // MOST_PER_POST) * times
+        polls += -(-size // MOST_PER_PAGE) * POLLS_OF_A_PAGE * times
+    return Requests(
+        planning=planning,
+        create=create,
+        download=targets,
+        polls=polls,
+        audit=-(-targets // MOST_PER_PAGE) + 1 if targets else 0,
+    )
+
+
+def _stretches(waves: Sequence[int], today: int | None, per_day: int | None) -> Iterator[tuple[int, int]]:
+    """Give what is created in one go, within a wave and a day: how many commands, and how often as many."""
+    room = today
+    for wave in waves:
+        left = wave
+        if room is None or not per_day:
+            # Where the quota never suffices, they are created whenever there is one that does.
+            yield left, 1
+            continue
+        if room and left:
+            yield min(room, left), 1
+            left, room = left - min(room, left), room - min(room, left)
+        if left:
+            days, rest = divmod(left, per_day)
+            yield per_day, days
+            yield rest, 1 if rest else 0
+            room = per_day - rest if rest else 0
+
+
+def least_seconds(requests: int, limit: RateLimit) -> float:
+    """Return the least time in which so many requests of one token can go out."""
+    if requests < 1:
+        return 0.0
+    windows, others = divmod(requests - 1, limit.requests)
+    return windows * limit.seconds + float(others // limit.per_second)
+
+
+def size_forecast(args: CommandArgs, targets: int, known: int, mean: float) -> SizeForecast:
+    """Return the size of the artifacts of so many targets.
+
+    The journal knows so many of the type, with that mean.  `max_file_size_mb` bounds one pcap.
+    """
+    if known:
+        return SizeForecast(kind="mean", each=mean, total=round(mean * targets), n=known)
+    if isinstance(args, Pcap):
+        each = (args.max_file_size_mb or USUAL_MEGABYTES) * MEGABYTE
+        return SizeForecast(kind="at_most", each=each, total=math.ceil(each * targets))
+    return SizeForecast(kind="unknown", each=None, total=None)

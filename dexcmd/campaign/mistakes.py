@@ -1,0 +1,91 @@
+"""From what a converter raises to lines that say where in a campaign file the mistakes are.  Pure."""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import attrs
+from cattrs import ClassValidationError, ForbiddenExtraKeysError
+
+from dexcmd.campaign.checks import SeveralMistakesError
+from dexcmd.errors import one_line
+
+__all__ = ["ItemsError", "Sections", "at", "hint", "mistakes_of"]
+
+Sections = Mapping[str, tuple[str, ...]]
+"""The keys of each table of the file by the table's name; the name of the outermost is empty."""
+
+MOST_LINE = 300
+"""Characters of a mistake."""
+
+_NAMED = re.compile(r"(\w+)((?:\[\d+\])?(?:\.\w+)?):? (.+)", re.DOTALL)
+
+
+class ItemsError(Exception):
+    """What is wrong with items of a list, each with its index."""
+
+    def __init__(self, errors: Sequence[tuple[int, Exception]]) -> None:
+        super().__init__(f"{len(errors)} items are wrong")
+        self.errors = errors
+
+
+def at(path: str, message: str) -> str:
+    """Return one mistake as a line.
+
+    The checks of the classes begin with the name of the attribute, and then perhaps say where in it, as in
+    `sizes[2] must be more than 5`: that is part of the path.
+    """
+    name = path.rpartition(".")[2]
+    found = _NAMED.fullmatch(message)
+    if found is not None and found[1] == name:
+        path, message = path + found[2], found[3]
+    return _line(path, message)
+
+
+def _line(path: str, message: str) -> str:
+    return one_line(f"{path}: {message}" if path else message, MOST_LINE)
+
+
+def mistakes_of(error: Exception, sections: Sections, path: str = "") -> Iterator[str]:
+    """Give a line for each mistake that a converter with detailed validation found."""
+    match error:
+        case ClassValidationError():
+            fields, others = error.group_exceptions()
+            for inner, note in fields:
+                yield from mistakes_of(inner, sections, f"{path}.{note.name}" if path else note.name)
+            for inner in others:
+                yield from mistakes_of(inner, sections, path)
+        case ItemsError():
+            for index, inner in error.errors:
+                yield from mistakes_of(inner, sections, f"{path}[{index}]")
+        case ForbiddenExtraKeysError():
+            known = tuple(attribute.alias for attribute in attrs.fields(cast("Any", error.cl)))
+            for key in sorted(error.extra_fields, key=str):
+                yield _line(f"{path}.{key}" if path else key, f"unknown key{hint(key, known, sections)}")
+        case SeveralMistakesError():
+            for mistake in error.mistakes:
+                yield at(path, mistake)
+        case KeyError():
+            yield _line(path, "missing")
+        case _:
+            yield at(path, str(error))
+
+
+def hint(key: str, known: tuple[str, ...], sections: Sections) -> str:
+    """Return what a key that is not known in its table may have been meant to be, as the end of a sentence."""
+    wanted = key.replace("-", "_").lower()
+    if wanted in known:
+        return f"; did you mean {wanted}?"
+    if "token" in wanted:
+        return "; a token is never in the file: token_env of an account names the environment variable that holds it"
+    for section, keys in sections.items():
+        if wanted in keys:
+            return f"; it belongs in [{section}]" if section else "; it belongs at the top, before the first table"
+    if near := difflib.get_close_matches(wanted, known, 1):
+        return f"; did you mean {near[0]}?"
+    homes = {name: section for section, keys in sections.items() for name in keys}
+    if near := difflib.get_close_matches(wanted, homes, 1, 0.8):
+        home = homes[near[0]]
+        return f"; did you mean {near[0]} in [{home}]?" if home else f"; did you mean {near[0]}, at the top?"
+    return f"; there are {', '.join(known)}" if known else "; it takes none"

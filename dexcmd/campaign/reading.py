@@ -1,0 +1,31 @@
+"""How a campaign stands, read from its journal."""
+
+from dexcmd.campaign.settling import SettlingTime
+from dexcmd.campaign.spec import CampaignSpec
+from dexcmd.campaign.status import CampaignStatus, Settling, status_of
+from dexcmd.campaign.store import Store
+from dexcmd.errors import CampaignError
+from dexcmd.session import SETTLE_SECONDS
+
+__all__ = ["read_status"]
+
+
+async def read_status(
+    store: Store, spec: CampaignSpec, *, here: bool = False, settle_seconds: float = SETTLE_SECONDS
+) -> CampaignStatus:
+    """Return how a campaign stands; raises `CampaignError` where the journal does not know it.
+
+    `here` is whether this process runs it, and `settle_seconds` what the clients of its accounts are set to.
+    """
+    # Whoever holds it may end meanwhile: asked for first, a campaign that has ended never looks interrupted.
+    held = await store.held(spec.name)
+    record = await store.campaign(spec.name)
+    if record is None:
+        raise CampaignError(f"there is no campaign {spec.name!r} in the journal")
+    accounts = await store.accounts(spec.name)
+    settling: dict[str, Settling] = {}
+    for account in accounts:
+        lags = await store.lags(spec.name, account.name)
+        settling[account.name] = SettlingTime(settle_seconds, n=lags.n, longest_seen=lags.longest).told()
+    counts = await store.counts(spec.name)
+    return status_of(record, spec, accounts, counts, settling, held=held, here=here)

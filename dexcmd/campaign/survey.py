@@ -1,0 +1,88 @@
+"""A look at one account of a campaign: its quota, its devices, and what runs on them.  GETs only."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import attrs
+
+from dexcmd.campaign.named import Names
+from dexcmd.campaign.spec import AccountSpec, CampaignSpec
+from dexcmd.campaign.targeting import Running, Selection
+from dexcmd.client import DexClient
+from dexcmd.errors import DexError
+from dexcmd.resources.quota import Quota
+
+__all__ = ["Survey"]
+
+MOST_SEARCHES = 50
+"""Up to so many emails are searched for, one by one; for more the whole list is walked."""
+
+RUNNING_MARGIN = timedelta(minutes=10)
+"""A command is looked for so much longer than it may take: clocks disagree, and some end late."""
+
+
+@attrs.define(eq=False)
+class Survey:
+    """What was seen of an account."""
+
+    spec: CampaignSpec
+    account: AccountSpec
+    names: Names
+    now: datetime
+    """By this machine's clock."""
+
+    selection: Selection = attrs.field(init=False)
+    quota: Quota = attrs.field(init=False, factory=Quota)
+    requests: int = attrs.field(init=False, default=0)
+    """How many it took, without what had to be sent again."""
+
+    error: DexError | None = attrs.field(init=False, default=None)
+    """Why the account can't be read; what was seen by then does not count."""
+
+    def __attrs_post_init__(self) -> None:
+        """Begin with nothing."""
+        self._forget()
+
+    async def take(self, client: DexClient) -> None:
+        """Look at the account."""
+        try:
+            self.quota = await client.quota.get()
+            self.requests += 1
+            served_at = await self._see_devices(client)
+            running = Running(self.spec.command.type)
+            if len(self.selection):
+                await self._see_running(client, running, served_at or self.now)
+            self.selection.decide(running)
+        except DexError as error:
+            self.error = error
+            self._forget()
+
+    def _forget(self) -> None:
+        self.selection = Selection(self.spec, self.account.name, self.account.account_id, self.names, self.now)
+
+    def _searches(self) -> Sequence[str | None]:
+        if self.spec.targets.search:
+            return self.spec.targets.search
+        emails = self.names.emails(self.account.name) if len(self.names) else None
+        return emails if emails is not None and len(emails) <= MOST_SEARCHES else (None,)
+
+    async def _see_devices(self, client: DexClient) -> datetime | None:
+        """Walk the devices, and return the service's time of the first walk where it is known."""
+        served_at: datetime | None = None
+        for search in self._searches():
+            pages = client.devices.list(search=search).pages()
+            async for page in pages:
+                for device in page:
+                    self.selection.add(device)
+            self.requests += pages.fetched
+            served_at = served_at or pages.served_at
+        return served_at
+
+    async def _see_running(self, client: DexClient, running: Running, now: datetime) -> None:
+        # Not by status: commands that change theirs during the walk would move others past it.
+        since = now - self.spec.pace.timeout - RUNNING_MARGIN
+        pages = client.commands.list(command_type=self.spec.command.type, since=since).pages()
+        async for page in pages:
+            for command in page:
+                running.add(command)
+        self.requests += pages.fetched

@@ -1,0 +1,208 @@
+"""Which devices a campaign captures, in which wave, and why others are not.  Pure: rows in, decisions out.
+
+A row that is not captured has one reason, the first of these that holds:
+
+1. `excluded`: the campaign leaves it out by its id, name or email;
+2. `platform`, 3. `unsupported_version`: it is not what the campaign is for, or does not tell;
+4. `not_eligible`: the service says so, or tells no device id or no email, without which nothing can be asked of it;
+5. `offline`: the service says that it is not connected (one that has no status counts as connected);
+6. `already_running`: it has a command of the type that has not ended;
+7. `not_sampled`: it could be captured, and the lot did not fall on it.
+
+A device that is named and that no row shows is `not_found`.
+"""
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from hashlib import blake2b
+
+import attrs
+
+from dexcmd.campaign.events import SkipReason, TargetPlanned
+from dexcmd.campaign.named import Named, Names
+from dexcmd.campaign.spec import CampaignSpec, Share
+from dexcmd.campaign.versions import VersionBounds
+from dexcmd.resources.command import Command
+from dexcmd.resources.devices import Device
+
+__all__ = ["Running", "Selection", "wave_ends"]
+
+CONNECTED = "connected"
+WINDOWS = "windows"
+
+
+class Running:
+    """Where commands of the campaign's type have not ended."""
+
+    def __init__(self, command_type: str) -> None:
+        # A Windows device takes one capture at a time, whatever the registration.
+        self._one_at_a_time = command_type == "pcap"
+        self._commands: dict[str, dict[str | None, str | None]] = {}
+
+    def add(self, command: Command) -> None:
+        """Take a row of the command list into account."""
+        if command.device_id is not None and not command.ended:
+            self._commands.setdefault(command.device_id, {})[command.registration_id] = command.id
+
+    def on(self, target: TargetPlanned) -> tuple[str | None] | None:
+        """Return the id of a command that is in the way of another one, in a tuple; None where there is none.
+
+        One whose registration is not told may be any's.
+        """
+        commands = self._commands.get(target.device_id or "")
+        if commands is None:
+            return None
+        if target.registration_id is None or (self._one_at_a_time and _same(target.platform, WINDOWS)):
+            return (next(iter(commands.values())),)
+        for registration_id in (target.registration_id, None):
+            if registration_id in commands:
+                return (commands[registration_id],)
+        return None
+
+
+class Selection:
+    """The rows of one account that match, each judged as it comes, so that a walk keeps nothing else."""
+
+    def __init__(self, spec: CampaignSpec, account: str, account_id: str, names: Names, at: datetime) -> None:
+        self._targeting = spec.targets
+        self._waves = spec.waves.sizes
+        self._account = account
+        self._names = names
+        self._at = at
+        self._exclude = frozenset(text.casefold() for text in spec.targets.exclude)
+        self._platforms = frozenset(text.casefold() for text in spec.targets.platforms)
+        self._versions = None if spec.targets.version is None else VersionBounds.parse(spec.targets.version)
+        self._lots = blake2b(f"{spec.targets.seed} {account_id}".encode(), digest_size=16)
+        self._seen: set[object] = set()
+        self._candidates: list[TargetPlanned] = []
+        self._skipped: list[TargetPlanned] = []
+
+    def __len__(self) -> int:
+        """Return how many rows could be captured, as far as they tell by themselves."""
+        return len(self._candidates)
+
+    def add(self, device: Device) -> None:
+        """Judge a row of the device list.  One that came before, or is not named where others are, is left out."""
+        if len(self._names) and not self._names.match(self._account, device):
+            return
+        identity = (device.device_id, device.registration_id) if device.device_id is not None else device
+        if identity in self._seen:
+            return
+        self._seen.add(identity)
+        skip, detail = self._judge(device)
+        target = TargetPlanned(
+            at=self._at,
+            account=self._account,
+            target=0,
+            device_id=device.device_id,
+            user_email=device.person_email,
+            registration_id=device.registration_id,
+            device_name=device.device_name,
+            platform=_shared(device.platform),
+            version=_shared(device.version),
+            skip=skip,
+            detail=_shared(detail),
+        )
+        (self._candidates if skip is None else self._skipped).append(target)
+
+    def miss(self, named: Named, detail: str | None = None) -> None:
+        """Note a named device that no row shows."""
+        self._skipped.append(
+            TargetPlanned(
+                at=self._at,
+                account=self._account,
+                target=0,
+                device_id=named.device_id,
+                user_email=named.user_email,
+                registration_id=named.registration_id,
+                skip="not_found",
+                detail=detail,
+            )
+        )
+
+    def decide(self, running: Running) -> None:
+        """Say which of the candidates are captured, and in which wave."""
+        self._seen.clear()
+        free: list[TargetPlanned] = []
+        for target in self._candidates:
+            command = running.on(target)
+            if command is None:
+                free.append(target)
+            else:
+                self._skipped.append(_skipped(target, "already_running", command[0]))
+        # By a lot of its own for each, so that another device more or less moves none of the others.
+        free.sort(key=self._lot)
+        sample = self._targeting.sample
+        size = len(free) if sample is None else sample.of(len(free))
+        self._skipped.extend(_skipped(target, "not_sampled") for target in free[size:])
+        del free[size:]
+        self._candidates = free
+
+    def numbered(self, first: int) -> tuple[list[TargetPlanned], list[TargetPlanned], tuple[int, ...]]:
+        """Return the targets in the order of their waves, the skipped ones, and the sizes of the waves.
+
+        Numbers run on from `first`, through both.
+        """
+        targets, skipped = self._candidates, self._skipped
+        ends = wave_ends(self._waves, len(targets))
+        start = 0
+        for wave, end in enumerate(ends, 1):
+            for index in range(start, end):
+                targets[index] = attrs.evolve(targets[index], target=first + index, wave=wave)
+            start = end
+        for index, target in enumerate(skipped, len(targets)):
+            skipped[index - len(targets)] = attrs.evolve(target, target=first + index)
+        return targets, skipped, tuple(end - start for start, end in zip((0, *ends), ends, strict=False))
+
+    def _judge(self, device: Device) -> tuple[SkipReason | None, str | None]:
+        """Return why a row is not captured, in a word and perhaps in words, as far as it tells by itself."""
+        if self._exclude and any(
+            text is not None and text.casefold() in self._exclude
+            for text in (device.device_id, device.device_name, device.person_email)
+        ):
+            return "excluded", None
+        if self._platforms and (device.platform or "").casefold() not in self._platforms:
+            return "platform", None if device.platform else "the service tells no platform"
+        if self._versions is not None and not self._versions.allow(device.version):
+            return "unsupported_version", None if device.version else "the service tells no version"
+        if device.eligible is False:
+            return "not_eligible", device.ineligible_reason
+        if not (device.device_id or "").strip():
+            return "not_eligible", "the service tells no device id"
+        if not (device.person_email or "").strip():
+            return "not_eligible", "the service tells no email"
+        if device.status and not _same(device.status, CONNECTED):
+            return "offline", device.status
+        return None, None
+
+    def _lot(self, target: TargetPlanned) -> bytes:
+        lot = self._lots.copy()
+        lot.update(f" {target.device_id} {target.registration_id}".encode(errors="surrogatepass"))
+        return lot.digest()
+
+
+def wave_ends(sizes: Sequence[Share], total: int) -> list[int]:
+    """Return how many of `total` targets there are up to the end of each wave.
+
+    A wave that would have none is left out, as the second of `[5, "10%"]` is for 30 targets.
+    """
+    ends: list[int] = []
+    for share in (*sizes, Share(percent=100.0)):
+        end = share.of(total)
+        if end > (ends[-1] if ends else 0):
+            ends.append(end)
+    return ends
+
+
+def _skipped(target: TargetPlanned, skip: SkipReason, detail: str | None = None) -> TargetPlanned:
+    return attrs.evolve(target, skip=skip, detail=detail)
+
+
+def _same(text: str | None, word: str) -> bool:
+    return text is not None and text.casefold() == word
+
+
+def _shared(text: str | None) -> str | None:
+    """Return a text that many rows have, as one object."""
+    return None if text is None else sys.intern(text)

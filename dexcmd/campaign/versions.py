@@ -1,0 +1,67 @@
+"""Versions of the WARP client, and bounds of them.  Pure."""
+
+import operator
+import re
+from collections.abc import Callable
+
+import attrs
+
+from dexcmd.errors import ConfigurationError
+
+__all__ = ["VersionBounds", "parse_version"]
+
+Version = tuple[int, ...]
+
+_VERSION = re.compile(r"[vV]?(\d{1,9}(?:\.\d{1,9}){0,9})(?![\d.])")
+_BOUND = re.compile(r"(>=|<=|==|!=|>|<)\s*(.+)")
+_COMPARE: dict[str, Callable[[Version, Version], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+def parse_version(text: str) -> Version | None:
+    """Return the numbers of `2024.6.473.0`; what follows them, such as `-beta`, does not count.  None for no version.
+
+    Zeros at the end are cut, so that `2024.6` is as good as `2024.6.0`.
+    """
+    found = _VERSION.match(text.strip())
+    if found is None:
+        return None
+    numbers = [int(number) for number in found[1].split(".")]
+    while numbers and not numbers[-1]:
+        del numbers[-1]
+    return tuple(numbers)
+
+
+@attrs.frozen
+class VersionBounds:
+    """Bounds such as `>=2024.6, <2025.1`, all of which a version has to keep.  `parse` makes them."""
+
+    text: str
+    _bounds: tuple[tuple[str, Version], ...] = attrs.field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> "VersionBounds":
+        """Return the bounds that `text` is.  Raises `ConfigurationError`."""
+        bounds: list[tuple[str, Version]] = []
+        for part in text.split(","):
+            found = _BOUND.fullmatch(part.strip())
+            version = None if found is None or not _is_version(found[2]) else parse_version(found[2])
+            if found is None or version is None:
+                raise ConfigurationError(f"{part.strip()!r} is no bound such as >=2024.6 or <2025.1")
+            bounds.append((found[1], version))
+        return cls(text, tuple(bounds))
+
+    def allow(self, version: str | None) -> bool:
+        """Tell whether a device's version keeps all bounds; one that is not known does not."""
+        numbers = None if version is None else parse_version(version)
+        return numbers is not None and all(_COMPARE[sign](numbers, bound) for sign, bound in self._bounds)
+
+
+def _is_version(text: str) -> bool:
+    return _VERSION.fullmatch(text.strip()) is not None
