@@ -153,7 +153,7 @@ def _next(status: CampaignStatus) -> Iterator[str]:
         case "refused":
             yield "put right what was refused, such as a token or its permissions"
             yield f"`dexcmd campaign resume {name}` goes on then"
-        case "finished" | "aborted" | "cancelled":
+        case _:
             if status.count("failed", "not_attempted"):
                 yield f"`dexcmd campaign export {name}` says what became of each target, and why"
             if unknown := sum(account.failures["unknown"] for account in status.accounts):
