@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from dexcmd._version import __version__
 
 if TYPE_CHECKING:
+    from dexcmd.campaign.campaign import Campaign
     from dexcmd.capture import Capture, CaptureResult
     from dexcmd.client import DexClient
     from dexcmd.errors import (
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from dexcmd.transfer.progress import Progress
     from dexcmd.transfer.saved import Saved, SavedArtifact, StoredArtifact
     from dexcmd.transfer.sink import Sink
+    from dexcmd.transfer.template import PlaceTemplate
     from dexcmd.wire.retrying import RetryPolicy
     from dexcmd.wire.window import RateLimit
 
@@ -88,6 +90,7 @@ __all__ = [
     "BadRequestError",
     "BulkCreate",
     "BulkResult",
+    "Campaign",
     "CampaignBusyError",
     "CampaignError",
     "CampaignExistsError",
@@ -121,6 +124,7 @@ __all__ = [
     "Outcome",
     "Pcap",
     "PermissionDeniedError",
+    "PlaceTemplate",
     "Progress",
     "Quota",
     "QuotaExceededError",
@@ -153,6 +157,7 @@ __all__ = [
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOMES = {
+    "dexcmd.campaign.campaign": ("Campaign",),
     "dexcmd.capture": ("Capture", "CaptureResult"),
     "dexcmd.client": ("DexClient",),
     "dexcmd.fanout": ("BulkCreate",),
@@ -172,6 +177,7 @@ _HOMES = {
     "dexcmd.transfer.objectstore": ("ObjectStoreSink",),
     "dexcmd.transfer.saved": ("Saved", "SavedArtifact", "StoredArtifact"),
     "dexcmd.transfer.sink": ("Sink",),
+    "dexcmd.transfer.template": ("PlaceTemplate",),
     "dexcmd.transfer.extraction": ("ExtractLimits",),
     "dexcmd.transfer.members": ("Member", "MemberStream", "OpenMember"),
     "dexcmd.wire.retrying": ("RetryPolicy",),

@@ -4,6 +4,9 @@ Batches wait in a queue for workers that send their POSTs.  A POST that was refu
 to the queue without them.  One whose answer was lost is looked for in the list by a single task, together with all
 others, while the workers go on; what is found is adopted, and what the list does not show after the settling time comes
 back to the queue, once.
+
+`run` takes all that is to be created at once.  `serve` goes on until `close`, with batches that `submit` brings: a
+campaign decides as it goes.
 """
 
 import logging
@@ -52,9 +55,14 @@ LOOK_INTERVALS = (0.0, 1.0, 2.0, 4.0, 8.0)
 Record = Callable[[Outcome], None]
 OnOutcomes = Callable[[Sequence[Outcome]], Awaitable[None]]
 
-
 Batch = tuple[CommandRequest, ...]
 """Up to ten requests for one POST."""
+
+BeforePost = Callable[[Batch, datetime | None], Awaitable[str | None]]
+"""Awaited before each POST, with the service's time then, a little too early (None while it is not known).
+
+What it returns, if not None, is the reason why this POST is not to be sent.
+"""
 
 
 def split_culprits(requests: Sequence[CommandRequest], error: APIError) -> tuple[list[CommandRequest], list[Batch]]:
@@ -77,7 +85,9 @@ class Creation:
 
     Each outcome is told to `record` at once, and may be told anew: while a POST is under way its requests are
     `unknown`, so that a cancellation at any moment leaves the truth.  Those that are final are handed to
-    `on_outcomes`, which may hold the work back.  Without `split` a refusal is one of all requests of its POST.
+    `on_outcomes`, which may hold the work back.  Without `split` a refusal is one of all requests of its POST, and
+    without `again` nothing is sent anew that the list does not show.  `settle_seconds` is asked whenever an answer is
+    lost, and is by default the client's.
     """
 
     def __init__(
@@ -87,8 +97,11 @@ class Creation:
         record: Record,
         *,
         on_outcomes: OnOutcomes | None = None,
+        before_post: BeforePost | None = None,
+        settle_seconds: Callable[[], float] | None = None,
         concurrency: int = 1,
         split: bool = True,
+        again: bool = True,
     ) -> None:
         self._session = session
         self._clock = session.settings.clock
@@ -96,11 +109,15 @@ class Creation:
         self._reconciler = Reconciler(session, created)
         self._record = record
         self._on_outcomes = on_outcomes
+        self._before_post = before_post
+        self._settle_seconds = settle_seconds or (lambda: session.settings.settle_seconds)
         self._final: list[Outcome] = []
         self._concurrency = concurrency
         self._split = split
+        self._again = again
         self._queue: deque[Batch] = deque()
         self._busy = 0
+        self._closing = False
         self._lost: list[Lost] = []
         self._looks = 0
         self._looked_at = -math.inf
@@ -119,9 +136,65 @@ class Creation:
 
     async def run(self, batches: Sequence[Batch]) -> None:
         """Create the commands of `batches`.  What fails is an outcome, and no exception."""
-        self.stopped_by = None
+        self.go_on()
         self._queue.extend(batches)
+        self._closing = True
         await run_tasks([*[self._work] * min(self._concurrency, len(batches)), self._settle])
+
+    async def serve(self) -> None:
+        """Create what is submitted until `close`, and return when all of it is done.
+
+        What fails is an outcome; an exception of a hook is raised.
+        """
+        await run_tasks([*[self._work] * self._concurrency, self._settle])
+
+    def submit(self, batch: Batch) -> None:
+        """Have a batch created by `serve`."""
+        self._queue.append(batch)
+        self._touch()
+
+    async def wait_for_room(self) -> None:
+        """Return when a worker of `serve` has nothing to do, so that what is submitted is sent at once."""
+        while len(self._queue) + self._busy >= self._concurrency:
+            await self._change.wait()
+
+    def close(self) -> None:
+        """Let `serve` end once there is nothing left to do."""
+        self._closing = True
+        self._touch()
+
+    def go_on(self) -> None:
+        """Forget what stopped it: the next POST may fare better."""
+        self.stopped_by = None
+
+    def look_for(self, request: CommandRequest, cause: DexError, since: datetime, wait: float, *, again: bool) -> None:
+        """Look for a command whose POST got lost before this object was made.
+
+        Its POST began no earlier than `since` of the service's clock.  After `wait` seconds the list is believed;
+        with `again` what it does not show then may be sent once more.
+        """
+        now = self._clock.monotonic()
+        lost = Lost(request, cause, now, now + wait, since)
+        if not again:
+            self._absent[request.target] = lost
+        self._lost.append(lost)
+        self._looks = 0
+        self._touch()
+
+    def note_absent(self, request: CommandRequest, since: datetime) -> None:
+        """Take over that a POST got lost before this object was made, and that the list does not show its command."""
+        now = self._clock.monotonic()
+        cause = AmbiguousCreateError("an earlier POST got lost")
+        self._absent[request.target] = Lost(request, cause, now, now, since)
+
+    @property
+    def under_way(self) -> int:
+        """Return how many POSTs are under way, or were answered and are being handed on."""
+        return self._busy
+
+    def was_absent(self, request: CommandRequest) -> bool:
+        """Tell whether an earlier POST for the target got lost and the list did not show its command."""
+        return request.target in self._absent
 
     # --- the queue
 
@@ -132,7 +205,7 @@ class Creation:
 
     @property
     def _done(self) -> bool:
-        return not (self._queue or self._busy or self._lost)
+        return self._closing and not (self._queue or self._busy or self._lost)
 
     async def _work(self) -> None:
         while not self._done:
@@ -163,20 +236,18 @@ class Creation:
         self._queue.appendleft(batch)
         while self._queue:
             for request in self._queue.popleft():
-                self._leave(Outcome(request, "not_attempted", error=error, reason=_reason(error)))
-
-    def _leave(self, outcome: Outcome) -> None:
-        """Note what was not attempted.  For the quota that is not final: there may be another run."""
-        if self.out_of_quota:
-            self._record(outcome)
-        else:
-            self._conclude(outcome)
+                self._conclude(Outcome(request, "not_attempted", error=error, reason=_reason(error)))
 
     # --- one POST
 
     async def _create(self, batch: Batch) -> None:
         started = self._clock.monotonic()
         since = self._reconciler.since(started)
+        reason = None if self._before_post is None else await self._before_post(batch, since)
+        if reason is not None:
+            for request in batch:
+                self._conclude(Outcome(request, "not_attempted", reason=reason))
+            return
 
         def on_sent(under_way: bool) -> None:
             nonlocal started, since
@@ -227,7 +298,7 @@ class Creation:
         self, requests: Sequence[CommandRequest], cause: DexError, started: float, since: datetime | None
     ) -> None:
         logger.warning("looking for %d commands whose create answer is lost: %s", len(requests), cause)
-        until = self._clock.monotonic() + self._session.settings.settle_seconds
+        until = self._clock.monotonic() + self._settle_seconds()
         for request in requests:
             # The first POST may still have had an effect that shows late, so it is looked for from there.
             first = self._absent.get(request.target)
@@ -270,7 +341,8 @@ class Creation:
             look = await self._reconciler.look(lost)
         except UNREADABLE as error:
             for one in lost:
-                self._resolve(one, Outcome(one.request, "unknown", error=_untold(str(error), one.cause)))
+                error_told = _untold(str(error), one.cause)
+                self._resolve(one, Outcome(one.request, "unknown", error=error_told, reason="unreadable"))
             return 0.0
         except DexError as error:
             logger.warning("the list can't be read: %s", error)
@@ -287,7 +359,7 @@ class Creation:
                 )
             elif one.request in look.undecided:
                 continue
-            elif began >= one.until and (look.complete or began >= one.until + self._session.settings.settle_seconds):
+            elif began >= one.until and (look.complete or began >= one.until + self._settle_seconds()):
                 outcome = self._missing(one, look)
                 self._resolve(one, outcome)
                 if outcome is None:
@@ -300,13 +372,12 @@ class Creation:
     def _missing(self, one: Lost, look: Look) -> Outcome | None:
         """Return the outcome of what the list does not show after the settling time; None to send it again."""
         if not look.complete:
-            return Outcome(one.request, "unknown", error=_untold("the list can't be read", one.cause))
-        if one.request.target in self._absent:
-            return Outcome(
-                one.request,
-                "unknown",
-                error=_untold("two POSTs got lost, and the list shows nothing of either", one.cause),
-            )
+            error = _untold("the list can't be read", one.cause)
+            return Outcome(one.request, "unknown", error=error, reason="unreadable")
+        if not self._again or one.request.target in self._absent:
+            lost = "two POSTs got lost" if self._again else "its POST got lost"
+            error = _untold(f"{lost}, and the list shows nothing of it", one.cause)
+            return Outcome(one.request, "unknown", error=error, reason="not_listed")
         self._absent[one.request.target] = one
         if self.stopped_by is not None:
             return Outcome(one.request, "not_attempted", error=self.stopped_by, reason=_reason(self.stopped_by))
@@ -314,11 +385,7 @@ class Creation:
 
     def _resolve(self, one: Lost, outcome: Outcome | None) -> None:
         self._lost.remove(one)
-        if outcome is None:
-            return
-        if outcome.state == "not_attempted":
-            self._leave(outcome)
-        else:
+        if outcome is not None:
             self._conclude(outcome)
 
 

@@ -71,7 +71,7 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
         self._quota_wait_left = options.quota_wait_seconds
         self._on_outcomes = on_outcomes
         self._creation = Creation(
-            session, created, self._record, on_outcomes=on_outcomes, concurrency=options.concurrency
+            session, created, self._record, on_outcomes=self._hand_on, concurrency=options.concurrency
         )
         self._outcomes = [Outcome(request, "not_attempted", reason="cancelled") for request in options.requests]
         self._index = {request.target: index for index, request in enumerate(options.requests)}
@@ -190,6 +190,12 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
             self._record(outcome)
         if self._on_outcomes is not None and outcomes:
             await self._on_outcomes(outcomes)
+
+    async def _hand_on(self, outcomes: Sequence[Outcome]) -> None:
+        """Hand on what is final.  What was left for the quota is not: it may be created in another run."""
+        final = [outcome for outcome in outcomes if outcome.reason != "quota"]
+        if self._on_outcomes is not None and final:
+            await self._on_outcomes(final)
 
     def _record(self, outcome: Outcome) -> None:
         self._outcomes[self._index[outcome.request.target]] = outcome

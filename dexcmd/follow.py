@@ -160,6 +160,9 @@ class Watch:
             for command in rows:
                 if command.id in unseen:
                     unseen.discard(command.id)
+                    if command.id not in self._pending:
+                        # It was dropped meanwhile.
+                        continue
                     changed = self._note(command.id, command) or changed
         self._expect_late(unseen, pages.served_at)
         return Poll(pages.fetched, changed)
@@ -188,7 +191,7 @@ class Watch:
         """Note that commands which a whole walk did not show must be recent: the list shows them late."""
         if walked_at is None:
             return
-        for command_id in unseen:
+        for command_id in unseen & self._pending.keys():
             pending = self._pending[command_id]
             if pending.created is None and pending.not_before is None:
                 pending.not_before = _shifted(walked_at, -self._session.settings.settle_seconds)

@@ -21,7 +21,8 @@ class Outcome:
     - `adopted`: the answer was lost, and the command was found in the list.
     - `rejected`: the service refused it, and `error` says why.
     - `not_attempted`: it was not sent, or surely not processed; `reason` says why (`quota`, `abort`, `cancelled`).
-    - `unknown`: it may have been created, and it can't be told; `error` holds what is known.
+    - `unknown`: it may have been created, and it can't be told; `error` holds what is known, and `reason` says why:
+      the list can't be read (`unreadable`), or does not show it (`not_listed`).
     """
 
     request: CommandRequest

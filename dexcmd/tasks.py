@@ -5,7 +5,7 @@ from typing import cast
 
 import anyio
 
-__all__ = ["run_tasks"]
+__all__ = ["run_beside", "run_tasks"]
 
 
 async def run_tasks(tasks: Sequence[Callable[[], Awaitable[object]]]) -> None:
@@ -26,6 +26,20 @@ async def run_tasks(tasks: Sequence[Callable[[], Awaitable[object]]]) -> None:
     except BaseExceptionGroup as errors:
         failure = _first(errors)
     raise failure
+
+
+async def run_beside(main: Callable[[], Awaitable[object]], helpers: Sequence[Callable[[], Awaitable[object]]]) -> None:
+    """Run `main` with `helpers` beside it, and cancel these when it ends.
+
+    The first of them all that raises cancels the others, and its exception is raised as it is.
+    """
+    with anyio.CancelScope() as scope:
+
+        async def run_main() -> None:
+            await main()
+            scope.cancel()
+
+        await run_tasks([run_main, *helpers])
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -426,7 +426,7 @@ class TestCancelled:
         assert task.cancelled()
         assert tree(into) == {}
 
-    @pytest.mark.parametrize(("names", "step"), [(["x/", "y/"], "_make_inside"), (["a", "b"], "_write")])
+    @pytest.mark.parametrize(("names", "step"), [(["x/", "y/"], "make_inside"), (["a", "b"], "_write")])
     async def test_between_folders_and_between_empty_files(
         self, path: Path, into: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], step: str
     ):

@@ -123,7 +123,7 @@ class CampaignPlanned(CampaignEvent):
 
 @attrs.frozen(kw_only=True)
 class RunStarted(CampaignEvent):
-    """A process begins to run it."""
+    """A process begins to run it: also the accounts, once more, that the service had refused."""
 
 
 @attrs.frozen(kw_only=True)

@@ -112,16 +112,23 @@ class Plan:
             type=self.spec.command.type,
             accounts=tuple((account.name, account.account_id) for account in self.spec.accounts),
         )
+        yield from self.target_events()
+
+    def target_events(self) -> Iterator[TargetPlanned]:
+        """Give the targets of all accounts and what is skipped, in the order of their numbers."""
         for account in self.accounts:
             yield from account.targets
             yield from account.skipped
 
 
-async def make_plan(spec: CampaignSpec, clients: Mapping[str, DexClient], store: Store | None, clock: Clock) -> Plan:
+async def make_plan(
+    spec: CampaignSpec, clients: Mapping[str, DexClient | DexError], store: Store | None, clock: Clock
+) -> Plan:
     """Look at the accounts of a campaign and return what a run would do; nothing is created, nothing is written.
 
-    `clients` are by the names of the accounts.  An account that can't be read has its error in its plan, and the others
-    are planned all the same.  `store` tells the size of artifacts that came before.
+    `clients` are by the names of the accounts; an error stands for one that there can't be.  An account that can't be
+    read has its error in its plan, and the others are planned all the same.  `store` tells the size of artifacts that
+    came before.
 
     Raises `ConfigurationError` for an account without a client, and for a CSV that can't be read (any more), and
     `CampaignError` where the journal can't be.
@@ -135,7 +142,11 @@ async def make_plan(spec: CampaignSpec, clients: Mapping[str, DexClient], store:
 
     async def look() -> None:
         for survey in todo:
-            await survey.take(clients[survey.account.name])
+            client = clients[survey.account.name]
+            if isinstance(client, DexError):
+                survey.error = client
+            else:
+                await survey.take(client)
 
     await run_tasks([look] * min(ACCOUNTS_AT_ONCE, len(surveys)))
     _note_missing(surveys, names)

@@ -1,11 +1,12 @@
 """What a journal tells when it is asked: rows of its tables, as attrs classes."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
 import attrs
 
-from dexcmd.campaign.events import CampaignEvent, Control, IntentOutcome, Provenance, SkipReason, StopKind
+from dexcmd.campaign.events import CampaignEvent, Control, DropReason, IntentOutcome, Provenance, SkipReason, StopKind
 from dexcmd.campaign.spec import FailureClass
 from dexcmd.campaign.state import TargetState
 
@@ -61,11 +62,24 @@ class AccountRecord:
     waits_until: datetime | None
     """While it waits for the quota: until when.  The next intent or `QuotaSeen` ends it."""
 
+    left_running: int
+    """Commands that went on when it was stopped."""
+
     surplus: int
+    """Commands that audits found to be surplus; one that several found counts once."""
+
     foreign: int
+    """Likewise."""
+
     audited_at: datetime | None
     posts: int
     """POSTs that an intent was opened for."""
+
+    commands: int
+    """Commands that are known of its targets."""
+
+    size: int
+    """Bytes of the artifacts that are saved."""
 
     last_lost_at: datetime | None
     """When an intent was last closed as `absent` or `unknown`."""
@@ -88,19 +102,27 @@ class TargetRecord:
     platform: str | None
     version: str | None
     skip: SkipReason | None
+    detail: str | None
+    """More on why it is skipped, for people."""
+
     state: TargetState
     failure: FailureClass | None
     error: str | None
-    """The last one, in one line."""
+    """What went wrong with its last POST, command or artifact, in one line; None where that went well, or nothing is
+    said of it.  A retry and a drop leave it.
+    """
 
-    reason: str | None
+    reason: DropReason | None
     """Why it is `not_attempted`."""
 
-    tries: int
-    """How often it was tried again (`TargetRetried`), whatever the failure."""
+    changed_at: datetime
+    """When it came to its state, by this machine's clock."""
+
+    tries: Mapping[FailureClass, int] = attrs.field(hash=False)
+    """How often it was tried again (`TargetRetried`), by the failure; what is missing is 0."""
 
     not_before: datetime | None
-    """When it is due; None for at once."""
+    """When it is due, after a `TargetRetried`; None for at once, and for one whose state has changed since."""
 
     command_id: str | None
     """Its latest command."""

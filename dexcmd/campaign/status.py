@@ -69,6 +69,8 @@ class AccountStatus:
     settling: Settling
     stopped: StopKind | None
     reason: str | None
+    left_running: int
+    """Commands that went on when it was stopped, for the service can't cancel them."""
 
 
 @attrs.frozen(kw_only=True)

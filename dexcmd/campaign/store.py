@@ -33,7 +33,8 @@ class Store(Protocol):
 
         Raises `TargetBusyError` where an intent would be the second open one of its target and type, in this campaign
         or another of the same account, `CampaignExistsError` for a second `CampaignPlanned` of one name, and
-        `CampaignError` for a command id that is known already.
+        `CampaignError` for a command id that is known already and for a campaign, an account or a target that is not.
+        Foreign commands are not known in this sense: they may turn out to be those of another campaign.
         """
         ...
 
@@ -67,7 +68,7 @@ class Store(Protocol):
     async def due_targets(
         self, campaign: str, account: str, wave: int, now: datetime, limit: int
     ) -> list[TargetRecord]:
-        """Return pending targets of a wave that are due, in the order of their numbers."""
+        """Return pending targets of a wave that are due, `now` or earlier, in the order of their numbers."""
         ...
 
     async def next_due(self, campaign: str, account: str, wave: int) -> datetime | None:
@@ -75,7 +76,7 @@ class Store(Protocol):
         ...
 
     async def targets(self, campaign: str, numbers: Collection[int]) -> list[TargetRecord]:
-        """Return targets by their numbers."""
+        """Return targets by their numbers, in order; there is none for a number that no target has."""
         ...
 
     async def undecided(self, campaign: str, account: str, after: int, limit: int) -> list[TargetRecord]:
@@ -83,11 +84,11 @@ class Store(Protocol):
         ...
 
     async def open_intents(self, campaign: str, account: str) -> list[IntentRecord]:
-        """Return the intents that are not closed."""
+        """Return the intents that are not closed, in the order in which they were opened."""
         ...
 
     async def intents(self, campaign: str, account: str, device_ids: Collection[str]) -> list[IntentRecord]:
-        """Return all intents for some devices, open or not."""
+        """Return all intents for some devices, open or not, in the order in which they were opened."""
         ...
 
     async def reserved(self, account_id: str) -> int:
@@ -95,19 +96,25 @@ class Store(Protocol):
         ...
 
     async def running(self, campaign: str, account: str) -> list[CommandRecord]:
-        """Return the latest commands of targets in state `running`."""
+        """Return the latest commands of targets in state `running`, in the order in which they became known."""
         ...
 
-    async def collecting(self, campaign: str, account: str, now: datetime) -> list[CommandRecord]:
-        """Return the latest commands of targets in state `collecting` that are due, the oldest ended first."""
+    async def collecting(self, campaign: str, account: str) -> list[CommandRecord]:
+        """Return the latest commands of targets in state `collecting`, due or not, the oldest ended first.
+
+        One without a `completed_date` counts by when it became known.
+        """
         ...
 
     async def commands_on(self, account_id: str, device_ids: Collection[str]) -> set[str]:
-        """Return the ids of the commands that campaigns of the journal know for some devices of an account."""
+        """Return the ids of the commands that campaigns of the journal know for some devices of an account.
+
+        These are the commands of targets and surplus ones: none of them may be taken for another lost one.
+        """
         ...
 
     async def known(self, account_id: str, command_ids: Collection[str]) -> set[str]:
-        """Return which of some command ids belong to targets of campaigns of the journal."""
+        """Return which of some command ids belong to targets of campaigns of the journal; so do surplus ones."""
         ...
 
     async def lags(self, campaign: str, account: str) -> Lags:
@@ -118,12 +125,21 @@ class Store(Protocol):
         """Return how many artifacts of a type the journal knows, and their mean size in bytes (0.0 where none)."""
         ...
 
-    async def events(self, campaign: str, after: int = 0, limit: int = 1000) -> list[Recorded]:
-        """Return events with a `seq` above `after`, in order."""
+    async def events(
+        self,
+        campaign: str,
+        after: int = 0,
+        limit: int = 1000,
+        kinds: Collection[type[CampaignEvent]] | None = None,
+    ) -> list[Recorded]:
+        """Return events with a `seq` above `after`, in order; those of some classes only, or of all."""
         ...
 
     async def export(
         self, campaign: str, after: int, limit: int
     ) -> list[tuple[TargetRecord, CommandRecord | None, ArtifactRecord | None, IntentRecord | None]]:
-        """Return targets with numbers above `after`, in order, each with its latest command, artifact and intent."""
+        """Return targets with numbers above `after`, in order.
+
+        Each comes with its latest command, the artifact of that command, and its latest intent.
+        """
         ...

@@ -19,6 +19,7 @@ from dexcmd.transfer.checks import Verify
 from dexcmd.transfer.folder import FileSink
 from dexcmd.transfer.limits import DownloadLimits
 from dexcmd.transfer.many import Save, SaveMany
+from dexcmd.transfer.names import Parts
 from dexcmd.transfer.save import DEFAULT_LIMITS, OnProgress, SaveOptions, save_artifact
 from dexcmd.transfer.saved import R, Saved, SavedArtifact
 from dexcmd.transfer.sink import ArtifactName, Sink
@@ -48,10 +49,9 @@ class ArtifactAddress:
         command_id, filename = segment("command_id", self.command_id), segment("filename", self.filename)
         return f"/dex/commands/{command_id}/downloads/{filename}"
 
-    @property
-    def name(self) -> ArtifactName:
-        """Return what a sink calls it."""
-        return ArtifactName(self.command_id, self.filename)
+    def name(self, place: Parts | None) -> ArtifactName:
+        """Return what a sink calls it that may have a place.  Raises `ConfigurationError` where that can be none."""
+        return ArtifactName(self.command_id, self.filename, place)
 
 
 def address(command: Command | str | None, command_id: str | None, filename: str | None) -> ArtifactAddress:
@@ -114,6 +114,7 @@ class DownloadsResource:
         *,
         command_id: str | None = None,
         filename: str | None = None,
+        place: Parts | None = None,
         verify: Verify | None = None,
         limits: DownloadLimits = ...,
         on_progress: OnProgress | None = None,
@@ -127,6 +128,7 @@ class DownloadsResource:
         *,
         command_id: str | None = None,
         filename: str | None = None,
+        place: Parts | None = None,
         verify: Verify | None = None,
         limits: DownloadLimits = ...,
         on_progress: OnProgress | None = None,
@@ -139,6 +141,7 @@ class DownloadsResource:
         *,
         command_id: str | None = None,
         filename: str | None = None,
+        place: Parts | None = None,
         verify: Verify | None = None,
         limits: DownloadLimits = DEFAULT_LIMITS,
         on_progress: OnProgress | None = None,
@@ -153,6 +156,9 @@ class DownloadsResource:
         by default a whole one is left as it is (`skipped`), and another one replaced.  Files and folders are private
         to the user.  `ObjectStoreSink` brings artifacts into S3, R2, GCS or Azure instead.
 
+        `place` says where below the folder it goes, instead of under its own name: the names of folders, then the
+        file's, which holds the command's id.  They have to be safe as they stand: `PlaceTemplate` makes such names.
+
         `verify` is `"zip"` (length, and each checksum in the archive; the default for names in `.zip`), `"size"` or
         `"none"`.  `limits` bound the time, and `on_progress` is called with `Progress`, seldom enough to leave it on.
 
@@ -160,9 +166,10 @@ class DownloadsResource:
         `StalledDownloadError`, `InvalidArtifactError`, `ArtifactExistsError` and `InsufficientSpaceError`.
         """
         where = address(command, command_id, filename)
+        name = where.name(place)
         options = SaveOptions(verify=verify, limits=limits, on_progress=on_progress)
         async with sink_of(into).open(self._session.settings.clock) as store:
-            return await save_artifact(self._session, where.path, where.name, store, options)
+            return await save_artifact(self._session, where.path, name, store, options)
 
     @overload
     def save_many(
@@ -213,21 +220,23 @@ class DownloadsResource:
         They are begun in the order given, as places get free, and results come as artifacts end, or in the order
         given if `ordered`: then at most some thousand behind one that takes long are begun.  One that fails is a result
         with an error and stops no other.  Files that are finished together are synced together, so durability costs
-        little.  The rest is as for `save`.
+        little.  `results.stop()` begins no more of them.  The rest is as for `save`.
 
         Raises `ConfigurationError`, and while iterated what `commands` raises, after the results of those before.
         """
         _check_many(commands)
         throttle_at = None if bytes_per_second is None else _rate(bytes_per_second)
         slots = anyio.Semaphore(whole_number("concurrency", concurrency), fast_acquire=True)
-        options = SaveOptions(verify=verify, limits=limits, on_progress=on_progress, slots=slots)
+        stopped = anyio.Event()
+        options = SaveOptions(verify=verify, limits=limits, on_progress=on_progress, slots=slots, stopped=stopped)
         sink = sink_of(into)
 
         def open_saver() -> "AbstractAsyncContextManager[Save[Any]]":
             return self.saver(sink, options, throttle_at)
 
         # While some are received, others are finished.
-        return SaveMany(commands, open_saver, concurrency=concurrency + MOST_FINISHING, ordered=ordered)
+        places = concurrency + MOST_FINISHING
+        return SaveMany(commands, open_saver, stopped=stopped, concurrency=places, ordered=ordered)
 
     @asynccontextmanager
     async def saver(
@@ -239,9 +248,9 @@ class DownloadsResource:
             options = attrs.evolve(options, throttle=Throttle(bytes_per_second, session.settings.clock))
         async with sink.open(session.settings.clock) as store:
 
-            async def save(command: Command | str) -> R:
+            async def save(command: Command | str, place: Parts | None = None) -> R:
                 where = address(command, None, None)
-                return await save_artifact(session, where.path, where.name, store, options)
+                return await save_artifact(session, where.path, where.name(place), store, options)
 
             yield save
 

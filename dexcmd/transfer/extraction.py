@@ -1,6 +1,5 @@
 """The members of an artifact as files in a folder, and nothing outside of it."""
 
-import errno
 import os
 import secrets
 import threading
@@ -21,7 +20,7 @@ from dexcmd.errors import (
     one_line,
 )
 from dexcmd.threads import go_on, run_stoppable
-from dexcmd.transfer.files import make_folder
+from dexcmd.transfer.files import make_folder, make_inside
 from dexcmd.transfer.names import Parts, safe_parts, told_apart
 from dexcmd.transfer.system import explain, private
 from dexcmd.transfer.unpacking import Archive, is_folder, is_readable, is_special
@@ -95,7 +94,7 @@ def _extract(
         root = Path(os.path.realpath(into))
         for parts in plan.folders:
             go_on(stop)
-            _make_inside(root, parts)
+            make_inside(root, parts)
         for info, parts in plan.files:
             go_on(stop)
             _write(archive, info, root.joinpath(*parts), stop)
@@ -157,21 +156,6 @@ def _check_sizes(archive: Archive, infos: list[zipfile.ZipInfo], limits: Extract
         )
     # The same packed bytes in many members would make the ratio look small.
     archive.check_apart(infos)
-
-
-def _make_inside(root: Path, parts: Parts) -> None:
-    """Make one more folder, in one that is known to be below `root`."""
-    folder = root.joinpath(*parts)
-    try:
-        folder.mkdir(mode=0o700)
-    except FileExistsError:
-        # It may be a link, or what Windows has instead.
-        if os.path.normcase(os.path.realpath(folder)) != os.path.normcase(folder):
-            raise UnsafeFilenameError(f"{folder} is a link, and leads to another folder") from None
-        if not folder.is_dir():
-            raise explain(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), folder) from None
-    except OSError as error:
-        raise explain(error, folder) from error
 
 
 def _write(archive: Archive, info: zipfile.ZipInfo, final: Path, stop: threading.Event) -> None:

@@ -1,15 +1,18 @@
 """What is done to files: blocking, so called from a thread."""
 
+import errno
+import os
 import stat
 import threading
 from pathlib import Path
 
-from dexcmd.errors import ConfigurationError, DownloadError
+from dexcmd.errors import ConfigurationError, DownloadError, UnsafeFilenameError
 from dexcmd.transfer.checks import BodyCheck, Verify
-from dexcmd.transfer.system import sync_folder
+from dexcmd.transfer.names import Parts
+from dexcmd.transfer.system import explain, sync_folder
 from dexcmd.transfer.unpacking import Archive
 
-__all__ = ["check_zip", "make_folder", "whole_file_hash"]
+__all__ = ["check_zip", "make_below", "make_folder", "make_inside", "whole_file_hash"]
 
 CHECK_PIECE = 1024 * 1024
 
@@ -28,6 +31,45 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(exist_ok=True)
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"can't make the folder {folder}: {getattr(error, 'strerror', error)}") from error
+
+
+def make_inside(root: Path, parts: Parts) -> bool:
+    """Make one more folder, in one that is known to be below `root`, a path without links; private to the user.
+
+    Returns whether it was missing.  Raises `UnsafeFilenameError` where a link is in its place, `DownloadError` where
+    there can be no such folder.
+    """
+    folder = root.joinpath(*parts)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        # It may be a link, or what Windows has instead.
+        if os.path.normcase(os.path.realpath(folder)) != os.path.normcase(folder):
+            raise UnsafeFilenameError(f"{folder} is a link, and leads to another folder") from None
+        if not folder.is_dir():
+            raise explain(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), folder) from None
+        return False
+    except OSError as error:
+        raise explain(error, folder) from error
+    return True
+
+
+def make_below(folder: Path, parts: Parts) -> bool:
+    """Make the folders `parts`, one inside the other, below a folder that may itself be reached by links; durably.
+
+    Returns whether the last one was missing.  Raises what `make_inside` does.
+    """
+    root, made = Path(os.path.realpath(folder)), False
+    for length in range(1, len(parts) + 1):
+        made = make_inside(root, parts[:length])
+        if made:
+            # What will be durable in it is so only with its own name.
+            above = root.joinpath(*parts[: length - 1])
+            try:
+                sync_folder(above)
+            except OSError as error:
+                raise explain(error, above) from error
+    return made
 
 
 def whole_file_hash(path: Path, size: int, verify: Verify) -> str | None:

@@ -13,9 +13,9 @@ from dexcmd.clock import Clock
 from dexcmd.threads import run_to_the_end
 from dexcmd.transfer.checks import Verify
 from dexcmd.transfer.commit import GroupCommit
-from dexcmd.transfer.files import make_folder
+from dexcmd.transfer.files import make_below, make_folder
 from dexcmd.transfer.filetarget import Existing, FileTarget
-from dexcmd.transfer.names import final_name
+from dexcmd.transfer.names import Parts
 from dexcmd.transfer.partfile import part_path
 from dexcmd.transfer.sink import ArtifactName
 from dexcmd.validators import one_of
@@ -56,6 +56,17 @@ class FileSink:
             folder.close()
 
 
+@attrs.define
+class _Known:
+    """What is known of the folder itself, or of one below it."""
+
+    names: set[str] | None
+    """What is in it, once that was asked."""
+
+    begun: set[str] = attrs.field(factory=set[str], init=False)
+    """The names of those that were to go there."""
+
+
 class Folder:
     """A folder, for as long as artifacts are saved into it."""
 
@@ -64,8 +75,8 @@ class Folder:
         self._clock = clock
         self._commit = GroupCommit()
         self._listing = anyio.Lock()
-        self._names: set[str] | None = None
-        self._begun: set[str] = set()
+        self._making = anyio.Lock()
+        self._known: dict[Parts, _Known] = {(): _Known(None)}
 
     def close(self) -> None:
         """End what runs behind it."""
@@ -73,29 +84,46 @@ class Folder:
 
     @asynccontextmanager
     async def target(self, name: ArtifactName, verify: Verify) -> AsyncGenerator[FileTarget]:
-        """Return the place of an artifact.  Raises `UnsafeFilenameError`, `ArtifactExistsError`."""
-        final = self._sink.folder / final_name(name.command_id, name.filename)
+        """Return the target of an artifact.
+
+        Raises `UnsafeFilenameError`, `ArtifactExistsError`, and `DownloadError` where a folder can't be made.
+        """
+        parts = name.parts
+        final = self._sink.folder.joinpath(*parts)
+        known = self._known.get(parts[:-1]) or await self._make(parts[:-1])
         target = FileTarget(
             name, final, verify, self._commit, existing=self._sink.existing, keep_part=self._sink.keep_part
         )
         try:
-            if await self._may_be_there(final):
+            if await self._may_be_there(final, known):
                 await target.look(self._clock)
             yield target
-        except BaseException:
+        except BaseException as error:
+            if len(parts) > 1 and isinstance(error.__cause__, FileNotFoundError):
+                # Somebody has put the folder away: the next one for it makes it anew.
+                self._known.pop(parts[:-1], None)
             await target.leave()
             raise
 
-    async def _may_be_there(self, final: Path) -> bool:
-        """Tell whether it is worth a look: for many files, one look at the folder answers for all."""
-        first, again = not self._begun, final.name in self._begun
-        self._begun.add(final.name)
-        if first or again:
+    async def _make(self, above: Parts) -> _Known:
+        """Make the folders that are missing, and return what is then known of the last one."""
+        async with self._making:
+            if above not in self._known:
+                made = await run_to_the_end(partial(make_below, self._sink.folder, above))
+                # What was just made is empty.
+                self._known[above] = _Known(set() if made else None)
+            return self._known[above]
+
+    async def _may_be_there(self, final: Path, known: _Known) -> bool:
+        """Tell whether it is worth a look: for many files, one look at their folder answers for all."""
+        first, again = not known.begun, final.name in known.begun
+        known.begun.add(final.name)
+        if again or (first and known.names is None):
             return True
         async with self._listing:
-            if self._names is None:
-                self._names = await run_to_the_end(partial(_names, self._sink.folder))
-        return self._names is None or final.name in self._names or part_path(final).name in self._names
+            if known.names is None:
+                known.names = await run_to_the_end(partial(_names, final.parent))
+        return known.names is None or final.name in known.names or part_path(final).name in known.names
 
 
 def _names(folder: Path) -> set[str] | None:

@@ -5,11 +5,24 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import PurePosixPath
+from typing import cast
 
 from dexcmd.errors import UnsafeFilenameError, one_line
 from dexcmd.wire.paths import artifact_name
 
-__all__ = ["Parts", "final_name", "safe_name", "safe_parts", "told_apart"]
+__all__ = [
+    "MOST_NAME_BYTES",
+    "MOST_PARTS",
+    "Parts",
+    "cleaned",
+    "final_name",
+    "is_place",
+    "plain",
+    "safe_name",
+    "safe_parts",
+    "shortened",
+    "told_apart",
+]
 
 Parts = tuple[str, ...]
 """A path below some folder: the names of folders, and at last the name of a file or a folder."""
@@ -53,10 +66,19 @@ def safe_name(filename: str) -> str:
     What could leave the folder, mislead a reader (control and bidi characters) or fail on some system is
     replaced by `_`. Raises `UnsafeFilenameError` where nothing is left.
     """
-    name = _cleaned(artifact_name(filename))
+    name = cleaned(artifact_name(filename))
     if not name.strip("._"):
         raise UnsafeFilenameError(f"the service names an artifact {filename[:200]!r}")
     return name
+
+
+def is_place(parts: object, command_id: str) -> bool:
+    """Tell whether an artifact may go to `parts`: names that are good as they stand, and at last one with the id."""
+    if not isinstance(parts, tuple):
+        return False
+    found = cast("tuple[object, ...]", parts)
+    names = [part for part in found if isinstance(part, str) and part and cleaned(part) == part]
+    return 0 < len(names) == len(found) <= MOST_PARTS and command_id in names[-1]
 
 
 def safe_parts(name: str) -> Parts:
@@ -67,7 +89,7 @@ def safe_parts(name: str) -> Parts:
     means another folder (an absolute name, one with a drive, one with `..`) or more than `MOST_PARTS`.
     """
     found = re.split(r"[/\\]", name)
-    parts = [part for part in (_cleaned(part) for part in found if part not in ("", ".")) if part]
+    parts = [part for part in (cleaned(part) for part in found if part not in ("", ".")) if part]
     outside = found[0] == "" or _DRIVE.match(name) or any(_UPWARDS.fullmatch(part) for part in found)
     if outside or not 0 < len(parts) <= MOST_PARTS:
         raise UnsafeFilenameError(f"no place inside a folder: the archive names a member {one_line(name)!r}")
@@ -106,15 +128,20 @@ def _key(parts: Parts) -> Parts:
     return tuple(unicodedata.normalize("NFD", unicodedata.normalize("NFD", part).casefold()) for part in parts)
 
 
-def _cleaned(name: str) -> str:
-    """Return `name` with what misleads or fails replaced; nothing may be left."""
-    name = unicodedata.normalize("NFC", name)
-    # Categories C*: control, format (bidi and zero-width among them), surrogate, private, unassigned.
-    name = "".join("_" if unicodedata.category(char)[0] == "C" else char for char in name)
-    name = _shortened(_trimmed(_FORBIDDEN.sub("_", name)))
+def cleaned(name: str) -> str:
+    """Return `name` as the name of a file or a folder, with what misleads or fails replaced; nothing may be left."""
+    name = shortened(_trimmed(plain(name)))
     if _RESERVED.fullmatch(name):
-        name = _shortened(f"_{name}")
+        name = shortened(f"_{name}")
     return name
+
+
+def plain(text: str) -> str:
+    """Return `text` with each character replaced that can be in no name, or should not."""
+    text = unicodedata.normalize("NFC", text)
+    # Categories C*: control, format (bidi and zero-width among them), surrogate, private, unassigned.
+    text = "".join("_" if unicodedata.category(char)[0] == "C" else char for char in text)
+    return _FORBIDDEN.sub("_", text)
 
 
 def _trimmed(name: str) -> str:
@@ -122,12 +149,14 @@ def _trimmed(name: str) -> str:
     return name.strip(" ").rstrip(". ")
 
 
-def _shortened(name: str) -> str:
-    """Return a name of at most `MOST_NAME_BYTES`, with its suffix where that is a short one."""
-    if len(name.encode()) <= MOST_NAME_BYTES:
+def shortened(name: str, most: int = MOST_NAME_BYTES) -> str:
+    """Return a name of at most `most` bytes, with its suffix where that is a short one."""
+    if len(name.encode()) <= most:
         return name
     stem, ending = _split(name)
-    kept = _cut(stem, MOST_NAME_BYTES - len(ending.encode()))
+    if len(ending.encode()) >= most:
+        stem, ending = name, ""
+    kept = _cut(stem, most - len(ending.encode()))
     # The cut may leave a stem whose end is dropped, or one that changes when it is composed anew.
     return _trimmed(f"{_trimmed(kept)}{ending}")
 

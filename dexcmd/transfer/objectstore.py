@@ -11,7 +11,6 @@ import attrs
 from dexcmd.clock import Clock
 from dexcmd.errors import ConfigurationError
 from dexcmd.transfer.checks import Verify
-from dexcmd.transfer.names import final_name
 from dexcmd.transfer.sink import ArtifactName
 from dexcmd.validators import count, one_of, whole_number
 
@@ -140,9 +139,9 @@ class Objects:
 
     @asynccontextmanager
     async def target(self, name: ArtifactName, verify: Verify) -> AsyncGenerator["ObjectTarget"]:
-        """Return the place of an artifact.  Raises `UnsafeFilenameError`, `ArtifactExistsError`, `DownloadError`."""
+        """Return the target of an artifact.  Raises `UnsafeFilenameError`, `ArtifactExistsError`, `DownloadError`."""
         sink = self._sink
-        key = f"{sink.prefix.strip('/')}/{final_name(name.command_id, name.filename)}".lstrip("/")
+        key = "/".join((sink.prefix.strip("/"), *name.parts)).lstrip("/")
         target = self._target(
             name,
             self._place(sink.store, key, sink.buffer_size, sink.concurrency),

@@ -6,12 +6,20 @@ from typing import Protocol, TypeVar
 import attrs
 
 from dexcmd.clock import Clock
-from dexcmd.errors import InvalidArtifactError
+from dexcmd.errors import ConfigurationError, InvalidArtifactError
 from dexcmd.transfer.checks import Verify
+from dexcmd.transfer.names import Parts, final_name, is_place
 from dexcmd.transfer.ranges import Body, Have
 from dexcmd.transfer.saved import Saved
 
-__all__ = ["ArtifactName", "Sink", "Store", "Target", "UncheckedError"]
+__all__ = ["ArtifactName", "R_co", "Sink", "Store", "Target", "UncheckedError"]
+
+
+def _place(name: "ArtifactName", _: object, place: Parts | None) -> None:
+    if place is not None and not is_place(place, name.command_id):
+        raise ConfigurationError(
+            f"place must be a tuple of names that are safe, the last one with {name.command_id!r} in it, not {place!r}"
+        )
 
 
 @attrs.frozen
@@ -20,6 +28,19 @@ class ArtifactName:
 
     command_id: str
     filename: str
+    place: Parts | None = attrs.field(default=None, validator=_place)
+    """Where it goes, if somebody wants it anywhere in particular: names of folders, and at last the file's.
+
+    No two artifacts may have the same one, which is the business of whoever makes it.
+    """
+
+    @property
+    def parts(self) -> Parts:
+        """Return where it goes below the sink: to its place, or to where no other one goes.
+
+        Raises `UnsafeFilenameError`.
+        """
+        return self.place or (final_name(self.command_id, self.filename),)
 
 
 class UncheckedError(InvalidArtifactError):
@@ -71,7 +92,7 @@ class Store(Protocol[R_co]):
     """A destination that is open."""
 
     def target(self, name: ArtifactName, verify: Verify) -> AbstractAsyncContextManager[Target[R_co]]:
-        """Return the place of an artifact."""
+        """Return the target of an artifact, which goes to `name.parts`."""
         ...
 
 

@@ -1,0 +1,174 @@
+"""The late audit: the list once more from the first POST on, for commands that nobody was told of."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+import attrs
+
+from dexcmd.campaign.desk import Desk, Flight, refused
+from dexcmd.campaign.events import Audited, CampaignEvent, CommandKnown, ForeignFound, SurplusFound
+from dexcmd.campaign.records import IntentRecord, TargetRecord
+from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery
+from dexcmd.resources.command import Command, decode_commands, identity
+from dexcmd.wire.times import format_time
+
+__all__ = ["Verdict", "audit", "verdict"]
+
+logger = logging.getLogger(__name__)
+
+PAGES_AT_ONCE = 10
+"""Pages whose rows are judged together: a question to the journal each."""
+
+
+@attrs.frozen
+class Verdict:
+    """What a command of the list is that the journal does not know."""
+
+    kind: str
+    """`adopted`: of a target that has none; `surplus`: a second one of a target; `foreign`: somebody else's."""
+
+    target: TargetRecord | None = None
+
+
+def verdict(
+    command: Command, kind: str, lost: Iterable[tuple[TargetRecord, IntentRecord]], late: timedelta
+) -> tuple[Verdict, IntentRecord | None]:
+    """Return what a command is that the journal does not know, and the POST that made it, if one did.
+
+    `kind` is the type of the campaign's commands, and `lost` has the POSTs whose answers got lost, for the command's
+    device, with their targets.  One of those made it if it is of that type, for that registration, and was created
+    since just before the POST, and no more than `late` after the list was to be believed about it.  What stays
+    possible: somebody else's equal command of just then is taken for ours.
+    """
+    for target, intent in lost:
+        same = command.type == kind and (
+            target.registration_id is None
+            or command.registration_id is None
+            or command.registration_id == target.registration_id
+        )
+        created = command.created_date
+        if same and created is not None and intent.since <= created <= intent.settled_at + late:
+            needs_one = target.state == "failed" and target.failure == "unknown"
+            return Verdict("adopted" if needs_one else "surplus", target), intent
+    return Verdict("foreign"), None
+
+
+class _Audit:
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._used: set[tuple[int, str]] = set()
+        """POSTs, by target, that a command was found for: each made one for a target, and no more."""
+
+        self._adopted: set[int] = set()
+        self.flights: list[tuple[Flight, Command]] = []
+        self.commands = self.surplus = self.foreign = 0
+
+    async def judge(self, rows: Sequence[Command]) -> None:
+        """Write down what is not known of some rows."""
+        self.commands += len(rows)
+        desk, ledger = self._desk, self._desk.ledger
+        ids = [row.id for row in rows if row.id is not None]
+        known = await ledger.store.known(desk.account.account_id, ids)
+        strangers = [row for row in rows if row.id is not None and row.id not in known]
+        if not strangers:
+            return
+        lost = await self._lost({row.device_id for row in strangers if row.device_id is not None})
+        events: list[CampaignEvent] = []
+        for row in strangers:
+            # Oldest last in the list; each POST answers for one command.
+            mine = [
+                (target, intent)
+                for target, intent in lost[row.device_id]
+                if (target.number, intent.post) not in self._used
+            ]
+            found, intent = verdict(row, desk.spec.command.type, mine, desk.spec.audit_after)
+            if found.target is not None and intent is not None:
+                self._used.add((found.target.number, intent.post))
+            events.append(self._event(row, found))
+        await ledger.note(*events)
+
+    def _event(self, row: Command, found: Verdict) -> CampaignEvent:
+        at, account, command_id = self._desk.clock.now(), self._desk.name, row.id or ""
+        target = found.target
+        if target is None:
+            self.foreign += 1
+            return ForeignFound(
+                at=at,
+                account=account,
+                command_id=command_id,
+                device_id=row.device_id,
+                type=row.type,
+                created_date=row.created_date,
+            )
+        if found.kind == "adopted" and target.number not in self._adopted:
+            self._adopted.add(target.number)
+            flight = self._desk.flight(target)
+            flight.command_id = command_id
+            self.flights.append((flight, row))
+            return CommandKnown(
+                at=at,
+                account=account,
+                target=target.number,
+                command_id=command_id,
+                provenance="adopted",
+                created_date=row.created_date,
+            )
+        self.surplus += 1
+        return SurplusFound(
+            at=at,
+            account=account,
+            target=target.number,
+            command_id=command_id,
+            device_id=row.device_id,
+            created_date=row.created_date,
+        )
+
+    async def _lost(self, devices: set[str]) -> dict[str | None, list[tuple[TargetRecord, IntentRecord]]]:
+        """Return by device the POSTs of the account whose answers got lost."""
+        desk = self._desk
+        intents = [
+            intent
+            for intent in await desk.ledger.store.intents(desk.ledger.campaign, desk.name, devices)
+            if intent.outcome in ("absent", "unknown")
+        ]
+        numbers = {intent.target for intent in intents}
+        targets = {target.number: target for target in await desk.ledger.store.targets(desk.ledger.campaign, numbers)}
+        lost: dict[str | None, list[tuple[TargetRecord, IntentRecord]]] = defaultdict(list)
+        for intent in intents:
+            target = targets[intent.target]
+            lost[target.device_id].append((target, intent))
+        return lost
+
+
+async def audit(desk: Desk, since: datetime) -> list[tuple[Flight, Command]]:
+    """Look the list through from `since` of the service's clock on, and write down what it shows that is not known.
+
+    Returns the targets that have got their commands by that, to be followed.  Raises `Refused`, `DexError`.
+    """
+    query = ListQuery("/dex/commands", MOST_PER_PAGE, {"from": format_time("since", since)}, bound="to")
+    work = _Audit(desk)
+    rows: list[Command] = []
+    pages = Listing(desk.session, query, decode_commands, identity).pages()
+    while True:
+        with refused():
+            page = await anext(pages, None)
+        if page is None:
+            break
+        rows += page
+        if len(rows) >= PAGES_AT_ONCE * MOST_PER_PAGE:
+            await work.judge(rows)
+            rows = []
+    await work.judge(rows)
+    await desk.ledger.note(
+        Audited(
+            at=desk.clock.now(),
+            account=desk.name,
+            since=since,
+            commands=work.commands,
+            surplus=work.surplus,
+            foreign=work.foreign,
+        )
+    )
+    return work.flights

@@ -1,0 +1,153 @@
+"""The collecting side of a shard: artifacts fetched, those that are gone soonest first."""
+
+import heapq
+import itertools
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from dexcmd.campaign.desk import Desk, Flight, Refused
+from dexcmd.campaign.events import ArtifactFailed, ArtifactSaved
+from dexcmd.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    DexError,
+    InsufficientSpaceError,
+    PermissionDeniedError,
+)
+from dexcmd.resources.command import Command, command_id_of
+from dexcmd.tasks import run_tasks
+from dexcmd.transfer.saved import Saved
+
+__all__ = ["Collector", "Fetch"]
+
+logger = logging.getLogger(__name__)
+
+Fetch = Callable[[Flight, Command], Awaitable[tuple[str, Saved]]]
+"""Brings the artifact of a command to its place and returns where that is.  Raises `DexError`."""
+
+BROKEN = (InsufficientSpaceError, ConfigurationError)
+"""What is wrong with the destination, and not with one artifact."""
+
+
+class Collector:
+    """Fetches the artifacts of an account."""
+
+    def __init__(self, desk: Desk, fetch: Fetch) -> None:
+        self._desk = desk
+        self._fetch = fetch
+        self._ready: list[tuple[datetime, int, Flight, Command]] = []
+        """By when the command ended: the service keeps artifacts for a time, so the oldest are gone first."""
+
+        self._later: list[tuple[datetime, int, Flight, Command]] = []
+        """By when they are to be tried again."""
+
+        self._count = itertools.count()
+        self.fetching = 0
+        """How many are being fetched at this moment."""
+
+    async def load(self) -> None:
+        """Go on with the artifacts that an earlier process left to be fetched."""
+        desk = self._desk
+        commands = await desk.ledger.store.collecting(desk.ledger.campaign, desk.name)
+        targets = await desk.ledger.store.targets(desk.ledger.campaign, [command.target for command in commands])
+        by_number = {target.number: target for target in targets}
+        for record in commands:
+            target = by_number[record.target]
+            command = Command(
+                id=record.command_id,
+                status=record.status,
+                created_date=record.created_date,
+                completed_date=record.completed_date,
+                filename=record.filename,
+            )
+            flight = desk.flight(target)
+            flight.command_id = record.command_id
+            if target.not_before is not None:
+                self._put_off(flight, command, target.not_before)
+            else:
+                self.add(flight, command)
+
+    def add(self, flight: Flight, command: Command) -> None:
+        """Fetch an artifact as soon as there is room."""
+        heapq.heappush(self._ready, (_ended(command), next(self._count), flight, command))
+        self._desk.pulse.touch()
+
+    def drop_all(self) -> list[Flight]:
+        """Forget what is not being fetched yet, and return it."""
+        flights = [entry[2] for entry in (*self._ready, *self._later)]
+        self._ready.clear()
+        self._later.clear()
+        return flights
+
+    async def run(self) -> None:
+        """Fetch until cancelled.  Raises `Refused`, and `DexError` where the destination is broken."""
+        await run_tasks([self._work] * self._desk.spec.pace.downloads)
+
+    async def _work(self) -> None:
+        while True:
+            version = self._desk.pulse.version
+            self._promote()
+            if self._ready and not self._desk.steering.stopping:
+                _, _, flight, command = heapq.heappop(self._ready)
+                self.fetching += 1
+                try:
+                    await self._collect(flight, command)
+                finally:
+                    self.fetching -= 1
+                    self._desk.pulse.touch()
+                continue
+            wait = (self._later[0][0] - self._desk.clock.now()).total_seconds() if self._later else None
+            await self._desk.pulse.wait(version, wait)
+
+    def _promote(self) -> None:
+        """Make ready what was put off and is due now."""
+        now = self._desk.clock.now()
+        while self._later and self._later[0][0] <= now:
+            _, _, flight, command = heapq.heappop(self._later)
+            heapq.heappush(self._ready, (_ended(command), next(self._count), flight, command))
+
+    def _put_off(self, flight: Flight, command: Command, until: datetime) -> None:
+        heapq.heappush(self._later, (until, next(self._count), flight, command))
+
+    async def _collect(self, flight: Flight, command: Command) -> None:
+        desk, command_id = self._desk, command_id_of(command)
+        try:
+            location, saved = await self._fetch(flight, command)
+        except BROKEN:
+            raise
+        except (AuthenticationError, PermissionDeniedError) as error:
+            raise Refused(error) from error
+        except DexError as error:
+            logger.warning("%s: %s: %s", desk.name, command_id, error)
+            failed = ArtifactFailed(
+                at=desk.clock.now(),
+                account=desk.name,
+                target=flight.target.number,
+                command_id=command_id,
+                error=str(error),
+            )
+            again = desk.retry(flight, "download")
+            await desk.ledger.note(failed, *again)
+            if again:
+                self._put_off(flight, command, again[0].not_before)
+                return
+        else:
+            await desk.ledger.note(
+                ArtifactSaved(
+                    at=desk.clock.now(),
+                    account=desk.name,
+                    target=flight.target.number,
+                    command_id=command_id,
+                    location=location,
+                    size=saved.size,
+                    sha256=saved.sha256,
+                    resumed_from=saved.resumed_from,
+                    skipped=saved.skipped,
+                )
+            )
+        desk.flights.pop(flight.target.number, None)
+
+
+def _ended(command: Command) -> datetime:
+    return command.completed_date or command.created_date or datetime.max.replace(tzinfo=UTC)

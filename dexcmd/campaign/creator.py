@@ -1,0 +1,460 @@
+"""The creating side of a shard: intents written down, POSTs sent, what became of them written down."""
+
+import logging
+import uuid
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+from dexcmd.campaign.decide import (
+    AskQuota,
+    Create,
+    DropPending,
+    Finish,
+    OpenWave,
+    Step,
+    Stop,
+    View,
+    Wait,
+    next_step,
+    quota_room,
+)
+from dexcmd.campaign.desk import Desk, Flight, Refused, refused
+from dexcmd.campaign.events import (
+    CampaignEvent,
+    CommandKnown,
+    DropReason,
+    IntentClosed,
+    IntentOpened,
+    IntentOutcome,
+    QuotaSeen,
+    QuotaWaited,
+    TargetDropped,
+    WaveOpened,
+)
+from dexcmd.campaign.follower import Follower
+from dexcmd.campaign.records import AccountRecord, IntentRecord, TargetRecord
+from dexcmd.creation import Batch, Creation
+from dexcmd.errors import (
+    AmbiguousCreateError,
+    DexError,
+    QuotaExceededError,
+    RateLimitError,
+    TargetBusyError,
+)
+from dexcmd.outcome import Outcome
+from dexcmd.posting import CreatedLog
+from dexcmd.resources.quota import QuotaResource
+from dexcmd.resources.requests import MOST_PER_POST, Target
+
+__all__ = ["Creator", "Stopped"]
+
+logger = logging.getLogger(__name__)
+
+REFILL = 500
+"""Due targets that are read from the journal at a time."""
+
+BUSY_WAIT = timedelta(minutes=1)
+"""Before a target is tried again that another campaign is just creating a command for."""
+
+LEAST_WAIT = 1.0
+MOST_WAIT = 300.0
+"""Seconds between questions after a reset of the quota that is due and does not show, or while it is not told."""
+
+
+class Stopped(Exception):  # noqa: N818 - how a shard ends its work early
+    """Nothing more is to be created, for a reason."""
+
+    def __init__(self, kind: Literal["aborted", "cancelled"], why: str) -> None:
+        super().__init__(why)
+        self.kind: Literal["aborted", "cancelled"] = kind
+        self.why = why
+
+
+class Creator:
+    """Creates what is due, in waves, within the quota."""
+
+    def __init__(
+        self, desk: Desk, follower: Follower, created: CreatedLog, record: AccountRecord, deadline: datetime | None
+    ) -> None:
+        self._desk = desk
+        self._follower = follower
+        self._created = created
+        self._deadline = deadline
+        self._creation = Creation(
+            desk.session,
+            created,
+            lambda _: None,
+            on_outcomes=self._take,
+            before_post=self._open_intents,
+            settle_seconds=lambda: desk.settling.seconds,
+            concurrency=desk.spec.pace.creates,
+            again=desk.spec.lost_answers == "reconcile",
+        )
+        self._by_target: dict[Target, Flight] = {}
+        self._due: deque[TargetRecord] = deque()
+        self._submitted: set[int] = set()
+        self._busy: dict[int, datetime] = {}
+        """Targets that another campaign is at, and until when they are left alone."""
+
+        self._wave = record.wave
+        self._quota_left: float | None = None
+        self._counted_twice = False
+        self._quota_again_at: datetime | None = None
+        self._quota_wait = LEAST_WAIT
+        self._waited_for: datetime | None = None
+        self._unreadable: DexError | None = None
+        """Why the list could not be read, where answers got lost: their commands can't be told about."""
+
+        self.last_lost_at = record.last_lost_at
+        """When the list last did not show what was looked for; None where that never happened."""
+
+        self.first_since = record.first_since
+        """The service's time just before the account's first POST; None before it."""
+
+    async def serve(self) -> None:
+        """Send the POSTs, and look for lost answers, until cancelled."""
+        await self._creation.serve()
+
+    @property
+    def under_way(self) -> int:
+        """Return how many POSTs are under way."""
+        return self._creation.under_way
+
+    async def load(self) -> None:
+        """Go on with the POSTs of an earlier process whose answers are not known."""
+        desk = self._desk
+        intents = {intent.target: intent for intent in await desk.ledger.store.open_intents(*self._key)}
+        for target in await desk.ledger.store.targets(desk.ledger.campaign, intents):
+            self._resume(desk.flight(target), intents[target.number])
+
+    def _resume(self, flight: Flight, intent: IntentRecord) -> None:
+        flight.post, flight.attempt, flight.since = intent.post, intent.attempt, intent.since
+        self._by_target[flight.request.target] = flight
+        session = self._desk.session
+        now = session.service_clock.at(self._desk.clock.monotonic()) or self._desk.clock.now()
+        wait = min(max(0.0, (intent.settled_at - now).total_seconds()), self._desk.settling.seconds)
+        cause = AmbiguousCreateError("its process ended while the POST was under way")
+        self._creation.look_for(flight.request, cause, intent.since, wait, again=intent.attempt < 2)
+
+    @property
+    def _key(self) -> tuple[str, str]:
+        return self._desk.ledger.campaign, self._desk.name
+
+    # --- the loop
+
+    async def run(self) -> None:
+        """Create until there is nothing left to create or to wait for, or this process is to stop.
+
+        Raises `Stopped` where the campaign is to create nothing more, and `Refused`.
+        """
+        while not self._desk.steering.stopping:
+            version = self._desk.pulse.version
+            self._look_at_refusal()
+            step = next_step(self._view(), self._desk.spec)
+            if isinstance(step, Finish):
+                return
+            await self._do(step, version)
+
+    async def _do(self, step: Step, version: int) -> None:
+        match step:
+            case Create(most):
+                await self._create(min(most, MOST_PER_POST), version)
+            case AskQuota():
+                await self.ask_quota()
+            case Wait(until, for_quota):
+                await self._wait(until, version, for_quota=for_quota)
+            case OpenWave(wave):
+                await self._desk.ledger.note(WaveOpened(at=self._now, account=self._desk.name, wave=wave))
+                self._wave = wave
+            case DropPending(reason):
+                await self.drop_pending(reason)
+            case Stop(kind, why):
+                raise Stopped(kind, why)
+            case _:
+                raise AssertionError(step)
+
+    def _view(self) -> View:
+        desk, ledger = self._desk, self._desk.ledger
+        total, in_wave = ledger.total, ledger.wave(self._wave)
+        left = self._quota_left
+        if self._wave and ledger.decided_at is None:
+            # It was decided by an earlier process, so the pause between waves counts from now.
+            ledger.decided_at = self._now
+        return View(
+            now=self._now,
+            control=desk.steering.control,
+            wave=self._wave,
+            waves=ledger.waves,
+            in_wave=in_wave,
+            total=total,
+            begun=total.in_flight + len(self._submitted),
+            undecided_later=total.count("pending") - in_wave.count("pending"),
+            wave_ended_at=ledger.decided_at,
+            deadline=self._deadline,
+            quota_left=left,
+            quota_counted_twice=self._counted_twice,
+            quota_again_at=self._quota_again_at,
+        )
+
+    @property
+    def _now(self) -> datetime:
+        return self._desk.clock.now()
+
+    async def _wait(self, until: datetime | None, version: int, *, for_quota: bool = False) -> None:
+        if for_quota and until is not None and until != self._waited_for:
+            self._waited_for = until
+            logger.info("%s: the quota is used up: waiting until %s", self._desk.name, until)
+            await self._desk.ledger.note(QuotaWaited(at=self._now, account=self._desk.name, until=until))
+        seconds = None if until is None else max(0.0, (until - self._now).total_seconds())
+        await self._desk.pulse.wait(version, seconds)
+
+    # --- the quota
+
+    def _look_at_refusal(self) -> None:
+        """Decide what a refusal of the last POST means for the next."""
+        error = self._creation.stopped_by
+        if self._unreadable is not None:
+            raise Refused(self._unreadable)
+        if error is None:
+            return
+        with refused():
+            if not isinstance(error, QuotaExceededError | RateLimitError):
+                raise error
+        self._creation.go_on()
+        wait = self._backoff()
+        if isinstance(error, RateLimitError) and error.retry_after is not None:
+            wait = max(wait, error.retry_after)
+        self._hold(wait)
+
+    def _backoff(self) -> float:
+        wait = self._quota_wait
+        self._quota_wait = min(wait * 2, MOST_WAIT)
+        return wait
+
+    def _hold(self, seconds: float) -> None:
+        """Create nothing for a while, and then ask for the quota."""
+        self._quota_left, self._counted_twice = 0, False
+        self._quota_again_at = self._now + timedelta(seconds=seconds)
+
+    async def ask_quota(self) -> None:
+        """Learn how many commands may be created now.  Raises `Refused`."""
+        desk = self._desk
+        try:
+            with refused():
+                quota = await QuotaResource(desk.session).get()
+        except DexError as error:
+            logger.warning("%s: the quota can't be told: %s", desk.name, error)
+            self._hold(self._backoff())
+            return
+        reserved = await desk.ledger.store.reserved(desk.account.account_id)
+        self._quota_left = quota_room(quota.remaining, desk.spec.leave_quota, reserved)
+        self._counted_twice = reserved > 0
+        await desk.ledger.note(
+            QuotaSeen(
+                at=self._now,
+                account=desk.name,
+                quota=quota.quota,
+                usage=quota.quota_usage,
+                reset_time=quota.reset_time,
+            )
+        )
+        wait = self._backoff() if self._quota_left <= 0 else 0.0
+        if quota.reset_time is not None:
+            now = desk.session.service_clock.at(desk.clock.monotonic()) or self._now
+            wait = max(wait, (quota.reset_time - now).total_seconds() + 1.0)
+        self._quota_again_at = self._now + timedelta(seconds=wait)
+
+    # --- creating
+
+    async def _create(self, most: int, version: int) -> None:
+        await self._creation.wait_for_room()
+        batch = await self._next_batch(most)
+        if batch:
+            self._submitted.update(flight.target.number for flight in batch)
+            if self._quota_left is not None:
+                self._quota_left -= len(batch)
+            self._creation.submit(tuple(flight.request for flight in batch))
+            return
+        due = await self._desk.ledger.store.next_due(*self._key, self._wave)
+        free = min(self._busy.values(), default=None)
+        times = [time for time in (due, free) if time is not None and time > self._now]
+        await self._wait(min(times, default=None), version)
+
+    async def _next_batch(self, most: int) -> list[Flight]:
+        """Return up to `most` targets that are due, begun; their rows of an answer can be told apart."""
+        now = self._now
+        self._busy = {number: until for number, until in self._busy.items() if until > now}
+        batch: list[Flight] = []
+        devices: set[str | None] = set()
+        while len(batch) < most and (target := await self._next_due(now)) is not None:
+            if target.device_id in devices:
+                # Registrations of one device go out one POST after the other.
+                self._due.appendleft(target)
+                break
+            devices.add(target.device_id)
+            batch.append(self._desk.flight(target))
+        await self._recall_absent(batch)
+        for flight in batch:
+            self._by_target[flight.request.target] = flight
+        return batch
+
+    async def _next_due(self, now: datetime) -> TargetRecord | None:
+        if not self._due:
+            # The journal shows as pending what is begun and whose intent is not open yet.
+            limit = REFILL + len(self._busy) + len(self._submitted) + MOST_PER_POST
+            due = await self._desk.ledger.store.due_targets(*self._key, self._wave, now, limit)
+            begun = self._busy.keys() | self._desk.flights.keys()
+            self._due.extend(target for target in due if target.number not in begun)
+        return self._due.popleft() if self._due else None
+
+    async def _recall_absent(self, batch: Sequence[Flight]) -> None:
+        """Take over what earlier processes found absent: it may be sent once more, not twice."""
+        # Only then can there be any.
+        if self.last_lost_at is None:
+            return
+        devices = {flight.request.device_id for flight in batch}
+        last: dict[int, IntentRecord] = {}
+        for intent in await self._desk.ledger.store.intents(*self._key, devices):
+            if intent.target not in last or intent.opened_at > last[intent.target].opened_at:
+                last[intent.target] = intent
+        for flight in batch:
+            number = flight.target.number
+            if number in last and last[number].outcome == "absent":
+                flight.since = last[number].since
+                self._creation.note_absent(flight.request, last[number].since)
+
+    async def _open_intents(self, batch: Batch, since: datetime | None) -> str | None:
+        """Write down that a POST is about to be sent; return why it is not to be."""
+        desk = self._desk
+        if desk.creating_ended or desk.steering.stopping or desk.steering.control != "run":
+            return "held"
+        if since is None:
+            self._hold(self._backoff())
+            return "the service's time is not known"
+        retry = desk.session.settings.retry
+        # A POST ends within its budget; only its last attempt may last longer.
+        longest = retry.total_seconds + retry.attempt_seconds + desk.settling.seconds
+        post = uuid.uuid4().hex[:12]
+        events: list[CampaignEvent] = []
+        flights = [self._by_target[request.target] for request in batch]
+        for flight in flights:
+            events += self._close(flight, self._unsent(flight))
+            absent = self._creation.was_absent(flight.request)
+            first = flight.since if absent and flight.since is not None else since
+            events.append(
+                IntentOpened(
+                    at=self._now,
+                    account=desk.name,
+                    target=flight.target.number,
+                    post=post,
+                    attempt=2 if absent else 1,
+                    since=first,
+                    settled_at=since + timedelta(seconds=longest),
+                )
+            )
+        self.first_since = self.first_since or since
+        try:
+            await desk.ledger.note(*events)
+        except TargetBusyError as error:
+            until = self._now + BUSY_WAIT
+            self._busy.update(dict.fromkeys(error.targets, until))
+            return "another campaign is creating a command for one of its targets"
+        for flight, event in zip(flights, (e for e in events if isinstance(e, IntentOpened)), strict=True):
+            flight.post, flight.attempt, flight.since = post, event.attempt, event.since
+            self._submitted.discard(flight.target.number)
+        return None
+
+    # --- what became of it
+
+    async def _take(self, outcomes: Sequence[Outcome]) -> None:
+        events: list[CampaignEvent] = []
+        made: list[tuple[Flight, Outcome]] = []
+        for outcome in outcomes:
+            flight = self._by_target[outcome.request.target]
+            if outcome.reason == "unreadable":
+                # It stays open, for the next process to look.
+                self._unreadable = outcome.error
+                continue
+            events += self._events(flight, outcome)
+            if outcome.command is None:
+                self._let_go(flight, outcome)
+            else:
+                self._quota_wait = LEAST_WAIT
+                made.append((flight, outcome))
+        if events:
+            await self._desk.ledger.note(*events)
+        for flight, outcome in made:
+            self._by_target.pop(flight.request.target, None)
+            flight.post, flight.command_id = None, outcome.command_id
+            self._follower.add(flight, created=outcome.command.created_date if outcome.command else None)
+        self._desk.pulse.touch()
+
+    def _events(self, flight: Flight, outcome: Outcome) -> list[CampaignEvent]:
+        match outcome.state:
+            case "created" | "adopted":
+                command = outcome.command
+                known = CommandKnown(
+                    at=self._now,
+                    account=self._desk.name,
+                    target=flight.target.number,
+                    command_id=outcome.command_id or "",
+                    provenance="response" if outcome.state == "created" else "adopted",
+                    created_date=None if command is None else command.created_date,
+                    not_before=self._created.not_before(outcome.command_id or ""),
+                )
+                return [*self._close(flight, outcome.state), known]
+            case "rejected":
+                return [*self._close(flight, "rejected", outcome.error), *self._desk.retry(flight, "rejected")]
+            case "unknown":
+                return [*self._close(flight, "unknown", outcome.error), *self._desk.retry(flight, "unknown")]
+            case "not_attempted":
+                return self._close(flight, self._unsent(flight), outcome.error)
+
+    def _unsent(self, flight: Flight) -> IntentOutcome:
+        """Return what becomes of an intent whose POST is not, or no longer, under way and made nothing known."""
+        return "absent" if self._creation.was_absent(flight.request) else "not_processed"
+
+    def _close(self, flight: Flight, outcome: IntentOutcome, error: DexError | None = None) -> list[CampaignEvent]:
+        if flight.post is None:
+            return []
+        if outcome in ("absent", "unknown"):
+            self.last_lost_at = self._now
+        return [
+            IntentClosed(
+                at=self._now,
+                account=self._desk.name,
+                target=flight.target.number,
+                post=flight.post,
+                outcome=outcome,
+                error=None if error is None else str(error),
+            )
+        ]
+
+    def _let_go(self, flight: Flight, outcome: Outcome) -> None:
+        """Forget a target that has no command: if it is due again, the journal tells."""
+        if outcome.state != "unknown" and self._quota_left is not None and not self._creation.out_of_quota:
+            self._quota_left += 1
+        number = flight.target.number
+        self._submitted.discard(number)
+        self._by_target.pop(flight.request.target, None)
+        self._desk.flights.pop(number, None)
+
+    async def drop_pending(self, reason: DropReason) -> None:
+        """Give up what is not begun."""
+        desk = self._desk
+        self._due.clear()
+        after = 0
+        while targets := await desk.ledger.store.undecided(*self._key, after, REFILL):
+            after = targets[-1].number
+            dropped = [target for target in targets if target.number not in desk.flights]
+            for target in dropped:
+                desk.ledger.track(target)
+            if dropped:
+                await desk.ledger.note(
+                    *(
+                        TargetDropped(at=self._now, account=desk.name, target=target.number, reason=reason)
+                        for target in dropped
+                    )
+                )

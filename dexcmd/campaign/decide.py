@@ -1,0 +1,219 @@
+"""What an account of a campaign does next: pure decisions over what is known of it."""
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Literal
+
+import attrs
+
+from dexcmd.campaign.events import Control, DropReason
+from dexcmd.campaign.spec import AbortRule, CampaignSpec, FailureClass, Retries
+from dexcmd.campaign.state import TargetState
+
+__all__ = [
+    "AskQuota",
+    "Create",
+    "DropPending",
+    "Finish",
+    "OpenWave",
+    "Step",
+    "Stop",
+    "Tally",
+    "View",
+    "Wait",
+    "next_step",
+    "retry_wait",
+    "quota_room",
+]
+
+
+@attrs.frozen
+class Tally:
+    """How many targets of an account, or of one of its waves, are in which state."""
+
+    states: Mapping[TargetState, int]
+    failures: Mapping[FailureClass, int]
+
+    def count(self, *states: TargetState) -> int:
+        """Return how many are in one of the states."""
+        return sum(self.states.get(state, 0) for state in states)
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many are begun and not decided."""
+        return self.count("creating", "running", "collecting")
+
+    @property
+    def tried(self) -> int:
+        """Return how many are decided, one way or the other, by having been tried."""
+        return self.count("saved", "failed")
+
+
+@attrs.frozen(kw_only=True)
+class View:
+    """What is known of an account at a moment."""
+
+    now: datetime
+    control: Control
+    wave: int
+    """The open wave, from 1; 0 before the first."""
+
+    waves: int
+    in_wave: Tally
+    """Of the open wave."""
+
+    total: Tally
+    """Of all waves up to now."""
+
+    begun: int
+    """Targets that are begun and not decided, those included whose POST is still to be sent."""
+
+    undecided_later: int
+    """Pending targets of waves that are not open."""
+
+    wave_ended_at: datetime | None
+    """When the last target of the open wave was decided, as far as that is so and known."""
+
+    deadline: datetime | None
+    quota_left: float | None
+    """Commands that may be created before the quota is asked again: infinite where there is none, None where it is not
+    known.
+    """
+
+    quota_counted_twice: bool
+    """Whether commands that were under way when the quota was asked may have been counted twice."""
+
+    quota_again_at: datetime | None
+    """When there may be more quota; None if it was not asked."""
+
+
+@attrs.frozen
+class Create:
+    """Create commands for up to `most` targets of the open wave that are due."""
+
+    most: int
+
+
+@attrs.frozen
+class AskQuota:
+    """Ask for the quota."""
+
+
+@attrs.frozen
+class Wait:
+    """Wait for a change, or until a time."""
+
+    until: datetime | None = None
+    for_quota: bool = False
+
+
+@attrs.frozen
+class OpenWave:
+    """Open a wave."""
+
+    wave: int
+
+
+@attrs.frozen
+class DropPending:
+    """Give up what is not begun."""
+
+    reason: DropReason
+
+
+@attrs.frozen
+class Stop:
+    """Stop creating for good."""
+
+    kind: Literal["aborted", "cancelled"]
+    why: str
+
+
+@attrs.frozen
+class Finish:
+    """Nothing is left to create, nor to wait for."""
+
+
+Step = Create | AskQuota | Wait | OpenWave | DropPending | Stop | Finish
+
+
+def next_step(view: View, spec: CampaignSpec) -> Step:
+    """Return what the creating side of an account does next."""
+    pending = view.in_wave.count("pending") + view.undecided_later
+    if stop := _stop(view, spec):
+        return stop
+    if pending and view.deadline is not None and view.now >= view.deadline:
+        return DropPending("deadline")
+    if not view.in_wave.count("pending"):
+        return _between_waves(view, spec)
+    if view.control == "pause":
+        return Wait()
+    return _within_wave(view, spec)
+
+
+def _stop(view: View, spec: CampaignSpec) -> Stop | None:
+    """Return why nothing more is to be created, if so, for what the operator or an abort rule says."""
+    if view.control in ("cancel_keep", "cancel_drop"):
+        return Stop("cancelled", "cancelled by the operator")
+    why = broken_rule(spec.abort, view.total)
+    return None if why is None else Stop("aborted", why)
+
+
+def broken_rule(rules: Iterable[AbortRule], total: Tally) -> str | None:
+    """Return in words which rule says that too many have failed; None where none does."""
+    for rule in rules:
+        failed = sum(total.failures.values()) if rule.failure is None else total.failures.get(rule.failure, 0)
+        tried = total.tried
+        if tried >= rule.of_at_least and failed * 100 >= rule.failed_percent * tried and failed:
+            kind = "" if rule.failure is None else f" ({rule.failure})"
+            return f"{failed} of {tried} failed{kind}: the limit is {rule.failed_percent:g} %"
+    return None
+
+
+def _between_waves(view: View, spec: CampaignSpec) -> Step:
+    """Return the step where no target of the open wave is pending."""
+    if view.in_wave.in_flight:
+        return Wait()
+    if view.wave >= view.waves:
+        return Finish()
+    if view.wave > 0:
+        tried, saved = view.in_wave.tried, view.in_wave.count("saved")
+        if saved * 100 < spec.waves.min_succeeded_percent * tried:
+            least = spec.waves.min_succeeded_percent
+            return Stop("aborted", f"wave {view.wave}: {saved} of {tried} succeeded: at least {least:g} % have to")
+        if view.wave_ended_at is not None and view.now < (until := view.wave_ended_at + spec.waves.soak):
+            return Wait(until)
+    return Wait() if view.control == "pause" else OpenWave(view.wave + 1)
+
+
+def _within_wave(view: View, spec: CampaignSpec) -> Step:
+    """Return the step where targets of the open wave are pending."""
+    room = spec.pace.in_flight - view.begun
+    if room <= 0:
+        return Wait()
+    if view.quota_left is None:
+        return AskQuota()
+    if view.quota_left > 0:
+        return Create(int(min(room, view.quota_left)))
+    if view.quota_counted_twice:
+        # What was under way is counted twice, by the service and by us: when it is over there may be some left.
+        return Wait() if view.total.count("creating") else AskQuota()
+    if view.quota_again_at is not None and view.now >= view.quota_again_at:
+        return AskQuota()
+    return Wait(view.quota_again_at, for_quota=True)
+
+
+def retry_wait(failure: FailureClass, tries: int, retries: Retries) -> timedelta | None:
+    """Return how long to wait before a target is tried again that failed so; None where it has had its tries.
+
+    `tries` is how often it was tried again before, for failures of that class.
+    """
+    allowed: int = getattr(retries, failure)
+    wait: timedelta = retries.wait * 2 ** min(tries, 16)
+    return wait if tries < allowed else None
+
+
+def quota_room(remaining: int | None, leave: int, reserved: int) -> float:
+    """Return how many commands may be created: what is left, without what is left to others or reserved already."""
+    return math.inf if remaining is None else max(0, remaining - leave - reserved)

@@ -1,0 +1,122 @@
+"""What the parts of a shard share: one account of a campaign, and its targets that are begun."""
+
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import datetime
+
+import attrs
+
+from dexcmd.campaign.decide import retry_wait
+from dexcmd.campaign.events import TargetRetried
+from dexcmd.campaign.ledger import Ledger
+from dexcmd.campaign.pulse import Pulse
+from dexcmd.campaign.records import TargetRecord
+from dexcmd.campaign.settling import SettlingTime
+from dexcmd.campaign.spec import AccountSpec, CampaignSpec, FailureClass
+from dexcmd.campaign.steering import Steering
+from dexcmd.clock import Clock
+from dexcmd.errors import AuthenticationError, ConfigurationError, DexError, NotFoundError, PermissionDeniedError
+from dexcmd.resources.requests import CommandRequest
+from dexcmd.session import Session
+
+__all__ = ["Desk", "Flight", "Refused", "refused"]
+
+REFUSALS = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError)
+"""What the service says to a whole account: the next request would meet it as well."""
+
+
+class Refused(Exception):  # noqa: N818 - how a shard ends, which its account tells
+    """The service refuses the account."""
+
+    def __init__(self, error: DexError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextmanager
+def refused() -> Generator[None]:
+    """Raise as `Refused` what the service says to a whole account inside the block."""
+    try:
+        yield
+    except REFUSALS as error:
+        raise Refused(error) from error
+
+
+@attrs.define(eq=False)
+class Flight:
+    """A target that is begun and not decided."""
+
+    target: TargetRecord
+    request: CommandRequest
+    tries: Counter[FailureClass]
+    """How often it was tried again, by the failure."""
+
+    post: str | None = None
+    """The POST whose intent is open."""
+
+    attempt: int = 0
+    since: datetime | None = None
+    """Of the first POST whose effect is not known."""
+
+    command_id: str | None = None
+
+
+@attrs.define(eq=False)
+class Desk:
+    """One account of a campaign."""
+
+    spec: CampaignSpec
+    account: AccountSpec
+    session: Session
+    ledger: Ledger
+    steering: Steering
+    pulse: Pulse
+    settling: SettlingTime
+    flights: dict[int, Flight] = attrs.field(factory=dict[int, Flight])
+    """By the target's number."""
+
+    creating_ended: bool = False
+    """Whether nothing more is to be created, whatever fails."""
+
+    @property
+    def clock(self) -> Clock:
+        """Return the campaign's clock."""
+        return self.session.settings.clock
+
+    @property
+    def name(self) -> str:
+        """Return the account's name."""
+        return self.account.name
+
+    def flight(self, target: TargetRecord) -> Flight:
+        """Begin to follow what becomes of a target."""
+        request = CommandRequest(
+            device_id=target.device_id or "",
+            user_email=target.user_email or "",
+            registration_id=target.registration_id,
+            args=self.spec.command,
+        )
+        flight = Flight(target, request, Counter(target.tries), command_id=target.command_id)
+        self.ledger.track(target)
+        self.flights[target.number] = flight
+        return flight
+
+    def retry(self, flight: Flight, failure: FailureClass) -> tuple[TargetRetried, ...]:
+        """Return what is to be noted where a target that failed is tried again: nothing if it is not."""
+        if failure != "download" and self.creating_ended:
+            return ()
+        wait = retry_wait(failure, flight.tries[failure], self.spec.retries)
+        if wait is None:
+            return ()
+        flight.tries[failure] += 1
+        now = self.clock.now()
+        return (
+            TargetRetried(
+                at=now,
+                account=self.name,
+                target=flight.target.number,
+                failure=failure,
+                not_before=now + wait,
+            ),
+        )

@@ -1,0 +1,83 @@
+"""Where a campaign's artifacts go: the sink that its spec names, and the place of each artifact in it."""
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from dexcmd.campaign.desk import Flight
+from dexcmd.campaign.spec import ArtifactsSpec
+from dexcmd.errors import ConfigurationError, one_line
+from dexcmd.resources.command import Command, command_id_of
+from dexcmd.resources.downloads import address
+from dexcmd.session import Session
+from dexcmd.transfer.folder import FileSink
+from dexcmd.transfer.objectstore import ObjectStoreSink
+from dexcmd.transfer.save import SaveOptions, save_artifact
+from dexcmd.transfer.saved import Saved, SavedArtifact, StoredArtifact
+from dexcmd.transfer.sink import Sink, Store
+from dexcmd.transfer.template import PlaceTemplate
+
+__all__ = ["Destination", "is_bucket", "sink_for"]
+
+
+def is_bucket(into: str) -> bool:
+    """Tell whether artifacts go into a bucket, by its URL, and not into a folder."""
+    return "://" in into
+
+
+def sink_for(artifacts: ArtifactsSpec) -> Sink[Any]:
+    """Return the sink that a spec names.  Raises `ConfigurationError`."""
+    if not is_bucket(artifacts.into):
+        return FileSink(Path(artifacts.into))
+    try:
+        from obstore.exceptions import BaseError
+        from obstore.store import from_url
+    except ModuleNotFoundError:
+        raise ConfigurationError("an object store needs more: pip install 'dexcmd[object-store]'") from None
+    try:
+        return ObjectStoreSink(from_url(artifacts.into))
+    except (BaseError, ValueError) as error:
+        raise ConfigurationError(f"{artifacts.into!r} names no bucket: {one_line(str(error))}") from error
+
+
+@attrs.frozen
+class Destination:
+    """Brings the artifacts of one account to their places."""
+
+    session: Session
+    store: Store[Any]
+    template: PlaceTemplate
+    campaign: str
+
+    async def fetch(self, flight: Flight, command: Command) -> tuple[str, Saved]:
+        """Bring an artifact to its place and return where that is: its path, or its key.  Raises `DexError`."""
+        target, where = flight.target, address(command, None, None)
+        place = self.template.place(
+            {
+                "campaign": self.campaign,
+                "account": target.account,
+                "wave": str(target.wave),
+                "device_id": target.device_id,
+                "device_name": target.device_name,
+                "user_email": target.user_email,
+                "platform": target.platform,
+                "registration_id": target.registration_id,
+                "command_id": command_id_of(command),
+                "type": flight.request.type,
+                "created": command.created_date,
+                "filename": where.filename,
+            }
+        )
+        saved = await save_artifact(self.session, where.path, where.name(place), self.store, SaveOptions())
+        return _location(saved), saved
+
+
+def _location(saved: Saved) -> str:
+    match saved:
+        case SavedArtifact(path=path):
+            return str(path)
+        case StoredArtifact(key=key):
+            return key
+        case _:
+            raise TypeError(f"a campaign's artifacts are files or objects, not {type(saved).__name__}")

@@ -1,0 +1,117 @@
+"""A campaign in one process: its accounts side by side, until all is decided or the process is to stop."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import attrs
+
+from dexcmd.campaign.collector import Collector
+from dexcmd.campaign.desk import Desk
+from dexcmd.campaign.destination import Destination, sink_for
+from dexcmd.campaign.events import AccountStopped, CampaignEvent, RunEnded, RunStarted
+from dexcmd.campaign.ledger import Ledger, OnEvent
+from dexcmd.campaign.pulse import Pulse
+from dexcmd.campaign.records import AccountRecord
+from dexcmd.campaign.settling import SettlingTime
+from dexcmd.campaign.shard import Shard
+from dexcmd.campaign.spec import AccountSpec, CampaignSpec
+from dexcmd.campaign.steering import Steering
+from dexcmd.campaign.store import Store
+from dexcmd.client import DexClient
+from dexcmd.clock import Clock
+from dexcmd.errors import DexError
+from dexcmd.tasks import run_beside, run_tasks
+from dexcmd.transfer.template import PlaceTemplate
+
+__all__ = ["MakeClient", "Runner", "deadline_of"]
+
+logger = logging.getLogger(__name__)
+
+MakeClient = Callable[[AccountSpec], DexClient]
+
+
+def deadline_of(spec: CampaignSpec, first_run_at: datetime) -> datetime | None:
+    """Return when a campaign stops creating, None for never."""
+    return first_run_at + spec.deadline if isinstance(spec.deadline, timedelta) else spec.deadline
+
+
+@attrs.define(eq=False)
+class Runner:
+    """Runs a campaign that is journaled.  Whoever makes it holds the campaign."""
+
+    store: Store
+    spec: CampaignSpec
+    steering: Steering
+    clock: Clock
+    client: MakeClient
+    plan_the_rest: Callable[[], Awaitable[Mapping[str, DexError]]]
+    """Plans the accounts that have no plan yet, and returns for which of them there can be none, and why."""
+
+    on_event: OnEvent
+
+    async def run(self) -> None:
+        """Go on from where the journal has it.  Raises `DexError` for what concerns the campaign as a whole."""
+        started = self.clock.now()
+        await self._note(RunStarted(at=started))
+        try:
+            await run_beside(partial(self._run_accounts, started), [self.steering.watch])
+        except DexError:
+            await self._note(RunEnded(at=self.clock.now(), reason="failed"))
+            raise
+        accounts = await self.store.accounts(self.spec.name)
+        done = all(account.stopped not in (None, "refused") for account in accounts)
+        await self._note(RunEnded(at=self.clock.now(), reason="finished" if done else "interrupted"))
+
+    async def _note(self, event: CampaignEvent) -> None:
+        await self.store.append(self.spec.name, [event])
+        self.on_event(event)
+
+    async def _run_accounts(self, started: datetime) -> None:
+        await self.steering.look()
+        unplanned = await self.plan_the_rest()
+        campaign = await self.store.campaign(self.spec.name)
+        first_run_at = started if campaign is None or campaign.first_run_at is None else campaign.first_run_at
+        deadline = deadline_of(self.spec, first_run_at)
+        records = {account.name: account for account in await self.store.accounts(self.spec.name)}
+        async with AsyncExitStack() as stack:
+            destination = await stack.enter_async_context(sink_for(self.spec.artifacts).open(self.clock))
+            shards: list[Callable[[], Awaitable[None]]] = []
+            for account in self.spec.accounts:
+                record = records[account.name]
+                if record.stopped is not None:
+                    continue
+                try:
+                    if account.name in unplanned:
+                        raise unplanned[account.name]
+                    dex = await stack.enter_async_context(self.client(account))
+                except DexError as error:
+                    # It has no token, say; the others may have theirs.
+                    stop = AccountStopped(at=self.clock.now(), account=account.name, kind="refused", reason=str(error))
+                    await self._note(stop)
+                else:
+                    shards.append((await self._shard(dex, account, record, destination, deadline)).run)
+            await run_tasks(shards)
+
+    async def _shard(
+        self, dex: DexClient, account: AccountSpec, record: AccountRecord, destination: Any, deadline: datetime | None
+    ) -> Shard:
+        session = dex._session  # noqa: SLF001 - of the same package
+        lags = await self.store.lags(self.spec.name, account.name)
+        pulse = Pulse(self.clock)
+        self.steering.attach(pulse)
+        desk = Desk(
+            spec=self.spec,
+            account=account,
+            session=session,
+            ledger=Ledger(self.store, self.spec.name, account.name, self.on_event),
+            steering=self.steering,
+            pulse=pulse,
+            settling=SettlingTime(session.settings.settle_seconds, n=lags.n, longest_seen=lags.longest),
+        )
+        template = PlaceTemplate.parse(self.spec.artifacts.name)
+        fetch = Destination(session, destination, template, self.spec.name).fetch
+        return Shard(desk, record, Collector(desk, fetch), dex.commands.created, deadline)

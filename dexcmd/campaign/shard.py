@@ -1,0 +1,146 @@
+"""One account of a campaign, from where the journal has it to its end."""
+
+import logging
+from datetime import datetime
+
+from dexcmd.campaign.audit import audit
+from dexcmd.campaign.collector import Collector
+from dexcmd.campaign.creator import Creator, Stopped
+from dexcmd.campaign.desk import Desk, Flight, Refused
+from dexcmd.campaign.events import AccountStopped, StopKind, TargetDropped
+from dexcmd.campaign.follower import Follower
+from dexcmd.campaign.records import AccountRecord
+from dexcmd.errors import DexError
+from dexcmd.posting import CreatedLog
+from dexcmd.tasks import run_beside
+
+__all__ = ["Shard"]
+
+logger = logging.getLogger(__name__)
+
+AUDIT_TRIES = 3
+AUDIT_WAIT = 60.0
+"""Seconds between them."""
+
+
+class Shard:
+    """Runs one account; what becomes of the others is of no concern to it."""
+
+    def __init__(
+        self, desk: Desk, record: AccountRecord, collector: Collector, created: CreatedLog, deadline: datetime | None
+    ) -> None:
+        self._desk = desk
+        self._record = record
+        self._collector = collector
+        self._follower = Follower(desk, collector)
+        self._creator = Creator(desk, self._follower, created, record, deadline)
+
+    async def run(self) -> None:
+        """Do all that is to be done for the account, unless this process is told to stop before.
+
+        What the service refuses to the whole account ends the shard and no other, with an event.  Raises `DexError`
+        for what concerns the campaign: the journal, or the destination of the artifacts.
+        """
+        desk = self._desk
+        await desk.ledger.load()
+        try:
+            # It also tells the service's time, which the rest needs.
+            await self._creator.ask_quota()
+            await self._creator.load()
+            await self._follower.load()
+            await self._collector.load()
+            await run_beside(self._work, [self._creator.serve, self._follower.run, self._collector.run])
+        except Refused as refused:
+            logger.warning("%s: refused by the service: %s", desk.name, refused.error)
+            await self._note_stop("refused", str(refused.error), desk.ledger.total.count("running"))
+
+    async def _work(self) -> None:
+        while True:
+            kind, why = await self._create()
+            running = await self._finish_begun()
+            adopted = await self._audit()
+            if self._desk.steering.stopping:
+                await self._wind_down()
+                return
+            if not adopted:
+                break
+        await self._note_stop(kind, why, running)
+
+    async def _create(self) -> tuple[StopKind, str | None]:
+        try:
+            await self._creator.run()
+        except Stopped as stopped:
+            self._desk.creating_ended = True
+            await self._creator.drop_pending(stopped.kind)
+            return stopped.kind, stopped.why
+        return "finished", None
+
+    async def _finish_begun(self) -> int:
+        """Wait until all that is begun is decided, and return how many commands were left to run on.
+
+        Where the operator has said to drop them, what runs is not followed and what is done is not fetched.
+        """
+        desk, left = self._desk, 0
+        while not desk.steering.stopping:
+            version = desk.pulse.version
+            if desk.steering.control == "cancel_drop":
+                running = self._follower.drop_all()
+                left += len(running)
+                await self._drop([*running, *self._collector.drop_all()])
+            if not desk.ledger.total.in_flight:
+                break
+            await desk.pulse.wait(version)
+        return left
+
+    async def _drop(self, flights: list[Flight]) -> None:
+        desk, now = self._desk, self._desk.clock.now()
+        events = [
+            TargetDropped(at=now, account=desk.name, target=flight.target.number, reason="cancelled")
+            for flight in flights
+        ]
+        if events:
+            await desk.ledger.note(*events)
+        for flight in flights:
+            desk.flights.pop(flight.target.number, None)
+
+    async def _wind_down(self) -> None:
+        """Wait for the answers of POSTs that are under way, and for the artifacts that are being fetched."""
+        while self._creator.under_way or self._collector.fetching:
+            await self._desk.pulse.wait(self._desk.pulse.version)
+
+    # --- the audit
+
+    async def _audit(self) -> bool:
+        """Look the list through, and tell whether targets have got their commands by that."""
+        desk, since = self._desk, self._creator.first_since
+        if since is None or not await self._wait_for_late_commands():
+            return False
+        for tries in range(1, AUDIT_TRIES + 1):
+            try:
+                found = await audit(desk, since)
+            except DexError as error:
+                logger.warning("%s: the audit failed: %s", desk.name, error)
+                if tries < AUDIT_TRIES and not desk.steering.stopping:
+                    await desk.clock.sleep(AUDIT_WAIT)
+                continue
+            for flight, command in found:
+                self._follower.add(flight, command.created_date)
+            return bool(found)
+        return False
+
+    async def _wait_for_late_commands(self) -> bool:
+        """Wait until what came of lost POSTs has shown up, if ever; tell whether to go on."""
+        desk, lost_at = self._desk, self._creator.last_lost_at
+        while lost_at is not None and not desk.steering.stopping and desk.steering.control in ("run", "pause"):
+            version = desk.pulse.version
+            left = (lost_at + desk.spec.audit_after - desk.clock.now()).total_seconds()
+            if left <= 0:
+                break
+            await desk.pulse.wait(version, left)
+        return not desk.steering.stopping
+
+    async def _note_stop(self, kind: StopKind, why: str | None, running: int) -> None:
+        desk = self._desk
+        await desk.ledger.note(
+            AccountStopped(at=desk.clock.now(), account=desk.name, kind=kind, reason=why, running=running)
+        )

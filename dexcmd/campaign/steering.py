@@ -1,0 +1,49 @@
+"""What the operator wants of a campaign that runs, here and from other terminals."""
+
+import anyio
+
+from dexcmd.campaign.events import Control
+from dexcmd.campaign.pulse import Pulse
+from dexcmd.campaign.store import Store
+
+__all__ = ["Steering"]
+
+
+class Steering:
+    """Knows what is wanted, and wakes the shards when that changes."""
+
+    def __init__(self, store: Store, campaign: str, interval: float) -> None:
+        self._store = store
+        self._campaign = campaign
+        self._interval = interval
+        self._pulses: list[Pulse] = []
+        self.control: Control = "run"
+        self.stopping = False
+        """Whether this process is to end soon: nothing more is begun, and what is being fetched is finished."""
+
+    def attach(self, pulse: Pulse) -> None:
+        """Touch a pulse at each change."""
+        self._pulses.append(pulse)
+
+    def stop(self) -> None:
+        """Have this process end soon.  The campaign itself goes on with the next."""
+        self.stopping = True
+        self._touch()
+
+    async def look(self) -> None:
+        """Take over what the journal says is wanted."""
+        record = await self._store.campaign(self._campaign)
+        if record is not None and record.control != self.control:
+            self.control = record.control
+            self._touch()
+
+    async def watch(self) -> None:
+        """Look at the journal again and again: another process may write there."""
+        # In real time, whatever clock the campaign has: it is a person who waits for the effect.
+        while True:
+            await anyio.sleep(self._interval)
+            await self.look()
+
+    def _touch(self) -> None:
+        for pulse in self._pulses:
+            pulse.touch()

@@ -1,0 +1,160 @@
+"""Where below a sink artifacts go, from what is known of their commands.  Pure."""
+
+import re
+import string
+import unicodedata
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import attrs
+
+from dexcmd.errors import ConfigurationError, UnsafeFilenameError, one_line
+from dexcmd.transfer.names import MOST_NAME_BYTES, MOST_PARTS, Parts, cleaned, plain, shortened
+from dexcmd.wire.paths import artifact_name
+
+__all__ = ["FIELDS", "PlaceTemplate"]
+
+FIELDS = (
+    "campaign",
+    "account",
+    "wave",
+    "device_id",
+    "device_name",
+    "user_email",
+    "platform",
+    "registration_id",
+    "command_id",
+    "type",
+    "created",
+    "filename",
+)
+
+UNKNOWN = "unknown"
+"""Stands for what is not known."""
+
+MOST_TEXT_BYTES = 100
+"""Of a name, for what is in the template itself: the rest is for an id and what else comes in."""
+
+ROOM = MOST_NAME_BYTES - 1
+"""Of a name, for a reserved one gets a character more."""
+
+USUAL_TIME = "%Y%m%dT%H%M%SZ"
+
+# Numbers only: what else there is differs by system and language, and then a second run would not find the first one's.
+_TIME = re.compile(r"(?=.*%)(?:%[YymdHMSjGVu]|[A-Za-z0-9._ -])+")
+
+
+@attrs.frozen
+class _Field:
+    name: str
+    time_format: str
+
+
+_Piece = str | _Field
+
+
+@attrs.frozen
+class PlaceTemplate:
+    """Where artifacts go, such as `{account}/{created:%Y-%m-%d}/{user_email}-{command_id}.zip`.  `parse` makes one.
+
+    A field is one of `FIELDS` in braces; a time may have a format, of numbers.  The last part holds the command's id,
+    so that artifacts of different commands don't meet.
+    """
+
+    text: str
+    _parts: tuple[tuple[_Piece, ...], ...] = attrs.field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> "PlaceTemplate":
+        """Return the template that `text` is.  Raises `ConfigurationError`."""
+        try:
+            return cls(text, _parsed(unicodedata.normalize("NFC", text)))
+        except ValueError as error:
+            # Python's own, for braces that don't match, as well.
+            raise ConfigurationError(f"{one_line(text)!r} is no template for places: {error}") from None
+
+    def place(self, fields: Mapping[str, str | datetime | None]) -> Parts:
+        """Return where the artifact goes of which `fields` are known: safe names, and `unknown` for what is missing.
+
+        Times are in UTC, whatever zone they are given in.  What is too long for a name is cut, the longest first and
+        never the id.  Raises `UnsafeFilenameError` where there is no id that can be in a name as it stands, and for a
+        `filename` that is none.
+        """
+        command_id = fields.get("command_id")
+        if isinstance(command_id, str) and command_id and cleaned(command_id) == command_id:
+            parts = tuple(_filled(pieces, fields) or UNKNOWN for pieces in self._parts)
+            if command_id in parts[-1]:
+                return parts
+        raise UnsafeFilenameError(f"no name can hold the command id {one_line(str(command_id))!r} as it stands")
+
+
+def _parsed(text: str) -> tuple[tuple[_Piece, ...], ...]:
+    parts: list[list[_Piece]] = [[]]
+    for literal, name, time_format, conversion in string.Formatter().parse(text):
+        first, *others = literal.split("/")
+        parts[-1].append(first)
+        parts.extend([other] for other in others)
+        if name is not None:
+            parts[-1].append(_field(name, time_format or "", conversion))
+    found = tuple(tuple(piece for piece in part if piece) for part in parts)
+    _check(found)
+    return found
+
+
+def _field(name: str, time_format: str, conversion: str | None) -> _Field:
+    if name not in FIELDS:
+        raise ConfigurationError(f"there is no field {name!r}, only {', '.join(FIELDS)}")
+    if conversion is not None:
+        raise ConfigurationError(f"{name} can't be converted by !{conversion}")
+    if time_format and name != "created":
+        raise ConfigurationError(f"{name} is no time, and has no format")
+    if time_format and not _TIME.fullmatch(time_format):
+        raise ConfigurationError(
+            f"{time_format!r} is no format: there are %Y %y %m %d %H %M %S %j %G %V %u, and between them "
+            "ASCII letters, digits, blanks, '.', '_' and '-'"
+        )
+    return _Field(name, time_format or USUAL_TIME)
+
+
+def _check(parts: tuple[tuple[_Piece, ...], ...]) -> None:
+    if not parts[0] and parts != ((),):
+        raise ConfigurationError("it must not begin with '/': places are below a folder")
+    if not all(parts):
+        raise ConfigurationError("it has an empty part")
+    if len(parts) > MOST_PARTS:
+        raise ConfigurationError(f"it has more than {MOST_PARTS} parts")
+    for part in parts:
+        text = "".join(piece for piece in part if isinstance(piece, str))
+        if plain(text) != text:
+            raise ConfigurationError(f"not all of {text!r} can be in names")
+        if all(isinstance(piece, str) for piece in part) and cleaned(text) != text:
+            raise ConfigurationError(f"{text!r} can't be a name")
+        if len(text.encode()) > MOST_TEXT_BYTES:
+            raise ConfigurationError(f"{text!r} has more than {MOST_TEXT_BYTES} bytes")
+    ids = sum(isinstance(piece, _Field) and piece.name == "command_id" for piece in parts[-1])
+    if ids != 1:
+        raise ConfigurationError("the last part must hold {command_id}, once")
+
+
+def _filled(pieces: Sequence[_Piece], fields: Mapping[str, str | datetime | None]) -> str:
+    """Return the name that comes of a part; nothing may be left of it."""
+    texts = [piece if isinstance(piece, str) else _text(piece, fields.get(piece.name)) for piece in pieces]
+    sizes = [len(text.encode()) for text in texts]
+    movable = [index for index, piece in enumerate(pieces) if isinstance(piece, _Field) and piece.name != "command_id"]
+    room = ROOM - sum(sizes) + sum(sizes[index] for index in movable)
+    # From the shortest on each may have an equal share of what the ones before it have left.
+    movable.sort(key=sizes.__getitem__)
+    for others, index in zip(range(len(movable), 0, -1), movable, strict=True):
+        texts[index] = shortened(texts[index], max(room, 0) // others)
+        room -= len(texts[index].encode())
+    return cleaned("".join(texts))
+
+
+def _text(field: _Field, value: str | datetime | None) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime(field.time_format)
+    if value and field.name == "filename":
+        value = artifact_name(value)
+    text = plain(value or "").strip() or UNKNOWN
+    # A mark would change the character before it, which may be the id's last.
+    return f"_{text}" if unicodedata.category(text[0])[0] == "M" else text
