@@ -1,5 +1,8 @@
 """Which devices are captured, in which wave, and why others are not."""
 
+import json
+import tracemalloc
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -17,6 +20,7 @@ from dexcmd.campaign.spec import Share, Targeting, Waves
 from dexcmd.campaign.targeting import Running, Selection, wave_ends
 from dexcmd.resources.command import Command
 from dexcmd.resources.devices import Device
+from dexcmd.wire.converter import structure_rows
 from tests.campaign.specs import ACCOUNT_ID, OTHER_ID, campaign, growing
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -304,3 +308,47 @@ def test_a_miss():
     selection.miss(Named(user_email="x@example.com"), "why")
     [target] = selection.numbered(3)[1]
     assert (target.target, target.user_email, target.skip, target.detail) == (3, "x@example.com", "not_found", "why")
+
+
+def grown(devices: int, targets: Targeting) -> float:
+    """Return the bytes that a selection holds for each row that it was shown, as the service gives them."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        selection = Selection(campaign(targets=targets), "a", ACCOUNT_ID, Names(targets), NOW)
+        for start in range(0, devices, 50):
+            page = {
+                "devices": [
+                    {
+                        "deviceId": str(uuid.UUID(int=number)),
+                        "deviceName": f"LON-LAPTOP-{number:05}",
+                        "eligible": number % 50 > 0,
+                        "ineligibleReason": None if number % 50 else "WARP client version is not supported",
+                        "personEmail": f"somebody.with.a.name{number:05}@example.com",
+                        "platform": "windows",
+                        "registrationId": str(uuid.UUID(int=number + 10**9)),
+                        "status": "connected",
+                        "timestamp": "2026-01-01T00:00:00.000Z",
+                        "version": "2025.9.558.0",
+                    }
+                    for number in range(start, start + 50)
+                ]
+            }
+            for one in structure_rows(json.loads(json.dumps(page)), "devices", Device):
+                selection.add(one)
+        selection.decide(Running("pcap"))
+        kept = selection.numbered(1)
+        assert len(kept[0]) + len(kept[1]) == (0 if targets.device_ids else devices)
+        return (tracemalloc.get_traced_memory()[1] - before) / devices
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_is_that_of_the_targets():
+    # At most; 100,000 of them stay below 80 MB by that.
+    assert grown(10_000, Targeting()) < 750
+    assert grown(10_000, Targeting(sample=Share(count=50))) < 750
+
+
+def test_rows_that_do_not_match_leave_nothing():
+    assert grown(10_000, Targeting(device_ids="other")) < 20
