@@ -1,7 +1,7 @@
 """The face of campaigns: plan one, run it, look at it, steer it."""
 
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -129,7 +129,7 @@ class Campaign(AsyncOnlyContext):
         """
         return await self._plan(self.spec.accounts)
 
-    async def _plan(self, accounts: Iterable[AccountSpec]) -> Plan:
+    async def _plan(self, accounts: Sequence[AccountSpec]) -> Plan:
         async with AsyncExitStack() as stack:
             clients: dict[str, DexClient | DexError] = {}
             for account in accounts:
@@ -137,7 +137,7 @@ class Campaign(AsyncOnlyContext):
                     clients[account.name] = await stack.enter_async_context(self._client(account))
                 except ConfigurationError as error:
                     clients[account.name] = error
-            return await make_plan(attrs.evolve(self.spec, accounts=tuple(accounts)), clients, self.store, self._clock)
+            return await make_plan(self.spec, clients, self.store, self._clock, accounts=accounts)
 
     async def run(self, plan: Plan | None = None, *, on_event: OnEvent | None = None) -> CampaignStatus:
         """Run it until all is decided, or `stop` is called, and return how it stands then.

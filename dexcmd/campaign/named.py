@@ -64,8 +64,8 @@ class Names:
         for index, named in enumerate(self._names):
             if named.device_id is not None:
                 self._by_id.setdefault(named.device_id.casefold(), []).append(index)
-            elif named.user_email is not None:
-                self._by_email.setdefault(named.user_email.casefold(), []).append(index)
+            else:
+                self._by_email.setdefault((named.user_email or "").casefold(), []).append(index)
 
     def __len__(self) -> int:
         """Return how many there are; with none, every device is meant."""

@@ -122,22 +122,28 @@ class Plan:
 
 
 async def make_plan(
-    spec: CampaignSpec, clients: Mapping[str, DexClient | DexError], store: Store | None, clock: Clock
+    spec: CampaignSpec,
+    clients: Mapping[str, DexClient | DexError],
+    store: Store | None,
+    clock: Clock,
+    *,
+    accounts: Sequence[AccountSpec] | None = None,
 ) -> Plan:
     """Look at the accounts of a campaign and return what a run would do; nothing is created, nothing is written.
 
     `clients` are by the names of the accounts; an error stands for one that there can't be.  An account that can't be
     read has its error in its plan, and the others are planned all the same.  `store` tells the size of artifacts that
-    came before.
+    came before.  `accounts` are those to be planned where it is not all of them: the others were before.
 
     Raises `ConfigurationError` for an account without a client, and for a CSV that can't be read (any more), and
     `CampaignError` where the journal can't be.
     """
-    if missing := [account.name for account in spec.accounts if account.name not in clients]:
+    chosen = spec.accounts if accounts is None else accounts
+    if missing := [account.name for account in chosen if account.name not in clients]:
         raise ConfigurationError(f"no client for the accounts {', '.join(missing)}")
     names = Names(spec.targets, await _rows(spec))
     now = clock.now()
-    surveys = [Survey(spec, account, names, now) for account in spec.accounts]
+    surveys = [Survey(spec, account, names, now) for account in chosen]
     todo = iter(surveys)
 
     async def look() -> None:
@@ -149,21 +155,21 @@ async def make_plan(
                 await survey.take(client)
 
     await run_tasks([look] * min(ACCOUNTS_AT_ONCE, len(surveys)))
-    _note_missing(surveys, names)
+    _note_missing(surveys, names, of_all=len(chosen) == len(spec.accounts))
     deadline = now + spec.deadline if isinstance(spec.deadline, timedelta) else spec.deadline
-    accounts: list[AccountPlan] = []
+    plans: list[AccountPlan] = []
     number = 1
     for survey in surveys:
-        accounts.append(_account_plan(survey, number, deadline))
-        number += len(accounts[-1].targets) + len(accounts[-1].skipped)
+        plans.append(_account_plan(survey, number, deadline))
+        number += len(plans[-1].targets) + len(plans[-1].skipped)
     known, mean = (0, 0.0) if store is None else await store.mean_artifact_size(spec.command.type)
     return Plan(
         spec=spec,
         planned_at=now,
         deadline=deadline,
-        accounts=tuple(accounts),
-        size=size_forecast(spec.command, sum(len(account.targets) for account in accounts), known, mean),
-        least_seconds=_least_seconds(accounts),
+        accounts=tuple(plans),
+        size=size_forecast(spec.command, sum(len(plan.targets) for plan in plans), known, mean),
+        least_seconds=_least_seconds(plans),
     )
 
 
@@ -175,15 +181,18 @@ async def _rows(spec: CampaignSpec) -> list[Named]:
     return await anyio.to_thread.run_sync(lambda: read_csv(Path(path), accounts))
 
 
-def _note_missing(surveys: Sequence[Survey], names: Names) -> None:
-    """Give each named device that no account shows to its account, or else to the first that could be read."""
+def _note_missing(surveys: Sequence[Survey], names: Names, *, of_all: bool) -> None:
+    """Give each named device that no account shows to its account, or else to the first that could be read.
+
+    Where not all accounts were to be looked at, one of the others may have it.
+    """
     seen = {survey.account.name: survey for survey in surveys if survey.error is None}
     unread = len(seen) < len(surveys)
     for named in names.missing():
         if named.account is not None:
             if named.account in seen:
                 seen[named.account].selection.miss(named)
-        elif seen:
+        elif of_all and seen:
             detail = "not all accounts could be read" if unread else None
             next(iter(seen.values())).selection.miss(named, detail)
 
@@ -203,9 +212,9 @@ def _account_plan(survey: Survey, first: int, deadline: datetime | None) -> Acco
     )
 
 
-def _least_seconds(accounts: Sequence[AccountPlan]) -> float:
+def _least_seconds(plans: Sequence[AccountPlan]) -> float:
     """Return the least time, in which accounts with tokens of their own don't wait for one another."""
     requests: Counter[str] = Counter()
-    for account in accounts:
-        requests[account.account.token_env] += account.requests.total
-    return max(least_seconds(n, RATE_LIMIT) for n in requests.values())
+    for plan in plans:
+        requests[plan.account.token_env] += plan.requests.total
+    return max((least_seconds(n, RATE_LIMIT) for n in requests.values()), default=0.0)

@@ -28,6 +28,7 @@ from dexcmd.campaign.checks import (
 from dexcmd.campaign.versions import VersionBounds
 from dexcmd.errors import ConfigurationError
 from dexcmd.resources.requests import CommandArgs, Pcap, SpeedTest, WarpDiag
+from dexcmd.transfer.template import PlaceTemplate
 from dexcmd.validators import count, identifier, one_of
 from dexcmd.wire.paths import valid_account_id
 
@@ -101,6 +102,10 @@ def _whole(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
 def _above_0(_: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
     if not value > 0:
         raise ConfigurationError(f"{attribute.name} must be above 0, not {value!r}")
+
+
+def _template(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    PlaceTemplate.parse(identifier(attribute.name, value))
 
 
 def _into(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
@@ -240,7 +245,7 @@ class ArtifactsSpec:
     into: str = attrs.field(default="captures", validator=_into)
     """A folder, seen from the campaign file, or the URL of a bucket such as `s3://bucket/prefix`."""
 
-    name: str = attrs.field(default="{account}/{created:%Y-%m-%d}/{user_email}-{command_id}.zip", validator=_text)
+    name: str = attrs.field(default="{account}/{created:%Y-%m-%d}/{user_email}-{command_id}.zip", validator=_template)
     """Folders and a name below it, a template of `dexcmd.transfer.template`."""
 
 

@@ -14,8 +14,8 @@ from dexcmd.resources.quota import Quota
 
 __all__ = ["Survey"]
 
-MOST_SEARCHES = 50
-"""Up to so many emails are searched for, one by one; for more the whole list is walked."""
+MOST_SEARCHES = 20
+"""Up to so many emails are searched for, at two requests each; for more the whole list is walked."""
 
 RUNNING_MARGIN = timedelta(minutes=10)
 """A command is looked for so much longer than it may take: clocks disagree, and some end late."""
@@ -40,8 +40,9 @@ class Survey:
     """Why the account can't be read; what was seen by then does not count."""
 
     def __attrs_post_init__(self) -> None:
-        """Begin with nothing."""
-        self._forget()
+        """Begin with no rows."""
+        account = self.account
+        self.selection = Selection(self.spec, account.name, account.account_id, self.names, self.now)
 
     async def take(self, client: DexClient) -> None:
         """Look at the account."""
@@ -55,10 +56,6 @@ class Survey:
             self.selection.decide(running)
         except DexError as error:
             self.error = error
-            self._forget()
-
-    def _forget(self) -> None:
-        self.selection = Selection(self.spec, self.account.name, self.account.account_id, self.names, self.now)
 
     def _searches(self) -> Sequence[str | None]:
         if self.spec.targets.search:

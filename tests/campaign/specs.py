@@ -114,7 +114,11 @@ campaigns = st.builds(
     ),
     leave_quota=tries,
     deadline=st.none() | times | some_durations,
-    artifacts=st.builds(ArtifactsSpec, into=st.sampled_from(["captures", "/srv/x", "s3://bucket/prefix"]), name=texts),
+    artifacts=st.builds(
+        ArtifactsSpec,
+        into=st.sampled_from(["captures", "/srv/x", "s3://bucket/prefix"]),
+        name=st.sampled_from(["{command_id}.zip", "{wave}/{created:%Y}/{command_id}"]),
+    ),
     lost_answers=st.sampled_from(["reconcile", "give_up"]),
     audit_after=durations,
 )

@@ -74,6 +74,7 @@ WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
     (ArtifactsSpec, {"into": "ftp://host/x"}, "into must be a folder or the URL of a bucket"),
     (ArtifactsSpec, {"into": "s3:///x"}, "into names no bucket"),
     (ArtifactsSpec, {"name": " "}, "name must be a string that is not empty"),
+    (ArtifactsSpec, {"name": "x.zip"}, "'x.zip' is no template for places: the last part must hold {command_id}"),
 ]
 
 
