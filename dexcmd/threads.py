@@ -2,14 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import anyio
 import anyio.to_thread
 
-__all__ = ["Stopped", "go_on", "run_stoppable", "run_to_the_end", "wait_to_the_end"]
+__all__ = ["GroupThread", "Stopped", "go_on", "run_stoppable", "run_to_the_end", "wait_to_the_end"]
 
 T = TypeVar("T")
 
@@ -72,3 +72,71 @@ async def _end_of(work: "asyncio.Future[Any]") -> asyncio.CancelledError | None:
             except asyncio.CancelledError as error:
                 cancelled = error
     return cancelled
+
+
+class GroupThread(Generic[T]):
+    """Has one thread do what one event loop gives it: in one go all that has come while it was busy.
+
+    `work` is called in the thread, and returns for each item what went wrong with it, None where nothing did.
+    """
+
+    def __init__(self, work: Callable[[list[T]], Sequence[Exception | None]], name: str) -> None:
+        self._work = work
+        self._name = name
+        self._changed = threading.Condition()
+        self._waiting: list[tuple[T, asyncio.Future[None]]] = []
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def do(self, item: T) -> None:
+        """Return when `item` is done; raises what went wrong with it.
+
+        Seen through to its end, whatever is cancelled meanwhile.
+        """
+        done: asyncio.Future[None] = self._loop.create_future()
+        with self._changed:
+            if self._closing:
+                raise RuntimeError(f"{self._name} is closed")
+            self._waiting.append((item, done))
+            self._changed.notify()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+        await wait_to_the_end(done)
+
+    def close(self) -> None:
+        """Have the thread end, once it has done all that it was given."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+
+    def join(self) -> None:
+        """Return when the thread has ended.  Blocking."""
+        if self._thread is not None:
+            self._thread.join()
+
+    # From here on in the thread.
+
+    def _run(self) -> None:
+        while group := self._next():
+            try:
+                errors = self._work([item for item, _ in group])
+            except Exception as error:  # noqa: BLE001 - whatever it is, nobody must wait for ever
+                errors = [error] * len(group)
+            done = [future for _, future in group]
+            self._loop.call_soon_threadsafe(_tell, [*zip(done, errors, strict=True)])
+
+    def _next(self) -> list[tuple[T, "asyncio.Future[None]"]]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closing)
+            group, self._waiting = self._waiting, []
+            return group
+
+
+def _tell(results: list[tuple["asyncio.Future[None]", Exception | None]]) -> None:
+    for done, error in results:
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)

@@ -18,7 +18,10 @@ from dexcmd.campaign.records import (
     TargetRecord,
 )
 
-__all__ = ["Store"]
+__all__ = ["ExportRow", "Store"]
+
+ExportRow = tuple[TargetRecord, CommandRecord | None, ArtifactRecord | None, IntentRecord | None]
+"""A target with its latest command, the artifact of that command, and its latest intent."""
 
 
 class Store(Protocol):
@@ -135,11 +138,6 @@ class Store(Protocol):
         """Return events with a `seq` above `after`, in order; those of some classes only, or of all."""
         ...
 
-    async def export(
-        self, campaign: str, after: int, limit: int
-    ) -> list[tuple[TargetRecord, CommandRecord | None, ArtifactRecord | None, IntentRecord | None]]:
-        """Return targets with numbers above `after`, in order.
-
-        Each comes with its latest command, the artifact of that command, and its latest intent.
-        """
+    async def export(self, campaign: str, after: int, limit: int) -> list[ExportRow]:
+        """Return targets with numbers above `after`, in order, each with what belongs to it."""
         ...

@@ -34,6 +34,7 @@ from dexcmd.campaign.events import (
     TargetPlanned,
     WaveOpened,
 )
+from dexcmd.campaign.journal import open_journal
 from dexcmd.campaign.records import (
     AccountRecord,
     ArtifactRecord,
@@ -60,7 +61,7 @@ async def in_memory(_: Path) -> AsyncIterator[Store]:
     yield MemoryStore()
 
 
-STORES: dict[str, Opener] = {"memory": in_memory}
+STORES: dict[str, Opener] = {"memory": in_memory, "sqlite": lambda folder: open_journal(folder / "journal.db")}
 
 LATE = minutes(100_000)
 

@@ -1,0 +1,110 @@
+"""Events as rows: what they are called, and what they say as JSON.
+
+What all events have (when, which account, which target) are columns of their own; the rest is an object.  What an older
+version wrote is read: a field that is no more is ignored, and one that is new takes its default, so it needs one.
+"""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+
+from cattrs import Converter
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from dexcmd.campaign import events
+from dexcmd.campaign.events import CampaignEvent
+from dexcmd.errors import CampaignError
+from dexcmd.wire.converter import strict_converter
+
+__all__ = ["decode", "encode", "kind_of"]
+
+KINDS: dict[str, type[CampaignEvent]] = {
+    # Names are for ever: what is written under one is never written anew.
+    "CampaignPlanned": events.CampaignPlanned,
+    "RunStarted": events.RunStarted,
+    "RunEnded": events.RunEnded,
+    "ControlRequested": events.ControlRequested,
+    "WaveOpened": events.WaveOpened,
+    "QuotaSeen": events.QuotaSeen,
+    "QuotaWaited": events.QuotaWaited,
+    "AccountStopped": events.AccountStopped,
+    "SurplusFound": events.SurplusFound,
+    "ForeignFound": events.ForeignFound,
+    "Audited": events.Audited,
+    "TargetPlanned": events.TargetPlanned,
+    "IntentOpened": events.IntentOpened,
+    "IntentClosed": events.IntentClosed,
+    "CommandKnown": events.CommandKnown,
+    "CommandEnded": events.CommandEnded,
+    "CommandOverdue": events.CommandOverdue,
+    "ArtifactSaved": events.ArtifactSaved,
+    "ArtifactFailed": events.ArtifactFailed,
+    "TargetRetried": events.TargetRetried,
+    "TargetDropped": events.TargetDropped,
+}
+
+T = TypeVar("T")
+
+
+def _same(value: T, _: object) -> T:
+    return value
+
+
+def _time_or_none(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()
+
+
+def _converter() -> Converter:
+    converter = strict_converter()
+    converter.register_unstructure_hook(datetime, datetime.isoformat)
+    # Optional ones are spared a dispatch by their class.
+    converter.register_unstructure_hook(datetime | None, _time_or_none)
+    return converter
+
+
+_events = _converter()
+_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+def _columns(kind: type[CampaignEvent]) -> list[str]:
+    return [name for name in ("at", "account", "target") if hasattr(kind, name)]
+
+
+def _encoder(kind: type[CampaignEvent]) -> Callable[[Any], dict[str, Any]]:
+    # `SurplusFound` has a target and is no event of one: it has the column all the same.
+    omitted: dict[str, Any] = {name: override(omit=True) for name in _columns(kind)}
+    return make_dict_unstructure_fn(kind, _events, **omitted)
+
+
+def _decoder(kind: type[CampaignEvent]) -> Callable[[dict[str, Any], Any], CampaignEvent]:
+    given: dict[str, Any] = {name: override(struct_hook=_same) for name in _columns(kind)}
+    return make_dict_structure_fn(kind, _events, _cattrs_detailed_validation=False, **given)
+
+
+_NAMES = {kind: name for name, kind in KINDS.items()}
+_ENCODERS = {kind: _encoder(kind) for kind in _NAMES}
+_DECODERS = {kind: _decoder(kind) for kind in _NAMES}
+
+
+def kind_of(event: type[CampaignEvent]) -> str:
+    """Return what a class of events is called in the journal.  Raises `TypeError` for what is none."""
+    try:
+        return _NAMES[event]
+    except KeyError:
+        raise TypeError(f"{event.__name__} is no event of a campaign") from None
+
+
+def encode(event: CampaignEvent) -> str:
+    """Return what an event says beyond its columns, as JSON."""
+    return _to_json(_ENCODERS[type(event)](event))
+
+
+def decode(kind: str, at: datetime, account: str | None, target: int | None, data: str) -> CampaignEvent:
+    """Return an event.  Raises `CampaignError` for what no version up to this one can have written."""
+    try:
+        cls = KINDS[kind]
+        fields = {**json.loads(data), "at": at, "account": account, "target": target}
+        return _DECODERS[cls](fields, cls)
+    except Exception as error:  # noqa: BLE001 - cattrs raises whatever its hooks do
+        raise CampaignError(f"an event of the journal can't be read: {kind} of {at}: {error!r}") from error

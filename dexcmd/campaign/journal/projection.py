@@ -1,0 +1,465 @@
+"""What events mean for the rows of the journal's tables.  Pure: it returns statements and their rows.
+
+`state.change_of` says what an event makes of its target; here is the rest.  What is only counted over rows is left to the
+triggers of the schema.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import attrs
+
+from dexcmd.campaign.events import (
+    AccountStopped,
+    ArtifactFailed,
+    ArtifactSaved,
+    Audited,
+    CampaignEvent,
+    CampaignPlanned,
+    CommandEnded,
+    CommandKnown,
+    CommandOverdue,
+    ControlRequested,
+    ForeignFound,
+    IntentClosed,
+    IntentOpened,
+    QuotaSeen,
+    QuotaWaited,
+    RunEnded,
+    RunStarted,
+    SurplusFound,
+    TargetDropped,
+    TargetEvent,
+    TargetPlanned,
+    TargetRetried,
+    WaveOpened,
+)
+from dexcmd.campaign.journal.times import micros, micros_or_none
+from dexcmd.campaign.state import Change, change_of
+from dexcmd.errors import CampaignError
+
+__all__ = ["OPEN_INTENT", "PLAN_CAMPAIGN", "Place", "Row", "Statement", "Write", "target_id", "writes"]
+
+Row = tuple[object, ...]
+
+TARGETS = 2**32
+"""A campaign has fewer, so that a target's id can be made of its campaign's and its number."""
+
+
+def target_id(campaign: int, number: int) -> int:
+    """Return the id of a campaign's target."""
+    return campaign * TARGETS + number
+
+
+@attrs.frozen
+class Statement:
+    """One that is executed for many rows."""
+
+    sql: str
+    refusal: str | None = None
+    """What is wrong where a row of it is refused, for people; None where none can be."""
+
+    optional: bool = False
+    """Whether a row may well change nothing; otherwise that is a refusal."""
+
+
+@attrs.frozen
+class Place:
+    """The campaign that events are of."""
+
+    name: str
+    campaign: int
+    accounts: Mapping[str, int]
+    """The ids of its accounts by name."""
+
+    def account(self, name: str) -> int:
+        """Return the id of an account.  Raises `CampaignError` where the campaign has none of that name."""
+        try:
+            return self.accounts[name]
+        except KeyError:
+            raise CampaignError(f"campaign {self.name!r} has no account {name!r}") from None
+
+    def target(self, number: int) -> int:
+        """Return the id that a target has, if it is there.  Raises `CampaignError` for a number that none can have."""
+        if not 0 <= number < TARGETS:
+            raise CampaignError(f"campaign {self.name!r} has no target {number}")
+        return target_id(self.campaign, number)
+
+
+Write = tuple[Statement, Sequence[Row]]
+
+NO_TARGET = "there is no such target in this account"
+KNOWN_ALREADY = "the command is known already"
+NOT_KNOWN = "the command is not known of this target"
+
+# --- statements
+
+PLAN_CAMPAIGN = Statement(
+    """
+    INSERT INTO campaign (name, spec, fingerprint, type, control, planned_at) VALUES (?, ?, ?, ?, 'run', ?)
+    """,
+    "there is a campaign of that name already",
+)
+PLAN_ACCOUNT = Statement(
+    "INSERT INTO account (campaign, name, account_id) VALUES ((SELECT id FROM campaign WHERE name = ?), ?, ?)",
+    "two accounts of the campaign have one name",
+)
+START_RUN = Statement(
+    "UPDATE campaign SET first_run_at = coalesce(first_run_at, ?), ended = NULL WHERE id = ?",
+)
+TRY_REFUSED_AGAIN = Statement("""
+    UPDATE account SET stopped = NULL, reason = NULL, left_running = 0 WHERE campaign = ? AND stopped = 'refused'
+    """, optional=True)
+END_RUN = Statement("UPDATE campaign SET ended = ? WHERE id = ?")
+CONTROL = Statement("UPDATE campaign SET control = ? WHERE id = ?")
+
+OPEN_WAVE = Statement("UPDATE account SET wave = ?, wave_opened_at = ? WHERE id = ?")
+SEE_QUOTA = Statement("UPDATE account SET quota = ?, usage = ?, reset_time = ?, waits_until = NULL WHERE id = ?")
+WAIT = Statement("UPDATE account SET waits_until = ? WHERE id = ?")
+STOP = Statement("UPDATE account SET stopped = ?, reason = ?, left_running = ? WHERE id = ?")
+AUDIT = Statement("UPDATE account SET audited_at = ? WHERE id = ?")
+POST = Statement(
+    "UPDATE account SET waits_until = NULL, first_since = min(ifnull(first_since, ?1), ?1) WHERE id = ?2",
+)
+LOSE = Statement("UPDATE account SET last_lost_at = ? WHERE id = ?")
+FIND_SURPLUS = Statement(
+    "INSERT INTO surplus_command VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (command_id) DO NOTHING",
+    "the command is known as a target's, or there is no such target",
+    optional=True,
+)
+FIND_FOREIGN = Statement("INSERT INTO foreign_command VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", optional=True)
+
+PLAN_TARGET = Statement(
+    """
+    INSERT INTO target (id, number, account, wave, device_id, registration_id, user_email, device_name, platform,
+        version, skip, detail, state, changed_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    """,
+    "there is a target of that number already",
+)
+CHANGE = Statement(
+    """
+    UPDATE target SET state = ?, failure = ?, reason = ?, not_before = ?, changed_at = ? WHERE id = ? AND account = ?
+    """,
+    NO_TARGET,
+)
+CHANGE_WITH_ERROR = Statement(
+    """
+    UPDATE target SET error = ?, state = ?, failure = ?, reason = ?, not_before = ?, changed_at = ?
+    WHERE id = ? AND account = ?
+    """,
+    NO_TARGET,
+)
+CHANGE_WITH_COMMAND = Statement(
+    """
+    UPDATE target SET command_id = ?, state = ?, failure = ?, reason = ?, not_before = ?, changed_at = ?
+    WHERE id = ? AND account = ?
+    """,
+    NO_TARGET,
+)
+NOTE_ERROR = Statement("UPDATE target SET error = ? WHERE id = ? AND account = ?", NO_TARGET)
+COUNT_RETRY = Statement("INSERT INTO retry VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET n = n + 1", NO_TARGET)
+
+NAME_POST = Statement("INSERT INTO post VALUES (?, ?) ON CONFLICT DO NOTHING", optional=True)
+OPEN_INTENT = Statement(
+    """
+    INSERT INTO intent (seq, post, attempt, since, settled_at, opened_at, target,
+        account_id, device_id, registration_id, type)
+    SELECT ?, ?, ?, ?, ?, ?, target.id, account.account_id, target.device_id, target.registration_id, campaign.type
+    FROM target JOIN account ON account.id = target.account JOIN campaign ON campaign.id = account.campaign
+    WHERE target.id = ? AND target.account = ?
+    """,
+    NO_TARGET,
+)
+CLOSE_INTENT = Statement(
+    "UPDATE intent SET outcome = ?, closed_at = ? WHERE target = ? AND post = ?", "there is no intent to be closed"
+)
+KNOW_COMMAND = Statement(
+    """
+    INSERT INTO command (target, command_id, seq, account, provenance, known_at, created_date, not_before)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    """,
+    KNOWN_ALREADY,
+)
+END_COMMAND = Statement(
+    """
+    UPDATE command SET status = ?, created_date = coalesce(?, created_date), completed_date = ?, filename = ?,
+        listed_after = coalesce(?, listed_after)
+    WHERE target = ? AND command_id = ?
+    """,
+    NOT_KNOWN,
+)
+SAVE_ARTIFACT = Statement(
+    """
+    INSERT INTO artifact (target, command_id, account, location, size, sha256, saved_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET location = excluded.location, size = excluded.size, sha256 = excluded.sha256,
+        saved_at = excluded.saved_at
+    """,
+    NOT_KNOWN,
+)
+
+# --- events of the campaign and its accounts
+
+
+def _campaign_planned(events: Sequence[CampaignPlanned], place: Place, _: int) -> list[Write]:
+    return [
+        (PLAN_CAMPAIGN, [(place.name, e.spec, e.fingerprint, e.type, micros(e.at)) for e in events]),
+        (PLAN_ACCOUNT, [(place.name, name, account_id) for e in events for name, account_id in e.accounts]),
+    ]
+
+
+def _run_started(events: Sequence[RunStarted], place: Place, _: int) -> list[Write]:
+    return [
+        (START_RUN, [(micros(e.at), place.campaign) for e in events]),
+        (TRY_REFUSED_AGAIN, [(place.campaign,)]),
+    ]
+
+
+def _run_ended(events: Sequence[RunEnded], place: Place, _: int) -> list[Write]:
+    return [(END_RUN, [(e.reason, place.campaign) for e in events])]
+
+
+def _control_requested(events: Sequence[ControlRequested], place: Place, _: int) -> list[Write]:
+    return [(CONTROL, [(e.control, place.campaign) for e in events])]
+
+
+def _wave_opened(events: Sequence[WaveOpened], place: Place, _: int) -> list[Write]:
+    return [(OPEN_WAVE, [(e.wave, micros(e.at), place.account(e.account)) for e in events])]
+
+
+def _quota_seen(events: Sequence[QuotaSeen], place: Place, _: int) -> list[Write]:
+    rows = [(e.quota, e.usage, micros_or_none(e.reset_time), place.account(e.account)) for e in events]
+    return [(SEE_QUOTA, rows)]
+
+
+def _quota_waited(events: Sequence[QuotaWaited], place: Place, _: int) -> list[Write]:
+    return [(WAIT, [(micros(e.until), place.account(e.account)) for e in events])]
+
+
+def _account_stopped(events: Sequence[AccountStopped], place: Place, _: int) -> list[Write]:
+    return [(STOP, [(e.kind, e.reason, e.running, place.account(e.account)) for e in events])]
+
+
+def _audited(events: Sequence[Audited], place: Place, _: int) -> list[Write]:
+    return [(AUDIT, [(micros(e.at), place.account(e.account)) for e in events])]
+
+
+def _surplus_found(events: Sequence[SurplusFound], place: Place, _: int) -> list[Write]:
+    rows = [
+        (
+            e.command_id,
+            place.account(e.account),
+            place.target(e.target),
+            e.device_id,
+            micros_or_none(e.created_date),
+            micros(e.at),
+        )
+        for e in events
+    ]
+    return [(FIND_SURPLUS, rows)]
+
+
+def _foreign_found(events: Sequence[ForeignFound], place: Place, _: int) -> list[Write]:
+    rows = [
+        (
+            place.campaign,
+            e.command_id,
+            place.account(e.account),
+            e.device_id,
+            e.type,
+            micros_or_none(e.created_date),
+            micros(e.at),
+        )
+        for e in events
+    ]
+    return [(FIND_FOREIGN, rows)]
+
+
+# --- events of targets
+
+
+def _change(event: TargetEvent, place: Place) -> Row:
+    """Return what `CHANGE` takes for an event that makes something of its target."""
+    change = change_of(event)
+    if change is None:  # pragma: no cover - it is called for events that change something
+        raise AssertionError(event)
+    return (
+        change.state,
+        change.failure,
+        event.reason if isinstance(event, TargetDropped) else None,
+        micros(event.not_before) if isinstance(event, TargetRetried) else None,
+        micros(event.at),
+        place.target(event.target),
+        place.account(event.account),
+    )
+
+
+def _target_planned(events: Sequence[TargetPlanned], place: Place, _: int) -> list[Write]:
+    def row(e: TargetPlanned) -> Row:
+        change = change_of(e) or Change("pending")
+        return (
+            place.target(e.target),
+            e.target,
+            place.account(e.account),
+            e.wave,
+            e.device_id,
+            e.registration_id,
+            e.user_email,
+            e.device_name,
+            e.platform,
+            e.version,
+            e.skip,
+            e.detail,
+            change.state,
+            micros(e.at),
+        )
+
+    return [(PLAN_TARGET, [row(e) for e in events])]
+
+
+def _intent_opened(events: Sequence[IntentOpened], place: Place, seq: int) -> list[Write]:
+    # Those of one POST say the same of it.
+    posts = dict.fromkeys((place.account(e.account), e.post) for e in events)
+    sinces = dict.fromkeys((micros(e.since), place.account(e.account)) for e in events)
+    rows = [
+        (
+            seq + index,
+            e.post,
+            e.attempt,
+            micros(e.since),
+            micros(e.settled_at),
+            micros(e.at),
+            place.target(e.target),
+            place.account(e.account),
+        )
+        for index, e in enumerate(events)
+    ]
+    return [
+        (NAME_POST, [*posts]),
+        (POST, [*sinces]),
+        (OPEN_INTENT, rows),
+        (CHANGE, [_change(e, place) for e in events]),
+    ]
+
+
+def _intent_closed(events: Sequence[IntentClosed], place: Place, _: int) -> list[Write]:
+    lost = dict.fromkeys(
+        (micros(e.at), place.account(e.account)) for e in events if e.outcome in ("absent", "unknown")
+    )
+    result: list[Write] = [
+        (CLOSE_INTENT, [(e.outcome, micros(e.at), place.target(e.target), e.post) for e in events]),
+        (LOSE, [*lost]),
+    ]
+    # In their order, should two be of one target.
+    for changing, group in groupby(events, lambda e: change_of(e) is not None):
+        if changing:
+            result.append((CHANGE_WITH_ERROR, [(e.error, *_change(e, place)) for e in group]))
+        else:
+            result.append((NOTE_ERROR, [(e.error, place.target(e.target), place.account(e.account)) for e in group]))
+    return result
+
+
+def _command_known(events: Sequence[CommandKnown], place: Place, seq: int) -> list[Write]:
+    rows = [
+        (
+            place.target(e.target),
+            e.command_id,
+            seq + index,
+            place.account(e.account),
+            e.provenance,
+            micros(e.at),
+            micros_or_none(e.created_date),
+            micros_or_none(e.not_before),
+        )
+        for index, e in enumerate(events)
+    ]
+    return [
+        # First the target: where there is none, that is what is to be told.
+        (CHANGE_WITH_COMMAND, [(e.command_id, *_change(e, place)) for e in events]),
+        (KNOW_COMMAND, rows),
+    ]
+
+
+def _command_ended(events: Sequence[CommandEnded], place: Place, _: int) -> list[Write]:
+    rows = [
+        (
+            e.status,
+            micros_or_none(e.created_date),
+            micros_or_none(e.completed_date),
+            e.filename,
+            e.listed_after,
+            place.target(e.target),
+            e.command_id,
+        )
+        for e in events
+    ]
+    return [(END_COMMAND, rows), (CHANGE_WITH_ERROR, [(None, *_change(e, place)) for e in events])]
+
+
+def _command_overdue(events: Sequence[CommandOverdue], place: Place, _: int) -> list[Write]:
+    return [(CHANGE_WITH_ERROR, [(None, *_change(e, place)) for e in events])]
+
+
+def _artifact_saved(events: Sequence[ArtifactSaved], place: Place, _: int) -> list[Write]:
+    rows = [
+        (
+            place.target(e.target),
+            e.command_id,
+            place.account(e.account),
+            e.location,
+            e.size,
+            e.sha256,
+            micros(e.at),
+        )
+        for e in events
+    ]
+    return [(SAVE_ARTIFACT, rows), (CHANGE_WITH_ERROR, [(None, *_change(e, place)) for e in events])]
+
+
+def _artifact_failed(events: Sequence[ArtifactFailed], place: Place, _: int) -> list[Write]:
+    return [(CHANGE_WITH_ERROR, [(e.error, *_change(e, place)) for e in events])]
+
+
+def _target_retried(events: Sequence[TargetRetried], place: Place, _: int) -> list[Write]:
+    return [
+        (CHANGE, [_change(e, place) for e in events]),
+        (COUNT_RETRY, [(place.target(e.target), e.failure) for e in events]),
+    ]
+
+
+def _target_dropped(events: Sequence[TargetDropped], place: Place, _: int) -> list[Write]:
+    return [(CHANGE, [_change(e, place) for e in events])]
+
+
+_PROJECTORS: Mapping[type[CampaignEvent], Callable[[Any, Place, int], list[Write]]] = {
+    CampaignPlanned: _campaign_planned,
+    RunStarted: _run_started,
+    RunEnded: _run_ended,
+    ControlRequested: _control_requested,
+    WaveOpened: _wave_opened,
+    QuotaSeen: _quota_seen,
+    QuotaWaited: _quota_waited,
+    AccountStopped: _account_stopped,
+    SurplusFound: _surplus_found,
+    ForeignFound: _foreign_found,
+    Audited: _audited,
+    TargetPlanned: _target_planned,
+    IntentOpened: _intent_opened,
+    IntentClosed: _intent_closed,
+    CommandKnown: _command_known,
+    CommandEnded: _command_ended,
+    CommandOverdue: _command_overdue,
+    ArtifactSaved: _artifact_saved,
+    ArtifactFailed: _artifact_failed,
+    TargetRetried: _target_retried,
+    TargetDropped: _target_dropped,
+}
+
+
+def writes(kind: type[CampaignEvent], events: Sequence[CampaignEvent], place: Place, seq: int) -> list[Write]:
+    """Return what consecutive events of one kind mean for the tables, in this order; `seq` is that of the first.
+
+    Raises `CampaignError` for an account that the campaign has not.
+    """
+    return _PROJECTORS[kind](events, place, seq)

@@ -1,0 +1,281 @@
+"""The tables of the journal.
+
+Times are whole microseconds since 1970 in UTC.  `event` is what was told, in order, and everything else follows from it:
+`projection` says what an event means for the rows of the other tables, and triggers keep what is counted over rows.
+"""
+
+from collections.abc import Sequence
+
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "Migration"]
+
+Migration = Sequence[str]
+"""Statements that bring a journal from one version to the next."""
+
+APPLICATION_ID = 0x64657863
+"""`dexc`: what tells a journal from any other database."""
+
+FIRST: Migration = (
+    """
+    CREATE TABLE campaign (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        spec TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        type TEXT NOT NULL,
+        control TEXT NOT NULL,
+        planned_at INTEGER NOT NULL,
+        first_run_at INTEGER,
+        ended TEXT
+    )
+    """,
+    """
+    CREATE TABLE account (
+        id INTEGER PRIMARY KEY,
+        campaign INTEGER NOT NULL REFERENCES campaign,
+        name TEXT NOT NULL,
+        account_id TEXT NOT NULL,
+        wave INTEGER NOT NULL DEFAULT 0,
+        wave_opened_at INTEGER,
+        stopped TEXT,
+        reason TEXT,
+        left_running INTEGER NOT NULL DEFAULT 0,
+        quota INTEGER,
+        usage INTEGER,
+        reset_time INTEGER,
+        waits_until INTEGER,
+        audited_at INTEGER,
+        last_lost_at INTEGER,
+        first_since INTEGER,
+        -- What is counted, by triggers.
+        posts INTEGER NOT NULL DEFAULT 0,
+        commands INTEGER NOT NULL DEFAULT 0,
+        lags INTEGER NOT NULL DEFAULT 0,
+        longest_lag REAL NOT NULL DEFAULT 0,
+        artifacts INTEGER NOT NULL DEFAULT 0,
+        size INTEGER NOT NULL DEFAULT 0,
+        surplus INTEGER NOT NULL DEFAULT 0,
+        foreign_commands INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (campaign, name)
+    )
+    """,
+    "CREATE INDEX account_of_service ON account (account_id)",
+    """
+    CREATE TABLE target (
+        -- Its campaign and its number in one, so that it is found without an index and lies in the order of the plan.
+        id INTEGER PRIMARY KEY,
+        number INTEGER NOT NULL,
+        account INTEGER NOT NULL REFERENCES account,
+        wave INTEGER NOT NULL,
+        device_id TEXT,
+        registration_id TEXT,
+        user_email TEXT,
+        device_name TEXT,
+        platform TEXT,
+        version TEXT,
+        skip TEXT,
+        detail TEXT,
+        state TEXT NOT NULL,
+        failure TEXT,
+        error TEXT,
+        reason TEXT,
+        changed_at INTEGER NOT NULL,
+        not_before INTEGER,
+        command_id TEXT
+    )
+    """,
+    "CREATE INDEX target_in_state ON target (account, state, wave)",
+    "CREATE INDEX target_on_device ON target (device_id)",
+    "CREATE INDEX target_waiting ON target (account, wave, not_before) WHERE not_before IS NOT NULL",
+    """
+    CREATE TABLE retry (
+        target INTEGER NOT NULL REFERENCES target,
+        failure TEXT NOT NULL,
+        n INTEGER NOT NULL,
+        PRIMARY KEY (target, failure)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE post (
+        account INTEGER NOT NULL REFERENCES account,
+        post TEXT NOT NULL,
+        PRIMARY KEY (account, post)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE intent (
+        target INTEGER NOT NULL REFERENCES target,
+        seq INTEGER NOT NULL,
+        post TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        since INTEGER NOT NULL,
+        settled_at INTEGER NOT NULL,
+        opened_at INTEGER NOT NULL,
+        outcome TEXT,
+        closed_at INTEGER,
+        -- What two campaigns may not do at once.
+        account_id TEXT NOT NULL,
+        device_id TEXT,
+        registration_id TEXT,
+        type TEXT NOT NULL,
+        PRIMARY KEY (target, seq)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE UNIQUE INDEX intent_open ON intent (account_id, device_id, ifnull(registration_id, ''), type)
+    WHERE outcome IS NULL
+    """,
+    """
+    CREATE TABLE command (
+        target INTEGER NOT NULL REFERENCES target,
+        command_id TEXT NOT NULL UNIQUE,
+        seq INTEGER NOT NULL,
+        account INTEGER NOT NULL REFERENCES account,
+        provenance TEXT NOT NULL,
+        known_at INTEGER NOT NULL,
+        created_date INTEGER,
+        not_before INTEGER,
+        status TEXT,
+        completed_date INTEGER,
+        filename TEXT,
+        listed_after REAL,
+        PRIMARY KEY (target, command_id)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE artifact (
+        target INTEGER NOT NULL,
+        command_id TEXT NOT NULL,
+        account INTEGER NOT NULL REFERENCES account,
+        location TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        sha256 TEXT NOT NULL,
+        saved_at INTEGER NOT NULL,
+        PRIMARY KEY (target, command_id),
+        FOREIGN KEY (target, command_id) REFERENCES command
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE surplus_command (
+        command_id TEXT NOT NULL PRIMARY KEY,
+        account INTEGER NOT NULL REFERENCES account,
+        target INTEGER NOT NULL REFERENCES target,
+        device_id TEXT,
+        created_date INTEGER,
+        found_at INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX surplus_of_target ON surplus_command (target)",
+    """
+    CREATE TABLE foreign_command (
+        campaign INTEGER NOT NULL REFERENCES campaign,
+        command_id TEXT NOT NULL,
+        account INTEGER NOT NULL REFERENCES account,
+        device_id TEXT,
+        type TEXT,
+        created_date INTEGER,
+        found_at INTEGER NOT NULL,
+        PRIMARY KEY (campaign, command_id)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE tally (
+        account INTEGER NOT NULL REFERENCES account,
+        wave INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        failure TEXT NOT NULL,
+        n INTEGER NOT NULL,
+        PRIMARY KEY (account, wave, state, failure)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE event (
+        seq INTEGER PRIMARY KEY,
+        campaign INTEGER NOT NULL REFERENCES campaign,
+        account INTEGER REFERENCES account,
+        target INTEGER,
+        kind TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        data TEXT NOT NULL
+    )
+    """,
+    "CREATE INDEX event_of_campaign ON event (campaign)",
+    # --- what was told stays told
+    """
+    CREATE TRIGGER event_is_never_changed BEFORE UPDATE ON event BEGIN
+        SELECT raise(ABORT, 'events are never changed');
+    END
+    """,
+    """
+    CREATE TRIGGER event_is_never_deleted BEFORE DELETE ON event BEGIN
+        SELECT raise(ABORT, 'events are never deleted');
+    END
+    """,
+    # --- a command is known once, as a target's or as surplus
+    """
+    CREATE TRIGGER command_is_not_surplus BEFORE INSERT ON command
+    WHEN EXISTS (SELECT 1 FROM surplus_command WHERE command_id = new.command_id) BEGIN
+        SELECT raise(ABORT, 'the command is surplus');
+    END
+    """,
+    """
+    CREATE TRIGGER surplus_is_no_command BEFORE INSERT ON surplus_command
+    WHEN EXISTS (SELECT 1 FROM command WHERE command_id = new.command_id) BEGIN
+        SELECT raise(ABORT, 'the command is a target''s');
+    END
+    """,
+    # --- what is counted
+    """
+    CREATE TRIGGER target_counted AFTER INSERT ON target BEGIN
+        INSERT INTO tally VALUES (new.account, new.wave, new.state, ifnull(new.failure, ''), 1)
+            ON CONFLICT DO UPDATE SET n = n + 1;
+    END
+    """,
+    """
+    CREATE TRIGGER target_recounted AFTER UPDATE OF state, failure ON target
+    WHEN new.state IS NOT old.state OR new.failure IS NOT old.failure BEGIN
+        UPDATE tally SET n = n - 1
+            WHERE account = old.account AND wave = old.wave AND state = old.state AND failure = ifnull(old.failure, '');
+        INSERT INTO tally VALUES (new.account, new.wave, new.state, ifnull(new.failure, ''), 1)
+            ON CONFLICT DO UPDATE SET n = n + 1;
+    END
+    """,
+    """
+    CREATE TRIGGER post_counted AFTER INSERT ON post BEGIN
+        UPDATE account SET posts = posts + 1 WHERE id = new.account;
+    END
+    """,
+    """
+    CREATE TRIGGER command_counted AFTER INSERT ON command BEGIN
+        UPDATE account SET commands = commands + 1 WHERE id = new.account;
+    END
+    """,
+    """
+    CREATE TRIGGER lag_counted AFTER UPDATE OF listed_after ON command
+    WHEN new.provenance = 'response' AND old.listed_after IS NULL AND new.listed_after IS NOT NULL BEGIN
+        UPDATE account SET lags = lags + 1, longest_lag = max(longest_lag, new.listed_after) WHERE id = new.account;
+    END
+    """,
+    """
+    CREATE TRIGGER artifact_counted AFTER INSERT ON artifact BEGIN
+        UPDATE account SET artifacts = artifacts + 1, size = size + new.size WHERE id = new.account;
+    END
+    """,
+    """
+    CREATE TRIGGER artifact_recounted AFTER UPDATE OF size ON artifact BEGIN
+        UPDATE account SET size = size - old.size + new.size WHERE id = new.account;
+    END
+    """,
+    """
+    CREATE TRIGGER surplus_counted AFTER INSERT ON surplus_command BEGIN
+        UPDATE account SET surplus = surplus + 1 WHERE id = new.account;
+    END
+    """,
+    """
+    CREATE TRIGGER foreign_counted AFTER INSERT ON foreign_command BEGIN
+        UPDATE account SET foreign_commands = foreign_commands + 1 WHERE id = new.account;
+    END
+    """,
+)
+
+MIGRATIONS: Sequence[Migration] = (FIRST,)
+"""Each brings a journal of the version that is its index to the next.  Those that were released are never changed."""
