@@ -6,6 +6,7 @@ import resource
 import stat
 import threading
 import zipfile
+from collections.abc import AsyncGenerator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -322,6 +323,48 @@ async def test_many_artifacts_are_saved_side_by_side(rig: Rig, tmp_path: Path) -
     assert failed.command.id == gone
     assert isinstance(failed.error, NotFoundError)
     assert len(names(tmp_path)) == 39
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_after_a_stop_no_more_are_begun_and_what_is_under_way_ends(
+    rig: Rig, tmp_path: Path, ordered: bool
+) -> None:
+    await rig.start(devices=20, artifact_size=2_000_000)
+    await rig.dex.commands.create_many(rig.requests(6, WarpDiag()))
+    given: list[Command] = []
+
+    async def finished() -> AsyncGenerator[Command]:
+        async for command in rig.dex.commands.list():
+            given.append(command)
+            yield command
+
+    async with rig.dex.downloads.save_many(
+        finished(), tmp_path, concurrency=2, ordered=ordered, on_progress=lambda _: results.stop()
+    ) as results:
+        saved = [result.artifact async for result in results]
+    # More are asked for than are received at a time.
+    assert len(given) == 6
+    assert 1 <= len(saved) <= 2
+    assert rig.made("download") == len(saved) == results.totals.saved
+    assert names(tmp_path) == sorted(artifact.path.name for artifact in saved if artifact is not None)
+
+
+async def test_after_a_stop_a_broken_download_still_goes_on(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(artifact_size=3_000_000)
+    command = await make(rig)
+    rig.sandbox.faults.add(Fault.cut(0.6), on="download")
+    async with rig.dex.downloads.save_many([command], tmp_path, on_progress=lambda _: results.stop()) as results:
+        [saved] = [result.artifact async for result in results]
+    assert saved is not None
+    assert saved.resumed_from > 0
+
+
+async def test_after_a_stop_no_more_commands_are_asked_for(rig: Rig, tmp_path: Path) -> None:
+    await rig.start()
+    async with rig.dex.downloads.save_many(["one"], tmp_path) as results:
+        results.stop()
+        assert [result async for result in results] == []
+    assert rig.sandbox.requests == []
 
 
 @pytest.mark.parametrize("cancels", [1, 2, 3])

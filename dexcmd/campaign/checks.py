@@ -131,18 +131,17 @@ def share_of(value: object) -> "int | float | None":
 
 def duration(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     """Accept durations from 0."""
-    if not isinstance(value, timedelta) or not timedelta(0) <= value <= LONGEST:
-        raise ConfigurationError(
-            f"{attribute.name} must be a duration (a timedelta) from 0 to {LONGEST.days} days, not {value}"
-        )
+    if not isinstance(value, timedelta):
+        raise ConfigurationError(f"{attribute.name} must be a timedelta, not {value!r}")
+    if not timedelta(0) <= value <= LONGEST:
+        raise ConfigurationError(f"{attribute.name} must be from 0 to {LONGEST.days} days, not {value}")
 
 
 def positive_duration(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     """Accept durations above 0."""
-    if not isinstance(value, timedelta) or not timedelta(0) < value <= LONGEST:
-        raise ConfigurationError(
-            f"{attribute.name} must be a duration (a timedelta) above 0, up to {LONGEST.days} days, not {value}"
-        )
+    duration(_, attribute, value)
+    if not value:
+        raise ConfigurationError(f"{attribute.name} must be above 0")
 
 
 def deadline(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:

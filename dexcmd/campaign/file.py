@@ -83,7 +83,8 @@ def _toml(data: bytes | str, source: str) -> Table:
         raise CampaignFileError(source, (f"line {line}: it is no UTF-8",)) from None
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # Mostly a TOMLDecodeError; others for a number of too many digits, and for too many brackets.
         raise CampaignFileError(source, (_syntax(str(error), text),)) from None
 
 

@@ -265,11 +265,12 @@ def _table_hook(kind: type[Any]) -> Callable[[object, object], Any]:
 
 def _field_hook(attribute: "attrs.Attribute[Any]") -> Callable[[object, object], object]:
     kind: Any = attribute.type
+    # Every field has one.
+    validate: Any = attribute.validator
 
     def structure(value: object, _: object) -> object:
         structured = _reader.structure(value, kind)
-        if attribute.validator is not None:
-            attribute.validator(None, attribute, structured)
+        validate(None, attribute, structured)
         return structured
 
     return structure

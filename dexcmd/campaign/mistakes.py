@@ -40,6 +40,10 @@ def at(path: str, message: str) -> str:
     found = _NAMED.fullmatch(message)
     if found is not None and found[1] == name:
         path, message = path + found[2], found[3]
+    return _line(path, message)
+
+
+def _line(path: str, message: str) -> str:
     return one_line(f"{path}: {message}" if path else message, MOST_LINE)
 
 
@@ -58,12 +62,12 @@ def mistakes_of(error: Exception, sections: Sections, path: str = "") -> Iterato
         case ForbiddenExtraKeysError():
             known = tuple(attribute.alias for attribute in attrs.fields(cast("Any", error.cl)))
             for key in sorted(error.extra_fields, key=str):
-                yield at(f"{path}.{key}" if path else key, f"unknown key{hint(key, known, sections)}")
+                yield _line(f"{path}.{key}" if path else key, f"unknown key{hint(key, known, sections)}")
         case SeveralMistakesError():
             for mistake in error.mistakes:
                 yield at(path, mistake)
         case KeyError():
-            yield at(path, "missing")
+            yield _line(path, "missing")
         case _:
             yield at(path, str(error))
 
@@ -73,6 +77,8 @@ def hint(key: str, known: tuple[str, ...], sections: Sections) -> str:
     wanted = key.replace("-", "_").lower()
     if wanted in known:
         return f"; did you mean {wanted}?"
+    if "token" in wanted:
+        return "; a token is never in the file: token_env of an account names the environment variable that holds it"
     for section, keys in sections.items():
         if wanted in keys:
             return f"; it belongs in [{section}]" if section else "; it belongs at the top, before the first table"

@@ -1,23 +1,46 @@
 """The commands, the options they share, and what becomes of an error."""
 
-import logging
+import os
 import sys
+import traceback
 from collections.abc import Sequence
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from dexcmd._version import __version__
+from dexcmd.cli.common import STDIN, Common
+from dexcmd.cli.completion import completion
 from dexcmd.cli.demo import demo
-from dexcmd.cli.exits import FAILED, OK, USAGE
+from dexcmd.cli.download import download
+from dexcmd.cli.exits import BROKEN_PIPE, OK, USAGE, Stopped
+from dexcmd.cli.failure import Failure, explain
+from dexcmd.cli.follow import follow
+from dexcmd.cli.lists import commands, devices, quota
+from dexcmd.cli.log import logging_to_stderr
 from dexcmd.cli.sandbox import sandbox
-from dexcmd.errors import ConfigurationError, DexError
+from dexcmd.cli.stderr import complain, note
 
 __all__ = ["app", "run"]
 
 _HELP = """\
 Remote captures with Cloudflare's DEX commands API.
 
-Exit codes: 0 done, 1 failed or a check did not hold, 2 usage, 130 interrupted."""
+Set CLOUDFLARE_ACCOUNT_ID, and CLOUDFLARE_API_TOKEN or (the name of a file
+that holds it) CLOUDFLARE_API_TOKEN_FILE.  Without an account, run `dexcmd
+sandbox` in another terminal and paste what it prints.
+
+Results go to stdout: tables on a terminal, lines with tabs in a pipe, JSON
+with --json.  All else goes to stderr.  `dexcmd COMMAND --help` tells more.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 done in part, 4 aborted, 5 refused
+by the service (token, permission, quota, rate limit), 130 interrupted."""
+
+ACCOUNT = Group("With an account", sort_key=1)
+TRYING = Group("Without one", sort_key=2)
+OTHER = Group("Other", sort_key=3)
 
 app = App(
     name="dexcmd",
@@ -26,30 +49,92 @@ app = App(
     # ends, so the docstrings of commands have short lines.
     help_format="plaintext",
     version=f"dexcmd {__version__}",
+    group_commands=OTHER,
     # Ctrl-C is answered in one place, `main`.
     suppress_keyboard_interrupt=False,
 )
+app.meta.group_parameters = Group("Global options, before or after the command", sort_key=4)
+
 # The modules of the commands are light: each imports what it needs of the SDK when it is run.
-app.command(demo)
-app.command(sandbox)
+app.command(quota, group=ACCOUNT, sort_key=1)
+app.command(devices, group=ACCOUNT, sort_key=2)
+app.command(commands, group=ACCOUNT, sort_key=3)
+app.command(follow, group=ACCOUNT, sort_key=4)
+app.command(download, group=ACCOUNT, sort_key=5)
+app.command(demo, group=TRYING)
+app.command(sandbox, group=TRYING)
+app.command(completion)
+
+
+@app.meta.default
+def _launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    json: Annotated[
+        bool, Parameter(help="Write JSON: one document, or one a line.", negative="", show_default=False)
+    ] = False,
+    account: Annotated[str | None, Parameter(help="The account id.")] = None,
+    base_url: Annotated[str | None, Parameter(help="Where the API is.")] = None,
+    token_file: Annotated[Path | None, Parameter(help="A file that holds the API token.")] = None,
+    verbose: Annotated[
+        int,
+        Parameter(
+            name=["--verbose", "-v"],
+            count=True,
+            help="Tell of retries and waits on stderr; twice: of each request.",
+            show_default=False,
+        ),
+    ] = 0,
+    debug: Annotated[
+        bool, Parameter(help="Show where in the code an error comes from.", negative="", show_default=False)
+    ] = False,
+) -> object:
+    common = Common(json=json, account=account, base_url=base_url, token_file=token_file, verbose=verbose)
+    command, bound, ignored = app.parse_args(_with_stdin(tokens), exit_on_error=False, print_error=False)
+    if "common" in ignored:
+        bound.arguments["common"] = common
+    with logging_to_stderr(verbose):
+        return command(*bound.args, **bound.kwargs)
+
+
+def _with_stdin(tokens: Sequence[str]) -> list[str]:
+    """Return the arguments with `STDIN` for each `-` that is no option's value."""
+    return [
+        STDIN if word == "-" and not previous.startswith("--") else word
+        for previous, word in zip(["", *tokens], tokens, strict=False)
+    ]
 
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.  An error is one line on stderr."""
-    # Without a handler of its own the log's warnings would go to stderr, into the middle of a live view.
-    logging.getLogger("dexcmd").addHandler(logging.NullHandler())
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # A name that the terminal has no letters for is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(argv, exit_on_error=False, print_error=False, result_action="return_value")
+        code = app.meta(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except Stopped as stopped:
+        note("interrupted")
+        return stopped.exit_code
+    except BrokenPipeError:
+        # Whoever read it has what they wanted.  Python flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except CycloptsError as error:
-        return _tell(error, USAGE)
-    except ConfigurationError as error:
-        return _tell(error, USAGE)
-    except (DexError, OSError) as error:
-        # The system's own are those of stdout: a disk that is full, a reader that has gone.
-        return _tell(error, FAILED)
+        return _tell(Failure(" ".join(str(error).split()).removesuffix("."), _where_to_look(error), USAGE), tokens)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told in a line
+        return _tell(explain(error), tokens)
     return code if isinstance(code, int) else OK
 
 
-def _tell(error: Exception, code: int) -> int:
-    sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-    return code
+def _where_to_look(error: CycloptsError) -> str:
+    command = " ".join(["dexcmd", *(error.command_chain or ())])
+    return f"see {command} --help"
+
+
+def _tell(failure: Failure, tokens: Sequence[str]) -> int:
+    if "--debug" in tokens:
+        traceback.print_exc()
+    complain(failure)
+    return failure.exit_code

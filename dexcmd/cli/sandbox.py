@@ -2,7 +2,6 @@
 
 import shlex
 import signal
-import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Annotated, Any
@@ -10,7 +9,10 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from dexcmd.cli.exits import OK
+from dexcmd.cli.common import Common, WithCommon
+from dexcmd.cli.exits import OK, Stopped
+from dexcmd.cli.rows import json_line, write
+from dexcmd.cli.stderr import note
 
 __all__ = ["export_lines", "sandbox"]
 
@@ -37,19 +39,23 @@ def sandbox(
     ] = 0,
     seed: Annotated[int, Parameter(help="The same seed makes the same fleet.")] = 0,
     quota: Annotated[int, Parameter(help="Commands a day.", validator=Number(gte=0))] = 800,
+    common: WithCommon = Common(),  # noqa: B008 - frozen
 ) -> int:
     """Run a fake of the service on this machine, to try things out on.
 
     Prints the three environment variables with which a client finds it, as
     shell lines.  Paste them into another shell, or write them to a file and
-    source that: `dexcmd sandbox > sandbox.env`.  The token is made up anew each
-    time.
+    source that.  The token is made up anew each time.
 
     Runs until Ctrl-C (exit code 130) or SIGTERM (exit code 0).
+
+    For example:
+      dexcmd sandbox --devices 200
+      dexcmd sandbox > sandbox.env &  sleep 2; source sandbox.env
     """
     import asyncio
 
-    from dexcmd.cli.signals import Stopped, run_until_stopped
+    from dexcmd.cli.signals import run_until_stopped
     from dexcmd.clock import ScaledClock
     from dexcmd.errors import DexError
     from dexcmd.sandbox import Sandbox
@@ -61,10 +67,8 @@ def sandbox(
                 await stack.enter_async_context(service)
             except OSError as error:
                 raise DexError(f"can't listen on port {port}: {error.strerror or error}") from error
-            sys.stdout.write(export_lines(service.environment))
-            sys.stdout.flush()
-            sys.stderr.write(f"{devices} devices, time runs {speed:g} times as fast; Ctrl-C stops it\n")
-            sys.stderr.flush()
+            write(json_line(service.environment) if common.json else export_lines(service.environment).rstrip())
+            note(f"{devices} devices, time runs {speed:g} times as fast; Ctrl-C stops it")
             await asyncio.Event().wait()
 
     try:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a clean cancellation."""
+"""Ctrl-C and SIGTERM as a clean end: gently at first where there is something to finish, then as a cancellation."""
 
 import asyncio
 import signal
@@ -6,41 +6,67 @@ from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import TypeVar
 
-from dexcmd.cli.exits import by_signal
+from dexcmd.cli.exits import Stopped
 
-__all__ = ["Stopped", "run_until_stopped"]
+__all__ = ["GentleStop", "run_until_stopped"]
 
 T = TypeVar("T")
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
-class Stopped(Exception):  # noqa: N818 - nothing went wrong
-    """A signal ended the work, which has cleaned up behind itself."""
+class GentleStop:
+    """What the first Ctrl-C asks for: begin nothing new, and finish what is under way.
 
-    def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by signal {number}")
-        self.number = number
-        """The signal."""
+    Work that can do so is given one, and looks at `requested`, awaits `wait`, or is called back.
+    """
+
+    def __init__(self, *callbacks: Callable[[], object]) -> None:
+        """Take what is called, on the event loop, when it is requested."""
+        self._callbacks = list(callbacks)
+        self._event = asyncio.Event()
 
     @property
-    def exit_code(self) -> int:
-        """Return the exit code that tells of the signal."""
-        return by_signal(self.number)
+    def requested(self) -> bool:
+        """Tell whether it was asked for."""
+        return self._event.is_set()
+
+    async def wait(self) -> None:
+        """Return when it is asked for."""
+        await self._event.wait()
+
+    def then(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when it is asked for; at once if it was already."""
+        if self.requested:
+            callback()
+        else:
+            self._callbacks.append(callback)
+
+    def request(self) -> None:
+        """Ask for it; on the event loop."""
+        self._event.set()
+        while self._callbacks:
+            self._callbacks.pop(0)()
 
 
-def run_until_stopped(work: Callable[[], Coroutine[object, object, T]]) -> T:
+def run_until_stopped(work: Callable[[], Coroutine[object, object, T]], gently: GentleStop | None = None) -> T:
     """Run `work` on an event loop of its own and return what it returns.
 
-    The first Ctrl-C or SIGTERM cancels it.  Any further one is ignored, up to the end of the process: it must
-    neither tear the cleaning up apart nor leave a traceback.  Raises `Stopped`.
+    The first Ctrl-C or SIGTERM cancels it; with `gently`, the first Ctrl-C only requests that, and the next signal
+    cancels.  Any further one is ignored, up to the end of the process: it must neither tear the cleaning up apart nor
+    leave a traceback.  Raises `Stopped` for what was cancelled.
     """
     received: list[int] = []
+    asked: list[int] = []
 
     async def watched() -> T:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
         def stop(number: int, _: FrameType | None) -> None:
+            if gently is not None and number == signal.SIGINT and not asked:
+                asked.append(number)
+                loop.call_soon_threadsafe(gently.request)
+                return
             if not received and task is not None:
                 # Wakes the loop, too, which `task.cancel` alone would not.
                 loop.call_soon_threadsafe(task.cancel)

@@ -220,21 +220,23 @@ class DownloadsResource:
         They are begun in the order given, as places get free, and results come as artifacts end, or in the order
         given if `ordered`: then at most some thousand behind one that takes long are begun.  One that fails is a result
         with an error and stops no other.  Files that are finished together are synced together, so durability costs
-        little.  The rest is as for `save`.
+        little.  `results.stop()` begins no more of them.  The rest is as for `save`.
 
         Raises `ConfigurationError`, and while iterated what `commands` raises, after the results of those before.
         """
         _check_many(commands)
         throttle_at = None if bytes_per_second is None else _rate(bytes_per_second)
         slots = anyio.Semaphore(whole_number("concurrency", concurrency), fast_acquire=True)
-        options = SaveOptions(verify=verify, limits=limits, on_progress=on_progress, slots=slots)
+        stopped = anyio.Event()
+        options = SaveOptions(verify=verify, limits=limits, on_progress=on_progress, slots=slots, stopped=stopped)
         sink = sink_of(into)
 
         def open_saver() -> "AbstractAsyncContextManager[Save[Any]]":
             return self.saver(sink, options, throttle_at)
 
         # While some are received, others are finished.
-        return SaveMany(commands, open_saver, concurrency=concurrency + MOST_FINISHING, ordered=ordered)
+        places = concurrency + MOST_FINISHING
+        return SaveMany(commands, open_saver, stopped=stopped, concurrency=places, ordered=ordered)
 
     @asynccontextmanager
     async def saver(

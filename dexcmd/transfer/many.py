@@ -14,6 +14,7 @@ from dexcmd.errors import DexError
 from dexcmd.resources.command import Command
 from dexcmd.tasks import run_tasks
 from dexcmd.transfer.names import Parts
+from dexcmd.transfer.save import NotBegunError
 from dexcmd.transfer.saved import R
 from dexcmd.transfer.sink import R_co
 
@@ -74,21 +75,31 @@ class SaveMany(Background[SaveResult[R]]):
         commands: Iterable[Command | str] | AsyncIterable[Command | str],
         open_saver: Callable[[], AbstractAsyncContextManager[Save[R]]],
         *,
+        stopped: anyio.Event,
         concurrency: int,
         ordered: bool,
     ) -> None:
         super().__init__()
         self._commands = commands
         self._open_saver = open_saver
+        self._stopped = stopped
         self._concurrency = concurrency
         self._ordered = ordered
         self.totals = SaveTotals()
         """Of the results that are known, whether iterated over yet or not."""
 
+    def stop(self) -> None:
+        """Begin no more artifacts: those that are being received come to their end, and so does the iteration.
+
+        What was not begun gives no result.  The next command is still waited for where `commands` is iterated over
+        already: end that, too.
+        """
+        self._stopped.set()
+
     async def _produce(self, results: MemoryObjectSendStream[SaveResult[R]]) -> None:
         taking = anyio.Lock(fast_acquire=True)
         room = anyio.Semaphore(self._concurrency + MOST_AHEAD, fast_acquire=True)
-        waiting: dict[int, SaveResult[R]] = {}
+        waiting: dict[int, SaveResult[R] | None] = {}
         sent = 0
         failure: Exception | None = None
 
@@ -97,12 +108,13 @@ class SaveMany(Background[SaveResult[R]]):
             while sent in waiting:
                 result = waiting.pop(sent)
                 sent += 1
-                await results.send(result)
+                if result is not None:
+                    await results.send(result)
                 room.release()
 
         async def work(commands: AsyncGenerator[tuple[int, Command | str]], save: Save[R]) -> None:
             nonlocal failure
-            while True:
+            while not self._stopped.is_set():
                 # An async iterable can't be asked by two at a time.
                 async with taking:
                     if self._ordered:
@@ -114,16 +126,20 @@ class SaveMany(Background[SaveResult[R]]):
                     except Exception as error:  # noqa: BLE001 - raised when those that are under way have ended
                         failure = error
                         return
+                result: SaveResult[R] | None
                 try:
                     result = SaveResult(command, await save(command))
+                except NotBegunError:
+                    result = None
                 except DexError as error:
                     result = SaveResult[R](command, error=error)
-                self.totals = self.totals.including(result)
-                if not self._ordered:
-                    await results.send(result)
-                else:
+                if result is not None:
+                    self.totals = self.totals.including(result)
+                if self._ordered:
                     waiting[number] = result
                     await send_in_order()
+                elif result is not None:
+                    await results.send(result)
 
         async with self._open_saver() as save, aclosing(_numbered(self._commands)) as commands:
             await run_tasks([partial(work, commands, save)] * self._concurrency)

@@ -30,7 +30,7 @@ from dexcmd.transfer.saved import R
 from dexcmd.transfer.sink import ArtifactName, Store, Target, UncheckedError
 from dexcmd.transfer.throttle import Throttle
 
-__all__ = ["DEFAULT_LIMITS", "OnProgress", "SaveOptions", "save_artifact"]
+__all__ = ["DEFAULT_LIMITS", "NotBegunError", "OnProgress", "SaveOptions", "save_artifact"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,10 @@ OnProgress = Callable[[Progress], object]
 """Called on the event loop, ten times a second at the most, and when all bytes are there."""
 
 DEFAULT_LIMITS = DownloadLimits()
+
+
+class NotBegunError(DownloadError):
+    """Nothing was asked for, for nothing more is to be begun."""
 
 
 def _verify(_: object, __: object, value: object) -> None:
@@ -69,6 +73,9 @@ class SaveOptions:
     throttle: Throttle | None = None
     slots: anyio.Semaphore | None = None
     """How many may ask for artifacts and receive them at a time; what is received is finished outside of it."""
+
+    stopped: anyio.Event | None = None
+    """Once set, no artifact is begun any more, which is a `NotBegunError`; those that are begun go on."""
 
     def verification(self, filename: str) -> Verify:
         """Return how an artifact of that name is verified."""
@@ -112,6 +119,7 @@ class _Download(Generic[R]):
         self._usable = True
         self._joined = target.have.offset > 0
         self._announced = True
+        self._begun = False
         self._fruitless = 0
         self._furthest = target.have.offset
 
@@ -129,6 +137,9 @@ class _Download(Generic[R]):
         async with self._options.slots or nullcontext():
             # The time that others take is not its own.
             self._deadline += self._clock.monotonic() - queued
+            if not self._begun and self._options.stopped is not None and self._options.stopped.is_set():
+                raise NotBegunError(f"{self._filename}: not begun")
+            self._begun = True
             found = await self._fetch(have)
         return found or await target.finish(have.offset if self._joined else 0)
 

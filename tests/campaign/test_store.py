@@ -61,7 +61,11 @@ async def in_memory(_: Path) -> AsyncIterator[Store]:
     yield MemoryStore()
 
 
-STORES: dict[str, Opener] = {"memory": in_memory, "sqlite": lambda folder: open_journal(folder / "journal.db")}
+def in_file(folder: Path) -> Any:
+    return open_journal(folder / "journal.db")
+
+
+STORES: dict[str, Opener] = {"memory": in_memory, "sqlite": in_file}
 
 LATE = minutes(100_000)
 

@@ -1,18 +1,23 @@
 """The command line as a process, and what it needs to be driven."""
 
+import asyncio
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from queue import Empty, Queue
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import attrs
 import pytest
+
+from dexcmd.sandbox import Behaviour, NewCommand, Sandbox
+
+T = TypeVar("T")
 
 PATIENCE = 60.0
 """Seconds after which a test gives up on a process; never reached unless something is wrong."""
@@ -51,8 +56,7 @@ class Process:
 
     def finish(self) -> tuple[int, str, str]:
         """Wait for its end; return exit code, all of stdout and all of stderr."""
-        assert self.popen.stderr is not None
-        stderr = self.popen.stderr.read()
+        stderr = "" if self.popen.stderr is None else self.popen.stderr.read()
         code = self.popen.wait(PATIENCE)
         while (line := self.lines.get(timeout=PATIENCE)) is not None:
             self.seen.append(line)
@@ -67,6 +71,13 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Return an environment without anything that changes what is printed."""
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_INTERACTIVE", "TTY_COMPATIBLE", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
+    for name in (
+        "CLOUDFLARE_ACCOUNT_ID",
+        "CLOUDFLARE_API_TOKEN",
+        "CLOUDFLARE_API_TOKEN_FILE",
+        "CLOUDFLARE_BASE_URL",
+    ):
+        monkeypatch.delenv(name, raising=False)
     return {**os.environ, "PYTHONWARNINGS": "error"}
 
 
@@ -75,14 +86,15 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
     """Start `dexcmd` in a folder of its own; what is still running after the test is killed."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: str) -> Process:
+    def start(*arguments: str, stdin: int = subprocess.DEVNULL, stderr: int = subprocess.PIPE) -> Process:
         popen = subprocess.Popen(
             [sys.executable, "-m", "dexcmd.cli", *arguments],
             cwd=tmp_path,
-            env=environment,
-            stdin=subprocess.DEVNULL,
+            # With the address of a service that came in later.
+            env={**os.environ, **environment},
+            stdin=stdin,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
         )
         started.append(popen)
@@ -92,9 +104,69 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
     for popen in started:
         popen.kill()
         popen.wait()
-        for stream in (popen.stdout, popen.stderr):
-            assert stream is not None
-            stream.close()
+        for stream in (popen.stdin, popen.stdout, popen.stderr):
+            if stream is not None:
+                stream.close()
+
+
+class Service:
+    """A sandbox on a thread of its own, so that the command line can have an event loop in the test's."""
+
+    def __init__(self, **options: Any) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._options = options
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.sandbox = self.run(self._open())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run(self.sandbox.__aexit__(None, None, None))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _open(self) -> Sandbox:
+        return await Sandbox(**self._options).__aenter__()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something on the sandbox's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
+
+    def create(self, count: int) -> list[str]:
+        """Create commands on the first devices, and return their ids, newest first."""
+
+        async def create() -> list[str]:
+            state = self.sandbox.state
+            return [state.create(NewCommand(device, "pcap")).id for device in state.devices[:count]][::-1]
+
+        return self.run(create())
+
+    def made(self, operation: str) -> int:
+        """Return how many requests of an operation have arrived."""
+        return sum(request.operation == operation for request in self.sandbox.requests)
+
+
+@pytest.fixture(scope="module")
+def shared_service() -> Iterator[Service]:
+    with Service(devices=6, behaviour=Behaviour.instant()) as service:
+        yield service
+
+
+@pytest.fixture
+def service(
+    shared_service: Service, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Service:
+    """Return a service of the module's, which the environment names, without the faults of other tests; in a folder
+    of one's own.
+    """
+    for name, value in shared_service.sandbox.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    shared_service.sandbox.faults.clear()
+    return shared_service
 
 
 @pytest.fixture

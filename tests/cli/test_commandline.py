@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dexcmd import __version__, cli
-from dexcmd.cli import main
+from dexcmd.cli import app, main
+from dexcmd.cli.common import STDIN
 from dexcmd.errors import ConfigurationError, DexError
 
 HEAVY = (
@@ -21,6 +22,7 @@ HEAVY = (
     "dexcmd.sandbox",
     "dexcmd.client",
     "rich.markdown",
+    "rich.live",
 )
 
 
@@ -28,7 +30,10 @@ def run_python(code: str, environment: dict[str, str]) -> "subprocess.CompletedP
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["demo", "--help"], ["sandbox", "--help"]])
+COMMANDS = ("quota", "devices", "commands", "follow", "download", "sandbox", "demo", "completion")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)])
 def test_help_loads_nothing_of_the_sdk(arguments: list[str], environment: dict[str, str]):
     code = (
         "import sys; from dexcmd.cli import main; "
@@ -43,9 +48,11 @@ def test_help_loads_nothing_of_the_sdk(arguments: list[str], environment: dict[s
 def test_the_help_names_what_there_is(capsys: pytest.CaptureFixture[str]):
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    for word in ("demo", "sandbox", "--version", "130 interrupted"):
+    for word in (*COMMANDS, "--version", "--json", "--token-file", "CLOUDFLARE_API_TOKEN_FILE", "130 interrupted"):
         assert word in shown
     assert "\x1b" not in shown
+    # In the order in which they are of use.
+    assert shown.index("quota ") < shown.index("devices ") < shown.index("follow ") < shown.index("download ")
 
 
 def test_without_arguments_the_help_is_shown(capsys: pytest.CaptureFixture[str]):
@@ -58,13 +65,20 @@ def test_without_arguments_the_help_is_shown(capsys: pytest.CaptureFixture[str])
     [
         ("demo", ["--devices", "--into", "--seed"]),
         ("sandbox", ["--devices", "--speed", "--port", "--seed", "--quota"]),
+        ("quota", []),
+        ("devices", ["--search", "--platform"]),
+        ("commands", ["--status", "--type", "--device", "--user", "--since", "--until", "--limit"]),
+        ("follow", ["IDS", "--timeout"]),
+        ("download", ["IDS", "--into", "--concurrency", "--verify", "--bytes-per-second"]),
+        ("completion", ["SHELL"]),
     ],
 )
 def test_the_help_of_a_command(command: str, options: list[str], capsys: pytest.CaptureFixture[str]):
     assert main([command, "--help"]) == 0
     shown = capsys.readouterr().out
-    for option in options:
+    for option in (*options, "--json", "--account", "--base-url", "--token-file", "--verbose", "--debug"):
         assert option in shown
+    assert f"\n  dexcmd {command}" in shown or "$(dexcmd completion bash)" in shown
     # Its docstring is shown as it is, so it has to fit a terminal.
     assert max(map(len, shown.splitlines())) <= 80
 
@@ -82,10 +96,22 @@ def test_version(capsys: pytest.CaptureFixture[str]):
         ["demo", "--colour"],
         ["demo", "stray"],
         ["demmo"],
+        ["demo", "--json"],
         ["sandbox", "--speed", "0"],
         ["sandbox", "--speed", "nan"],
         ["sandbox", "--port", "65536"],
         ["sandbox", "--quota", "-1"],
+        ["commands", "--since", "whenever"],
+        ["commands", "--status", "DONE"],
+        ["commands", "--limit", "0"],
+        ["follow", "x", "--timeout", "0"],
+        ["follow"],
+        ["download"],
+        ["download", "x", "--into", "-"],
+        ["download", "x", "--bytes-per-second", "fast"],
+        ["completion"],
+        ["completion", "tcsh"],
+        ["quota", "--token", "secret"],
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]):
@@ -94,6 +120,11 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], capsys: pyt
     assert shown.out == ""
     assert shown.err.startswith("error: ")
     assert shown.err.count("\n") == 1
+
+
+def test_a_mistake_says_where_to_look(capsys: pytest.CaptureFixture[str]):
+    assert main(["follow", "x", "--into", "y"]) == 2
+    assert capsys.readouterr().err == "error: Unknown option: --into; see dexcmd follow --help\n"
 
 
 @pytest.mark.parametrize(
@@ -108,6 +139,26 @@ def test_an_error_is_one_line(
     monkeypatch.setattr("dexcmd.cli.demo.run.run_demo", fail)
     assert main(["demo"]) == code
     assert capsys.readouterr().err == "error: no luck\n"
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_fault_of_its_own_shows_where_only_if_asked(
+    debug: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fail(*_: object) -> int:
+        raise RuntimeError("no\nluck")
+
+    monkeypatch.setattr("dexcmd.cli.demo.run.run_demo", fail)
+    assert main(["demo", *(["--debug"] if debug else [])]) == 1
+    shown = capsys.readouterr().err
+    assert ("Traceback" in shown) is debug
+    assert shown.splitlines()[-1].startswith("error: RuntimeError: no luck; that is a fault of dexcmd itself")
+
+
+def test_a_dash_is_stdin_where_it_is_no_value():
+    assert app._with_stdin(("follow", "-")) == ["follow", STDIN]
+    assert app._with_stdin(("follow", "a", "-", "b")) == ["follow", "a", STDIN, "b"]
+    assert app._with_stdin(("download", "--into", "-")) == ["download", "--into", "-"]
 
 
 @pytest.mark.parametrize("library", ["cyclopts", "rich"])

@@ -13,9 +13,9 @@ from dexcmd.capture import CaptureResult, CaptureState
 from dexcmd.cli.demo.check import Truth, check_file, check_folder, check_results
 from dexcmd.cli.demo.faults import inject
 from dexcmd.cli.demo.fleet import LARGE, SMALL, artifact_size, is_large, make_fleet
-from dexcmd.cli.demo.progress import Progress, Stage
-from dexcmd.cli.demo.report import interrupted_line, rows, size_text
-from dexcmd.cli.demo.view import LinesView, LiveView, closing_table, live_table, milestones, view_for
+from dexcmd.cli.demo.progress import Progress
+from dexcmd.cli.demo.report import closing_table, interrupted_line, rows
+from dexcmd.cli.view import LinesView, LiveView, Picture, Stage, live_table, milestones, view_for
 from dexcmd.errors import CommandFailedError, DexError, WaitTimeoutError
 from dexcmd.events import CommandAdopted, CommandCreated, CommandFinished, Paced, RequestFinished, Retrying
 from dexcmd.resources.command import Command
@@ -230,14 +230,6 @@ def test_progress_counts_events_and_results():
 # --- what is shown
 
 
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (2.5e6, "2.5 MB"), (3e9, "3.0 GB")],
-)
-def test_sizes(size: float, text: str):
-    assert size_text(int(size)) == text
-
-
 def test_the_closing_rows():
     faults = [Fault("cuts", 4), Fault("drops", 0)]
     progress = Progress(10, faults, seconds=3.21, saved=8, device_failed=2, requests=16, posts=1, created=10)
@@ -273,14 +265,14 @@ def test_after_ctrl_c():
 def test_milestones_are_told_once():
     told: dict[str, int] = {}
     progress = Progress(10)
-    assert list(milestones(progress, told)) == []
+    assert list(milestones(progress.picture, told)) == []
     progress.created = 2
-    assert list(milestones(progress, told)) == []
+    assert list(milestones(progress.picture, told)) == []
     progress.created = 7
-    assert list(milestones(progress, told)) == ["7 of 10 created"]
-    assert list(milestones(progress, told)) == []
+    assert list(milestones(progress.picture, told)) == ["7 of 10 created"]
+    assert list(milestones(progress.picture, told)) == []
     progress.created, progress.device_failed = 10, 10
-    assert list(milestones(progress, told)) == ["10 of 10 created"]
+    assert list(milestones(progress.picture, told)) == ["10 of 10 created"]
 
 
 def screen(*, terminal: bool, width: int = 80) -> Console:
@@ -295,10 +287,19 @@ def output(console: Console) -> str:
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
 def test_the_picture_stays_within_its_lines(width: int):
     console = screen(terminal=False, width=width)
-    console.print(live_table(Progress(200, created=200, size=10**9, device_failed=200, paced=2)))
+    console.print(live_table(Progress(200, created=200, size=10**9, device_failed=200, paced=2).picture))
     lines = output(console).splitlines()
     assert len(lines) == 5
     assert max(map(len, lines)) <= min(width, 80)
+
+
+def test_a_stage_whose_end_is_not_known():
+    console = screen(terminal=False)
+    console.print(live_table(Picture((Stage("done", 3, None, "note"), Stage("none", 0, 0)))))
+    assert [line.split()[0] for line in output(console).splitlines()] == ["done", "none"]
+    assert "3  note" in output(console)
+    assert list(milestones(Picture((Stage("done", 3, None),)), {})) == []
+    assert list(milestones(Picture((Stage("done", 3, 4, "1 s left"),)), {})) == ["3 of 4 done, 1 s left"]
 
 
 def test_the_table_fits_a_small_screen():
@@ -316,7 +317,7 @@ def test_views_suit_their_console():
     view = view_for(lines)
     assert isinstance(view, LinesView)
     with view:
-        view.show(Progress(4, eligible=4))
+        view.show(Progress(4, eligible=4).picture)
     assert output(lines) == "4 of 4 found\n"
 
 
@@ -328,7 +329,7 @@ def test_the_live_view_draws(no_color: bool, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("NO_COLOR", "1")
     console = screen(terminal=True)
     with LiveView(console) as view:
-        view.show(Progress(4, eligible=3))
+        view.show(Progress(4, eligible=3).picture)
     assert "3/4" in output(console)
     coloured = re.search(r"\x1b\[[0-9;]*[34][0-9]", output(console)) is not None
     assert coloured is not no_color

@@ -1,5 +1,6 @@
 """`dexcmd sandbox`."""
 
+import json
 import shlex
 import signal
 import socket
@@ -39,6 +40,17 @@ async def test_a_client_can_use_what_it_prints(start: Start, monkeypatch: pytest
     code, _, stderr = process.finish()
     assert code == 130
     assert stderr == "7 devices, time runs 1000 times as fast; Ctrl-C stops it\n"
+
+
+def test_its_variables_as_json(start: Start):
+    process = start("sandbox", "--json")
+    assert set(json.loads(process.wait_for("").string)) == {
+        "CLOUDFLARE_API_TOKEN",
+        "CLOUDFLARE_ACCOUNT_ID",
+        "CLOUDFLARE_BASE_URL",
+    }
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.finish()[0] == 0
 
 
 def test_sigterm_is_how_a_service_ends_well(start: Start):

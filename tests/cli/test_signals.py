@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from dexcmd.cli.exits import INTERRUPTED
-from dexcmd.cli.signals import Stopped, run_until_stopped
+from dexcmd.cli.exits import INTERRUPTED, Stopped
+from dexcmd.cli.signals import GentleStop, run_until_stopped
 
 pytestmark = pytest.mark.usefixtures("handlers")
 
@@ -62,3 +62,45 @@ def test_a_cancellation_of_another_origin_is_none_of_its_business():
 
     with pytest.raises(asyncio.CancelledError):
         run_until_stopped(work)
+
+
+def test_the_first_ctrl_c_only_asks():
+    asked: list[str] = []
+    gently = GentleStop(lambda: asked.append("called"))
+
+    async def work() -> str:
+        signal.raise_signal(signal.SIGINT)
+        await gently.wait()
+        assert gently.requested
+        gently.then(lambda: asked.append("late"))
+        return "done"
+
+    assert run_until_stopped(work, gently) == "done"
+    assert asked == ["called", "late"]
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_the_second_leaves_at_once(second: signal.Signals):
+    gently = GentleStop()
+    gently.then(lambda: signal.raise_signal(second))
+
+    async def work() -> None:
+        assert not gently.requested
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.sleep(60)
+
+    with pytest.raises(Stopped) as stopped:
+        run_until_stopped(work, gently)
+    assert stopped.value.number == second
+
+
+def test_sigterm_leaves_at_once():
+    gently = GentleStop()
+
+    async def work() -> None:
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.sleep(60)
+
+    with pytest.raises(Stopped):
+        run_until_stopped(work, gently)
+    assert not gently.requested

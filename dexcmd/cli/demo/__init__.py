@@ -7,6 +7,9 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from dexcmd.cli.common import Common, WithCommon
+from dexcmd.errors import ConfigurationError
+
 __all__ = ["demo"]
 
 
@@ -18,6 +21,7 @@ def demo(
         Parameter(help="Folder for the artifacts; by default a new one here.", show_default=False),
     ] = None,
     seed: Annotated[int, Parameter(help="The same seed makes the same fleet.")] = 0,
+    common: WithCommon = Common(),  # noqa: B008 - frozen
 ) -> int:
     """Capture a made-up fleet over HTTP and check every file.
 
@@ -28,7 +32,12 @@ def demo(
 
     Exits with 0 only if every file is whole and every outcome is what the
     sandbox says, else with 1.  Ctrl-C (exit code 130) leaves whole files only.
+
+    For example:
+      dexcmd demo --devices 50 --into captures
     """
+    if common.json:
+        raise ConfigurationError("the demo is for people: it has no --json")
     # Said first: to load the SDK takes a moment.
     sys.stdout.write(f"Capturing {devices} devices of a sandbox over HTTP, with faults on the way\n")
     sys.stdout.flush()

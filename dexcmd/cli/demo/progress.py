@@ -6,11 +6,13 @@ from typing import Protocol
 import attrs
 
 from dexcmd.capture import CaptureResult
+from dexcmd.cli.texts import size_text
+from dexcmd.cli.view import Picture, Stage
 from dexcmd.errors import CommandFailedError
 from dexcmd.events import CommandCreated, CommandFinished, Event, Paced, RequestFinished, Retrying
 from dexcmd.resources.devices import Device
 
-__all__ = ["Counted", "Progress", "Stage"]
+__all__ = ["Counted", "Progress"]
 
 
 class Counted(Protocol):
@@ -25,15 +27,6 @@ class Counted(Protocol):
     def count(self) -> int:
         """How often it struck."""
         ...
-
-
-@attrs.frozen
-class Stage:
-    """One of the stages that every target passes through."""
-
-    name: str
-    count: int
-    total: int
 
 
 @attrs.define
@@ -89,6 +82,16 @@ class Progress:
             # What failed before has nothing to save.
             Stage("saved", self.saved, self.targets - self.device_failed - self.lost),
         )
+
+    @property
+    def picture(self) -> Picture:
+        """Return how it stands, to be shown."""
+        held_back = f" {self.paced} held back," if self.paced else ""
+        said = (
+            f"{size_text(self.size)}, {self.requests} requests, {self.retries} sent again,"
+            f" {self.injected} faults,{held_back} {self.seconds:.0f} s"
+        )
+        return Picture(self.stages, said)
 
     def on_device(self, device: Device) -> None:
         """Count a row of the device list."""

@@ -1,13 +1,17 @@
-"""What the demo says at its end, as rows of text."""
+"""What the demo says at its end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import attrs
+from rich import box
+from rich.table import Table
+from rich.text import Text
 
 from dexcmd.cli.demo.progress import Progress
+from dexcmd.cli.texts import size_text
 
-__all__ = ["Row", "interrupted_line", "rows", "size_text"]
+__all__ = ["Row", "closing_table", "interrupted_line", "rows"]
 
 
 @attrs.frozen
@@ -17,14 +21,6 @@ class Row:
     name: str
     value: str
     note: str = ""
-
-
-def size_text(size: int) -> str:
-    """Return a number of bytes for people."""
-    for power, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if size >= power:
-            return f"{size / power:.1f} {unit}"
-    return f"{size} bytes"
 
 
 def rows(progress: Progress, folder: Path) -> list[list[Row]]:
@@ -68,3 +64,16 @@ def interrupted_line(saved: int, targets: int, folder: Path) -> str:
     if saved == 0:
         return "interrupted: nothing was saved"
     return f"interrupted: {saved} of {targets} artifacts are saved, each of them whole, in {folder}"
+
+
+def closing_table(sections: Sequence[Sequence[Row]]) -> Table:
+    """Return the table at the end."""
+    table = Table(show_header=False, box=box.ROUNDED)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    for section in sections:
+        for row in section:
+            table.add_row(row.name, row.value, Text(row.note))
+        table.add_section()
+    return table

@@ -3,22 +3,22 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
-from rich.console import Console
 
 from dexcmd.capture import CaptureResult
 from dexcmd.cli.demo.check import Truth, check_folder, check_results
 from dexcmd.cli.demo.faults import inject
 from dexcmd.cli.demo.fleet import open_sandbox
 from dexcmd.cli.demo.progress import Progress
-from dexcmd.cli.demo.report import interrupted_line, rows
-from dexcmd.cli.demo.view import View, closing_table, say, view_for
-from dexcmd.cli.exits import FAILED, OK
-from dexcmd.cli.signals import Stopped, run_until_stopped
+from dexcmd.cli.demo.report import closing_table, interrupted_line, rows
+from dexcmd.cli.exits import FAILED, OK, Stopped
+from dexcmd.cli.signals import run_until_stopped
+from dexcmd.cli.terminal import say, stdout_console
+from dexcmd.cli.view import Picture, View, showing, view_for
 from dexcmd.client import DexClient
 from dexcmd.clock import ScaledClock
 from dexcmd.errors import ConfigurationError
@@ -30,8 +30,6 @@ __all__ = ["run_demo"]
 
 SPEED = 10.0
 """How much faster than the real one the time of the demo runs, for the devices and for the client alike."""
-
-REFRESH_SECONDS = 0.1
 
 MOST_PROBLEMS = 10
 """More are counted and not shown."""
@@ -53,7 +51,7 @@ class Plan:
 
 def run_demo(devices: int, into: Path | None, seed: int) -> int:
     """Run the demo and return its exit code.  Raises `DexError`."""
-    console = Console(highlight=False)
+    console = stdout_console()
     folder = _new_folder() if into is None else into
     make_folder(folder)
     before = _artifacts(folder)
@@ -85,10 +83,15 @@ def run_demo(devices: int, into: Path | None, seed: int) -> int:
 
 async def _play(plan: Plan, progress: Progress, view: View) -> list[str]:
     """Capture, then check; return what is wrong."""
-    clock = ScaledClock(SPEED)
+    clock, started = ScaledClock(SPEED), time.monotonic()
+
+    def picture() -> Picture:
+        progress.seconds = time.monotonic() - started
+        return progress.picture
+
     async with open_sandbox(plan.devices, plan.seed, clock) as sandbox:
         progress.faults = inject(sandbox.faults, plan.seed)
-        async with _showing(view, progress):
+        async with showing(view, picture):
             results = await _capture(sandbox, plan, progress)
         now = sandbox.state.now().timestamp()
         truth = {
@@ -122,29 +125,6 @@ async def _capture(sandbox: Sandbox, plan: Plan, progress: Progress) -> list[Cap
 
 def _check(results: Sequence[CaptureResult], truth: Mapping[str, Truth], plan: Plan) -> list[str]:
     return check_results(results, truth, plan.devices) + check_folder(results, truth, plan.folder)
-
-
-@asynccontextmanager
-async def _showing(view: View, progress: Progress) -> AsyncGenerator[None]:
-    """Keep the view up to date while the block runs, and once more at its end."""
-    started = time.monotonic()
-
-    def show() -> None:
-        progress.seconds = time.monotonic() - started
-        view.show(progress)
-
-    async def keep_showing() -> None:
-        while True:
-            show()
-            await asyncio.sleep(REFRESH_SECONDS)
-
-    with view:
-        task = asyncio.create_task(keep_showing())
-        try:
-            yield
-        finally:
-            task.cancel()
-            show()
 
 
 def _new_folder() -> Path:

@@ -1,0 +1,67 @@
+"""Which account, with which token, at which address: from the options, the environment, and a file for the token."""
+
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from dexcmd.cli.common import Common
+from dexcmd.cli.stderr import warn
+from dexcmd.errors import ConfigurationError
+
+__all__ = ["Access", "access", "read_token"]
+
+MOST_TOKEN_BYTES = 4096
+"""A file that is longer holds something else."""
+
+
+@attrs.frozen(kw_only=True)
+class Access:
+    """What a client needs to know."""
+
+    account_id: str
+    token: str = attrs.field(repr=False)
+    base_url: str | None
+
+
+def access(common: Common, environment: Mapping[str, str]) -> Access:
+    """Return where to go and how to get in.
+
+    An option goes before the environment, and `CLOUDFLARE_API_TOKEN` before `CLOUDFLARE_API_TOKEN_FILE`.  Raises
+    `ConfigurationError`, which says what to set.
+    """
+    account_id = common.account or environment.get("CLOUDFLARE_ACCOUNT_ID")
+    if not account_id:
+        raise ConfigurationError("no account: set CLOUDFLARE_ACCOUNT_ID or pass --account")
+    base_url = common.base_url or environment.get("CLOUDFLARE_BASE_URL")
+    return Access(account_id=account_id, token=_token(common.token_file, environment), base_url=base_url or None)
+
+
+def _token(file: Path | None, environment: Mapping[str, str]) -> str:
+    if file is not None:
+        return read_token(file)
+    if token := environment.get("CLOUDFLARE_API_TOKEN"):
+        return token
+    if named := environment.get("CLOUDFLARE_API_TOKEN_FILE"):
+        return read_token(Path(named))
+    raise ConfigurationError("no API token: set CLOUDFLARE_API_TOKEN, or name a file that holds it with --token-file")
+
+
+def read_token(file: Path) -> str:
+    """Return the token in a file, without the blanks around it; warns on stderr where everybody may read it.
+
+    Raises `ConfigurationError`, without what the file holds.
+    """
+    try:
+        with file.open("rb") as opened:
+            mode = file.stat().st_mode
+            content = opened.read(MOST_TOKEN_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(f"can't read the token file {file}: {error.strerror}") from error
+    if mode & stat.S_IROTH and stat.S_ISREG(mode):
+        warn(f"everybody on this machine can read the token file: chmod 600 {file}")
+    token = content.decode(errors="replace").strip()
+    if not token or len(content) > MOST_TOKEN_BYTES:
+        raise ConfigurationError(f"there is no token in the token file {file}")
+    return token

@@ -1,0 +1,28 @@
+"""A client for as long as a command runs."""
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from dexcmd.cli.access import access
+from dexcmd.cli.common import Common
+from dexcmd.cli.signals import GentleStop, run_until_stopped
+from dexcmd.client import DexClient
+
+__all__ = ["call"]
+
+T = TypeVar("T")
+
+
+def call(common: Common, work: Callable[[DexClient], Awaitable[T]], gently: GentleStop | None = None) -> T:
+    """Run `work` with a client and return what it returns.
+
+    Raises `DexError`, and `Stopped` where a signal ended it.
+    """
+    found = access(common, os.environ)
+
+    async def run() -> T:
+        async with DexClient(api_token=found.token, account_id=found.account_id, base_url=found.base_url) as dex:
+            return await work(dex)
+
+    return run_until_stopped(run, gently)

@@ -1,0 +1,120 @@
+"""What an error comes to on the command line: a line, what to do about it, and an exit code.  Pure."""
+
+import attrs
+
+from dexcmd.cli.exits import FAILED, PARTLY, REFUSED, USAGE
+from dexcmd.errors import (
+    AmbiguousCreateError,
+    APIError,
+    ArtifactExistsError,
+    AuthenticationError,
+    ConfigurationError,
+    DexError,
+    InsufficientSpaceError,
+    InvalidArtifactError,
+    NotFoundError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    RateLimitError,
+    ResponseDecodeError,
+    ServerError,
+    StalledDownloadError,
+    TransportError,
+    TruncatedArtifactError,
+    WaitTimeoutError,
+    one_line,
+)
+
+__all__ = ["Failure", "explain"]
+
+TOKEN_REFUSED = 10000
+"""The code with which the service refuses a token, without a word about why."""
+
+LONGEST = 1000
+"""Characters of the line."""
+
+
+@attrs.frozen
+class Failure:
+    """An error, for whoever typed the command."""
+
+    line: str
+    """What went wrong, in one line."""
+
+    hint: str | None
+    """What to do about it, where that can be told."""
+
+    exit_code: int
+
+    def __str__(self) -> str:
+        """Return both in one line."""
+        return self.line if self.hint is None else f"{self.line}; {self.hint}"
+
+
+def explain(error: BaseException) -> Failure:
+    """Return what an error comes to."""
+    line = one_line(_text(error), LONGEST)
+    hint, code = _advice(error)
+    return Failure(line, hint, code)
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, OSError) and not isinstance(error, DexError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    if isinstance(error, DexError | OSError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _advice(error: BaseException) -> tuple[str | None, int]:
+    match error:
+        case ConfigurationError():
+            return None, USAGE
+        case APIError():
+            return _of_the_service(error)
+        case TransportError():
+            if error.permanent:
+                return "it would fail again in the same way", FAILED
+            return "is the network there, and --base-url right?", FAILED
+        case ResponseDecodeError():
+            return "is --base-url that of the API?", FAILED
+        case AmbiguousCreateError():
+            hint = "look at `dexcmd commands --since 1h` before you try again"
+            return hint, PARTLY if error.created else FAILED
+        case WaitTimeoutError():
+            return "they go on: the same command waits for them again", PARTLY
+        case InsufficientSpaceError() | TruncatedArtifactError() | StalledDownloadError():
+            return "the same command goes on from what is there", FAILED
+        case ArtifactExistsError():
+            return "move it away, or save into another folder", FAILED
+        case InvalidArtifactError():
+            return "--verify size takes it as it is", FAILED
+        case DexError() | OSError():
+            return None, FAILED
+        case _:
+            return "that is a fault of dexcmd itself: run it with --debug and report what it says", FAILED
+
+
+def _of_the_service(error: APIError) -> tuple[str | None, int]:
+    match error:
+        case AuthenticationError():
+            return "the token is not valid: check CLOUDFLARE_API_TOKEN or --token-file", REFUSED
+        case PermissionDeniedError():
+            needed = f"`Cloudflare DEX {'Write' if error.method == 'POST' else 'Read'}`"
+            if any(detail.code == TOKEN_REFUSED for detail in error.errors):
+                hint = f"is the token right (CLOUDFLARE_API_TOKEN or --token-file), for this account and {needed}?"
+                return hint, REFUSED
+            return f"the token lacks {needed}", REFUSED
+        case QuotaExceededError():
+            return "`dexcmd quota` says when there is more", REFUSED
+        case RateLimitError():
+            wait = "a few minutes" if error.retry_after is None else f"{error.retry_after:.0f} s"
+            return f"try again in {wait}", REFUSED
+        case NotFoundError():
+            if "/downloads/" in error.path:
+                return "artifacts are there after SUCCESS and are kept for 7 days", FAILED
+            return "is the account right (CLOUDFLARE_ACCOUNT_ID or --account)?", FAILED
+        case ServerError():
+            return "the service is in trouble: try again later", FAILED
+        case _:
+            return None, FAILED

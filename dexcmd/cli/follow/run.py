@@ -1,0 +1,74 @@
+"""Following, as rows and an exit code."""
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+
+import attrs
+
+from dexcmd.cli.calling import call
+from dexcmd.cli.common import Common
+from dexcmd.cli.documents import command_document
+from dexcmd.cli.exits import OK, PARTLY
+from dexcmd.cli.failure import explain
+from dexcmd.cli.ids import Lines, named_commands
+from dexcmd.cli.lists.run import COMMANDS
+from dexcmd.cli.moments import duration_text
+from dexcmd.cli.rows import RowWriter
+from dexcmd.cli.stderr import complain
+from dexcmd.cli.terminal import stderr_console
+from dexcmd.cli.view import Picture, Stage, showing, view_for
+from dexcmd.client import DexClient
+from dexcmd.errors import ConfigurationError, WaitTimeoutError
+from dexcmd.resources.command import Command
+
+__all__ = ["run_follow"]
+
+
+@attrs.define
+class Standing:
+    """How far it is."""
+
+    total: int
+    until: float
+    ended: int = 0
+    succeeded: int = 0
+
+    def picture(self) -> Picture:
+        """Return it to be shown."""
+        said = f"{self.succeeded} succeeded, {self.ended - self.succeeded} failed"
+        if self.ended < self.total:
+            said += f"; waits {duration_text(self.until - time.monotonic())} more at most"
+        return Picture((Stage("ended", self.ended, self.total),), said)
+
+
+def run_follow(common: Common, ids: Sequence[str], timeout: timedelta) -> int:
+    """Write each command when it has ended, and return the exit code.  Raises `DexError`."""
+    if not ids:
+        raise ConfigurationError("no command: name their ids, or - to read them from stdin")
+    writer = RowWriter(COMMANDS, command_document, as_json=common.json, line=_line)
+
+    async def work(dex: DexClient) -> int:
+        commands = [command async for command in named_commands(ids, Lines())]
+        standing = Standing(len(commands), time.monotonic() + timeout.total_seconds())
+        try:
+            async with (
+                dex.commands.follow(commands, timeout=timeout.total_seconds()) as ended,
+                showing(view_for(stderr_console()), standing.picture),
+            ):
+                async for command in ended:
+                    standing.ended += 1
+                    standing.succeeded += command.succeeded
+                    writer.add(command)
+        except WaitTimeoutError as error:
+            for command_id in error.pending:
+                writer.add(Command(id=command_id))
+            complain(explain(error))
+        return OK if standing.succeeded == standing.total else PARTLY
+
+    return call(common, work)
+
+
+def _line(command: Command) -> str:
+    status = command.status or "not ended"
+    return "  ".join(filter(None, (f"{status:<9}", command.id, command.type, command.user_email or command.device_id)))

@@ -1,0 +1,96 @@
+"""Commands named by their ids: as arguments, or as lines of stdin."""
+
+import asyncio
+import json
+import os
+import sys
+import threading
+from collections.abc import AsyncGenerator, Sequence
+
+from dexcmd.cli.common import STDIN
+from dexcmd.errors import ConfigurationError, ResponseDecodeError
+from dexcmd.resources.command import Command
+from dexcmd.wire.converter import structure
+
+__all__ = ["Lines", "command_of_line", "named_commands"]
+
+PIECE = 65536
+
+
+def command_of_line(line: str) -> Command | None:
+    """Return the command that a line names; None for one that is empty.
+
+    That is an id, which may have more behind a blank or a tab, or JSON with an `id`: what `commands` and `follow`
+    write, with all that it says.  Raises `ConfigurationError`.
+    """
+    text = line.strip()
+    if not text:
+        return None
+    if not text.startswith("{"):
+        return Command(id=text.split()[0])
+    try:
+        command = structure(json.loads(text), Command, "$")
+    except (ValueError, ResponseDecodeError) as error:
+        raise ConfigurationError(f"stdin: can't read {text[:60]!r}: {error}") from error
+    if not command.id:
+        raise ConfigurationError(f"stdin: there is no id in {text[:60]!r}")
+    return command
+
+
+class Lines:
+    """Lines of stdin, as they come, without ever holding the event loop or the end of the process up."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    def stop(self) -> None:
+        """End the iteration, whatever is still to come."""
+        self._queue.put_nowait(None)
+
+    async def read(self) -> AsyncGenerator[str]:
+        """Yield each line once it is whole."""
+        if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - so it is where it was closed
+            return
+        loop = asyncio.get_running_loop()
+        # A thread of its own, and none that is waited for: a read can't be cancelled.  Past Python's buffer, whose
+        # lock it would hold at the end of the process.
+        threading.Thread(target=self._read, args=(loop, sys.stdin.fileno()), daemon=True).start()
+        rest = b""
+        while (piece := await self._queue.get()) is not None:
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                yield line.decode(errors="replace")
+        if rest:
+            yield rest.decode(errors="replace")
+
+    def _read(self, loop: asyncio.AbstractEventLoop, file: int) -> None:
+        piece: bytes | None = b""
+        while piece is not None:
+            try:
+                piece = os.read(file, PIECE) or None
+            except OSError:
+                piece = None
+            try:
+                loop.call_soon_threadsafe(self._queue.put_nowait, piece)
+            except RuntimeError:
+                # The loop has ended, and nobody waits for more.
+                return
+
+
+async def named_commands(ids: Sequence[str], lines: Lines) -> AsyncGenerator[Command]:
+    """Yield the commands that arguments name, each once, with those of stdin where `STDIN` stands.
+
+    Raises `ConfigurationError`.
+    """
+    seen: set[str | None] = set()
+    for name in ids:
+        if name != STDIN:
+            if name not in seen:
+                seen.add(name)
+                yield Command(id=name)
+            continue
+        async for line in lines.read():
+            command = command_of_line(line)
+            if command is not None and command.id not in seen:
+                seen.add(command.id)
+                yield command

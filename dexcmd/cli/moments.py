@@ -1,0 +1,75 @@
+"""Times and durations as they are typed and shown.  Pure."""
+
+import re
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+__all__ = ["age_text", "duration_text", "parse_duration", "parse_moment", "time_text"]
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+
+LONGEST = 3650 * 86400
+"""Seconds."""
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return a duration: `90`, `90s`, `15m`, `2h`, `3d`, `1w`, or several together, `1h30m`; above 0.
+
+    Raises `ValueError`.
+    """
+    written = text.strip().lower().replace(" ", "")
+    if re.fullmatch(r"\d+(\.\d+)?", written):
+        written += "s"
+    if not _DURATION.fullmatch(written):
+        raise ValueError(f"{text!r} is no duration; write 90s, 15m, 2h, 3d or 1h30m")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(written))
+    if not 0 < seconds <= LONGEST:
+        raise ValueError(f"{text!r} must be above 0 and at most ten years")
+    return timedelta(seconds=seconds)
+
+
+def parse_moment(text: str, now: datetime) -> datetime:
+    """Return a time: so long ago (`2h`, `3d`, also `2h ago`), or a date or time as in `2026-01-31T09:30`.
+
+    One without a zone is of this machine's.  Raises `ValueError`.
+    """
+    written = text.strip()
+    # Digits alone are a date, as in 20260131.
+    if not written.isdecimal():
+        with suppress(ValueError):
+            return now - parse_duration(written.removesuffix("ago"))
+    try:
+        return datetime.fromisoformat(written).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(f"{text!r} is no time; write 2h (ago), or 2026-01-31, or 2026-01-31T09:30") from None
+
+
+def time_text(moment: datetime) -> str:
+    """Return a time for people, of this machine's zone."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration for people, in its two largest units: `8 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
+    left = max(0, round(seconds))
+    parts: list[str] = []
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        number, left = divmod(left, unit)
+        if number or (unit == 1 and not parts):
+            parts.append(f"{number} {name}")
+        elif parts:
+            break
+        if len(parts) == 2:
+            break
+    return " ".join(parts)
+
+
+def age_text(moment: datetime, now: datetime) -> str:
+    """Return how long ago that was, in a few characters: `45s`, `12m`, `5h`, `3d`."""
+    seconds = max(0, round((now - moment).total_seconds()))
+    for unit, name, most in ((1, "s", 60), (60, "m", 60), (3600, "h", 48)):
+        if seconds < unit * most:
+            return f"{seconds // unit}{name}"
+    return f"{seconds // 86400}d"

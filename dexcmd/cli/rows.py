@@ -1,0 +1,189 @@
+"""Rows on stdout: a table on a terminal, lines with tabs in a pipe or a file, and JSON where it is asked for."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import attrs
+
+from dexcmd.cli.stderr import note
+from dexcmd.errors import one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+__all__ = ["Column", "RowWriter", "json_line", "layout", "plain_line", "show_table", "table_lines", "write"]
+
+T = TypeVar("T")
+
+LONGEST_CELL = 1000
+
+GAP = 2
+"""Blanks between the columns of a table."""
+
+
+@attrs.frozen(kw_only=True)
+class Column(Generic[T]):
+    """A column: the same in a table and in lines, but for how much room there is."""
+
+    title: str
+    text: Callable[[T], str | None]
+    """What stands in a line; never cut."""
+
+    shown: Callable[[T], str | None] | None = None
+    """What stands in a table, where that is another text."""
+
+    folds_at: int | None = None
+    """How narrow it may be in a table; None where its texts don't fold."""
+
+    optional: int = 0
+    """A table that does not fit goes without its columns above 0, the highest first."""
+
+    styles: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    """Styles in a table, by the text."""
+
+    def cell(self, row: T) -> str:
+        """Return the text in a table."""
+        return _cell((self.shown or self.text)(row))
+
+
+def _cell(text: str | None) -> str:
+    # Names come from devices: nothing of them may move the cursor or end the line.
+    return one_line(text or "", LONGEST_CELL)
+
+
+def plain_line(columns: Sequence[Column[T]], row: T) -> str:
+    """Return a row as a line of cells with tabs between them; what is not known is an empty cell."""
+    return "\t".join(_cell(column.text(row)) for column in columns)
+
+
+def json_line(document: Mapping[str, object]) -> str:
+    """Return a document as one line of JSON."""
+    return json.dumps(document, separators=(",", ":"))
+
+
+def write(text: str) -> None:
+    """Write a line to stdout, at once: whoever reads it may be waiting for it."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def layout(columns: Sequence[Column[T]], rows: Sequence[T], width: int) -> list[tuple[Column[T], int]]:
+    """Return the columns that fit side by side into `width` cells, and how wide each is.
+
+    Those that don't fit are left out where they are optional.  Then texts that fold do so, the widest first, and only
+    where that is not enough does everything else.
+    """
+    natural = {column.title: _natural_width(column, rows) for column in columns}
+    least = {
+        column.title: natural[column.title]
+        if column.folds_at is None
+        else min(natural[column.title], max(column.folds_at, len(column.title)))
+        for column in columns
+    }
+    kept = list(columns)
+    while (over := _total([least[column.title] for column in kept]) - width) > 0 and any(c.optional for c in kept):
+        kept.remove(max(kept, key=lambda column: column.optional))
+    widths = {column.title: natural[column.title] for column in kept}
+    floors = [least, dict.fromkeys(widths, 1)] if over > 0 else [least]
+    for floor in floors:
+        _shrink(widths, floor, width)
+    return [(column, widths[column.title]) for column in kept]
+
+
+def _shrink(widths: dict[str, int], floor: Mapping[str, int], most: int) -> None:
+    """Take from the widest that may still get narrower until all fit."""
+    while _total(list(widths.values())) > most:
+        titles = [title for title in widths if widths[title] > floor[title]]
+        if not titles:
+            return
+        widths[max(titles, key=lambda title: widths[title])] -= 1
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + GAP * (len(widths) - 1)
+
+
+def _natural_width(column: Column[T], rows: Iterable[T]) -> int:
+    from rich.cells import cell_len
+
+    return max([cell_len(column.cell(row)) for row in rows] + [len(column.title)])
+
+
+def table_lines(console: "Console", columns: Sequence[tuple[Column[T], int]], rows: Sequence[T]) -> "Iterator[Text]":
+    """Yield the lines of a table of columns so wide; longer texts go on in the next line and are never cut."""
+    from rich.text import Text
+
+    def line(cells: "Sequence[Text]") -> "Iterator[Text]":
+        folded = [
+            list(cell.wrap(console, width, overflow="fold")) for cell, (_, width) in zip(cells, columns, strict=True)
+        ]
+        for parts in zip_longest(*folded, fillvalue=Text()):
+            whole = Text()
+            for part, (_, width) in zip(parts, columns, strict=True):
+                whole.append_text(part)
+                whole.append(" " * (width + GAP - part.cell_len))
+            whole.rstrip()
+            yield whole
+
+    yield from line([Text(column.title, "bold") for column, _ in columns])
+    for row in rows:
+        cells = [(column, column.cell(row)) for column, _ in columns]
+        yield from line([Text(cell, column.styles.get(cell, "")) for column, cell in cells])
+
+
+class RowWriter(Generic[T]):
+    """Writes rows of one kind, as they come.
+
+    A table needs all of them, so it comes at the end; what comes one by one is a `line` each on a terminal instead.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[Column[T]],
+        document: Callable[[T], Mapping[str, object]],
+        *,
+        as_json: bool,
+        line: Callable[[T], str] | None = None,
+    ) -> None:
+        self._columns = columns
+        self._table: list[T] | None = None
+        self._line: Callable[[T], str] = partial(plain_line, columns)
+        if as_json:
+            self._line = lambda row: json_line(document(row))
+        elif sys.stdout.isatty():
+            self._line = line or self._line
+            self._table = [] if line is None else None
+        self.count = 0
+        """Rows so far."""
+
+    def add(self, row: T) -> None:
+        """Write a row, or keep it for the table."""
+        self.count += 1
+        if self._table is None:
+            write(self._line(row))
+        else:
+            self._table.append(row)
+
+    def finish(self, nothing: str) -> None:
+        """Write the table, or say that there is `nothing` to whoever looks at a terminal."""
+        if self._table:
+            from dexcmd.cli.terminal import stdout_console
+
+            show_table(stdout_console(), self._columns, self._table)
+        elif self._table is not None:
+            note(nothing)
+
+
+def show_table(console: "Console", columns: Sequence[Column[T]], rows: Sequence[T]) -> None:
+    """Print a table, and say what it goes without."""
+    shown = layout(columns, rows, console.width)
+    for line in table_lines(console, shown, rows):
+        console.print(line, soft_wrap=True)
+    kept = [column for column, _ in shown]
+    if left_out := [column.title for column in columns if column not in kept]:
+        note(f"(not shown: {', '.join(left_out)}; --json has all)")

@@ -1,0 +1,27 @@
+"""What may be typed after an option: times, durations and sizes, told apart from nonsense before anything is done."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from cyclopts import Parameter, Token
+
+from dexcmd.cli.moments import parse_duration, parse_moment
+from dexcmd.cli.texts import parse_size
+
+__all__ = ["Duration", "Moment", "Size"]
+
+
+def _reads(parse: Callable[[str], object]) -> Callable[[Any, Sequence[Token]], object]:
+    def convert(_: Any, tokens: Sequence[Token]) -> object:
+        return parse(tokens[0].value)
+
+    return convert
+
+
+Moment = Annotated[datetime, Parameter(converter=_reads(lambda text: parse_moment(text, datetime.now(UTC))))]
+"""A time, or so long ago."""
+
+Duration = Annotated[timedelta, Parameter(converter=_reads(parse_duration))]
+Size = Annotated[float, Parameter(converter=_reads(parse_size))]
+"""Bytes."""

@@ -1,0 +1,163 @@
+"""How far something is: bars on a terminal, a plain line now and then elsewhere."""
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Protocol, Self
+
+import attrs
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from dexcmd.cli.terminal import say
+
+__all__ = ["LinesView", "LiveView", "Picture", "Stage", "View", "live_table", "milestones", "showing", "view_for"]
+
+BAR_WIDTH = 40
+
+STEPS = 4
+"""Plain lines tell of each quarter of a stage."""
+
+REFRESH_SECONDS = 0.1
+
+
+@attrs.frozen
+class Stage:
+    """One of the stages that everything passes through."""
+
+    name: str
+    count: int
+    total: int | None
+    """None where it is not known yet."""
+
+    note: str = ""
+    """Such as the time left."""
+
+
+@attrs.frozen
+class Picture:
+    """How it stands."""
+
+    stages: tuple[Stage, ...]
+    said: str = ""
+    """One more line, for a live view only."""
+
+
+class View(Protocol):
+    """Shows progress while it is entered."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End; what was shown stays."""
+        ...
+
+    def show(self, picture: Picture) -> None:
+        """Show how it stands now."""
+        ...
+
+
+def view_for(console: Console) -> View:
+    """Return the view that suits a console: no terminal, no live view."""
+    return LiveView(console) if console.is_interactive else LinesView(console)
+
+
+@asynccontextmanager
+async def showing(view: View, picture: Callable[[], Picture]) -> AsyncGenerator[None]:
+    """Keep a view up to date while the block runs, and once more at its end."""
+
+    async def keep_showing() -> None:
+        while True:
+            view.show(picture())
+            await asyncio.sleep(REFRESH_SECONDS)
+
+    with view:
+        task = asyncio.create_task(keep_showing())
+        try:
+            yield
+        finally:
+            task.cancel()
+            view.show(picture())
+
+
+class LiveView:
+    """Bars that are drawn over."""
+
+    def __init__(self, console: Console) -> None:
+        # Drawn by `show`, not by a thread of rich: the state belongs to the event loop.  What is written to a terminal
+        # meanwhile goes above the bars, and what goes into a file or a pipe still goes there.
+        self._live = Live(console=console, auto_refresh=False, redirect_stdout=sys.stdout.isatty())
+
+    def __enter__(self) -> Self:
+        """Begin to draw."""
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the last picture on the screen."""
+        self._live.stop()
+
+    def show(self, picture: Picture) -> None:
+        """Draw it anew."""
+        self._live.update(live_table(picture), refresh=True)
+
+
+class LinesView:
+    """A line for each quarter of a stage."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._told: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        """Do nothing."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Do nothing."""
+
+    def show(self, picture: Picture) -> None:
+        """Print what is new."""
+        for line in milestones(picture, self._told):
+            say(self._console, line)
+
+
+def milestones(picture: Picture, told: dict[str, int]) -> Iterator[str]:
+    """Yield a line for each stage that has come a quarter further; `told` keeps what was said."""
+    for stage in picture.stages:
+        quarter = STEPS * stage.count // stage.total if stage.total else 0
+        if quarter > told.get(stage.name, 0):
+            told[stage.name] = quarter
+            yield f"{stage.count} of {stage.total} {stage.name}" + (f", {stage.note}" if stage.note else "")
+
+
+def live_table(picture: Picture) -> RenderableType:
+    """Return the picture of how it stands."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    # Not as wide as the screen: lines that a narrower window breaks in two can't be drawn over.
+    table.add_column(max_width=BAR_WIDTH)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    for stage in picture.stages:
+        # An empty stage that is known to be empty is a full one.
+        done = (stage.count, max(stage.total, 1)) if stage.total else (0, 1)
+        count = str(stage.count) if stage.total is None else f"{stage.count}/{stage.total}"
+        table.add_row(stage.name, ProgressBar(done[1], done[0]), count, stage.note)
+    if not picture.said:
+        return table
+    # Cut where it does not fit: a line that wraps would move the ones above.
+    return Group(table, Text(picture.said, no_wrap=True, overflow="ellipsis"))

@@ -1,0 +1,73 @@
+"""`dexcmd completion`: what a shell makes of it."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from dexcmd.cli import main
+
+# Completes the words of a line as pressing the tabulator behind them does.
+BASH = """
+eval "$1"
+shift
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMP_POINT=${#COMP_LINE}
+complete -p dexcmd >/dev/null || exit 1
+function=$(complete -p dexcmd | sed 's/.*-F \\([^ ]*\\) .*/\\1/')
+"$function" dexcmd "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.fixture(scope="module")
+def bash_script() -> str:
+    # By way of a file descriptor, as pytest's own fixtures for that are of a test.
+    import contextlib
+    import io
+
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
+        assert main(["completion", "bash"]) == 0
+    return shown.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("words", "offers"),
+    [
+        ((""), {"quota", "devices", "commands", "follow", "download", "demo", "sandbox", "completion"}),
+        (("do",), {"download"}),
+        (("--js",), {"--json"}),
+        (("commands", "--st"), {"--status"}),
+        (("commands", "--status", ""), {"PENDING_EXEC", "PENDING_UPLOAD", "SUCCESS", "FAILED"}),
+        (("--json", "commands", "--status", "S"), {"SUCCESS"}),
+        (("download", "--verify", ""), {"zip", "size", "none"}),
+        (("quota", "--acc"), {"--account"}),
+        (("completion", ""), {"bash", "zsh", "fish"}),
+    ],
+)
+def test_bash_completes(bash_script: str, words: tuple[str, ...], offers: set[str]):
+    bash = shutil.which("bash")
+    assert bash is not None
+    done = subprocess.run(
+        [bash, "--norc", "-c", BASH, "bash", bash_script, "dexcmd", *(words or ("",))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stderr == ""
+    assert set(done.stdout.split()) == offers
+
+
+def test_zsh_is_told_what_completes(capsys: pytest.CaptureFixture[str]):
+    assert main(["completion", "zsh"]) == 0
+    script = capsys.readouterr().out
+    function = script.rstrip().splitlines()[-1].removeprefix("compdef ").removesuffix(" dexcmd")
+    assert f"\n{function}() {{\n" in script
+    for word in ("download", "--bytes-per-second", "PENDING_UPLOAD", "--token-file"):
+        assert word in script
+
+
+def test_a_script_for_fish(capsys: pytest.CaptureFixture[str]):
+    assert main(["completion", "fish"]) == 0
+    script = capsys.readouterr().out
+    for word in ("complete -c dexcmd", "download", "bytes-per-second", "PENDING_UPLOAD", "token-file"):
+        assert word in script

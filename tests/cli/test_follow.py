@@ -1,0 +1,141 @@
+"""`dexcmd follow`."""
+
+import asyncio
+import json
+import os
+import subprocess
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from dexcmd import ConfigurationError
+from dexcmd.cli import main
+from dexcmd.cli.follow.run import _line
+from dexcmd.cli.ids import Lines, command_of_line
+from dexcmd.resources.command import Command
+from dexcmd.sandbox import Behaviour, Fault
+from tests.cli.conftest import Service, Start
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("", None),
+        ("  \n", None),
+        ("c1\n", Command(id="c1")),
+        (" c1\tpcap\tSUCCESS", Command(id="c1")),
+        ("c1 and more", Command(id="c1")),
+        ('{"schema":"x/1","id":"c1","status":"SUCCESS"}', Command(id="c1", status="SUCCESS")),
+    ],
+)
+def test_a_line_of_stdin(line: str, command: Command | None):
+    assert command_of_line(line) == command
+
+
+@pytest.mark.parametrize("line", ["{", '{"id":7}', '{"id":null}', '{"status":"SUCCESS"}', '{"id":""}', '{"id":[[['])
+def test_a_line_that_names_no_command(line: str):
+    with pytest.raises(ConfigurationError, match=r"^stdin: "):
+        command_of_line(line)
+
+
+def test_all_succeeded(service: Service, capsys: pytest.CaptureFixture[str]):
+    ids = service.create(3)
+    # A name that comes twice is one command.
+    assert main(["follow", *ids, ids[0], "--json"]) == 0
+    shown = capsys.readouterr()
+    documents = [json.loads(line) for line in shown.out.splitlines()]
+    assert {document["id"] for document in documents} == set(ids)
+    assert {document["status"] for document in documents} == {"SUCCESS"}
+    assert len(documents) == 3
+    assert shown.err == "3 of 3 ended\n"
+
+
+def test_some_failed_or_did_not_end(service: Service, capsys: pytest.CaptureFixture[str]):
+    sandbox = service.sandbox
+    sandbox.behaviour = Behaviour.instant(failure_rate=1.0)
+    try:
+        [failed] = service.create(1)
+    finally:
+        sandbox.behaviour = Behaviour.instant()
+    assert main(["follow", failed, "unknown", "--timeout", "0.1"]) == 3
+    shown = capsys.readouterr()
+    rows = [line.split("\t") for line in shown.out.splitlines()]
+    assert [(cells[0], cells[2]) for cells in rows] == [(failed, "FAILED"), ("unknown", "")]
+    assert shown.err.splitlines()[-1] == (
+        "error: 1 commands have not ended after 0.1 s; they go on: the same command waits for them again"
+    )
+
+
+def test_ids_come_from_stdin(service: Service, start: Start):
+    ids = service.create(3)
+    process = start("follow", ids[0], "-", "--timeout", "1m", stdin=subprocess.PIPE)
+    assert process.popen.stdin is not None
+    # The last line is one without its end, too.
+    process.popen.stdin.write(f"{ids[1]}\tpcap\n\n" + json.dumps({"id": ids[2]}))
+    process.popen.stdin.close()
+    code, shown, _ = process.finish()
+    assert code == 0
+    assert {line.split("\t")[0] for line in shown.splitlines()} == set(ids)
+
+
+def test_a_bad_line_of_stdin_is_a_mistake(service: Service, start: Start):
+    process = start("follow", "-", stdin=subprocess.PIPE)
+    assert process.popen.stdin is not None
+    process.popen.stdin.write("{}\n")
+    process.popen.stdin.flush()
+    code, shown, told = process.finish()
+    assert (code, shown, told) == (2, "", "error: stdin: there is no id in '{}'\n")
+
+
+def test_nothing_to_follow(service: Service, start: Start):
+    assert start("follow", "-").finish() == (0, "", "")
+
+
+def test_what_the_service_refuses(service: Service, capsys: pytest.CaptureFixture[str]):
+    service.sandbox.faults.add(Fault.error(401), on="list_commands")
+    assert main(["follow", "c1"]) == 5
+    assert "the token is not valid" in capsys.readouterr().err
+
+
+def test_a_line_for_people():
+    assert _line(Command(id="c1", status="SUCCESS", type="pcap", device_id="d")) == "SUCCESS    c1  pcap  d"
+    assert _line(Command(id="c1", user_email="e", device_id="d")) == "not ended  c1  e"
+
+
+async def collect(lines: Lines) -> list[str]:
+    return [line async for line in lines.read()]
+
+
+def test_stdin_that_is_closed_or_can_not_be_read_is_empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    async def read() -> list[str]:
+        return await collect(Lines())
+
+    monkeypatch.setattr("sys.stdin", None)
+    assert asyncio.run(read()) == []
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(fileno=lambda: folder))
+        assert asyncio.run(read()) == []
+    finally:
+        os.close(folder)
+
+
+def test_nothing_waits_for_what_stdin_still_brings(monkeypatch: pytest.MonkeyPatch):
+    reading, writing = os.pipe()
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(fileno=lambda: reading))
+
+    async def read() -> list[str]:
+        lines = Lines()
+        lines.stop()
+        return await collect(lines)
+
+    before = set(threading.enumerate())
+    assert asyncio.run(read()) == []
+    [reader] = set(threading.enumerate()) - before
+    # What comes when nobody listens any more ends the thread.
+    os.write(writing, b"late\n")
+    reader.join()
+    os.close(writing)
+    os.close(reading)

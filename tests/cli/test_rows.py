@@ -1,0 +1,130 @@
+"""Rows: lines, tables, JSON."""
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+
+from dexcmd.cli.lists.run import COMMANDS, DEVICES, QUOTA
+from dexcmd.cli.rows import GAP, Column, RowWriter, layout, plain_line, show_table, table_lines
+from dexcmd.resources.command import Command
+from dexcmd.resources.devices import Device
+from dexcmd.resources.quota import Quota
+
+
+@attrs.frozen
+class Row:
+    id: str
+    text: str | None = None
+    more: str = ""
+
+
+COLUMNS = (
+    Column[Row](title="id", text=lambda row: row.id),
+    Column[Row](title="text", text=lambda row: row.text, folds_at=10),
+    Column[Row](title="more", text=lambda row: row.more, shown=lambda row: row.more.upper(), optional=1),
+)
+
+
+def shown(rows: list[Row], width: int) -> list[str]:
+    return [line.plain for line in table_lines(Console(width=width), layout(COLUMNS, rows, width), rows)]
+
+
+def test_a_line_has_its_cells_between_tabs():
+    assert plain_line(COLUMNS, Row("1", None, "x" * 500)) == f"1\t\t{'x' * 500}"
+
+
+def test_nothing_of_a_device_moves_the_cursor_or_makes_a_cell():
+    assert plain_line(COLUMNS, Row("1", "a\tb\nc\x1b[2Jd\u202ee")) == "1\ta b c [2Jd e\t"
+    assert "\x1b" not in "".join(shown([Row("1", "a\x1b[2J")], 80))
+
+
+def test_a_table_that_fits():
+    assert shown([Row("1", "some text", "more"), Row("22")], 80) == ["id  text       more", "1   some text  MORE", "22"]
+
+
+def test_what_does_not_fit_goes_on_in_the_next_line_and_what_is_optional_goes_first():
+    rows = [Row("0123456789", "abcdefghijklmnop", "0123456789")]
+    assert shown(rows, 34) == [
+        "id          text        more",
+        "0123456789  abcdefghij  0123456789",
+        "            klmnop",
+    ]
+    assert shown(rows, 33) == ["id          text", "0123456789  abcdefghijklmnop"]
+    assert shown(rows, 22) == ["id          text", "0123456789  abcdefghij", "            klmnop"]
+    # Nothing is ever cut.
+    assert shown(rows, 10) == ["id    text", "0123  abcd", "4567  efgh", "89    ijkl", "      mnop"]
+
+
+@given(
+    st.lists(st.builds(Row, st.text(max_size=40), st.text(max_size=40), st.text(max_size=40)), min_size=1, max_size=4),
+    st.integers(9, 100),
+)
+def test_a_table_is_never_wider_than_its_screen(rows: list[Row], width: int):
+    found = layout(COLUMNS, rows, width)
+    assert sum(wide for _, wide in found) + GAP * (len(found) - 1) <= width
+    lines = list(table_lines(Console(width=width), found, rows))
+    assert max(line.cell_len for line in lines) <= width
+    assert {column.title for column, _ in found} >= {"id", "text"}
+
+
+def test_the_columns_for_which_there_is_no_room_are_named(capsys: pytest.CaptureFixture[str]):
+    console = Console(file=io.StringIO(), width=15)
+    show_table(console, COLUMNS, [Row("0123456789", "", "more")])
+    assert capsys.readouterr().err == "(not shown: more; --json has all)\n"
+    show_table(Console(file=io.StringIO(), width=80), COLUMNS, [Row("0123456789", "", "more")])
+    assert capsys.readouterr().err == ""
+
+
+def test_ids_are_whole_on_eighty_columns():
+    command = "7d0c6f4e-93a6-4a60-9d2c-3a1f6f0f1f9b"
+    commands = layout(COMMANDS, [Command(id=command, type="speed-test", status="PENDING_UPLOAD")], 80)
+    assert {column.title: width for column, width in commands}["command"] == cell_len(command)
+    devices = layout(DEVICES, [Device(device_id=command, device_name="a" * 40, person_email="b" * 60)], 80)
+    widths = {column.title: width for column, width in devices}
+    assert widths["device"] == cell_len(command)
+    assert widths["eligible"] == len("eligible")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_there_is_a_table_at_the_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    screen = Terminal()
+    monkeypatch.setattr("sys.stdout", screen)
+    writer = RowWriter(COLUMNS, attrs.asdict, as_json=False)
+    writer.add(Row("1", "text"))
+    assert screen.getvalue() == ""
+    writer.finish("nothing")
+    assert "id" in screen.getvalue()
+    RowWriter(COLUMNS, attrs.asdict, as_json=False).finish("nothing there")
+    assert capsys.readouterr().err == "nothing there\n"
+    one_by_one = RowWriter(COLUMNS, attrs.asdict, as_json=False, line=lambda row: f"row {row.id}")
+    one_by_one.add(Row("7"))
+    assert screen.getvalue().endswith("row 7\n")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_json_is_the_same_everywhere(terminal: bool, monkeypatch: pytest.MonkeyPatch):
+    stream = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr("sys.stdout", stream)
+    writer = RowWriter(COLUMNS, attrs.asdict, as_json=True)
+    writer.add(Row("1", "é\ud800\n"))
+    writer.finish("nothing")
+    assert stream.getvalue().isascii()
+    assert json.loads(stream.getvalue()) == {"id": "1", "text": "é\ud800\n", "more": ""}
+
+
+def test_when_the_quota_resets():
+    [column] = [column for column in QUOTA if column.title == "resets"]
+    later = datetime.now(UTC) + timedelta(hours=3, minutes=1)
+    assert "(in 3 h" in column.cell(Quota(reset_time=later))
+    assert column.cell(Quota()) == ""

@@ -1,0 +1,131 @@
+"""What is seen on a terminal."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dexcmd.cli.terminal import stderr_console, stdout_console
+from tests.cli.conftest import PATIENCE, Service
+
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+class Screen:
+    """A `dexcmd` on a pseudo terminal, and all that it has written there."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], *arguments: str) -> None:
+        self._ours, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dexcmd.cli", *arguments],
+            cwd=folder,
+            env={**os.environ, "TERM": "xterm-256color", "LINES": "24", "COLUMNS": "80", **environment},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        self.raw = ""
+
+    @property
+    def text(self) -> str:
+        return ESCAPE.sub("", self.raw).replace("\r\n", "\n")
+
+    def read(self) -> bool:
+        try:
+            piece = os.read(self._ours, 65536)
+        except OSError:
+            # How Linux tells that the other side has closed.
+            piece = b""
+        self.raw += piece.decode()
+        return bool(piece)
+
+    def wait_for(self, text: str) -> None:
+        while text not in self.text:
+            assert self.read(), self.text
+
+    def finish(self) -> int:
+        while self.read():
+            pass
+        return self.process.wait(PATIENCE)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+
+
+@pytest.fixture
+def show(tmp_path: Path) -> Iterator[Callable[..., Screen]]:
+    screens: list[Screen] = []
+
+    def show(*arguments: str, **environment: str) -> Screen:
+        screens.append(Screen(tmp_path, environment, *arguments))
+        return screens[-1]
+
+    yield show
+    for screen in screens:
+        screen.close()
+
+
+def test_a_table_that_fits(service: Service, show: Callable[..., Screen]):
+    [command_id] = service.create(1)
+    screen = show("commands", "--limit", "1")
+    assert screen.finish() == 0
+    heading, row, hint, *_ = screen.text.splitlines()
+    assert heading.split()[:4] == ["command", "type", "status", "created"]
+    assert row.split()[:3] == [command_id, "pcap", "SUCCESS"]
+    assert hint.startswith("(not shown: ") or "not shown" in screen.text
+    assert max(map(len, screen.text.splitlines())) <= 80
+    assert "\x1b[32mSUCCESS" in screen.raw
+
+
+@pytest.mark.parametrize("quiet", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_no_colours_where_none_are_wanted(service: Service, show: Callable[..., Screen], quiet: dict[str, str]):
+    service.create(1)
+    screen = show("commands", "--limit", "1", **quiet)
+    assert screen.finish() == 0
+    assert "SUCCESS" in screen.text
+    assert re.search(r"\x1b\[[0-9;]*3[0-9]", screen.raw) is None
+
+
+def test_rows_stand_above_the_bars(service: Service, show: Callable[..., Screen], tmp_path: Path):
+    ids = service.create(4)
+    screen = show("download", *ids)
+    assert screen.finish() == 0
+    assert "━" in screen.text
+    for command_id in ids:
+        assert f"saved    captures/{command_id}.zip" in screen.text
+    assert "4/4" in screen.text
+    # The cursor is hidden while it draws, and shown again.
+    assert screen.raw.index("\x1b[?25l") < screen.raw.rindex("\x1b[?25h")
+    assert len(list((tmp_path / "captures").iterdir())) == 4
+
+
+def test_a_dumb_terminal_gets_lines(service: Service, show: Callable[..., Screen]):
+    screen = show("download", *service.create(4), TERM="dumb")
+    assert screen.finish() == 0
+    assert "4 of 4 done" in screen.text
+    assert "\x1b" not in screen.raw
+
+
+def test_ctrl_c_while_following(service: Service, show: Callable[..., Screen]):
+    screen = show("follow", "unknown", "--timeout", "10m")
+    screen.wait_for("0 succeeded, 0 failed; waits ")
+    screen.process.send_signal(signal.SIGINT)
+    assert screen.finish() == 130
+    assert screen.text.endswith("interrupted\n")
+    assert "\x1b[?25h" in screen.raw
+
+
+def test_what_is_forced_for_colours_makes_no_terminal(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_INTERACTIVE", "1")
+    for console in (stdout_console(), stderr_console()):
+        assert not console.is_terminal
