@@ -36,7 +36,8 @@ class Store(Protocol):
 
         Raises `TargetBusyError` where an intent would be the second open one of its target and type, in this campaign
         or another of the same account, `CampaignExistsError` for a second `CampaignPlanned` of one name, and
-        `CampaignError` for a command id that is known already and for a campaign, an account or a target that is not.
+        `CampaignError` for a command id that is known already and for a campaign, an account, a target or an intent to
+        be closed that is not.
         Foreign commands are not known in this sense: they may turn out to be those of another campaign.
         """
         ...

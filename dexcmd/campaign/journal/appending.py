@@ -1,27 +1,27 @@
 """Appends, done on the connection that writes.  Blocking."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, islice
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
+from itertools import chain, groupby
 
 import attrs
 
 from dexcmd.campaign.events import CampaignEvent, CampaignPlanned, IntentOpened
-from dexcmd.campaign.journal.codec import encode, kind_of
-from dexcmd.campaign.journal.projection import OPEN_INTENT, PLAN_CAMPAIGN, Place, Row, Statement, writes
-from dexcmd.campaign.journal.times import micros
+from dexcmd.campaign.journal.blocks import blocks
+from dexcmd.campaign.journal.projection import (
+    OPEN_INTENT,
+    PLAN_CAMPAIGN,
+    WRITE_EVENT,
+    Place,
+    Row,
+    Statement,
+    event_rows,
+    writes,
+)
 from dexcmd.errors import CampaignError, CampaignExistsError, TargetBusyError
 
-__all__ = ["Append", "Appender"]
-
-AT_ONCE = 500
-"""Events whose rows are made before they are executed: a plan of any size takes little memory."""
-
-WRITE_EVENT = Statement(
-    "INSERT INTO event (seq, campaign, account, target, kind, at, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
-
-Run = tuple[type[CampaignEvent], Sequence[CampaignEvent]]
+__all__ = ["Append", "Appender", "Refused"]
 
 
 @attrs.frozen
@@ -32,7 +32,9 @@ class Append:
     events: Sequence[CampaignEvent]
 
 
-class _Refused(Exception):  # noqa: N818 - it says which statement was refused, and does not leave this module
+class Refused(Exception):  # noqa: N818 - it says which statement was refused, and does not leave this package
+    """A row of a statement that is not possible after what was told before."""
+
     def __init__(self, statement: Statement, code: int | None = None) -> None:
         super().__init__(statement.refusal)
         self.statement = statement
@@ -53,53 +55,71 @@ class Appender:
         Each is written whole or not at all, whatever becomes of the others.  Raises `sqlite3.Error` where the
         transaction failed: then nothing is written.
         """
+        try:
+            with self._transaction():
+                self._write_together(appends)
+        except sqlite3.Error:
+            # No fault of these events: the disk is full, say.
+            raise
+        except Exception:  # noqa: BLE001 - something is wrong with one of them: which, and what, is seen one by one
+            with self._transaction():
+                return [self._write_one(append) for append in appends]
+        return [None] * len(appends)
+
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            errors = [self._write_one(append) for append in appends]
+            yield
             self._connection.execute("COMMIT")
         except BaseException:
             # What was planned in this transaction is gone.
             self._places.clear()
             # SQLite has rolled back by itself after some errors.
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            with suppress(sqlite3.Error):
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
             raise
-        return errors
+
+    def _write_together(self, appends: Sequence[Append]) -> None:
+        for campaign, group in groupby(appends, lambda append: append.campaign):
+            self.write_events(campaign, chain.from_iterable(append.events for append in group))
 
     def _write_one(self, append: Append) -> Exception | None:
+        """Write one of several appends, or nothing of it; return what was wrong with it."""
         self._connection.execute("SAVEPOINT append")
-        try:
-            try:
-                self._write_events(append)
-            except UnicodeEncodeError:
-                # Half a surrogate somewhere, as JSON may hold: no reason to lose all the rest.
-                self._undo(append)
-                self._write_events(append, readable=True)
-        except sqlite3.Error:
-            # No fault of these events: the disk is full, say, and it is the whole transaction that fails.
-            raise
-        except Exception as error:  # noqa: BLE001 - it is of this append, and must not keep the others
-            self._undo(append)
-            if isinstance(error, _Refused):
-                error = self._reason(append)
-                self._undo(append)
-            self._connection.execute("RELEASE append")
-            return error
+        error = self._try(append)
+        if error is not None:
+            self._undo()
         self._connection.execute("RELEASE append")
+        return error
+
+    def _try(self, append: Append) -> Exception | None:
+        try:
+            # Half a surrogate in a text, as JSON may hold, is no reason to lose all the rest.
+            self.write_events(append.campaign, append.events, readable=True)
+        except sqlite3.Error:
+            raise
+        except Refused:
+            self._undo()
+            return self._reason(append)
+        except Exception as error:  # noqa: BLE001 - it is of this append, and must not keep the others
+            return error
         return None
 
-    def _undo(self, append: Append) -> None:
+    def _undo(self) -> None:
         self._connection.execute("ROLLBACK TO append")
-        # It may have been planned by these very events.
-        self._places.pop(append.campaign, None)
+        self._places.clear()
 
     def _reason(self, append: Append) -> CampaignError:
         """Return what is wrong with events that were refused, by writing them one by one."""
         busy: list[int] = []
         for event in append.events:
             try:
-                self._write_events(Append(append.campaign, [event]), readable=True)
-            except _Refused as refused:
+                self.write_events(append.campaign, [event], readable=True)
+            except CampaignError as error:
+                return error
+            except Refused as refused:
                 unique = refused.code == sqlite3.SQLITE_CONSTRAINT_UNIQUE
                 if unique and refused.statement is OPEN_INTENT and isinstance(event, IntentOpened):
                     busy.append(event.target)
@@ -109,17 +129,25 @@ class Appender:
                     return CampaignError(f"campaign {append.campaign!r}: {_describe(event)}: {refused}")
         return TargetBusyError(tuple(busy))
 
-    def _write_events(self, append: Append, *, readable: bool = False) -> None:
+    def write_events(self, campaign: str, events: Iterable[CampaignEvent], *, readable: bool = False) -> None:
+        """Write events of one campaign, in a transaction that is open.
+
+        `readable` has what is no Unicode, half a surrogate, replaced where it stands in a column of text.  Raises
+        `Refused` and `CampaignError`; what was written by then is to be undone.
+        """
         [(seq,)] = self._connection.execute("SELECT ifnull(max(seq), 0) + 1 FROM event")
-        for kind, events in _runs(append.events):
-            name = kind_of(kind)
-            place = Place(append.campaign, 0, {}) if kind is CampaignPlanned else self._place(append.campaign)
-            for statement, rows in writes(kind, events, place, seq):
-                self._execute(statement, rows, readable=readable)
-            # The campaign is there now, if it was not.
-            place = self._place(append.campaign)
-            self._execute(WRITE_EVENT, _event_rows(events, name, place, seq), readable=readable)
-            seq += len(events)
+        for block in blocks(events):
+            rows: list[Row] = []
+            for kind, places in block.groups.items():
+                place = Place(campaign, 0, {}) if kind is CampaignPlanned else self._place(campaign)
+                group, seqs = [block.events[index] for index in places], [seq + index for index in places]
+                for statement, changes in writes(kind, group, place, seqs):
+                    self._execute(statement, changes, readable=readable)
+                # The campaign is there now, if it was not.
+                rows += event_rows(kind, group, self._place(campaign), seqs)
+            rows.sort()
+            self._execute(WRITE_EVENT, rows, readable=readable)
+            seq += len(rows)
 
     def _execute(self, statement: Statement, rows: Sequence[Row], *, readable: bool) -> None:
         if readable:
@@ -127,11 +155,11 @@ class Appender:
         try:
             done = self._connection.executemany(statement.sql, rows).rowcount
         except sqlite3.IntegrityError as error:
-            raise _Refused(statement, error.sqlite_errorcode) from error
+            raise Refused(statement, error.sqlite_errorcode) from error
         except OverflowError as error:
             raise CampaignError(f"a number is too large for the journal: {error}") from error
         if done != len(rows) and rows and not statement.optional:
-            raise _Refused(statement)
+            raise Refused(statement)
 
     def _place(self, campaign: str) -> Place:
         place = self._places.get(campaign)
@@ -142,24 +170,6 @@ class Appender:
             accounts = self._connection.execute("SELECT name, id FROM account WHERE campaign = ?", row)
             place = self._places[campaign] = Place(campaign, row[0], dict(accounts))
         return place
-
-
-def _runs(events: Iterable[CampaignEvent]) -> Iterator[Run]:
-    """Return events in their order, those of one kind that follow each other together."""
-    for kind, group in groupby(events, type):
-        while run := [*islice(group, AT_ONCE)]:
-            yield kind, run
-
-
-def _event_rows(events: Sequence[CampaignEvent], name: str, place: Place, seq: int) -> list[Row]:
-    account = target = None
-    rows: list[Row] = []
-    for number, event in enumerate(events, seq):
-        account = getattr(event, "account", None)
-        target = getattr(event, "target", None)
-        row = (number, place.campaign, account and place.account(account), target, name, micros(event.at), encode(event))
-        rows.append(row)
-    return rows
 
 
 def _readable(value: object) -> object:

@@ -17,7 +17,7 @@ from dexcmd.campaign.events import CampaignEvent
 from dexcmd.errors import CampaignError
 from dexcmd.wire.converter import strict_converter
 
-__all__ = ["decode", "encode", "kind_of"]
+__all__ = ["decode", "encoder_of", "kind_of"]
 
 KINDS: dict[str, type[CampaignEvent]] = {
     # Names are for ever: what is written under one is never written anew.
@@ -60,6 +60,8 @@ def _converter() -> Converter:
     converter.register_unstructure_hook(datetime, datetime.isoformat)
     # Optional ones are spared a dispatch by their class.
     converter.register_unstructure_hook(datetime | None, _time_or_none)
+    for plain in (str, int, float):
+        converter.register_unstructure_hook(plain | None, converter.get_unstructure_hook(plain))
     return converter
 
 
@@ -95,9 +97,10 @@ def kind_of(event: type[CampaignEvent]) -> str:
         raise TypeError(f"{event.__name__} is no event of a campaign") from None
 
 
-def encode(event: CampaignEvent) -> str:
-    """Return what an event says beyond its columns, as JSON."""
-    return _to_json(_ENCODERS[type(event)](event))
+def encoder_of(event: type[CampaignEvent]) -> Callable[[CampaignEvent], str]:
+    """Return what makes JSON of what events of a class say beyond their columns."""
+    fields = _ENCODERS[event]
+    return lambda event: _to_json(fields(event))
 
 
 def decode(kind: str, at: datetime, account: str | None, target: int | None, data: str) -> CampaignEvent:
@@ -106,5 +109,5 @@ def decode(kind: str, at: datetime, account: str | None, target: int | None, dat
         cls = KINDS[kind]
         fields = {**json.loads(data), "at": at, "account": account, "target": target}
         return _DECODERS[cls](fields, cls)
-    except Exception as error:  # noqa: BLE001 - cattrs raises whatever its hooks do
+    except Exception as error:
         raise CampaignError(f"an event of the journal can't be read: {kind} of {at}: {error!r}") from error

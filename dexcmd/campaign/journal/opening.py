@@ -18,6 +18,11 @@ __all__ = ["connect", "make_private", "open_reader", "open_writer"]
 
 AGAIN_SECONDS = 0.01
 WRITER_CACHE_KIB = 16 * 1024
+CHECKPOINT_PAGES = 4096
+"""After how many pages, of 4 KiB, the log of what was committed is carried over into the file itself.
+
+The more, the fewer times the pages that change often are.
+"""
 
 _creating = threading.Lock()
 
@@ -43,9 +48,7 @@ def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
 
 
-def open_writer(
-    path: Path, busy_seconds: float, migrations: Sequence[Migration] = MIGRATIONS
-) -> sqlite3.Connection:
+def open_writer(path: Path, busy_seconds: float, migrations: Sequence[Migration] = MIGRATIONS) -> sqlite3.Connection:
     """Return a connection to write to a journal, which is made where there is none.  Raises `CampaignError`."""
     make_private(path)
     with explained(path):
@@ -74,6 +77,7 @@ def _set_up(connection: sqlite3.Connection, path: Path, busy_seconds: float, mig
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     if fresh or _version(connection, path, len(migrations)) < len(migrations):
         _migrate(connection, path, migrations)
 

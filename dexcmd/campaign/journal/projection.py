@@ -1,9 +1,10 @@
 """What events mean for the rows of the journal's tables.  Pure: it returns statements and their rows.
 
-`state.change_of` says what an event makes of its target; here is the rest.  What is only counted over rows is left to the
-triggers of the schema.
+`state.change_of` says what an event makes of its target; here is the rest.  What depends on which rows are there already
+is counted by its triggers.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import attrs
 
 from dexcmd.campaign.events import (
+    AccountEvent,
     AccountStopped,
     ArtifactFailed,
     ArtifactSaved,
@@ -35,11 +37,23 @@ from dexcmd.campaign.events import (
     TargetRetried,
     WaveOpened,
 )
+from dexcmd.campaign.journal.codec import encoder_of, kind_of
 from dexcmd.campaign.journal.times import micros, micros_or_none
 from dexcmd.campaign.state import Change, change_of
 from dexcmd.errors import CampaignError
 
-__all__ = ["OPEN_INTENT", "PLAN_CAMPAIGN", "Place", "Row", "Statement", "Write", "target_id", "writes"]
+__all__ = [
+    "OPEN_INTENT",
+    "PLAN_CAMPAIGN",
+    "WRITE_EVENT",
+    "Place",
+    "Row",
+    "Statement",
+    "Write",
+    "event_rows",
+    "target_id",
+    "writes",
+]
 
 Row = tuple[object, ...]
 
@@ -88,12 +102,18 @@ class Place:
 
 
 Write = tuple[Statement, Sequence[Row]]
+Seqs = Sequence[int]
+"""The places of events in the journal."""
 
 NO_TARGET = "there is no such target in this account"
 KNOWN_ALREADY = "the command is known already"
 NOT_KNOWN = "the command is not known of this target"
 
 # --- statements
+
+WRITE_EVENT = Statement(
+    "INSERT INTO event (seq, campaign, account, target, kind, at, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 
 PLAN_CAMPAIGN = Statement(
     """
@@ -108,9 +128,12 @@ PLAN_ACCOUNT = Statement(
 START_RUN = Statement(
     "UPDATE campaign SET first_run_at = coalesce(first_run_at, ?), ended = NULL WHERE id = ?",
 )
-TRY_REFUSED_AGAIN = Statement("""
+TRY_REFUSED_AGAIN = Statement(
+    """
     UPDATE account SET stopped = NULL, reason = NULL, left_running = 0 WHERE campaign = ? AND stopped = 'refused'
-    """, optional=True)
+    """,
+    optional=True,
+)
 END_RUN = Statement("UPDATE campaign SET ended = ? WHERE id = ?")
 CONTROL = Statement("UPDATE campaign SET control = ? WHERE id = ?")
 
@@ -128,16 +151,15 @@ FIND_SURPLUS = Statement(
     "the command is known as a target's, or there is no such target",
     optional=True,
 )
-FIND_FOREIGN = Statement("INSERT INTO foreign_command VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", optional=True)
+FIND_FOREIGN = Statement(
+    "INSERT INTO foreign_command VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", optional=True
+)
 
 PLAN_TARGET = Statement(
-    """
-    INSERT INTO target (id, number, account, wave, device_id, registration_id, user_email, device_name, platform,
-        version, skip, detail, state, changed_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    """,
+    "INSERT INTO target (id, number, account, wave, state, changed_at) VALUES (?, ?, ?, ?, ?, ?)",
     "there is a target of that number already",
 )
+SEE_DEVICE = Statement("INSERT INTO device VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
 CHANGE = Statement(
     """
     UPDATE target SET state = ?, failure = ?, reason = ?, not_before = ?, changed_at = ? WHERE id = ? AND account = ?
@@ -166,8 +188,9 @@ OPEN_INTENT = Statement(
     """
     INSERT INTO intent (seq, post, attempt, since, settled_at, opened_at, target,
         account_id, device_id, registration_id, type)
-    SELECT ?, ?, ?, ?, ?, ?, target.id, account.account_id, target.device_id, target.registration_id, campaign.type
-    FROM target JOIN account ON account.id = target.account JOIN campaign ON campaign.id = account.campaign
+    SELECT ?, ?, ?, ?, ?, ?, target.id, account.account_id, device.device_id, device.registration_id, campaign.type
+    FROM target JOIN device ON device.target = target.id
+        JOIN account ON account.id = target.account JOIN campaign ON campaign.id = account.campaign
     WHERE target.id = ? AND target.account = ?
     """,
     NO_TARGET,
@@ -175,6 +198,7 @@ OPEN_INTENT = Statement(
 CLOSE_INTENT = Statement(
     "UPDATE intent SET outcome = ?, closed_at = ? WHERE target = ? AND post = ?", "there is no intent to be closed"
 )
+COUNT_COMMANDS = Statement("UPDATE account SET commands = commands + ? WHERE id = ?")
 KNOW_COMMAND = Statement(
     """
     INSERT INTO command (target, command_id, seq, account, provenance, known_at, created_date, not_before)
@@ -202,50 +226,50 @@ SAVE_ARTIFACT = Statement(
 # --- events of the campaign and its accounts
 
 
-def _campaign_planned(events: Sequence[CampaignPlanned], place: Place, _: int) -> list[Write]:
+def _campaign_planned(events: Sequence[CampaignPlanned], place: Place, _: Seqs) -> list[Write]:
     return [
         (PLAN_CAMPAIGN, [(place.name, e.spec, e.fingerprint, e.type, micros(e.at)) for e in events]),
         (PLAN_ACCOUNT, [(place.name, name, account_id) for e in events for name, account_id in e.accounts]),
     ]
 
 
-def _run_started(events: Sequence[RunStarted], place: Place, _: int) -> list[Write]:
+def _run_started(events: Sequence[RunStarted], place: Place, _: Seqs) -> list[Write]:
     return [
         (START_RUN, [(micros(e.at), place.campaign) for e in events]),
         (TRY_REFUSED_AGAIN, [(place.campaign,)]),
     ]
 
 
-def _run_ended(events: Sequence[RunEnded], place: Place, _: int) -> list[Write]:
+def _run_ended(events: Sequence[RunEnded], place: Place, _: Seqs) -> list[Write]:
     return [(END_RUN, [(e.reason, place.campaign) for e in events])]
 
 
-def _control_requested(events: Sequence[ControlRequested], place: Place, _: int) -> list[Write]:
+def _control_requested(events: Sequence[ControlRequested], place: Place, _: Seqs) -> list[Write]:
     return [(CONTROL, [(e.control, place.campaign) for e in events])]
 
 
-def _wave_opened(events: Sequence[WaveOpened], place: Place, _: int) -> list[Write]:
+def _wave_opened(events: Sequence[WaveOpened], place: Place, _: Seqs) -> list[Write]:
     return [(OPEN_WAVE, [(e.wave, micros(e.at), place.account(e.account)) for e in events])]
 
 
-def _quota_seen(events: Sequence[QuotaSeen], place: Place, _: int) -> list[Write]:
+def _quota_seen(events: Sequence[QuotaSeen], place: Place, _: Seqs) -> list[Write]:
     rows = [(e.quota, e.usage, micros_or_none(e.reset_time), place.account(e.account)) for e in events]
     return [(SEE_QUOTA, rows)]
 
 
-def _quota_waited(events: Sequence[QuotaWaited], place: Place, _: int) -> list[Write]:
+def _quota_waited(events: Sequence[QuotaWaited], place: Place, _: Seqs) -> list[Write]:
     return [(WAIT, [(micros(e.until), place.account(e.account)) for e in events])]
 
 
-def _account_stopped(events: Sequence[AccountStopped], place: Place, _: int) -> list[Write]:
+def _account_stopped(events: Sequence[AccountStopped], place: Place, _: Seqs) -> list[Write]:
     return [(STOP, [(e.kind, e.reason, e.running, place.account(e.account)) for e in events])]
 
 
-def _audited(events: Sequence[Audited], place: Place, _: int) -> list[Write]:
+def _audited(events: Sequence[Audited], place: Place, _: Seqs) -> list[Write]:
     return [(AUDIT, [(micros(e.at), place.account(e.account)) for e in events])]
 
 
-def _surplus_found(events: Sequence[SurplusFound], place: Place, _: int) -> list[Write]:
+def _surplus_found(events: Sequence[SurplusFound], place: Place, _: Seqs) -> list[Write]:
     rows = [
         (
             e.command_id,
@@ -260,7 +284,7 @@ def _surplus_found(events: Sequence[SurplusFound], place: Place, _: int) -> list
     return [(FIND_SURPLUS, rows)]
 
 
-def _foreign_found(events: Sequence[ForeignFound], place: Place, _: int) -> list[Write]:
+def _foreign_found(events: Sequence[ForeignFound], place: Place, _: Seqs) -> list[Write]:
     rows = [
         (
             place.campaign,
@@ -295,36 +319,39 @@ def _change(event: TargetEvent, place: Place) -> Row:
     )
 
 
-def _target_planned(events: Sequence[TargetPlanned], place: Place, _: int) -> list[Write]:
-    def row(e: TargetPlanned) -> Row:
+def _target_planned(events: Sequence[TargetPlanned], place: Place, _: Seqs) -> list[Write]:
+    targets: list[Row] = []
+    devices: list[Row] = []
+    for e in events:
+        target = place.target(e.target)
         change = change_of(e) or Change("pending")
-        return (
-            place.target(e.target),
-            e.target,
-            place.account(e.account),
-            e.wave,
-            e.device_id,
-            e.registration_id,
-            e.user_email,
-            e.device_name,
-            e.platform,
-            e.version,
-            e.skip,
-            e.detail,
-            change.state,
-            micros(e.at),
+        targets.append((target, e.target, place.account(e.account), e.wave, change.state, micros(e.at)))
+        devices.append(
+            (
+                target,
+                e.device_id,
+                e.registration_id,
+                e.user_email,
+                e.device_name,
+                e.platform,
+                e.version,
+                e.skip,
+                e.detail,
+            )
         )
+    return [(PLAN_TARGET, targets), (SEE_DEVICE, devices)]
 
-    return [(PLAN_TARGET, [row(e) for e in events])]
 
-
-def _intent_opened(events: Sequence[IntentOpened], place: Place, seq: int) -> list[Write]:
+def _intent_opened(events: Sequence[IntentOpened], place: Place, seqs: Seqs) -> list[Write]:
     # Those of one POST say the same of it.
     posts = dict.fromkeys((place.account(e.account), e.post) for e in events)
-    sinces = dict.fromkeys((micros(e.since), place.account(e.account)) for e in events)
+    sinces: dict[int, int] = {}
+    for e in events:
+        account, since = place.account(e.account), micros(e.since)
+        sinces[account] = min(since, sinces.get(account, since))
     rows = [
         (
-            seq + index,
+            seq,
             e.post,
             e.attempt,
             micros(e.since),
@@ -333,20 +360,18 @@ def _intent_opened(events: Sequence[IntentOpened], place: Place, seq: int) -> li
             place.target(e.target),
             place.account(e.account),
         )
-        for index, e in enumerate(events)
+        for seq, e in zip(seqs, events, strict=True)
     ]
     return [
         (NAME_POST, [*posts]),
-        (POST, [*sinces]),
+        (POST, [(since, account) for account, since in sinces.items()]),
         (OPEN_INTENT, rows),
         (CHANGE, [_change(e, place) for e in events]),
     ]
 
 
-def _intent_closed(events: Sequence[IntentClosed], place: Place, _: int) -> list[Write]:
-    lost = dict.fromkeys(
-        (micros(e.at), place.account(e.account)) for e in events if e.outcome in ("absent", "unknown")
-    )
+def _intent_closed(events: Sequence[IntentClosed], place: Place, _: Seqs) -> list[Write]:
+    lost = dict.fromkeys((micros(e.at), place.account(e.account)) for e in events if e.outcome in ("absent", "unknown"))
     result: list[Write] = [
         (CLOSE_INTENT, [(e.outcome, micros(e.at), place.target(e.target), e.post) for e in events]),
         (LOSE, [*lost]),
@@ -360,28 +385,30 @@ def _intent_closed(events: Sequence[IntentClosed], place: Place, _: int) -> list
     return result
 
 
-def _command_known(events: Sequence[CommandKnown], place: Place, seq: int) -> list[Write]:
+def _command_known(events: Sequence[CommandKnown], place: Place, seqs: Seqs) -> list[Write]:
     rows = [
         (
             place.target(e.target),
             e.command_id,
-            seq + index,
+            seq,
             place.account(e.account),
             e.provenance,
             micros(e.at),
             micros_or_none(e.created_date),
             micros_or_none(e.not_before),
         )
-        for index, e in enumerate(events)
+        for seq, e in zip(seqs, events, strict=True)
     ]
+    counts = Counter(place.account(e.account) for e in events)
     return [
         # First the target: where there is none, that is what is to be told.
         (CHANGE_WITH_COMMAND, [(e.command_id, *_change(e, place)) for e in events]),
         (KNOW_COMMAND, rows),
+        (COUNT_COMMANDS, [(n, account) for account, n in counts.items()]),
     ]
 
 
-def _command_ended(events: Sequence[CommandEnded], place: Place, _: int) -> list[Write]:
+def _command_ended(events: Sequence[CommandEnded], place: Place, _: Seqs) -> list[Write]:
     rows = [
         (
             e.status,
@@ -397,11 +424,11 @@ def _command_ended(events: Sequence[CommandEnded], place: Place, _: int) -> list
     return [(END_COMMAND, rows), (CHANGE_WITH_ERROR, [(None, *_change(e, place)) for e in events])]
 
 
-def _command_overdue(events: Sequence[CommandOverdue], place: Place, _: int) -> list[Write]:
+def _command_overdue(events: Sequence[CommandOverdue], place: Place, _: Seqs) -> list[Write]:
     return [(CHANGE_WITH_ERROR, [(None, *_change(e, place)) for e in events])]
 
 
-def _artifact_saved(events: Sequence[ArtifactSaved], place: Place, _: int) -> list[Write]:
+def _artifact_saved(events: Sequence[ArtifactSaved], place: Place, _: Seqs) -> list[Write]:
     rows = [
         (
             place.target(e.target),
@@ -417,22 +444,22 @@ def _artifact_saved(events: Sequence[ArtifactSaved], place: Place, _: int) -> li
     return [(SAVE_ARTIFACT, rows), (CHANGE_WITH_ERROR, [(None, *_change(e, place)) for e in events])]
 
 
-def _artifact_failed(events: Sequence[ArtifactFailed], place: Place, _: int) -> list[Write]:
+def _artifact_failed(events: Sequence[ArtifactFailed], place: Place, _: Seqs) -> list[Write]:
     return [(CHANGE_WITH_ERROR, [(e.error, *_change(e, place)) for e in events])]
 
 
-def _target_retried(events: Sequence[TargetRetried], place: Place, _: int) -> list[Write]:
+def _target_retried(events: Sequence[TargetRetried], place: Place, _: Seqs) -> list[Write]:
     return [
         (CHANGE, [_change(e, place) for e in events]),
         (COUNT_RETRY, [(place.target(e.target), e.failure) for e in events]),
     ]
 
 
-def _target_dropped(events: Sequence[TargetDropped], place: Place, _: int) -> list[Write]:
+def _target_dropped(events: Sequence[TargetDropped], place: Place, _: Seqs) -> list[Write]:
     return [(CHANGE, [_change(e, place) for e in events])]
 
 
-_PROJECTORS: Mapping[type[CampaignEvent], Callable[[Any, Place, int], list[Write]]] = {
+_PROJECTORS: Mapping[type[CampaignEvent], Callable[[Any, Place, Seqs], list[Write]]] = {
     CampaignPlanned: _campaign_planned,
     RunStarted: _run_started,
     RunEnded: _run_ended,
@@ -457,9 +484,26 @@ _PROJECTORS: Mapping[type[CampaignEvent], Callable[[Any, Place, int], list[Write
 }
 
 
-def writes(kind: type[CampaignEvent], events: Sequence[CampaignEvent], place: Place, seq: int) -> list[Write]:
-    """Return what consecutive events of one kind mean for the tables, in this order; `seq` is that of the first.
+def writes(kind: type[CampaignEvent], events: Sequence[CampaignEvent], place: Place, seqs: Seqs) -> list[Write]:
+    """Return what events of one kind mean for the tables, in this order; `seqs` are their places in the journal.
 
-    Raises `CampaignError` for an account that the campaign has not.
+    Raises `CampaignError` for an account that the campaign has not, and `TypeError` for a kind that there is not.
     """
-    return _PROJECTORS[kind](events, place, seq)
+    kind_of(kind)
+    return _PROJECTORS[kind](events, place, seqs)
+
+
+def event_rows(kind: type[CampaignEvent], events: Sequence[Any], place: Place, seqs: Seqs) -> list[Row]:
+    """Return the rows of `WRITE_EVENT` for events of one kind; their accounts are known to be the campaign's."""
+    name, encode, campaign, accounts = kind_of(kind), encoder_of(kind), place.campaign, place.accounts
+    if not issubclass(kind, AccountEvent):
+        return [(seq, campaign, None, None, name, micros(e.at), encode(e)) for seq, e in zip(seqs, events, strict=True)]
+    if not issubclass(kind, TargetEvent | SurplusFound):
+        return [
+            (seq, campaign, accounts[e.account], None, name, micros(e.at), encode(e))
+            for seq, e in zip(seqs, events, strict=True)
+        ]
+    return [
+        (seq, campaign, accounts[e.account], e.target, name, micros(e.at), encode(e))
+        for seq, e in zip(seqs, events, strict=True)
+    ]

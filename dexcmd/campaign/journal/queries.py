@@ -1,5 +1,7 @@
 """What can be asked of a journal, as functions of a connection.  Blocking."""
 
+# ruff: noqa: S608 - what queries are put together of are names of ours; values are parameters
+
 import json
 import sqlite3
 from collections.abc import Collection
@@ -64,7 +66,7 @@ Db = sqlite3.Connection
 
 CAMPAIGN_ID = "(SELECT id FROM campaign WHERE name = ?)"
 ACCOUNT_ID = f"(SELECT id FROM account WHERE campaign = {CAMPAIGN_ID} AND name = ?)"
-TARGETS = "target JOIN account ON account.id = target.account"
+TARGETS = "target JOIN device ON device.target = target.id JOIN account ON account.id = target.account"
 OF_SERVICE = "(SELECT id FROM account WHERE account_id = ?)"
 AMONG = "(SELECT value FROM json_each(?))"
 """Any number of values in one parameter: SQLite takes only so many of those."""
@@ -101,9 +103,10 @@ def accounts(db: Db, campaign: str) -> list[AccountRecord]:
 def counts(db: Db, campaign: str, account: str | None) -> list[Count]:
     """Return how many targets there are of each kind."""
     sql = f"""
-        SELECT account.name, tally.wave, tally.state, nullif(tally.failure, ''), tally.n
-        FROM account JOIN tally ON tally.account = account.id
-        WHERE account.campaign = {CAMPAIGN_ID} AND (? IS NULL OR account.name = ?) AND tally.n > 0
+        SELECT account.name, target.wave, target.state, target.failure, count(*)
+        FROM account JOIN target ON target.account = account.id
+        WHERE account.campaign = {CAMPAIGN_ID} AND (? IS NULL OR account.name = ?)
+        GROUP BY account.id, target.state, target.wave, target.failure
     """
     return [
         Count(account=name, wave=wave, state=state, failure=failure, n=n)
@@ -114,7 +117,8 @@ def counts(db: Db, campaign: str, account: str | None) -> list[Count]:
 def lags(db: Db, campaign: str, account: str) -> Lags:
     """Return how late commands showed up in the list."""
     found = _rows(db, f"SELECT lags, longest_lag FROM account WHERE id = {ACCOUNT_ID}", campaign, account)
-    return Lags(*found[0]) if found else Lags(0, 0.0)
+    n, longest = found[0] if found else (0, 0.0)
+    return Lags(n=n, longest=longest)
 
 
 def mean_artifact_size(db: Db, command_type: str) -> tuple[int, float]:
@@ -134,7 +138,7 @@ def due_targets(db: Db, campaign: str, account: str, wave: int, now: datetime, l
     """Return pending targets of a wave that are due, in the order of their numbers."""
     sql = f"""
         SELECT {TARGET} FROM {TARGETS}
-        WHERE target.account = {ACCOUNT_ID} AND target.state = 'pending' AND target.wave = ?
+        WHERE target.account = {ACCOUNT_ID} AND target.state = 'pending' AND target.wave = ? AND target.failure IS NULL
             AND (target.not_before IS NULL OR target.not_before <= ?)
         ORDER BY target.id LIMIT ?
     """
@@ -190,8 +194,8 @@ def open_intents(db: Db, campaign: str, account: str) -> list[IntentRecord]:
 def intents(db: Db, campaign: str, account: str, device_ids: Collection[str]) -> list[IntentRecord]:
     """Return all intents for some devices, in the order in which they were opened."""
     sql = f"""
-        SELECT {INTENT} FROM target JOIN intent ON intent.target = target.id
-        WHERE target.device_id IN {AMONG} AND +target.account = {ACCOUNT_ID} ORDER BY intent.seq
+        SELECT {INTENT} FROM device JOIN target ON target.id = device.target JOIN intent ON intent.target = target.id
+        WHERE device.device_id IN {AMONG} AND +target.account = {ACCOUNT_ID} ORDER BY intent.seq
     """
     return [intent_record(row) for row in _rows(db, sql, _values(device_ids), campaign, account)]
 
@@ -212,14 +216,12 @@ def running(db: Db, campaign: str, account: str) -> list[CommandRecord]:
 
 def collecting(db: Db, campaign: str, account: str) -> list[CommandRecord]:
     """Return the latest commands of targets in state `collecting`, the oldest ended first."""
-    return _latest(
-        db, campaign, account, "collecting", "ifnull(command.completed_date, command.known_at), command.seq"
-    )
+    return _latest(db, campaign, account, "collecting", "ifnull(command.completed_date, command.known_at), command.seq")
 
 
 def _latest(db: Db, campaign: str, account: str, state: str, order: str) -> list[CommandRecord]:
     sql = f"""
-        SELECT {COMMAND} FROM {TARGETS}
+        SELECT {COMMAND} FROM target JOIN account ON account.id = target.account
         JOIN command ON command.target = target.id AND command.command_id = target.command_id
         WHERE target.account = {ACCOUNT_ID} AND target.state = ? ORDER BY {order}
     """
@@ -229,8 +231,8 @@ def _latest(db: Db, campaign: str, account: str, state: str, order: str) -> list
 def commands_on(db: Db, account_id: str, device_ids: Collection[str]) -> set[str]:
     """Return the ids of commands for some devices of an account: those of targets, and surplus ones."""
     of = f"""
-        FROM target JOIN {{table}} ON {{table}}.target = target.id
-        WHERE target.device_id IN {AMONG} AND +target.account IN {OF_SERVICE}
+        FROM device JOIN target ON target.id = device.target JOIN {{table}} ON {{table}}.target = target.id
+        WHERE device.device_id IN {AMONG} AND +target.account IN {OF_SERVICE}
     """
     sql = f"SELECT command_id FROM (SELECT command.command_id {of.format(table='command')}"
     sql += f" UNION ALL SELECT surplus_command.command_id {of.format(table='surplus_command')})"

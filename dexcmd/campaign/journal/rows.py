@@ -42,8 +42,8 @@ ACCOUNT = """
 """
 
 TARGET = """
-    target.number, account.name, target.wave, target.device_id, target.registration_id, target.user_email,
-    target.device_name, target.platform, target.version, target.skip, target.detail, target.state, target.failure,
+    target.number, account.name, target.wave, device.device_id, device.registration_id, device.user_email,
+    device.device_name, device.platform, device.version, device.skip, device.detail, target.state, target.failure,
     target.error, target.reason, target.changed_at, target.not_before, target.command_id,
     (SELECT json_group_object(failure, n) FROM retry WHERE retry.target = target.id)
 """
@@ -147,9 +147,7 @@ def command_record(row: Values) -> CommandRecord:
 def artifact_record(row: Values) -> ArtifactRecord:
     """Return a row of `ARTIFACT`."""
     command_id, location, size, sha256, saved_at = row
-    return ArtifactRecord(
-        command_id=command_id, location=location, size=size, sha256=sha256, saved_at=moment(saved_at)
-    )
+    return ArtifactRecord(command_id=command_id, location=location, size=size, sha256=sha256, saved_at=moment(saved_at))
 
 
 def intent_record(row: Values) -> IntentRecord:

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ import anyio
 from dexcmd.campaign.events import CampaignEvent
 from dexcmd.campaign.journal import queries
 from dexcmd.campaign.journal.appending import Append, Appender
+from dexcmd.campaign.journal.checking import check
 from dexcmd.campaign.journal.failures import explain, explained
 from dexcmd.campaign.journal.holding import is_held, take_hold
 from dexcmd.campaign.journal.opening import open_reader, open_writer
@@ -49,12 +50,12 @@ async def open_journal(
     Any number of processes may have it open.  `busy_seconds` is how long to wait for what locks it; `migrations` is
     for tests.  Raises `CampaignError`, also for a file that is no journal, or one of a newer version.
     """
-    store = SqliteStore(Path(path), busy_seconds)
+    store = SqliteStore(Path(path), busy_seconds, migrations)
     try:
-        await run_to_the_end(partial(store.open, migrations))
+        await run_to_the_end(store.open)
         yield store
     finally:
-        await run_to_the_end(store.close)
+        await store.close()
 
 
 class SqliteStore:
@@ -64,25 +65,30 @@ class SqliteStore:
     on a connection of its own, beside that.
     """
 
-    def __init__(self, path: Path, busy_seconds: float) -> None:
+    def __init__(self, path: Path, busy_seconds: float, migrations: Sequence[Migration]) -> None:
         self.path = path
         """The file."""
 
         self._busy_seconds = busy_seconds
+        self._migrations = migrations
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._reading = anyio.Lock()
         self._appends = GroupThread[Append](self._write, "dexcmd-journal")
 
-    def open(self, migrations: Sequence[Migration]) -> None:
+    def open(self) -> None:
         """Open the file.  Blocking.  Raises `CampaignError`."""
-        self._writer = open_writer(self.path, self._busy_seconds, migrations)
+        self._writer = open_writer(self.path, self._busy_seconds, self._migrations)
         self._appender = Appender(self._writer)
         self._reader = open_reader(self.path, self._busy_seconds)
 
-    def close(self) -> None:
-        """Write what is still to be written, and close the file.  Blocking."""
+    async def close(self) -> None:
+        """Write what is still to be written, and close the file."""
         self._appends.close()
+        async with self._reading:
+            await run_to_the_end(self._close)
+
+    def _close(self) -> None:
         self._appends.join()
         for connection in (self._reader, self._writer):
             if connection is not None:
@@ -92,7 +98,7 @@ class SqliteStore:
         try:
             return self._appender.write(appends)
         except sqlite3.Error as error:
-            return [explain(error, self.path)] * len(appends)
+            return [explain(error, self.path) for _ in appends]
 
     async def _read(
         self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -129,6 +135,18 @@ class SqliteStore:
     async def held(self, campaign: str) -> bool:
         """Tell whether some process holds a campaign at this moment."""
         return await run_to_the_end(partial(is_held, self.path, campaign))
+
+    async def check(self) -> list[str]:
+        """Return what is wrong with the journal, one line each: nothing where all follows from its events.
+
+        It takes as long as writing it did, and as much room in the system's folder for temporary files.
+        """
+
+        def look() -> list[str]:
+            with explained(self.path), closing(open_reader(self.path, self._busy_seconds)) as db:
+                return check(db, self._migrations)
+
+        return await run_to_the_end(look)
 
     async def campaigns(self) -> list[CampaignRecord]:
         """Return all campaigns, the oldest first."""

@@ -1,4 +1,4 @@
-"""Times as the journal's tables have them: whole microseconds since 1970, in UTC, which sort and compare as they are."""
+"""Times as the journal's tables have them: whole microseconds since 1970, which sort and compare as they are."""
 
 from datetime import UTC, datetime, timedelta
 
