@@ -135,8 +135,10 @@ class GroupThread(Generic[T]):
 
     def close(self) -> None:
         """Have the thread end, once it has done all that it was given.  Like `do`, for the event loop."""
-        self._closing = True
         self._hand_over()
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
 
     def join(self) -> None:
         """Return when the thread has ended.  Blocking."""
@@ -144,13 +146,13 @@ class GroupThread(Generic[T]):
             self._thread.join()
 
     def _hand_over(self) -> None:
-        if self._given and self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
         with self._changed:
             self._waiting += self._given
             self._given.clear()
             self._changed.notify()
+        if self._waiting and self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
 
     # From here on in the thread.
 

@@ -19,8 +19,8 @@ LEFT = 0.005
 """The part of the targets that is left due, begun and running each, so that there is something to go on with."""
 
 NOTES = """\
-{targets:,} targets: planned at once, then for each an intent, its end, a command, its end and an artifact: ten targets a
-POST and four POSTs at a time, artifacts one by one and eight at a time, as a campaign does it. CPU is that of the
+{targets:,} targets: planned at once, then for each an intent, its end, a command, its end and an artifact: ten targets
+a POST and four POSTs at a time, artifacts one by one and eight at a time, as a campaign does it. CPU is that of the
 process, and "grown" what its memory has grown by at its peak, both with making the events: "(nothing)" does only that,
 so the difference to it is the journal's. "Loop blocked" is the longest that the event loop was late for a sleep of
 1 ms meanwhile. "Asked" is the time to open the journal again and to ask what a run asks first. "(bare events)" writes
@@ -94,6 +94,11 @@ def _in_folder(run: Callable[[Path], Coroutine[Any, Any, Result]]) -> Result:
 
 
 async def _measure(params: Params, append: Append) -> Result:
+    # So that importing them is not measured.
+    import hashlib  # noqa: F401
+
+    import dexcmd.campaign.events  # noqa: F401
+
     targets, left = params["targets"], max(PER_POST, round(params["targets"] * LEFT))
     before, cpu, began = peak_mib(), time.process_time(), time.perf_counter()
     late = _Lateness()

@@ -2,13 +2,14 @@
 
 import sqlite3
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import chain, groupby
 
 import attrs
 
 from dexcmd.campaign.events import CampaignEvent, CampaignPlanned, IntentOpened
 from dexcmd.campaign.journal.blocks import blocks
+from dexcmd.campaign.journal.opening import transaction
 from dexcmd.campaign.journal.projection import (
     OPEN_INTENT,
     PLAN_CAMPAIGN,
@@ -68,17 +69,12 @@ class Appender:
 
     @contextmanager
     def _transaction(self) -> Generator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
         try:
-            yield
-            self._connection.execute("COMMIT")
+            with transaction(self._connection, "BEGIN IMMEDIATE"):
+                yield
         except BaseException:
             # What was planned in this transaction is gone.
             self._places.clear()
-            # SQLite has rolled back by itself after some errors.
-            with suppress(sqlite3.Error):
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
             raise
 
     def _write_together(self, appends: Sequence[Append]) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from dexcmd.errors import CampaignError, one_line
 
-__all__ = ["explain", "explained"]
+__all__ = ["NO_JOURNAL", "explain", "explained"]
 
 LOCKED = "it is locked by another program for too long: end that one, or wait for it, and try again"
 DAMAGED = "it is damaged: put a copy of it from before in its place"
+NO_JOURNAL = "it is no journal of dexcmd: name another file"
 NOT_WRITABLE = "it can't be written: give this user the right to write to it and to its folder, or name another file"
 
 WORDS = {
@@ -18,7 +19,7 @@ WORDS = {
     sqlite3.SQLITE_LOCKED: LOCKED,
     sqlite3.SQLITE_PROTOCOL: LOCKED,
     sqlite3.SQLITE_CORRUPT: DAMAGED,
-    sqlite3.SQLITE_NOTADB: "it is no journal of dexcmd: name another file",
+    sqlite3.SQLITE_NOTADB: NO_JOURNAL,
     sqlite3.SQLITE_FULL: "the disk is full: make room and try again",
     sqlite3.SQLITE_READONLY: NOT_WRITABLE,
     sqlite3.SQLITE_PERM: NOT_WRITABLE,

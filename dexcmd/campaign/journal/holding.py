@@ -2,10 +2,11 @@
 
 import hashlib
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from dexcmd.campaign.journal.failures import explain, explained
+from dexcmd.campaign.journal.failures import explained
 from dexcmd.campaign.journal.opening import connect, make_private
 from dexcmd.errors import CampaignBusyError
 
@@ -28,8 +29,10 @@ def take_hold(journal: Path, campaign: str) -> sqlite3.Connection:
     with explained(path):
         connection = connect(path, WAIT_SECONDS)
         try:
+            # Nothing is ever written, so nothing needs a place to be rolled back from.
+            connection.execute("PRAGMA journal_mode = MEMORY")
             connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             connection.close()
             if _busy(error):
                 raise CampaignBusyError(f"campaign {campaign!r} is run by another process at this moment") from None
@@ -42,20 +45,18 @@ def is_held(journal: Path, campaign: str) -> bool:
     path = _hold_file(journal, campaign)
     if not path.exists():
         return False
-    connection = connect(path, 0)
-    try:
-        # Those that only look are not in each other's way.
-        connection.execute("SELECT 1 FROM sqlite_master").fetchall()
-    except sqlite3.OperationalError as error:
-        if _busy(error):
-            return True
-        raise explain(error, path) from error
-    finally:
-        connection.close()
+    with explained(path), closing(connect(path, 0)) as connection:
+        try:
+            # Those that only look are not in each other's way.
+            connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+        except sqlite3.Error as error:
+            if _busy(error):
+                return True
+            raise
     return False
 
 
-def _busy(error: sqlite3.OperationalError) -> bool:
+def _busy(error: sqlite3.Error) -> bool:
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 

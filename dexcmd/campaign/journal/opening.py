@@ -4,19 +4,22 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dexcmd.campaign.journal.failures import explained
-from dexcmd.campaign.journal.schema import APPLICATION_ID, MIGRATIONS, Migration
+from dexcmd.campaign.journal.failures import NO_JOURNAL, explained
+from dexcmd.campaign.journal.schema import APPLICATION_ID, Migration
 from dexcmd.errors import CampaignError, ConfigurationError
 from dexcmd.transfer.files import make_folder
 from dexcmd.transfer.system import private, sync_folder
 
-__all__ = ["connect", "make_private", "open_reader", "open_writer"]
+__all__ = ["JournalFile", "connect", "make_private", "transaction"]
 
 AGAIN_SECONDS = 0.01
+SMALLEST = 512
+"""Bytes of a database that has anything in it."""
+
 WRITER_CACHE_KIB = 16 * 1024
 CHECKPOINT_PAGES = 4096
 """After how many pages, of 4 KiB, the log of what was committed is carried over into the file itself.
@@ -48,38 +51,84 @@ def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
 
 
-def open_writer(path: Path, busy_seconds: float, migrations: Sequence[Migration] = MIGRATIONS) -> sqlite3.Connection:
-    """Return a connection to write to a journal, which is made where there is none.  Raises `CampaignError`."""
-    make_private(path)
-    with explained(path):
-        connection = connect(path, busy_seconds)
-        try:
-            _set_up(connection, path, busy_seconds, migrations)
-        except BaseException:
-            connection.close()
-            raise
-    return connection
+@contextmanager
+def transaction(connection: sqlite3.Connection, begin: str) -> Generator[None]:
+    """Do what is in the block in one transaction, or nothing of it where something is raised."""
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # After some errors SQLite has rolled back by itself.
+        with suppress(sqlite3.Error):
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        raise
 
 
-def open_reader(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    """Return a connection to read from a journal that is there.  Raises `CampaignError`."""
-    with explained(path):
-        connection = connect(path, busy_seconds)
+class JournalFile:
+    """A journal's file and the connections to it: one that writes, and one that reads beside it."""
+
+    def __init__(self, path: Path, busy_seconds: float, migrations: Sequence[Migration]) -> None:
+        self.path = path
+        self.migrations = migrations
+        self._busy_seconds = busy_seconds
+        self._connections: list[sqlite3.Connection] = []
+
+    @property
+    def writer(self) -> sqlite3.Connection:
+        """Return the connection that writes."""
+        return self._connections[0]
+
+    @property
+    def reader(self) -> sqlite3.Connection:
+        """Return the connection that reads."""
+        return self._connections[1]
+
+    def open(self) -> None:
+        """Open the file, which is made where there is none, and bring it to the newest version.
+
+        Raises `CampaignError`; it is to be closed also then.
+        """
+        make_private(self.path)
+        with explained(self.path):
+            if 0 < self.path.stat().st_size < SMALLEST:
+                # SQLite takes it for an empty one.
+                raise CampaignError(f"journal {self.path}: {NO_JOURNAL}")
+            self._connections.append(connect(self.path, self._busy_seconds))
+            _set_up(self.writer, self.path, self._busy_seconds, self.migrations)
+            self._connections.append(self.connect())
+
+    def connect(self) -> sqlite3.Connection:
+        """Return one more connection to read from it.  Raises `sqlite3.Error`."""
+        connection = connect(self.path, self._busy_seconds)
         connection.execute("PRAGMA query_only = ON")
-    return connection
+        return connection
+
+    def close(self) -> None:
+        """Close the file."""
+        for connection in reversed(self._connections):
+            connection.close()
 
 
 def _set_up(connection: sqlite3.Connection, path: Path, busy_seconds: float, migrations: Sequence[Migration]) -> None:
     # Nothing is changed in a file that turns out to be something else.
-    fresh = _version(connection, path, len(migrations)) == 0
+    with transaction(connection, "BEGIN"):
+        version = _version(connection, path, len(migrations))
     _use_wal(connection, busy_seconds)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-    if fresh or _version(connection, path, len(migrations)) < len(migrations):
-        _migrate(connection, path, migrations)
+    if version < len(migrations):
+        with transaction(connection, "BEGIN IMMEDIATE"):
+            # Another process may have done it meanwhile.
+            for migration in migrations[_version(connection, path, len(migrations)) :]:
+                for statement in migration:
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {len(migrations)}")
 
 
 def _version(connection: sqlite3.Connection, path: Path, newest: int) -> int:
@@ -111,19 +160,3 @@ def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
             time.sleep(AGAIN_SECONDS)
         else:
             return
-
-
-def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        # Another process may have done it meanwhile.
-        for migration in migrations[_version(connection, path, len(migrations)) :]:
-            for statement in migration:
-                connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {len(migrations)}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise

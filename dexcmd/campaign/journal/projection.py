@@ -1,7 +1,7 @@
 """What events mean for the rows of the journal's tables.  Pure: it returns statements and their rows.
 
-`state.change_of` says what an event makes of its target; here is the rest.  What depends on which rows are there already
-is counted by its triggers.
+`state.change_of` says what an event makes of its target; here is the rest.  What is counted of rows that may be there
+already is counted by triggers of the schema.
 """
 
 from collections import Counter

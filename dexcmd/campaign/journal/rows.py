@@ -23,6 +23,7 @@ __all__ = [
     "EVENT",
     "INTENT",
     "TARGET",
+    "Values",
     "account_record",
     "artifact_record",
     "campaign_record",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 Values = tuple[Any, ...]
+"""A row."""
 
 CAMPAIGN = "name, spec, fingerprint, type, control, planned_at, first_run_at, ended"
 

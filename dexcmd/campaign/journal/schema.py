@@ -75,8 +75,8 @@ FIRST: Migration = (
         command_id TEXT
     )
     """,
-    # Targets are counted by it as well, 100,000 in 8 ms.  A tally would be read sooner, and would take more of each change
-    # of a target than this does.
+    # Targets are counted by it as well, 100,000 in 8 ms.  A tally would be read sooner, and would take more of each
+    # change of a target than this does.
     "CREATE INDEX target_in_state ON target (account, state, wave, failure)",
     "CREATE INDEX target_waiting ON target (account, wave, not_before) WHERE not_before IS NOT NULL",
     """

@@ -9,15 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-import anyio
-
 from dexcmd.campaign.events import CampaignEvent
 from dexcmd.campaign.journal import queries
 from dexcmd.campaign.journal.appending import Append, Appender
 from dexcmd.campaign.journal.checking import check
 from dexcmd.campaign.journal.failures import explain, explained
 from dexcmd.campaign.journal.holding import is_held, take_hold
-from dexcmd.campaign.journal.opening import open_reader, open_writer
+from dexcmd.campaign.journal.opening import JournalFile
 from dexcmd.campaign.journal.schema import MIGRATIONS, Migration
 from dexcmd.campaign.records import (
     AccountRecord,
@@ -50,51 +48,47 @@ async def open_journal(
     Any number of processes may have it open.  `busy_seconds` is how long to wait for what locks it; `migrations` is
     for tests.  Raises `CampaignError`, also for a file that is no journal, or one of a newer version.
     """
-    store = SqliteStore(Path(path), busy_seconds, migrations)
+    file = JournalFile(Path(path), busy_seconds, migrations)
     try:
-        await run_to_the_end(store.open)
-        yield store
+        await run_to_the_end(file.open)
+        store = SqliteStore(file)
+        try:
+            yield store
+        finally:
+            await store.end()
     finally:
-        await store.close()
+        await run_to_the_end(file.close)
 
 
 class SqliteStore:
     """A journal in a file: `dexcmd.campaign.store.Store`.  Made by `open_journal`.
 
-    One thread writes: what is to be appended while it writes waits, and is then committed together.  Answers are read
-    on a connection of its own, beside that.
+    One thread writes: what is to be appended while it writes waits, and is then committed together.  Another one reads,
+    beside that, on a connection of its own.
     """
 
-    def __init__(self, path: Path, busy_seconds: float, migrations: Sequence[Migration]) -> None:
-        self.path = path
-        """The file."""
-
-        self._busy_seconds = busy_seconds
-        self._migrations = migrations
-        self._writer: sqlite3.Connection | None = None
-        self._reader: sqlite3.Connection | None = None
-        self._reading = anyio.Lock()
+    def __init__(self, file: JournalFile) -> None:
+        self._file = file
+        self._appender = Appender(file.writer)
         self._appends = GroupThread[Append](self._write, "dexcmd-journal")
+        self._reads = GroupThread[Callable[[], None]](_answer, "dexcmd-journal-reads")
 
-    def open(self) -> None:
-        """Open the file.  Blocking.  Raises `CampaignError`."""
-        self._writer = open_writer(self.path, self._busy_seconds, self._migrations)
-        self._appender = Appender(self._writer)
-        self._reader = open_reader(self.path, self._busy_seconds)
+    @property
+    def path(self) -> Path:
+        """Return the file."""
+        return self._file.path
 
-    async def close(self) -> None:
-        """Write what is still to be written, and close the file."""
+    async def end(self) -> None:
+        """Do what is still to be done, and nothing more."""
         self._appends.close()
-        async with self._reading:
-            await run_to_the_end(self._close)
+        self._reads.close()
+        await run_to_the_end(self._join)
 
-    def _close(self) -> None:
+    def _join(self) -> None:
         self._appends.join()
-        for connection in (self._reader, self._writer):
-            if connection is not None:
-                connection.close()
+        self._reads.join()
 
-    def _write(self, appends: list[Append]) -> list[Exception | None]:
+    def _write(self, appends: list[Append]) -> Sequence[Exception | None]:
         try:
             return self._appender.write(appends)
         except sqlite3.Error as error:
@@ -103,14 +97,14 @@ class SqliteStore:
     async def _read(
         self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        def read() -> T:
-            with explained(self.path):
-                if self._reader is None:
-                    raise RuntimeError("the journal is not open")
-                return query(self._reader, *args, **kwargs)
+        answer: list[T] = []
 
-        async with self._reading:
-            return await run_to_the_end(read)
+        def read() -> None:
+            with explained(self.path):
+                answer.append(query(self._file.reader, *args, **kwargs))
+
+        await self._reads.do(read)
+        return answer[0]
 
     async def append(self, campaign: str, events: Sequence[CampaignEvent]) -> None:
         """Write events down; see `Store.append`.
@@ -143,8 +137,8 @@ class SqliteStore:
         """
 
         def look() -> list[str]:
-            with explained(self.path), closing(open_reader(self.path, self._busy_seconds)) as db:
-                return check(db, self._migrations)
+            with explained(self.path), closing(self._file.connect()) as db:
+                return check(db, self._file.migrations)
 
         return await run_to_the_end(look)
 
@@ -231,3 +225,15 @@ class SqliteStore:
     async def export(self, campaign: str, after: int, limit: int) -> list[ExportRow]:
         """Return targets with numbers above `after`, in order, each with what belongs to it."""
         return await self._read(queries.export, campaign, after, limit)
+
+
+def _answer(reads: Sequence[Callable[[], None]]) -> list[Exception | None]:
+    errors: list[Exception | None] = []
+    for read in reads:
+        try:
+            read()
+        except Exception as error:  # noqa: BLE001 - it belongs to whoever asked
+            errors.append(error)
+        else:
+            errors.append(None)
+    return errors
