@@ -15,7 +15,7 @@ import pytest
 from dexcmd.campaign.journal import open_journal, opening
 from dexcmd.campaign.journal.failures import explain
 from dexcmd.campaign.journal.schema import APPLICATION_ID, MIGRATIONS
-from dexcmd.errors import CampaignError
+from dexcmd.errors import CampaignBusyError, CampaignError
 from tests.campaign.facts import Facts
 from tests.campaign.journal_program import program
 from tests.campaign.memory import MemoryStore
@@ -97,6 +97,36 @@ class TestPrivacy:
             assert await store.held("c")
             async with program("hold", path) as process:
                 assert await process.stdout.readline() == b""
+
+
+class TestNames:
+    """A file is one journal, whatever it is called: what holds a campaign lies beside it."""
+
+    async def test_through_a_link(self, path: Path, tmp_path: Path, facts: Facts):
+        link = tmp_path / "elsewhere" / "link.db"
+        link.parent.mkdir()
+        link.symlink_to(path)
+        # It leads nowhere yet.
+        async with open_journal(link) as store, open_journal(path) as other:
+            await store.append("c", [facts.campaign()])
+            assert [record.name for record in await other.campaigns()] == ["c"]
+            async with store.hold("c"):
+                assert await other.held("c")
+                with pytest.raises(CampaignBusyError):
+                    async with other.hold("c"):
+                        raise AssertionError
+        assert [file.name for file in link.parent.iterdir()] == ["link.db"]
+        assert mode(path) == 0o600
+
+    async def test_from_another_folder(self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.chdir(path.parent)
+        async with open_journal(path.name) as store, open_journal(path) as other:
+            monkeypatch.chdir(tmp_path.parent)
+            async with store.hold("c"):
+                assert await other.held("c")
+
+    async def test_one_that_can_not_be(self, tmp_path: Path):
+        assert await refusal(tmp_path / "a\0b") == "embedded null byte"
 
 
 class TestRefused:

@@ -90,6 +90,12 @@ class JournalFile:
 
         Raises `CampaignError`; it is to be closed also then.
         """
+        with explained(self.path):
+            try:
+                # One name, however it is reached: what holds its campaigns lies beside it, and is found from there.
+                self.path = Path(os.path.realpath(self.path))
+            except ValueError as error:
+                raise CampaignError(f"journal {self.path}: {error}") from error
         make_private(self.path)
         with explained(self.path):
             if 0 < self.path.stat().st_size < SMALLEST:
