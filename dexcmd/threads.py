@@ -2,14 +2,15 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import anyio
 import anyio.to_thread
+import attrs
 
-__all__ = ["Stopped", "go_on", "run_stoppable", "run_to_the_end", "wait_to_the_end"]
+__all__ = ["GroupThread", "Stopped", "go_on", "run_stoppable", "run_to_the_end", "wait_to_the_end"]
 
 T = TypeVar("T")
 
@@ -72,3 +73,106 @@ async def _end_of(work: "asyncio.Future[Any]") -> asyncio.CancelledError | None:
             except asyncio.CancelledError as error:
                 cancelled = error
     return cancelled
+
+
+@attrs.define(eq=False)
+class _Given(Generic[T]):
+    item: T
+    done: "asyncio.Future[None]"
+    ended: bool = False
+    error: Exception | None = None
+
+    def end(self) -> None:
+        """Tell whoever waits for it, on the event loop."""
+        self.ended = True
+        # It is not pending where who waited for it was cancelled.
+        if not self.done.done():
+            if self.error is None:
+                self.done.set_result(None)
+            else:
+                self.done.set_exception(self.error)
+
+
+class GroupThread(Generic[T]):
+    """Has one thread do what one event loop gives it: in one go all that has come while it was busy.
+
+    `work` is called in the thread, and returns for each item what went wrong with it, None where nothing did.
+    """
+
+    def __init__(self, work: Callable[[list[T]], Sequence[Exception | None]], name: str) -> None:
+        self._work = work
+        self._name = name
+        self._given: list[_Given[T]] = []
+        self._changed = threading.Condition()
+        self._waiting: list[_Given[T]] = []
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def do(self, item: T) -> None:
+        """Return when `item` is done; raises what went wrong with it.
+
+        Seen through to its end, whatever is cancelled meanwhile.
+        """
+        if self._closing:
+            raise RuntimeError(f"{self._name} is closed")
+        given = _Given(item, self._loop.create_future())
+        if not self._given:
+            # What other tasks give in this turn of the loop goes along.
+            self._loop.call_soon(self._hand_over)
+        self._given.append(given)
+        try:
+            # Not shielded, for that is most of what it takes where nothing is cancelled.
+            await given.done
+        except asyncio.CancelledError:
+            if not given.ended:
+                given.done = self._loop.create_future()
+                await _end_of(given.done)
+            if not given.done.cancelled():
+                # It gives way to the cancellation, and has to be looked at to be forgotten.
+                given.done.exception()
+            raise
+
+    def close(self) -> None:
+        """Have the thread end, once it has done all that it was given.  Like `do`, for the event loop."""
+        self._hand_over()
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+
+    def join(self) -> None:
+        """Return when the thread has ended.  Blocking."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _hand_over(self) -> None:
+        with self._changed:
+            self._waiting += self._given
+            self._given.clear()
+            self._changed.notify()
+        if self._waiting and self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+
+    # From here on in the thread.
+
+    def _run(self) -> None:
+        while group := self._next():
+            try:
+                for given, error in zip(group, self._work([given.item for given in group]), strict=True):
+                    given.error = error
+            except Exception as failure:  # noqa: BLE001 - whatever it is, nobody must wait for ever
+                for given in group:
+                    given.error = failure
+            self._loop.call_soon_threadsafe(_end_all, group)
+
+    def _next(self) -> list[_Given[T]]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closing)
+            group, self._waiting = self._waiting, []
+            return group
+
+
+def _end_all(group: Sequence[_Given[Any]]) -> None:
+    for given in group:
+        given.end()

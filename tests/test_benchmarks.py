@@ -78,6 +78,16 @@ def test_a_small_download_where_there_is_no_nginx(case: str, tmp_path: Path):
     assert "sent by aiohttp/" in " ".join(done.stdout.split())
 
 
+def test_a_small_journal():
+    done = run("journal", "--scale", "0.01", "--rounds", "1")
+    assert done.returncode == 0, done.stderr
+    dexcmd, bare, nothing = table_of("journal", done.stdout)
+    assert [row[""] for row in (dexcmd, bare, nothing)] == ["dexcmd", "(bare events)", "(nothing)"]
+    assert 0 < float(nothing["CPU s"].split()[0]) < float(dexcmd["CPU s"].split()[0]) < 30
+    assert 0 < float(dexcmd["asked s"]) < 5
+    assert float(dexcmd["file MiB"]) >= 1
+
+
 @pytest.mark.parametrize(
     ("saved", "words"),
     [

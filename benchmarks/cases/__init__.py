@@ -6,7 +6,7 @@ from benchmarks.case import Case
 
 __all__ = ["NAMES", "load"]
 
-NAMES = ("storm", "first-call", "walk", "download", "download-tls", "many-downloads", "many-downloads-tls")
+NAMES = ("storm", "first-call", "walk", "download", "download-tls", "many-downloads", "many-downloads-tls", "journal")
 
 
 def load(name: str) -> Case:

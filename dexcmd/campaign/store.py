@@ -18,7 +18,10 @@ from dexcmd.campaign.records import (
     TargetRecord,
 )
 
-__all__ = ["Store"]
+__all__ = ["ExportRow", "Store"]
+
+ExportRow = tuple[TargetRecord, CommandRecord | None, ArtifactRecord | None, IntentRecord | None]
+"""A target with its latest command, the artifact of that command, and its latest intent."""
 
 
 class Store(Protocol):
@@ -33,7 +36,8 @@ class Store(Protocol):
 
         Raises `TargetBusyError` where an intent would be the second open one of its target and type, in this campaign
         or another of the same account, `CampaignExistsError` for a second `CampaignPlanned` of one name, and
-        `CampaignError` for a command id that is known already and for a campaign, an account or a target that is not.
+        `CampaignError` for a command id that is known already and for a campaign, an account, a target or an intent to
+        be closed that is not.
         Foreign commands are not known in this sense: they may turn out to be those of another campaign.
         """
         ...
@@ -135,11 +139,6 @@ class Store(Protocol):
         """Return events with a `seq` above `after`, in order; those of some classes only, or of all."""
         ...
 
-    async def export(
-        self, campaign: str, after: int, limit: int
-    ) -> list[tuple[TargetRecord, CommandRecord | None, ArtifactRecord | None, IntentRecord | None]]:
-        """Return targets with numbers above `after`, in order.
-
-        Each comes with its latest command, the artifact of that command, and its latest intent.
-        """
+    async def export(self, campaign: str, after: int, limit: int) -> list[ExportRow]:
+        """Return targets with numbers above `after`, in order, each with what belongs to it."""
         ...

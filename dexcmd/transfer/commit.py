@@ -4,13 +4,11 @@ A sync costs mostly one commit of the file system's journal, whether that holds 
 are finished while others are being synced wait for these, and are then synced together, as databases do it.
 """
 
-import asyncio
-import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from dexcmd.threads import wait_to_the_end
+from dexcmd.threads import GroupThread
 from dexcmd.transfer.system import sync_folder
 
 __all__ = ["FinishedFile", "GroupCommit"]
@@ -45,48 +43,22 @@ class GroupCommit:
     """Commits files from one event loop through one thread, which is there until it is closed."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._waiting: list[tuple[FinishedFile, asyncio.Future[None]]] = []
-        self._closing = False
-        self._thread: threading.Thread | None = None
-        self._loop = asyncio.get_running_loop()
+        self._thread = GroupThread[FinishedFile](_commit, "dexcmd-commit")
 
     async def commit(self, file: FinishedFile) -> None:
         """Return when the file is durable under its final name; raises what its methods do.
 
         Seen through to its end, whatever is cancelled meanwhile.
         """
-        done: asyncio.Future[None] = self._loop.create_future()
-        with self._changed:
-            self._waiting.append((file, done))
-            self._changed.notify()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="dexcmd-commit", daemon=True)
-            self._thread.start()
-        await wait_to_the_end(done)
+        await self._thread.do(file)
 
     def close(self) -> None:
         """End the thread, once all commits have come to their ends."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-
-    # From here on in the thread.
-
-    def _run(self) -> None:
-        while batch := self._next():
-            failed = _commit([file for file, _ in batch])
-            self._loop.call_soon_threadsafe(_tell, [(done, failed.get(id(file))) for file, done in batch])
-
-    def _next(self) -> list[tuple[FinishedFile, "asyncio.Future[None]"]]:
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closing)
-            batch, self._waiting = self._waiting, []
-            return batch
+        self._thread.close()
 
 
-def _commit(files: list[FinishedFile]) -> dict[int, Exception]:
-    """Commit files together, and return what went wrong with which, by its id."""
+def _commit(files: list[FinishedFile]) -> list[Exception | None]:
+    """Commit files together, and return for each what went wrong with it."""
     failed: dict[int, Exception] = {}
 
     def each(step: Callable[[FinishedFile], None], files: Iterable[FinishedFile]) -> None:
@@ -107,12 +79,4 @@ def _commit(files: list[FinishedFile]) -> dict[int, Exception]:
             sync_folder(folder)
         except OSError as error:
             failed.update({id(file): error for file in files if file.folder == folder})
-    return failed
-
-
-def _tell(results: list[tuple["asyncio.Future[None]", Exception | None]]) -> None:
-    for done, error in results:
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
+    return [failed.get(id(file)) for file in files]

@@ -218,6 +218,11 @@ class Tables:
                 )
                 self.intents.append(Of(campaign, intent))
             case IntentClosed(post=post, outcome=outcome):
+                mine = [
+                    of.record.post for of in self.intents if (of.campaign, of.record.target) == (campaign, event.target)
+                ]
+                if post not in mine:
+                    raise CampaignError(f"target {event.target} has no intent {post}")
                 for index, of in enumerate(self.intents):
                     if (of.campaign, of.record.target, of.record.post) == (campaign, event.target, post):
                         closed = attrs.evolve(of.record, outcome=outcome, closed_at=event.at)

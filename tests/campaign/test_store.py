@@ -154,7 +154,7 @@ class TestCampaigns:
 
 
 class TestAppend:
-    @pytest.mark.parametrize("late", ["campaign", "busy", "command", "account", "target"])
+    @pytest.mark.parametrize("late", ["campaign", "busy", "command", "account", "target", "intent"])
     async def test_all_or_none(self, store: Store, facts: Facts, late: str):
         await store.append("c", [facts.campaign(), *facts.targets(3), *facts.created(1, "c1"), facts.opened(2)])
         before = await snapshot(store)
@@ -164,6 +164,7 @@ class TestAppend:
             "command": [facts.known(3, "c1")],
             "account": [facts.make(WaveOpened, wave=2, account="other")],
             "target": [facts.opened(4)],
+            "intent": [facts.closed(2, "created", "post-4")],
         }
         fine = [facts.make(WaveOpened, wave=1), facts.opened(3, "post-2"), facts.make(RunStarted)]
         with pytest.raises(CampaignError):

@@ -1,12 +1,13 @@
 """Work in threads is seen through to its end."""
 
 import asyncio
+import gc
 import threading
 
 import anyio
 import pytest
 
-from dexcmd.threads import run_to_the_end
+from dexcmd.threads import GroupThread, run_to_the_end
 
 pytestmark = pytest.mark.anyio
 
@@ -58,3 +59,73 @@ async def test_a_scope_waits_too() -> None:
         await anyio.sleep(3600)
     assert ended == [True]
     assert scope.cancelled_caught
+
+
+class TestGroupThread:
+    async def test_what_comes_meanwhile_goes_together(self):
+        groups: list[list[int]] = []
+        gate = threading.Event()
+
+        def work(items: list[int]) -> list[Exception | None]:
+            gate.wait()
+            groups.append(items)
+            return [ValueError(item) if item % 2 else None for item in items]
+
+        thread = GroupThread(work, "dexcmd-test")
+        first = [asyncio.create_task(thread.do(item)) for item in (0, 1)]
+        while thread._waiting or thread._given or not thread._thread:
+            await asyncio.sleep(0.001)
+        second = [asyncio.create_task(thread.do(item)) for item in (2, 3, 4)]
+        await asyncio.sleep(0)
+        gate.set()
+        done = await asyncio.gather(*first, *second, return_exceptions=True)
+        assert [str(one) for one in done] == ["None", "1", "None", "3", "None"]
+        assert groups == [[0, 1], [2, 3, 4]]
+        thread.close()
+        thread.join()
+
+    async def test_an_error_of_all(self):
+        def work(_: list[int]) -> list[Exception | None]:
+            raise ValueError("broken")
+
+        thread = GroupThread(work, "dexcmd-test")
+        done = await asyncio.gather(thread.do(1), thread.do(2), return_exceptions=True)
+        assert [str(one) for one in done] == ["broken", "broken"]
+        thread.close()
+        thread.join()
+
+    async def test_what_was_given_is_done_before_it_ends(self):
+        thread = GroupThread(lambda items: [None] * len(items), "dexcmd-test")
+        task = asyncio.create_task(thread.do(1))
+        await asyncio.sleep(0)
+        thread.close()
+        await asyncio.to_thread(thread.join)
+        await task
+        with pytest.raises(RuntimeError, match="dexcmd-test is closed"):
+            await thread.do(2)
+
+    async def test_one_that_did_nothing(self):
+        thread = GroupThread(lambda items: [None] * len(items), "dexcmd-test")
+        thread.close()
+        thread.join()
+
+    @pytest.mark.parametrize("error", [None, ValueError("broken")])
+    async def test_a_cancellation_that_comes_with_the_end(
+        self, error: Exception | None, caplog: pytest.LogCaptureFixture
+    ):
+        thread = GroupThread(lambda items: [None] * len(items), "dexcmd-test")
+        task = asyncio.create_task(thread.do(1))
+        await asyncio.sleep(0)
+        [given] = thread._given
+        given.error = error
+        given.end()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        thread.close()
+        await asyncio.to_thread(thread.join)
+        await asyncio.sleep(0)
+        del given
+        gc.collect()
+        # Nobody complains of an error that was not looked at.
+        assert caplog.records == []

@@ -1,5 +1,5 @@
-"""The journal of campaigns in a file: SQLite behind the protocol of `dexcmd.campaign.store`."""
+"""The journal on SQLite: a file that survives whatever ends the process."""
 
-from dexcmd.campaign.journal.sqlite import SqliteStore, open_journal
+from dexcmd.campaign.journal.store import SqliteStore, open_journal
 
 __all__ = ["SqliteStore", "open_journal"]

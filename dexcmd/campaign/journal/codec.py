@@ -1,76 +1,113 @@
-"""Events as JSON and back, and times as whole numbers."""
+"""Events as rows: what they are called, and what they say as JSON.
+
+What all events have (when, which account, which target) are columns of their own; the rest is an object.  What an older
+version wrote is read: a field that is no more is ignored, and one that is new takes its default, so it needs one.
+"""
 
 import json
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, get_origin
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
 
 from cattrs import Converter
-from cattrs.gen import make_dict_unstructure_fn
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from dexcmd.campaign import events as module
+from dexcmd.campaign import events
 from dexcmd.campaign.events import CampaignEvent
 from dexcmd.errors import CampaignError
+from dexcmd.wire.converter import strict_converter
 
-__all__ = ["decode", "encode", "from_micros", "kind_of", "micros"]
+__all__ = ["decode", "encoder_of", "kind_of"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICRO = timedelta(microseconds=1)
+KINDS: dict[str, type[CampaignEvent]] = {
+    # Names are for ever: what is written under one is never written anew.
+    "CampaignPlanned": events.CampaignPlanned,
+    "RunStarted": events.RunStarted,
+    "RunEnded": events.RunEnded,
+    "ControlRequested": events.ControlRequested,
+    "WaveOpened": events.WaveOpened,
+    "QuotaSeen": events.QuotaSeen,
+    "QuotaWaited": events.QuotaWaited,
+    "AccountStopped": events.AccountStopped,
+    "SurplusFound": events.SurplusFound,
+    "ForeignFound": events.ForeignFound,
+    "Audited": events.Audited,
+    "TargetPlanned": events.TargetPlanned,
+    "IntentOpened": events.IntentOpened,
+    "IntentClosed": events.IntentClosed,
+    "CommandKnown": events.CommandKnown,
+    "CommandEnded": events.CommandEnded,
+    "CommandOverdue": events.CommandOverdue,
+    "ArtifactSaved": events.ArtifactSaved,
+    "ArtifactFailed": events.ArtifactFailed,
+    "TargetRetried": events.TargetRetried,
+    "TargetDropped": events.TargetDropped,
+}
+
+T = TypeVar("T")
 
 
-def micros(time: datetime) -> int:
-    """Return a time as microseconds since 1970."""
-    return (time - _EPOCH) // _MICRO
-
-
-def from_micros(value: int) -> datetime:
-    """Return the time, in UTC, that a number of microseconds since 1970 stands for."""
-    return _EPOCH + timedelta(microseconds=value)
-
-
-def _as_it_is(value: Any, _: object) -> Any:
+def _same(value: T, _: object) -> T:
     return value
 
 
-def _new_converter() -> Converter:
-    converter = Converter(detailed_validation=False)
-    converter.register_unstructure_hook(datetime, micros)
-    converter.register_structure_hook(datetime, lambda value, _: from_micros(value))
-    # What stands in a journal was checked when it was written; a word of another version stays what it is.
-    converter.register_structure_hook_func(
-        lambda kind: kind in (str, int, float, bool) or get_origin(kind) is Literal, _as_it_is
-    )
+def _time_or_none(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()
+
+
+def _converter() -> Converter:
+    converter = strict_converter()
+    converter.register_unstructure_hook(datetime, datetime.isoformat)
+    # Optional ones are spared a dispatch by their class.
+    converter.register_unstructure_hook(datetime | None, _time_or_none)
+    for plain in (str, int, float):
+        converter.register_unstructure_hook(plain | None, converter.get_unstructure_hook(plain))
     return converter
 
 
-_converter = _new_converter()
-_KINDS: dict[str, type[CampaignEvent]] = {
-    name: kind
-    for name in module.__all__
-    if isinstance(kind := getattr(module, name), type) and issubclass(kind, CampaignEvent)
-}
-"""By the names that stand in journals: a class that is renamed keeps its old one here."""
+_events = _converter()
+_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
-_NAMES = {kind: name for name, kind in _KINDS.items()}
-_ENCODERS = {kind: make_dict_unstructure_fn(kind, _converter, _cattrs_omit_if_default=True) for kind in _NAMES}
+
+def _columns(kind: type[CampaignEvent]) -> list[str]:
+    return [name for name in ("at", "account", "target") if hasattr(kind, name)]
+
+
+def _encoder(kind: type[CampaignEvent]) -> Callable[[Any], dict[str, Any]]:
+    # `SurplusFound` has a target and is no event of one: it has the column all the same.
+    omitted: dict[str, Any] = {name: override(omit=True) for name in _columns(kind)}
+    return make_dict_unstructure_fn(kind, _events, **omitted)
+
+
+def _decoder(kind: type[CampaignEvent]) -> Callable[[dict[str, Any], Any], CampaignEvent]:
+    given: dict[str, Any] = {name: override(struct_hook=_same) for name in _columns(kind)}
+    return make_dict_structure_fn(kind, _events, _cattrs_detailed_validation=False, **given)
+
+
+_NAMES = {kind: name for name, kind in KINDS.items()}
+_ENCODERS = {kind: _encoder(kind) for kind in _NAMES}
+_DECODERS = {kind: _decoder(kind) for kind in _NAMES}
 
 
 def kind_of(event: type[CampaignEvent]) -> str:
-    """Return what journals call a kind of event."""
-    return _NAMES[event]
+    """Return what a class of events is called in the journal.  Raises `TypeError` for what is none."""
+    try:
+        return _NAMES[event]
+    except KeyError:
+        raise TypeError(f"{event.__name__} is no event of a campaign") from None
 
 
-def encode(event: CampaignEvent) -> tuple[str, str]:
-    """Return what journals call an event's kind, and its fields as JSON."""
-    kind = type(event)
-    return _NAMES[kind], json.dumps(_ENCODERS[kind](event), separators=(",", ":"))
+def encoder_of(event: type[CampaignEvent]) -> Callable[[CampaignEvent], str]:
+    """Return what makes JSON of what events of a class say beyond their columns."""
+    fields = _ENCODERS[event]
+    return lambda event: _to_json(fields(event))
 
 
-def decode(name: str, data: str) -> CampaignEvent:
-    """Return an event; fields that this version doesn't know are left out.
-
-    Raises `CampaignError` for a kind that it doesn't know.
-    """
-    kind = _KINDS.get(name)
-    if kind is None:
-        raise CampaignError(f"the journal has an event {name!r} that this version of dexcmd does not know")
-    return _converter.structure(json.loads(data), kind)
+def decode(kind: str, at: datetime, account: str | None, target: int | None, data: str) -> CampaignEvent:
+    """Return an event.  Raises `CampaignError` for what no version up to this one can have written."""
+    try:
+        cls = KINDS[kind]
+        fields = {**json.loads(data), "at": at, "account": account, "target": target}
+        return _DECODERS[cls](fields, cls)
+    except Exception as error:
+        raise CampaignError(f"an event of the journal can't be read: {kind} of {at}: {error!r}") from error

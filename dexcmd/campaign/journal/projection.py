@@ -1,12 +1,15 @@
-"""What events make of the tables, statement by statement.
+"""What events mean for the rows of the journal's tables.  Pure: it returns statements and their rows.
 
-`state.change_of` says what becomes of a target's state; all else that an event tells goes where its name says.
+`state.change_of` says what an event makes of its target; here is the rest.  What is counted of rows that may be there
+already is counted by triggers of the schema.
 """
 
-import json
-import sqlite3
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
+
+import attrs
 
 from dexcmd.campaign.events import (
     AccountEvent,
@@ -34,280 +37,473 @@ from dexcmd.campaign.events import (
     TargetRetried,
     WaveOpened,
 )
-from dexcmd.campaign.journal.codec import encode, micros
-from dexcmd.campaign.state import change_of
-from dexcmd.errors import CampaignError, CampaignExistsError, TargetBusyError
+from dexcmd.campaign.journal.codec import encoder_of, kind_of
+from dexcmd.campaign.journal.times import micros, micros_or_none
+from dexcmd.campaign.state import Change, change_of
+from dexcmd.errors import CampaignError
 
-__all__ = ["Projection"]
+__all__ = [
+    "OPEN_INTENT",
+    "PLAN_CAMPAIGN",
+    "WRITE_EVENT",
+    "Place",
+    "Row",
+    "Statement",
+    "Write",
+    "event_rows",
+    "target_id",
+    "writes",
+]
 
-_ADD_EVENT = "INSERT INTO event (campaign, at, kind, data) VALUES (?, ?, ?, ?)"
-_ADD_TARGET = """
-    INSERT INTO target (campaign, number, account, wave, device_id, registration_id, user_email, device_name, platform,
-        version, skip, detail, state, changed_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_CHANGE_TARGET = """
-    UPDATE target SET state = ?, failure = ?, reason = ?, not_before = ?, changed_at = ?
-    WHERE campaign = ? AND number = ?"""
-_CHANGE_TARGET_AND_ERROR = """
-    UPDATE target SET state = ?, failure = ?, reason = ?, not_before = ?, changed_at = ?, error = ?
-    WHERE campaign = ? AND number = ?"""
-_OPEN_INTENT = """
-    INSERT INTO intent (target, account, account_id, type, device_id, registration_id, post, attempt, since, settled_at,
-        opened_at)
-    SELECT target.id, target.account, ?, ?, device_id, registration_id, ?, ?, ?, ?, ?
-    FROM target WHERE campaign = ? AND number = ?"""
-_CLOSE_INTENT = """
-    UPDATE intent SET outcome = ?, closed_at = ?
-    WHERE target = (SELECT id FROM target WHERE campaign = ? AND number = ?) AND post = ?"""
-_ADD_COMMAND = """
-    INSERT INTO command (command_id, target, account, provenance, known_at, created_date, not_before)
-    SELECT ?, target.id, target.account, ?, ?, ?, ? FROM target WHERE campaign = ? AND number = ?"""
-_END_COMMAND = """
-    UPDATE command SET status = ?, created_date = ifnull(?, created_date), completed_date = ?, filename = ?,
-        listed_after = ifnull(?, listed_after)
-    WHERE command_id = ?"""
-_ADD_ARTIFACT = """
-    INSERT INTO artifact (command_id, location, size, sha256, saved_at) VALUES (?, ?, ?, ?, ?)
-    ON CONFLICT (command_id) DO UPDATE SET location = excluded.location, size = excluded.size,
-        sha256 = excluded.sha256, saved_at = excluded.saved_at"""
-_ADD_SURPLUS = """
-    INSERT INTO command (command_id, target, account, provenance, known_at, created_date, surplus)
-    SELECT ?, target.id, target.account, 'adopted', ?, ?, 1 FROM target WHERE campaign = ? AND number = ?"""
+Row = tuple[object, ...]
+
+TARGETS = 2**32
+"""A campaign has fewer, so that a target's id can be made of its campaign's and its number."""
 
 
-def _time(time: Any) -> int | None:
-    return None if time is None else micros(time)
+def target_id(campaign: int, number: int) -> int:
+    """Return the id of a campaign's target."""
+    return campaign * TARGETS + number
 
 
-class Projection:
-    """Writes events and what follows from them, on the connection that writes."""
+@attrs.frozen
+class Statement:
+    """One that is executed for many rows."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-        self._campaigns: dict[str, tuple[int, str, dict[str, tuple[int, str]]]] = {}
-        """By name: row, type of commands, and by their names the accounts' rows and ids."""
+    sql: str
+    refusal: str | None = None
+    """What is wrong where a row of it is refused, for people; None where none can be."""
 
-    def forget(self) -> None:
-        """Forget what was learnt in a transaction that is rolled back."""
-        self._campaigns.clear()
+    optional: bool = False
+    """Whether a row may well change nothing; otherwise that is a refusal."""
 
-    def append(self, campaign: str, events: Sequence[CampaignEvent]) -> None:
-        """Write events.  Raises what `Store.append` does; what was written by then is to be rolled back."""
-        busy: list[int] = []
-        for event in events:
-            if isinstance(event, CampaignPlanned):
-                self._plan(campaign, event)
-            row, kind, accounts = self._campaign(campaign)
-            self._db.execute(_ADD_EVENT, (row, micros(event.at), *encode(event)))
-            if not isinstance(event, AccountEvent):
-                self._of_campaign(row, event)
-                continue
-            if event.account not in accounts:
-                raise CampaignError(f"campaign {campaign!r} has no account {event.account!r}")
-            account, account_id = accounts[event.account]
-            self._of_account(row, account, event)
-            if isinstance(event, TargetEvent):
-                if isinstance(event, IntentOpened) and not self._open(row, account_id, kind, event):
-                    busy.append(event.target)
-                    continue
-                self._of_target(campaign, row, account, event)
-        if busy:
-            raise TargetBusyError(tuple(busy))
 
-    def _campaign(self, name: str) -> tuple[int, str, dict[str, tuple[int, str]]]:
-        found = self._campaigns.get(name)
-        if found is None:
-            row = self._db.execute("SELECT id, type FROM campaign WHERE name = ?", (name,)).fetchone()
-            if row is None:
-                raise CampaignError(f"there is no campaign {name!r} in the journal")
-            accounts = self._db.execute("SELECT name, id, account_id FROM account WHERE campaign = ?", (row[0],))
-            found = self._campaigns[name] = (*row, {name: (id_, account_id) for name, id_, account_id in accounts})
-        return found
+@attrs.frozen
+class Place:
+    """The campaign that events are of."""
 
-    def _plan(self, campaign: str, event: CampaignPlanned) -> None:
+    name: str
+    campaign: int
+    accounts: Mapping[str, int]
+    """The ids of its accounts by name."""
+
+    def account(self, name: str) -> int:
+        """Return the id of an account.  Raises `CampaignError` where the campaign has none of that name."""
         try:
-            cursor = self._db.execute(
-                "INSERT INTO campaign (name, spec, fingerprint, type, planned_at) VALUES (?, ?, ?, ?, ?)",
-                (campaign, event.spec, event.fingerprint, event.type, micros(event.at)),
+            return self.accounts[name]
+        except KeyError:
+            raise CampaignError(f"campaign {self.name!r} has no account {name!r}") from None
+
+    def target(self, number: int) -> int:
+        """Return the id that a target has, if it is there.  Raises `CampaignError` for a number that none can have."""
+        if not 0 <= number < TARGETS:
+            raise CampaignError(f"campaign {self.name!r} has no target {number}")
+        return target_id(self.campaign, number)
+
+
+Write = tuple[Statement, Sequence[Row]]
+Seqs = Sequence[int]
+"""The places of events in the journal."""
+
+NO_TARGET = "there is no such target in this account"
+KNOWN_ALREADY = "the command is known already"
+NOT_KNOWN = "the command is not known of this target"
+
+# --- statements
+
+WRITE_EVENT = Statement(
+    "INSERT INTO event (seq, campaign, account, target, kind, at, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+
+PLAN_CAMPAIGN = Statement(
+    """
+    INSERT INTO campaign (name, spec, fingerprint, type, control, planned_at) VALUES (?, ?, ?, ?, 'run', ?)
+    """,
+    "there is a campaign of that name already",
+)
+PLAN_ACCOUNT = Statement(
+    "INSERT INTO account (campaign, name, account_id) VALUES ((SELECT id FROM campaign WHERE name = ?), ?, ?)",
+    "two accounts of the campaign have one name",
+)
+START_RUN = Statement(
+    "UPDATE campaign SET first_run_at = coalesce(first_run_at, ?), ended = NULL WHERE id = ?",
+)
+TRY_REFUSED_AGAIN = Statement(
+    """
+    UPDATE account SET stopped = NULL, reason = NULL, left_running = 0 WHERE campaign = ? AND stopped = 'refused'
+    """,
+    optional=True,
+)
+END_RUN = Statement("UPDATE campaign SET ended = ? WHERE id = ?")
+CONTROL = Statement("UPDATE campaign SET control = ? WHERE id = ?")
+
+OPEN_WAVE = Statement("UPDATE account SET wave = ?, wave_opened_at = ? WHERE id = ?")
+SEE_QUOTA = Statement("UPDATE account SET quota = ?, usage = ?, reset_time = ?, waits_until = NULL WHERE id = ?")
+WAIT = Statement("UPDATE account SET waits_until = ? WHERE id = ?")
+STOP = Statement("UPDATE account SET stopped = ?, reason = ?, left_running = ? WHERE id = ?")
+AUDIT = Statement("UPDATE account SET audited_at = ? WHERE id = ?")
+POST = Statement(
+    "UPDATE account SET waits_until = NULL, first_since = min(ifnull(first_since, ?1), ?1) WHERE id = ?2",
+)
+LOSE = Statement("UPDATE account SET last_lost_at = ? WHERE id = ?")
+FIND_SURPLUS = Statement(
+    "INSERT INTO surplus_command VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (command_id) DO NOTHING",
+    "the command is known as a target's, or there is no such target",
+    optional=True,
+)
+FIND_FOREIGN = Statement(
+    "INSERT INTO foreign_command VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", optional=True
+)
+
+PLAN_TARGET = Statement(
+    "INSERT INTO target (id, number, account, wave, state, changed_at) VALUES (?, ?, ?, ?, ?, ?)",
+    "there is a target of that number already",
+)
+SEE_DEVICE = Statement("INSERT INTO device VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
+CHANGE = Statement(
+    """
+    UPDATE target SET state = ?, failure = ?, reason = ?, not_before = ?, changed_at = ? WHERE id = ? AND account = ?
+    """,
+    NO_TARGET,
+)
+CHANGE_WITH_ERROR = Statement(
+    """
+    UPDATE target SET error = ?, state = ?, failure = ?, reason = ?, not_before = ?, changed_at = ?
+    WHERE id = ? AND account = ?
+    """,
+    NO_TARGET,
+)
+CHANGE_WITH_COMMAND = Statement(
+    """
+    UPDATE target SET command_id = ?, state = ?, failure = ?, reason = ?, not_before = ?, changed_at = ?
+    WHERE id = ? AND account = ?
+    """,
+    NO_TARGET,
+)
+NOTE_ERROR = Statement("UPDATE target SET error = ? WHERE id = ? AND account = ?", NO_TARGET)
+COUNT_RETRY = Statement("INSERT INTO retry VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET n = n + 1", NO_TARGET)
+
+NAME_POST = Statement("INSERT INTO post VALUES (?, ?) ON CONFLICT DO NOTHING", optional=True)
+OPEN_INTENT = Statement(
+    """
+    INSERT INTO intent (seq, post, attempt, since, settled_at, opened_at, target,
+        account_id, device_id, registration_id, type)
+    SELECT ?, ?, ?, ?, ?, ?, target.id, account.account_id, device.device_id, device.registration_id, campaign.type
+    FROM target JOIN device ON device.target = target.id
+        JOIN account ON account.id = target.account JOIN campaign ON campaign.id = account.campaign
+    WHERE target.id = ? AND target.account = ?
+    """,
+    NO_TARGET,
+)
+CLOSE_INTENT = Statement(
+    "UPDATE intent SET outcome = ?, closed_at = ? WHERE target = ? AND post = ?", "there is no intent to be closed"
+)
+COUNT_COMMANDS = Statement("UPDATE account SET commands = commands + ? WHERE id = ?")
+KNOW_COMMAND = Statement(
+    """
+    INSERT INTO command (target, command_id, seq, account, provenance, known_at, created_date, not_before)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    """,
+    KNOWN_ALREADY,
+)
+END_COMMAND = Statement(
+    """
+    UPDATE command SET status = ?, created_date = coalesce(?, created_date), completed_date = ?, filename = ?,
+        listed_after = coalesce(?, listed_after)
+    WHERE target = ? AND command_id = ?
+    """,
+    NOT_KNOWN,
+)
+SAVE_ARTIFACT = Statement(
+    """
+    INSERT INTO artifact (target, command_id, account, location, size, sha256, saved_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET location = excluded.location, size = excluded.size, sha256 = excluded.sha256,
+        saved_at = excluded.saved_at
+    """,
+    NOT_KNOWN,
+)
+
+# --- events of the campaign and its accounts
+
+
+def _campaign_planned(events: Sequence[CampaignPlanned], place: Place, _: Seqs) -> list[Write]:
+    return [
+        (PLAN_CAMPAIGN, [(place.name, e.spec, e.fingerprint, e.type, micros(e.at)) for e in events]),
+        (PLAN_ACCOUNT, [(place.name, name, account_id) for e in events for name, account_id in e.accounts]),
+    ]
+
+
+def _run_started(events: Sequence[RunStarted], place: Place, _: Seqs) -> list[Write]:
+    return [
+        (START_RUN, [(micros(e.at), place.campaign) for e in events]),
+        (TRY_REFUSED_AGAIN, [(place.campaign,)]),
+    ]
+
+
+def _run_ended(events: Sequence[RunEnded], place: Place, _: Seqs) -> list[Write]:
+    return [(END_RUN, [(e.reason, place.campaign) for e in events])]
+
+
+def _control_requested(events: Sequence[ControlRequested], place: Place, _: Seqs) -> list[Write]:
+    return [(CONTROL, [(e.control, place.campaign) for e in events])]
+
+
+def _wave_opened(events: Sequence[WaveOpened], place: Place, _: Seqs) -> list[Write]:
+    return [(OPEN_WAVE, [(e.wave, micros(e.at), place.account(e.account)) for e in events])]
+
+
+def _quota_seen(events: Sequence[QuotaSeen], place: Place, _: Seqs) -> list[Write]:
+    rows = [(e.quota, e.usage, micros_or_none(e.reset_time), place.account(e.account)) for e in events]
+    return [(SEE_QUOTA, rows)]
+
+
+def _quota_waited(events: Sequence[QuotaWaited], place: Place, _: Seqs) -> list[Write]:
+    return [(WAIT, [(micros(e.until), place.account(e.account)) for e in events])]
+
+
+def _account_stopped(events: Sequence[AccountStopped], place: Place, _: Seqs) -> list[Write]:
+    return [(STOP, [(e.kind, e.reason, e.running, place.account(e.account)) for e in events])]
+
+
+def _audited(events: Sequence[Audited], place: Place, _: Seqs) -> list[Write]:
+    return [(AUDIT, [(micros(e.at), place.account(e.account)) for e in events])]
+
+
+def _surplus_found(events: Sequence[SurplusFound], place: Place, _: Seqs) -> list[Write]:
+    rows = [
+        (
+            e.command_id,
+            place.account(e.account),
+            place.target(e.target),
+            e.device_id,
+            micros_or_none(e.created_date),
+            micros(e.at),
+        )
+        for e in events
+    ]
+    return [(FIND_SURPLUS, rows)]
+
+
+def _foreign_found(events: Sequence[ForeignFound], place: Place, _: Seqs) -> list[Write]:
+    rows = [
+        (
+            place.campaign,
+            e.command_id,
+            place.account(e.account),
+            e.device_id,
+            e.type,
+            micros_or_none(e.created_date),
+            micros(e.at),
+        )
+        for e in events
+    ]
+    return [(FIND_FOREIGN, rows)]
+
+
+# --- events of targets
+
+
+def _change(event: TargetEvent, place: Place) -> Row:
+    """Return what `CHANGE` takes for an event that makes something of its target."""
+    change = change_of(event)
+    if change is None:  # pragma: no cover - it is called for events that change something
+        raise AssertionError(event)
+    return (
+        change.state,
+        change.failure,
+        event.reason if isinstance(event, TargetDropped) else None,
+        micros(event.not_before) if isinstance(event, TargetRetried) else None,
+        micros(event.at),
+        place.target(event.target),
+        place.account(event.account),
+    )
+
+
+def _target_planned(events: Sequence[TargetPlanned], place: Place, _: Seqs) -> list[Write]:
+    targets: list[Row] = []
+    devices: list[Row] = []
+    for e in events:
+        target = place.target(e.target)
+        change = change_of(e) or Change("pending")
+        targets.append((target, e.target, place.account(e.account), e.wave, change.state, micros(e.at)))
+        devices.append(
+            (
+                target,
+                e.device_id,
+                e.registration_id,
+                e.user_email,
+                e.device_name,
+                e.platform,
+                e.version,
+                e.skip,
+                e.detail,
             )
-        except sqlite3.IntegrityError:
-            raise CampaignExistsError(f"there is a campaign {campaign!r} already") from None
-        self._db.executemany(
-            "INSERT INTO account (campaign, name, account_id) VALUES (?, ?, ?)",
-            [(cursor.lastrowid, name, account_id) for name, account_id in event.accounts],
         )
+    return [(PLAN_TARGET, targets), (SEE_DEVICE, devices)]
 
-    # --- campaigns and accounts
 
-    def _of_campaign(self, row: int, event: CampaignEvent) -> None:
-        match event:
-            case RunStarted():
-                self._db.execute(
-                    "UPDATE campaign SET first_run_at = ifnull(first_run_at, ?), ended = NULL WHERE id = ?",
-                    (micros(event.at), row),
-                )
-                self._db.execute(
-                    "UPDATE account SET stopped = NULL, reason = NULL, left_running = 0 "
-                    "WHERE campaign = ? AND stopped = 'refused'",
-                    (row,),
-                )
-            case RunEnded(reason=reason):
-                self._db.execute("UPDATE campaign SET ended = ? WHERE id = ?", (reason, row))
-            case ControlRequested(control=control):
-                self._db.execute("UPDATE campaign SET control = ? WHERE id = ?", (control, row))
-            case _:
-                pass
-
-    def _of_account(self, row: int, account: int, event: AccountEvent) -> None:
-        changes: dict[str, Any] = {}
-        match event:
-            case WaveOpened(wave=wave):
-                changes = {"wave": wave, "wave_opened_at": micros(event.at)}
-            case QuotaSeen(quota=quota, usage=usage, reset_time=reset):
-                changes = {"quota": quota, "usage": usage, "reset_time": _time(reset), "waits_until": None}
-            case QuotaWaited(until=until):
-                changes = {"waits_until": micros(until)}
-            case AccountStopped(kind=kind, reason=reason, running=running):
-                changes = {"stopped": kind, "reason": reason, "left_running": running}
-            case Audited():
-                changes = {"audited_at": micros(event.at)}
-            case IntentClosed(outcome="absent" | "unknown"):
-                changes = {"last_lost_at": micros(event.at)}
-            case SurplusFound():
-                self._surplus(row, event)
-            case ForeignFound():
-                self._db.execute(
-                    "INSERT OR IGNORE INTO foreign_command (campaign, command_id, account) VALUES (?, ?, ?)",
-                    (row, event.command_id, account),
-                )
-            case _:
-                pass
-        if changes:
-            names = ", ".join(f"{name} = ?" for name in changes)
-            self._db.execute(f"UPDATE account SET {names} WHERE id = ?", (*changes.values(), account))  # noqa: S608 - the names are ours
-
-    def _surplus(self, row: int, event: SurplusFound) -> None:
-        """Note a surplus command; several audits may find the same."""
-        known = self._db.execute("SELECT surplus FROM command WHERE command_id = ?", (event.command_id,)).fetchone()
-        if known == (1,):
-            return
-        if known is not None:
-            raise CampaignError(f"command {event.command_id} is known already")
-        values = (event.command_id, micros(event.at), _time(event.created_date), row, event.target)
-        self._expect(self._db.execute(_ADD_SURPLUS, values), event.target)
-
-    # --- targets
-
-    def _open(self, row: int, account_id: str, kind: str, event: IntentOpened) -> bool:
-        """Open an intent, and tell whether it could be."""
-        times = (micros(event.since), micros(event.settled_at), micros(event.at))
-        values = (account_id, kind, event.post, event.attempt, *times, row, event.target)
-        try:
-            self._expect(self._db.execute(_OPEN_INTENT, values), event.target)
-        except sqlite3.IntegrityError:
-            return False
-        self._db.execute(
-            "UPDATE account SET waits_until = NULL, first_since = min(ifnull(first_since, ?1), ?1) "
-            "WHERE id = (SELECT account FROM target WHERE campaign = ?2 AND number = ?3) "
-            "AND (waits_until IS NOT NULL OR first_since IS NULL OR first_since > ?1)",
-            (times[0], row, event.target),
+def _intent_opened(events: Sequence[IntentOpened], place: Place, seqs: Seqs) -> list[Write]:
+    # Those of one POST say the same of it.
+    posts = dict.fromkeys((place.account(e.account), e.post) for e in events)
+    sinces: dict[int, int] = {}
+    for e in events:
+        account, since = place.account(e.account), micros(e.since)
+        sinces[account] = min(since, sinces.get(account, since))
+    rows = [
+        (
+            seq,
+            e.post,
+            e.attempt,
+            micros(e.since),
+            micros(e.settled_at),
+            micros(e.at),
+            place.target(e.target),
+            place.account(e.account),
         )
-        return True
+        for seq, e in zip(seqs, events, strict=True)
+    ]
+    return [
+        (NAME_POST, [*posts]),
+        (POST, [(since, account) for account, since in sinces.items()]),
+        (OPEN_INTENT, rows),
+        (CHANGE, [_change(e, place) for e in events]),
+    ]
 
-    def _of_target(self, campaign: str, row: int, account: int, event: TargetEvent) -> None:
-        match event:
-            case TargetPlanned():
-                self._plan_target(campaign, row, account, event)
-                return
-            case IntentClosed():
-                self._db.execute(_CLOSE_INTENT, (event.outcome, micros(event.at), row, event.target, event.post))
-            case CommandKnown():
-                self._know(row, event)
-            case CommandEnded():
-                dates = (_time(event.created_date), _time(event.completed_date))
-                values = (event.status, *dates, event.filename, event.listed_after, event.command_id)
-                if not self._db.execute(_END_COMMAND, values).rowcount:
-                    raise CampaignError(f"command {event.command_id} is not known")
-            case ArtifactSaved():
-                values = (event.command_id, event.location, event.size, event.sha256, micros(event.at))
-                try:
-                    self._db.execute(_ADD_ARTIFACT, values)
-                except sqlite3.IntegrityError:
-                    raise CampaignError(f"command {event.command_id} is not known") from None
-            case _:
-                pass
-        self._change(campaign, row, event)
 
-    def _plan_target(self, campaign: str, row: int, account: int, event: TargetPlanned) -> None:
-        change = change_of(event)
-        state = None if change is None else change.state
-        values = (
-            row,
-            event.target,
-            account,
-            event.wave,
-            event.device_id,
-            event.registration_id,
-            event.user_email,
-            event.device_name,
-            event.platform,
-            event.version,
-            event.skip,
-            event.detail,
-            state,
-            micros(event.at),
-        )
-        try:
-            self._db.execute(_ADD_TARGET, values)
-        except sqlite3.IntegrityError:
-            raise CampaignError(f"campaign {campaign!r} has a target {event.target} already") from None
-
-    def _know(self, row: int, event: CommandKnown) -> None:
-        values = (
-            event.command_id,
-            event.provenance,
-            micros(event.at),
-            _time(event.created_date),
-            _time(event.not_before),
-            row,
-            event.target,
-        )
-        try:
-            self._expect(self._db.execute(_ADD_COMMAND, values), event.target)
-        except sqlite3.IntegrityError:
-            raise CampaignError(f"command {event.command_id} is known already") from None
-
-    def _change(self, campaign: str, row: int, event: TargetEvent) -> None:
-        """Bring a target to the state in which an event leaves it."""
-        change = change_of(event)
-        if change is None:
-            # Its POST went well; the command itself is told of next.
-            clear = "UPDATE target SET error = NULL WHERE campaign = ? AND number = ? AND error IS NOT NULL"
-            self._db.execute(clear, (row, event.target))
-            return
-        reason = event.reason if isinstance(event, TargetDropped) else None
-        not_before = micros(event.not_before) if isinstance(event, TargetRetried) else None
-        values = (change.state, change.failure, reason, not_before, micros(event.at))
-        where = (row, event.target)
-        if isinstance(event, IntentClosed | CommandEnded | CommandOverdue | ArtifactSaved | ArtifactFailed):
-            error: str | None = getattr(event, "error", None)
-            cursor = self._db.execute(_CHANGE_TARGET_AND_ERROR, (*values, error, *where))
+def _intent_closed(events: Sequence[IntentClosed], place: Place, _: Seqs) -> list[Write]:
+    lost = dict.fromkeys((micros(e.at), place.account(e.account)) for e in events if e.outcome in ("absent", "unknown"))
+    result: list[Write] = [
+        (CLOSE_INTENT, [(e.outcome, micros(e.at), place.target(e.target), e.post) for e in events]),
+        (LOSE, [*lost]),
+    ]
+    # In their order, should two be of one target.
+    for changing, group in groupby(events, lambda e: change_of(e) is not None):
+        if changing:
+            result.append((CHANGE_WITH_ERROR, [(e.error, *_change(e, place)) for e in group]))
         else:
-            cursor = self._db.execute(_CHANGE_TARGET, (*values, *where))
-        self._expect(cursor, event.target, campaign)
-        if isinstance(event, CommandKnown):
-            command = "UPDATE target SET command_id = ? WHERE campaign = ? AND number = ?"
-            self._db.execute(command, (event.command_id, *where))
-        if isinstance(event, TargetRetried):
-            self._count_try(where, event)
+            result.append((NOTE_ERROR, [(e.error, place.target(e.target), place.account(e.account)) for e in group]))
+    return result
 
-    def _count_try(self, where: tuple[int, int], event: TargetRetried) -> None:
-        [[text]] = self._db.execute("SELECT tries FROM target WHERE campaign = ? AND number = ?", where)
-        tries: dict[str, int] = json.loads(text) if text else {}
-        tries[event.failure] = tries.get(event.failure, 0) + 1
-        self._db.execute("UPDATE target SET tries = ? WHERE campaign = ? AND number = ?", (json.dumps(tries), *where))
 
-    def _expect(self, cursor: sqlite3.Cursor, target: int, campaign: str = "") -> None:
-        if not cursor.rowcount:
-            where = f"campaign {campaign!r}" if campaign else "the campaign"
-            raise CampaignError(f"{where} has no target {target}")
+def _command_known(events: Sequence[CommandKnown], place: Place, seqs: Seqs) -> list[Write]:
+    rows = [
+        (
+            place.target(e.target),
+            e.command_id,
+            seq,
+            place.account(e.account),
+            e.provenance,
+            micros(e.at),
+            micros_or_none(e.created_date),
+            micros_or_none(e.not_before),
+        )
+        for seq, e in zip(seqs, events, strict=True)
+    ]
+    counts = Counter(place.account(e.account) for e in events)
+    return [
+        # First the target: where there is none, that is what is to be told.
+        (CHANGE_WITH_COMMAND, [(e.command_id, *_change(e, place)) for e in events]),
+        (KNOW_COMMAND, rows),
+        (COUNT_COMMANDS, [(n, account) for account, n in counts.items()]),
+    ]
+
+
+def _command_ended(events: Sequence[CommandEnded], place: Place, _: Seqs) -> list[Write]:
+    rows = [
+        (
+            e.status,
+            micros_or_none(e.created_date),
+            micros_or_none(e.completed_date),
+            e.filename,
+            e.listed_after,
+            place.target(e.target),
+            e.command_id,
+        )
+        for e in events
+    ]
+    return [(END_COMMAND, rows), (CHANGE_WITH_ERROR, [(None, *_change(e, place)) for e in events])]
+
+
+def _command_overdue(events: Sequence[CommandOverdue], place: Place, _: Seqs) -> list[Write]:
+    return [(CHANGE_WITH_ERROR, [(None, *_change(e, place)) for e in events])]
+
+
+def _artifact_saved(events: Sequence[ArtifactSaved], place: Place, _: Seqs) -> list[Write]:
+    rows = [
+        (
+            place.target(e.target),
+            e.command_id,
+            place.account(e.account),
+            e.location,
+            e.size,
+            e.sha256,
+            micros(e.at),
+        )
+        for e in events
+    ]
+    return [(SAVE_ARTIFACT, rows), (CHANGE_WITH_ERROR, [(None, *_change(e, place)) for e in events])]
+
+
+def _artifact_failed(events: Sequence[ArtifactFailed], place: Place, _: Seqs) -> list[Write]:
+    return [(CHANGE_WITH_ERROR, [(e.error, *_change(e, place)) for e in events])]
+
+
+def _target_retried(events: Sequence[TargetRetried], place: Place, _: Seqs) -> list[Write]:
+    return [
+        (CHANGE, [_change(e, place) for e in events]),
+        (COUNT_RETRY, [(place.target(e.target), e.failure) for e in events]),
+    ]
+
+
+def _target_dropped(events: Sequence[TargetDropped], place: Place, _: Seqs) -> list[Write]:
+    return [(CHANGE, [_change(e, place) for e in events])]
+
+
+_PROJECTORS: Mapping[type[CampaignEvent], Callable[[Any, Place, Seqs], list[Write]]] = {
+    CampaignPlanned: _campaign_planned,
+    RunStarted: _run_started,
+    RunEnded: _run_ended,
+    ControlRequested: _control_requested,
+    WaveOpened: _wave_opened,
+    QuotaSeen: _quota_seen,
+    QuotaWaited: _quota_waited,
+    AccountStopped: _account_stopped,
+    SurplusFound: _surplus_found,
+    ForeignFound: _foreign_found,
+    Audited: _audited,
+    TargetPlanned: _target_planned,
+    IntentOpened: _intent_opened,
+    IntentClosed: _intent_closed,
+    CommandKnown: _command_known,
+    CommandEnded: _command_ended,
+    CommandOverdue: _command_overdue,
+    ArtifactSaved: _artifact_saved,
+    ArtifactFailed: _artifact_failed,
+    TargetRetried: _target_retried,
+    TargetDropped: _target_dropped,
+}
+
+
+def writes(kind: type[CampaignEvent], events: Sequence[CampaignEvent], place: Place, seqs: Seqs) -> list[Write]:
+    """Return what events of one kind mean for the tables, in this order; `seqs` are their places in the journal.
+
+    Raises `CampaignError` for an account that the campaign has not, and `TypeError` for a kind that there is not.
+    """
+    kind_of(kind)
+    return _PROJECTORS[kind](events, place, seqs)
+
+
+def event_rows(kind: type[CampaignEvent], events: Sequence[Any], place: Place, seqs: Seqs) -> list[Row]:
+    """Return the rows of `WRITE_EVENT` for events of one kind; their accounts are known to be the campaign's."""
+    name, encode, campaign, accounts = kind_of(kind), encoder_of(kind), place.campaign, place.accounts
+    if not issubclass(kind, AccountEvent):
+        return [(seq, campaign, None, None, name, micros(e.at), encode(e)) for seq, e in zip(seqs, events, strict=True)]
+    if not issubclass(kind, TargetEvent | SurplusFound):
+        return [
+            (seq, campaign, accounts[e.account], None, name, micros(e.at), encode(e))
+            for seq, e in zip(seqs, events, strict=True)
+        ]
+    return [
+        (seq, campaign, accounts[e.account], e.target, name, micros(e.at), encode(e))
+        for seq, e in zip(seqs, events, strict=True)
+    ]

@@ -1,0 +1,177 @@
+"""Appends, done on the connection that writes.  Blocking."""
+
+import sqlite3
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from itertools import chain, groupby
+
+import attrs
+
+from dexcmd.campaign.events import CampaignEvent, CampaignPlanned, IntentOpened
+from dexcmd.campaign.journal.blocks import blocks
+from dexcmd.campaign.journal.opening import transaction
+from dexcmd.campaign.journal.projection import (
+    OPEN_INTENT,
+    PLAN_CAMPAIGN,
+    WRITE_EVENT,
+    Place,
+    Row,
+    Statement,
+    event_rows,
+    writes,
+)
+from dexcmd.errors import CampaignError, CampaignExistsError, TargetBusyError
+
+__all__ = ["Append", "Appender", "Refused"]
+
+
+@attrs.frozen
+class Append:
+    """Events that are to be written down, all or none of them."""
+
+    campaign: str
+    events: Sequence[CampaignEvent]
+
+
+class Refused(Exception):  # noqa: N818 - it says which statement was refused, and does not leave this package
+    """A row of a statement that is not possible after what was told before."""
+
+    def __init__(self, statement: Statement, code: int | None = None) -> None:
+        super().__init__(statement.refusal)
+        self.statement = statement
+        self.code = code
+
+
+class Appender:
+    """Writes appends down, many in one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._places: dict[str, Place] = {}
+        """Ids never change, so they are read once."""
+
+    def write(self, appends: Sequence[Append]) -> list[Exception | None]:
+        """Write appends down in one transaction, and return for each what was wrong with it.
+
+        Each is written whole or not at all, whatever becomes of the others.  Raises `sqlite3.Error` where the
+        transaction failed: then nothing is written.
+        """
+        try:
+            with self._transaction():
+                self._write_together(appends)
+        except sqlite3.Error:
+            # No fault of these events: the disk is full, say.
+            raise
+        except Exception:  # noqa: BLE001 - something is wrong with one of them: which, and what, is seen one by one
+            with self._transaction():
+                return [self._write_one(append) for append in appends]
+        return [None] * len(appends)
+
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
+        try:
+            with transaction(self._connection, "BEGIN IMMEDIATE"):
+                yield
+        except BaseException:
+            # What was planned in this transaction is gone.
+            self._places.clear()
+            raise
+
+    def _write_together(self, appends: Sequence[Append]) -> None:
+        for campaign, group in groupby(appends, lambda append: append.campaign):
+            self.write_events(campaign, chain.from_iterable(append.events for append in group))
+
+    def _write_one(self, append: Append) -> Exception | None:
+        """Write one of several appends, or nothing of it; return what was wrong with it."""
+        self._connection.execute("SAVEPOINT append")
+        error = self._try(append)
+        if error is not None:
+            self._undo()
+        self._connection.execute("RELEASE append")
+        return error
+
+    def _try(self, append: Append) -> Exception | None:
+        try:
+            # Half a surrogate in a text, as JSON may hold, is no reason to lose all the rest.
+            self.write_events(append.campaign, append.events, readable=True)
+        except sqlite3.Error:
+            raise
+        except Refused:
+            self._undo()
+            return self._reason(append)
+        except Exception as error:  # noqa: BLE001 - it is of this append, and must not keep the others
+            return error
+        return None
+
+    def _undo(self) -> None:
+        self._connection.execute("ROLLBACK TO append")
+        self._places.clear()
+
+    def _reason(self, append: Append) -> CampaignError:
+        """Return what is wrong with events that were refused, by writing them one by one."""
+        busy: list[int] = []
+        for event in append.events:
+            try:
+                self.write_events(append.campaign, [event], readable=True)
+            except CampaignError as error:
+                return error
+            except Refused as refused:
+                unique = refused.code == sqlite3.SQLITE_CONSTRAINT_UNIQUE
+                if unique and refused.statement is OPEN_INTENT and isinstance(event, IntentOpened):
+                    busy.append(event.target)
+                elif unique and refused.statement is PLAN_CAMPAIGN:
+                    return CampaignExistsError(f"there is a campaign {append.campaign!r} in the journal already")
+                else:
+                    return CampaignError(f"campaign {append.campaign!r}: {_describe(event)}: {refused}")
+        return TargetBusyError(tuple(busy))
+
+    def write_events(self, campaign: str, events: Iterable[CampaignEvent], *, readable: bool = False) -> None:
+        """Write events of one campaign, in a transaction that is open.
+
+        `readable` has what is no Unicode, half a surrogate, replaced where it stands in a column of text.  Raises
+        `Refused` and `CampaignError`; what was written by then is to be undone.
+        """
+        [(seq,)] = self._connection.execute("SELECT ifnull(max(seq), 0) + 1 FROM event")
+        for block in blocks(events):
+            rows: list[Row] = []
+            for kind, places in block.groups.items():
+                place = Place(campaign, 0, {}) if kind is CampaignPlanned else self._place(campaign)
+                group, seqs = [block.events[index] for index in places], [seq + index for index in places]
+                for statement, changes in writes(kind, group, place, seqs):
+                    self._execute(statement, changes, readable=readable)
+                # The campaign is there now, if it was not.
+                rows += event_rows(kind, group, self._place(campaign), seqs)
+            rows.sort()
+            self._execute(WRITE_EVENT, rows, readable=readable)
+            seq += len(rows)
+
+    def _execute(self, statement: Statement, rows: Sequence[Row], *, readable: bool) -> None:
+        if readable:
+            rows = [tuple(map(_readable, row)) for row in rows]
+        try:
+            done = self._connection.executemany(statement.sql, rows).rowcount
+        except sqlite3.IntegrityError as error:
+            raise Refused(statement, error.sqlite_errorcode) from error
+        except OverflowError as error:
+            raise CampaignError(f"a number is too large for the journal: {error}") from error
+        if done != len(rows) and rows and not statement.optional:
+            raise Refused(statement)
+
+    def _place(self, campaign: str) -> Place:
+        place = self._places.get(campaign)
+        if place is None:
+            row = self._connection.execute("SELECT id FROM campaign WHERE name = ?", (campaign,)).fetchone()
+            if row is None:
+                raise CampaignError(f"there is no campaign {campaign!r} in the journal")
+            accounts = self._connection.execute("SELECT name, id FROM account WHERE campaign = ?", row)
+            place = self._places[campaign] = Place(campaign, row[0], dict(accounts))
+        return place
+
+
+def _readable(value: object) -> object:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+def _describe(event: CampaignEvent) -> str:
+    target = getattr(event, "target", None)
+    return type(event).__name__ if target is None else f"{type(event).__name__} of target {target}"

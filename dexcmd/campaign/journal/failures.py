@@ -1,0 +1,46 @@
+"""What SQLite and the system say, as errors that say in one line what to do."""
+
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dexcmd.errors import CampaignError, one_line
+
+__all__ = ["NO_JOURNAL", "explain", "explained"]
+
+LOCKED = "it is locked by another program for too long: end that one, or wait for it, and try again"
+DAMAGED = "it is damaged: put a copy of it from before in its place"
+NO_JOURNAL = "it is no journal of dexcmd: name another file"
+NOT_WRITABLE = "it can't be written: give this user the right to write to it and to its folder, or name another file"
+
+WORDS = {
+    sqlite3.SQLITE_BUSY: LOCKED,
+    sqlite3.SQLITE_LOCKED: LOCKED,
+    sqlite3.SQLITE_PROTOCOL: LOCKED,
+    sqlite3.SQLITE_CORRUPT: DAMAGED,
+    sqlite3.SQLITE_NOTADB: NO_JOURNAL,
+    sqlite3.SQLITE_FULL: "the disk is full: make room and try again",
+    sqlite3.SQLITE_READONLY: NOT_WRITABLE,
+    sqlite3.SQLITE_PERM: NOT_WRITABLE,
+    sqlite3.SQLITE_CANTOPEN: "it can't be opened: see to it that its folder is there and may be written to",
+}
+"""By the primary result code."""
+
+
+def explain(error: sqlite3.Error | OSError, path: Path) -> CampaignError:
+    """Return what is to be raised where the journal at `path` can't be read or written."""
+    if isinstance(error, OSError):
+        return CampaignError(f"journal {path}: {error.strerror or error}")
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    words = None if code is None else WORDS.get(code & 0xFF)
+    return CampaignError(f"journal {path}: {words or one_line(str(error))}")
+
+
+@contextmanager
+def explained(path: Path) -> Generator[None]:
+    """Raise `CampaignError` for what SQLite or the system raises inside the block."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise explain(error, path) from error

@@ -1,0 +1,66 @@
+"""Holding a campaign against other processes.  Blocking."""
+
+import hashlib
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from dexcmd.campaign.journal.failures import explained
+from dexcmd.campaign.journal.opening import connect, make_private
+from dexcmd.errors import CampaignBusyError
+
+__all__ = ["is_held", "take_hold"]
+
+WAIT_SECONDS = 0.5
+"""How long a hold waits for one that only looks."""
+
+
+def take_hold(journal: Path, campaign: str) -> sqlite3.Connection:
+    """Hold a campaign until what is returned is closed, or the process ends.
+
+    That is an exclusive transaction on an empty file beside the journal: its lock ends with the process, whatever ends
+    it, on every system that SQLite runs on.
+
+    Raises `CampaignBusyError` where it is held, by this process or another.
+    """
+    path = _hold_file(journal, campaign)
+    make_private(path)
+    with explained(path):
+        connection = connect(path, WAIT_SECONDS)
+        try:
+            # Nothing is ever written, so nothing needs a place to be rolled back from.
+            connection.execute("PRAGMA journal_mode = MEMORY")
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            connection.close()
+            if _busy(error):
+                raise CampaignBusyError(f"campaign {campaign!r} is run by another process at this moment") from None
+            raise
+    return connection
+
+
+def is_held(journal: Path, campaign: str) -> bool:
+    """Tell whether some process holds a campaign."""
+    path = _hold_file(journal, campaign)
+    if not path.exists():
+        return False
+    with explained(path), closing(connect(path, 0)) as connection:
+        try:
+            # Those that only look are not in each other's way.
+            connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+        except sqlite3.Error as error:
+            if _busy(error):
+                return True
+            raise
+    return False
+
+
+def _busy(error: sqlite3.Error) -> bool:
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def _hold_file(journal: Path, campaign: str) -> Path:
+    # Some file systems take `a` and `A` for one name.
+    digest = hashlib.sha256(campaign.encode()).hexdigest()[:8]
+    return journal.with_name(f"{journal.name}-hold-{quote(campaign, safe='')}-{digest}")

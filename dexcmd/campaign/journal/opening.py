@@ -1,0 +1,168 @@
+"""A journal's file opened: made private, told from any other file, and brought to the newest version.  Blocking."""
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dexcmd.campaign.journal.failures import NO_JOURNAL, explained
+from dexcmd.campaign.journal.schema import APPLICATION_ID, Migration
+from dexcmd.errors import CampaignError, ConfigurationError
+from dexcmd.transfer.files import make_folder
+from dexcmd.transfer.system import private, sync_folder
+
+__all__ = ["JournalFile", "connect", "make_private", "transaction"]
+
+AGAIN_SECONDS = 0.01
+SMALLEST = 512
+"""Bytes of a database that has anything in it."""
+
+WRITER_CACHE_KIB = 16 * 1024
+CHECKPOINT_PAGES = 4096
+"""After how many pages, of 4 KiB, the log of what was committed is carried over into the file itself.
+
+The more, the fewer times the pages that change often are.
+"""
+
+_creating = threading.Lock()
+
+
+def make_private(path: Path) -> None:
+    """Make a file that only the user may read, where there is none, and its folder likewise.  Raises `CampaignError`.
+
+    SQLite gives what it puts beside a file the same mode.
+    """
+    try:
+        make_folder(path.parent)
+    except ConfigurationError as error:
+        raise CampaignError(f"journal {path}: {error}") from error
+    # Closing any descriptor of a file drops all locks that this process has on it, SQLite's included.  So one that is
+    # there is not opened, and nobody else in this process gets at a new one before it is closed.
+    with explained(path), _creating, suppress(FileExistsError):
+        os.close(private(str(path), os.O_RDWR | os.O_CREAT | os.O_EXCL))
+        sync_folder(path.parent)
+
+
+def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    """Return a connection that waits so long for others' locks, and leaves transactions to whoever uses it."""
+    return sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, begin: str) -> Generator[None]:
+    """Do what is in the block in one transaction, or nothing of it where something is raised."""
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # After some errors SQLite has rolled back by itself.
+        with suppress(sqlite3.Error):
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        raise
+
+
+class JournalFile:
+    """A journal's file and the connections to it: one that writes, and one that reads beside it."""
+
+    def __init__(self, path: Path, busy_seconds: float, migrations: Sequence[Migration]) -> None:
+        self.path = path
+        self.migrations = migrations
+        self._busy_seconds = busy_seconds
+        self._connections: list[sqlite3.Connection] = []
+
+    @property
+    def writer(self) -> sqlite3.Connection:
+        """Return the connection that writes."""
+        return self._connections[0]
+
+    @property
+    def reader(self) -> sqlite3.Connection:
+        """Return the connection that reads."""
+        return self._connections[1]
+
+    def open(self) -> None:
+        """Open the file, which is made where there is none, and bring it to the newest version.
+
+        Raises `CampaignError`; it is to be closed also then.
+        """
+        with explained(self.path):
+            try:
+                # One name, however it is reached: what holds its campaigns lies beside it, and is found from there.
+                self.path = Path(os.path.realpath(self.path))
+            except ValueError as error:
+                raise CampaignError(f"journal {self.path}: {error}") from error
+        make_private(self.path)
+        with explained(self.path):
+            if 0 < self.path.stat().st_size < SMALLEST:
+                # SQLite takes it for an empty one.
+                raise CampaignError(f"journal {self.path}: {NO_JOURNAL}")
+            self._connections.append(connect(self.path, self._busy_seconds))
+            _set_up(self.writer, self.path, self._busy_seconds, self.migrations)
+            self._connections.append(self.connect())
+
+    def connect(self) -> sqlite3.Connection:
+        """Return one more connection to read from it.  Raises `sqlite3.Error`."""
+        connection = connect(self.path, self._busy_seconds)
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    def close(self) -> None:
+        """Close the file."""
+        for connection in reversed(self._connections):
+            connection.close()
+
+
+def _set_up(connection: sqlite3.Connection, path: Path, busy_seconds: float, migrations: Sequence[Migration]) -> None:
+    # Nothing is changed in a file that turns out to be something else.
+    with transaction(connection, "BEGIN"):
+        version = _version(connection, path, len(migrations))
+    _use_wal(connection, busy_seconds)
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    if version < len(migrations):
+        with transaction(connection, "BEGIN IMMEDIATE"):
+            # Another process may have done it meanwhile.
+            for migration in migrations[_version(connection, path, len(migrations)) :]:
+                for statement in migration:
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {len(migrations)}")
+
+
+def _version(connection: sqlite3.Connection, path: Path, newest: int) -> int:
+    """Return the version of a journal, 0 for an empty file.  Raises `CampaignError` for anything else."""
+    [(application,)] = connection.execute("PRAGMA application_id")
+    [(version,)] = connection.execute("PRAGMA user_version")
+    [(tables,)] = connection.execute("SELECT count(*) FROM sqlite_master")
+    if (application, version, tables) == (0, 0, 0):
+        return 0
+    if application != APPLICATION_ID:
+        raise CampaignError(f"journal {path}: it is a database of something else: name another file")
+    if version > newest:
+        raise CampaignError(
+            f"journal {path}: it was written by a newer version of dexcmd (format {version}, this one reads up to "
+            f"{newest}): update dexcmd"
+        )
+    return int(version)
+
+
+def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
+    # SQLite does not wait by itself where two processes switch to it at the same moment.
+    deadline = time.monotonic() + busy_seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(AGAIN_SECONDS)
+        else:
+            return

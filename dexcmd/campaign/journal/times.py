@@ -1,0 +1,33 @@
+"""Times as the journal's tables have them: whole microseconds since 1970, which sort and compare as they are."""
+
+from datetime import UTC, datetime, timedelta
+
+from dexcmd.errors import ConfigurationError
+
+__all__ = ["micros", "micros_or_none", "moment", "moment_or_none"]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def micros(time: datetime) -> int:
+    """Return a time as the tables have it.  Raises `ConfigurationError` for one without a zone."""
+    try:
+        return (time - EPOCH) // MICROSECOND
+    except TypeError:
+        raise ConfigurationError(f"times of events must be timezone-aware: {time} says no zone") from None
+
+
+def micros_or_none(time: datetime | None) -> int | None:
+    """Return a time as the tables have it, if there is one."""
+    return None if time is None else micros(time)
+
+
+def moment(value: int) -> datetime:
+    """Return a time of the tables, in UTC."""
+    return EPOCH + timedelta(microseconds=value)
+
+
+def moment_or_none(value: int | None) -> datetime | None:
+    """Return a time of the tables, if there is one."""
+    return None if value is None else moment(value)
