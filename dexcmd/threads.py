@@ -1,6 +1,7 @@
 """Blocking work in a thread, seen through to its end."""
 
 import asyncio
+import queue
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -103,8 +104,7 @@ class GroupThread(Generic[T]):
         self._work = work
         self._name = name
         self._given: list[_Given[T]] = []
-        self._changed = threading.Condition()
-        self._waiting: list[_Given[T]] = []
+        self._queue: queue.SimpleQueue[list[_Given[T]] | None] = queue.SimpleQueue()
         self._closing = False
         self._thread: threading.Thread | None = None
         self._loop = asyncio.get_running_loop()
@@ -135,10 +135,9 @@ class GroupThread(Generic[T]):
 
     def close(self) -> None:
         """Have the thread end, once it has done all that it was given.  Like `do`, for the event loop."""
+        self._closing = True
         self._hand_over()
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
+        self._queue.put(None)
 
     def join(self) -> None:
         """Return when the thread has ended.  Blocking."""
@@ -146,31 +145,38 @@ class GroupThread(Generic[T]):
             self._thread.join()
 
     def _hand_over(self) -> None:
-        with self._changed:
-            self._waiting += self._given
-            self._given.clear()
-            self._changed.notify()
-        if self._waiting and self._thread is None:
+        if not self._given:
+            return
+        if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
+        self._queue.put(self._given)
+        self._given = []
 
     # From here on in the thread.
 
     def _run(self) -> None:
-        while group := self._next():
-            try:
-                for given, error in zip(group, self._work([given.item for given in group]), strict=True):
-                    given.error = error
-            except Exception as failure:  # noqa: BLE001 - whatever it is, nobody must wait for ever
-                for given in group:
-                    given.error = failure
-            self._loop.call_soon_threadsafe(_end_all, group)
+        going_on = True
+        while going_on:
+            group: list[_Given[T]] = []
+            given = self._queue.get()
+            while given is not None:
+                group += given
+                if self._queue.empty():
+                    break
+                given = self._queue.get()
+            going_on = given is not None
+            if group:
+                self._do(group)
 
-    def _next(self) -> list[_Given[T]]:
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closing)
-            group, self._waiting = self._waiting, []
-            return group
+    def _do(self, group: list[_Given[T]]) -> None:
+        try:
+            for given, error in zip(group, self._work([given.item for given in group]), strict=True):
+                given.error = error
+        except Exception as failure:  # noqa: BLE001 - whatever it is, nobody must wait for ever
+            for given in group:
+                given.error = failure
+        self._loop.call_soon_threadsafe(_end_all, group)
 
 
 def _end_all(group: Sequence[_Given[Any]]) -> None:

@@ -34,7 +34,6 @@ INSERT INTO "account" VALUES(1,1,'main','00000000000000000000000000000001',1,177
 CREATE TABLE artifact (
         target INTEGER NOT NULL,
         command_id TEXT NOT NULL,
-        account INTEGER NOT NULL REFERENCES account,
         location TEXT NOT NULL,
         size INTEGER NOT NULL,
         sha256 TEXT NOT NULL,
@@ -43,7 +42,7 @@ CREATE TABLE artifact (
         FOREIGN KEY (target, command_id) REFERENCES command
     ) WITHOUT ROWID
     ;
-INSERT INTO "artifact" VALUES(4294967297,'c2',1,'captures/c2.zip',4611686018427387904,'0000000000000000000000000000000000000000000000000000000000000001',1772352025123456);
+INSERT INTO "artifact" VALUES(4294967297,'c2','captures/c2.zip',4611686018427387904,'0000000000000000000000000000000000000000000000000000000000000001',1772352025123456);
 CREATE TABLE campaign (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
@@ -52,10 +51,13 @@ CREATE TABLE campaign (
         type TEXT NOT NULL,
         control TEXT NOT NULL,
         planned_at INTEGER NOT NULL,
+        -- Where its events begin.  No index tells which are its own: it would take more to keep than it saves, for
+        -- campaigns mostly follow each other.
+        first_event INTEGER NOT NULL,
         first_run_at INTEGER,
         ended TEXT
     );
-INSERT INTO "campaign" VALUES(1,'c','{"name": "x"}','f00d','pcap','pause',1772352004123456,1772352008123456,'finished');
+INSERT INTO "campaign" VALUES(1,'c','{"name": "x"}','f00d','pcap','pause',1772352004123456,1,1772352008123456,'finished');
 CREATE TABLE command (
         target INTEGER NOT NULL REFERENCES target,
         command_id TEXT NOT NULL UNIQUE,
@@ -99,34 +101,34 @@ CREATE TABLE event (
         data TEXT NOT NULL
     );
 INSERT INTO "event" VALUES(1,1,NULL,NULL,'CampaignPlanned',1772352004123456,'{"spec":"{\"name\": \"x\"}","fingerprint":"f00d","type":"pcap","accounts":[["main","00000000000000000000000000000001"]]}');
-INSERT INTO "event" VALUES(2,1,1,1,'TargetPlanned',1772352005123456,'{"device_id":"device-1","user_email":"user1@example.com","registration_id":"r1","device_name":"n","platform":"p","version":"v","wave":1,"skip":null,"detail":null}');
-INSERT INTO "event" VALUES(3,1,1,2,'TargetPlanned',1772352006123456,'{"device_id":null,"user_email":null,"registration_id":null,"device_name":null,"platform":null,"version":null,"wave":0,"skip":"not_found","detail":null}');
-INSERT INTO "event" VALUES(4,1,1,3,'TargetPlanned',1772352007123456,'{"device_id":"device-3","user_email":"user3@example.com","registration_id":null,"device_name":null,"platform":null,"version":null,"wave":1,"skip":null,"detail":null}');
+INSERT INTO "event" VALUES(2,1,1,1,'TargetPlanned',1772352005123456,'{"device_id":"device-1","user_email":"user1@example.com","registration_id":"r1","device_name":"n","platform":"p","version":"v","wave":1}');
+INSERT INTO "event" VALUES(3,1,1,2,'TargetPlanned',1772352006123456,'{"device_id":null,"user_email":null,"skip":"not_found"}');
+INSERT INTO "event" VALUES(4,1,1,3,'TargetPlanned',1772352007123456,'{"device_id":"device-3","user_email":"user3@example.com","wave":1}');
 INSERT INTO "event" VALUES(5,1,NULL,NULL,'RunStarted',1772352008123456,'{}');
 INSERT INTO "event" VALUES(6,1,NULL,NULL,'ControlRequested',1772352009123456,'{"control":"pause"}');
 INSERT INTO "event" VALUES(7,1,1,NULL,'WaveOpened',1772352010123456,'{"wave":1}');
-INSERT INTO "event" VALUES(8,1,1,NULL,'QuotaSeen',1772352011123456,'{"quota":1,"usage":2,"reset_time":"2026-03-01T08:03:00.123456+00:00"}');
+INSERT INTO "event" VALUES(8,1,1,NULL,'QuotaSeen',1772352011123456,'{"quota":1,"usage":2,"reset_time":1772352180123456}');
 INSERT INTO "event" VALUES(9,1,1,NULL,'QuotaSeen',1772352012123456,'{"quota":null,"usage":null,"reset_time":null}');
-INSERT INTO "event" VALUES(10,1,1,NULL,'QuotaWaited',1772352013123456,'{"until":"2026-03-01T08:04:00.123456+00:00"}');
-INSERT INTO "event" VALUES(11,1,1,1,'IntentOpened',1772352014123456,'{"post":"post-1","attempt":1,"since":"2026-03-01T08:00:00.123456+00:00","settled_at":"2026-03-01T08:02:00.123456+00:00"}');
-INSERT INTO "event" VALUES(12,1,1,1,'IntentClosed',1772352015123456,'{"post":"post-1","outcome":"created","error":null}');
-INSERT INTO "event" VALUES(13,1,1,1,'CommandKnown',1772352016123456,'{"command_id":"c1","provenance":"response","created_date":null,"not_before":null}');
+INSERT INTO "event" VALUES(10,1,1,NULL,'QuotaWaited',1772352013123456,'{"until":1772352240123456}');
+INSERT INTO "event" VALUES(11,1,1,1,'IntentOpened',1772352014123456,'{"post":"post-1","attempt":1,"since":1772352000123456,"settled_at":1772352120123456}');
+INSERT INTO "event" VALUES(12,1,1,1,'IntentClosed',1772352015123456,'{"post":"post-1","outcome":"created"}');
+INSERT INTO "event" VALUES(13,1,1,1,'CommandKnown',1772352016123456,'{"command_id":"c1","provenance":"response"}');
 INSERT INTO "event" VALUES(14,1,1,1,'CommandOverdue',1772352017123456,'{"command_id":"c1"}');
-INSERT INTO "event" VALUES(15,1,1,1,'TargetRetried',1772352018123456,'{"failure":"timeout","not_before":"2026-03-01T08:05:00.123456+00:00"}');
-INSERT INTO "event" VALUES(16,1,1,1,'IntentOpened',1772352019123456,'{"post":"p2","attempt":1,"since":"2026-03-01T08:00:00.123456+00:00","settled_at":"2026-03-01T08:02:00.123456+00:00"}');
-INSERT INTO "event" VALUES(17,1,1,1,'IntentClosed',1772352020123456,'{"post":"p2","outcome":"adopted","error":null}');
-INSERT INTO "event" VALUES(18,1,1,1,'CommandKnown',1772352021123456,'{"command_id":"c2","provenance":"adopted","created_date":"2026-03-01T08:06:00.123456+00:00","not_before":"2026-03-01T08:05:00.123456+00:00"}');
-INSERT INTO "event" VALUES(19,1,1,1,'CommandEnded',1772352022123456,'{"command_id":"c2","status":"SUCCESS","created_date":"2026-03-01T08:06:00.123456+00:00","completed_date":"2026-03-01T08:07:00.123456+00:00","filename":"f.zip","listed_after":0.3333333333333333}');
+INSERT INTO "event" VALUES(15,1,1,1,'TargetRetried',1772352018123456,'{"failure":"timeout","not_before":1772352300123456}');
+INSERT INTO "event" VALUES(16,1,1,1,'IntentOpened',1772352019123456,'{"post":"p2","attempt":1,"since":1772352000123456,"settled_at":1772352120123456}');
+INSERT INTO "event" VALUES(17,1,1,1,'IntentClosed',1772352020123456,'{"post":"p2","outcome":"adopted"}');
+INSERT INTO "event" VALUES(18,1,1,1,'CommandKnown',1772352021123456,'{"command_id":"c2","provenance":"adopted","created_date":1772352360123456,"not_before":1772352300123456}');
+INSERT INTO "event" VALUES(19,1,1,1,'CommandEnded',1772352022123456,'{"command_id":"c2","status":"SUCCESS","created_date":1772352360123456,"completed_date":1772352420123456,"filename":"f.zip","listed_after":0.3333333333333333}');
 INSERT INTO "event" VALUES(20,1,1,1,'ArtifactFailed',1772352023123456,'{"command_id":"c2","error":"it broke"}');
-INSERT INTO "event" VALUES(21,1,1,1,'TargetRetried',1772352024123456,'{"failure":"download","not_before":"2026-03-01T08:08:00.123456+00:00"}');
+INSERT INTO "event" VALUES(21,1,1,1,'TargetRetried',1772352024123456,'{"failure":"download","not_before":1772352480123456}');
 INSERT INTO "event" VALUES(22,1,1,1,'ArtifactSaved',1772352025123456,'{"command_id":"c2","location":"captures/c2.zip","size":4611686018427387904,"sha256":"0000000000000000000000000000000000000000000000000000000000000001","resumed_from":2305843009213693952,"skipped":true}');
-INSERT INTO "event" VALUES(23,1,1,3,'IntentOpened',1772352001123456,'{"post":"p3","attempt":1,"since":"2026-03-01T08:00:00.123456+00:00","settled_at":"2026-03-01T08:02:00.123456+00:00"}');
+INSERT INTO "event" VALUES(23,1,1,3,'IntentOpened',1772352001123456,'{"post":"p3","attempt":1,"since":1772352000123456,"settled_at":1772352120123456}');
 INSERT INTO "event" VALUES(24,1,1,3,'IntentClosed',1772352002123456,'{"post":"p3","outcome":"unknown","error":"nobody knows"}');
 INSERT INTO "event" VALUES(25,1,1,3,'TargetDropped',1772352003123456,'{"reason":"cancelled"}');
 INSERT INTO "event" VALUES(26,1,1,1,'SurplusFound',1772352026123456,'{"command_id":"s","device_id":null,"created_date":null}');
 INSERT INTO "event" VALUES(27,1,1,NULL,'ForeignFound',1772352027123456,'{"command_id":"f","device_id":null,"type":null,"created_date":null}');
-INSERT INTO "event" VALUES(28,1,1,NULL,'Audited',1772352028123456,'{"since":"2026-03-01T08:01:00.123456+00:00","commands":3,"surplus":1,"foreign":1}');
-INSERT INTO "event" VALUES(29,1,1,NULL,'AccountStopped',1772352029123456,'{"kind":"finished","reason":null,"running":0}');
+INSERT INTO "event" VALUES(28,1,1,NULL,'Audited',1772352028123456,'{"since":1772352060123456,"commands":3,"surplus":1,"foreign":1}');
+INSERT INTO "event" VALUES(29,1,1,NULL,'AccountStopped',1772352029123456,'{"kind":"finished"}');
 INSERT INTO "event" VALUES(30,1,NULL,NULL,'RunEnded',1772352030123456,'{"reason":"finished"}');
 CREATE TABLE foreign_command (
         campaign INTEGER NOT NULL REFERENCES campaign,
@@ -214,7 +216,6 @@ CREATE UNIQUE INDEX intent_open ON intent (account_id, device_id, ifnull(registr
     WHERE outcome IS NULL
     ;
 CREATE INDEX surplus_of_target ON surplus_command (target);
-CREATE INDEX event_of_campaign ON event (campaign);
 CREATE TRIGGER event_is_never_changed BEFORE UPDATE ON event BEGIN
         SELECT raise(ABORT, 'events are never changed');
     END;
@@ -236,11 +237,9 @@ CREATE TRIGGER lag_counted AFTER UPDATE OF listed_after ON command
     WHEN new.provenance = 'response' AND old.listed_after IS NULL AND new.listed_after IS NOT NULL BEGIN
         UPDATE account SET lags = lags + 1, longest_lag = max(longest_lag, new.listed_after) WHERE id = new.account;
     END;
-CREATE TRIGGER artifact_counted AFTER INSERT ON artifact BEGIN
-        UPDATE account SET artifacts = artifacts + 1, size = size + new.size WHERE id = new.account;
-    END;
-CREATE TRIGGER artifact_recounted AFTER UPDATE OF size ON artifact BEGIN
-        UPDATE account SET size = size - old.size + new.size WHERE id = new.account;
+CREATE TRIGGER artifact_not_counted AFTER DELETE ON artifact BEGIN
+        UPDATE account SET artifacts = artifacts - 1, size = size - old.size
+            WHERE id = (SELECT account FROM target WHERE id = old.target);
     END;
 CREATE TRIGGER surplus_counted AFTER INSERT ON surplus_command BEGIN
         UPDATE account SET surplus = surplus + 1 WHERE id = new.account;

@@ -58,7 +58,7 @@ def lock(path: Path) -> sqlite3.Connection:
 async def until_it_waits(store: SqliteStore) -> None:
     """Return when the thread that writes has taken what there is to do."""
     await asyncio.sleep(0)
-    while store._appends._waiting:
+    while not store._appends._queue.empty():
         await asyncio.sleep(0.001)
 
 
@@ -162,6 +162,16 @@ class TestTogether:
         await store.append("d", [facts.campaign(("b", account_id()))])
         await store.append("c", both[:2])
         assert [account.name for account in await store.accounts("c")] == ["main"]
+
+    async def test_an_artifact_that_is_saved_twice_counts_once(self, store: SqliteStore, facts: Facts):
+        await store.append("c", [facts.campaign(), facts.target(1), *facts.created(1, "c1"), facts.ended(1, "c1")])
+        await store.append("c", [facts.saved(1, "c1", size=5), facts.saved(1, "c1", size=7)])
+        await store.append("c", [facts.saved(1, "c1", size=3, location="elsewhere")])
+        [(_, _, artifact, _)] = await store.export("c", 0, 9)
+        assert artifact is not None
+        assert (artifact.location, artifact.size) == ("elsewhere", 3)
+        assert [account.size for account in await store.accounts("c")] == [3]
+        assert await store.mean_artifact_size("pcap") == (1, 3.0)
 
     async def test_half_a_surrogate_is_kept_and_shown_as_a_mark(self, store: SqliteStore, facts: Facts):
         await store.append("c", [facts.campaign()])

@@ -64,17 +64,17 @@ async def test_a_scope_waits_too() -> None:
 class TestGroupThread:
     async def test_what_comes_meanwhile_goes_together(self):
         groups: list[list[int]] = []
-        gate = threading.Event()
+        gate, begun = threading.Event(), threading.Event()
 
         def work(items: list[int]) -> list[Exception | None]:
+            begun.set()
             gate.wait()
             groups.append(items)
             return [ValueError(item) if item % 2 else None for item in items]
 
         thread = GroupThread(work, "dexcmd-test")
         first = [asyncio.create_task(thread.do(item)) for item in (0, 1)]
-        while thread._waiting or thread._given or not thread._thread:
-            await asyncio.sleep(0.001)
+        await asyncio.to_thread(begun.wait)
         second = [asyncio.create_task(thread.do(item)) for item in (2, 3, 4)]
         await asyncio.sleep(0)
         gate.set()

@@ -22,7 +22,7 @@ from dexcmd.campaign.journal.projection import (
 )
 from dexcmd.errors import CampaignError, CampaignExistsError, TargetBusyError
 
-__all__ = ["Append", "Appender", "Refused"]
+__all__ = ["Append", "Appender"]
 
 
 @attrs.frozen
@@ -33,9 +33,7 @@ class Append:
     events: Sequence[CampaignEvent]
 
 
-class Refused(Exception):  # noqa: N818 - it says which statement was refused, and does not leave this package
-    """A row of a statement that is not possible after what was told before."""
-
+class _Refused(Exception):  # noqa: N818 - it says which statement was refused, and does not leave this module
     def __init__(self, statement: Statement, code: int | None = None) -> None:
         super().__init__(statement.refusal)
         self.statement = statement
@@ -79,7 +77,7 @@ class Appender:
 
     def _write_together(self, appends: Sequence[Append]) -> None:
         for campaign, group in groupby(appends, lambda append: append.campaign):
-            self.write_events(campaign, chain.from_iterable(append.events for append in group))
+            self._write_events(campaign, chain.from_iterable(append.events for append in group))
 
     def _write_one(self, append: Append) -> Exception | None:
         """Write one of several appends, or nothing of it; return what was wrong with it."""
@@ -93,12 +91,12 @@ class Appender:
     def _try(self, append: Append) -> Exception | None:
         try:
             # Half a surrogate in a text, as JSON may hold, is no reason to lose all the rest.
-            self.write_events(append.campaign, append.events, readable=True)
+            self._write_events(append.campaign, append.events, readable=True)
         except sqlite3.Error:
             raise
-        except Refused:
+        except _Refused:
             self._undo()
-            return self._reason(append)
+            return self._try_singly(append)
         except Exception as error:  # noqa: BLE001 - it is of this append, and must not keep the others
             return error
         return None
@@ -107,15 +105,15 @@ class Appender:
         self._connection.execute("ROLLBACK TO append")
         self._places.clear()
 
-    def _reason(self, append: Append) -> CampaignError:
-        """Return what is wrong with events that were refused, by writing them one by one."""
+    def _try_singly(self, append: Append) -> CampaignError | None:
+        """Write one event after the other, which tells what is wrong with them, if anything is."""
         busy: list[int] = []
         for event in append.events:
             try:
-                self.write_events(append.campaign, [event], readable=True)
+                self._write_events(append.campaign, [event], readable=True)
             except CampaignError as error:
                 return error
-            except Refused as refused:
+            except _Refused as refused:
                 unique = refused.code == sqlite3.SQLITE_CONSTRAINT_UNIQUE
                 if unique and refused.statement is OPEN_INTENT and isinstance(event, IntentOpened):
                     busy.append(event.target)
@@ -123,13 +121,13 @@ class Appender:
                     return CampaignExistsError(f"there is a campaign {append.campaign!r} in the journal already")
                 else:
                     return CampaignError(f"campaign {append.campaign!r}: {_describe(event)}: {refused}")
-        return TargetBusyError(tuple(busy))
+        return TargetBusyError(tuple(busy)) if busy else None
 
-    def write_events(self, campaign: str, events: Iterable[CampaignEvent], *, readable: bool = False) -> None:
+    def _write_events(self, campaign: str, events: Iterable[CampaignEvent], *, readable: bool = False) -> None:
         """Write events of one campaign, in a transaction that is open.
 
         `readable` has what is no Unicode, half a surrogate, replaced where it stands in a column of text.  Raises
-        `Refused` and `CampaignError`; what was written by then is to be undone.
+        `_Refused` and `CampaignError`; what was written by then is to be undone.
         """
         [(seq,)] = self._connection.execute("SELECT ifnull(max(seq), 0) + 1 FROM event")
         for block in blocks(events):
@@ -151,11 +149,11 @@ class Appender:
         try:
             done = self._connection.executemany(statement.sql, rows).rowcount
         except sqlite3.IntegrityError as error:
-            raise Refused(statement, error.sqlite_errorcode) from error
+            raise _Refused(statement, error.sqlite_errorcode) from error
         except OverflowError as error:
             raise CampaignError(f"a number is too large for the journal: {error}") from error
         if done != len(rows) and rows and not statement.optional:
-            raise Refused(statement)
+            raise _Refused(statement)
 
     def _place(self, campaign: str) -> Place:
         place = self._places.get(campaign)

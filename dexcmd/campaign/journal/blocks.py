@@ -1,6 +1,7 @@
 """Events put together by their kind where that makes no difference: so each statement is for many rows.  Pure."""
 
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 import attrs
 
@@ -13,6 +14,7 @@ from dexcmd.campaign.events import (
     CommandOverdue,
     IntentClosed,
     TargetDropped,
+    TargetEvent,
     TargetRetried,
 )
 
@@ -21,17 +23,19 @@ __all__ = ["AT_ONCE", "Block", "blocks"]
 AT_ONCE = 500
 """Events of a block: a plan of any size takes little memory."""
 
-Independent = (
-    IntentClosed
-    | CommandKnown
-    | CommandEnded
-    | CommandOverdue
-    | ArtifactSaved
-    | ArtifactFailed
-    | TargetRetried
-    | TargetDropped
+INDEPENDENT: frozenset[type[CampaignEvent]] = frozenset(
+    {
+        IntentClosed,
+        CommandKnown,
+        CommandEnded,
+        CommandOverdue,
+        ArtifactSaved,
+        ArtifactFailed,
+        TargetRetried,
+        TargetDropped,
+    }
 )
-"""Events that may come in another order where they are of different targets.
+"""Kinds of events of targets that may come in another order where they are of different targets.
 
 An intent is not among them: it may depend on the end of another target's.
 """
@@ -55,12 +59,13 @@ class Block:
         """Take an event, or tell that it does not fit."""
         kind = type(event)
         group = self.groups.get(kind)
-        if isinstance(event, Independent):
+        if kind in INDEPENDENT:
+            target = cast("TargetEvent", event).target
             rank = len(self.groups) if group is None else list(self.groups).index(kind)
             # The turn of its kind must not have passed for its target.
-            if not self._independent or rank < self._ranks.get(event.target, 0):
+            if not self._independent or rank < self._ranks.get(target, 0):
                 return False
-            self._ranks[event.target] = rank
+            self._ranks[target] = rank
         elif group is None and self.groups:
             return False
         else:

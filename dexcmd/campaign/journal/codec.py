@@ -1,7 +1,8 @@
 """Events as rows: what they are called, and what they say as JSON.
 
-What all events have (when, which account, which target) are columns of their own; the rest is an object.  What an older
-version wrote is read: a field that is no more is ignored, and one that is new takes its default, so it needs one.
+What all events have (when, which account, which target) are columns of their own; the rest is an object, without what
+has its default.  What an older version wrote is read: a field that is no more is ignored, and one that is new takes its
+default.  So a new one needs a default, and no default may ever change.
 """
 
 import json
@@ -14,8 +15,9 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from dexcmd.campaign import events
 from dexcmd.campaign.events import CampaignEvent
+from dexcmd.campaign.journal.times import micros, micros_or_none, moment
 from dexcmd.errors import CampaignError
-from dexcmd.wire.converter import strict_converter
+from dexcmd.wire.converter import shown, strict_converter
 
 __all__ = ["decode", "encoder_of", "kind_of"]
 
@@ -51,15 +53,23 @@ def _same(value: T, _: object) -> T:
     return value
 
 
-def _time_or_none(time: datetime | None) -> str | None:
-    return None if time is None else time.isoformat()
+def _time(value: object, _: object) -> datetime:
+    if not isinstance(value, int):
+        raise TypeError(f"expected a time as a whole number, found {shown(value)}")
+    return moment(value)
+
+
+def _time_or_none(value: object, kind: object) -> datetime | None:
+    return None if value is None else _time(value, kind)
 
 
 def _converter() -> Converter:
     converter = strict_converter()
-    converter.register_unstructure_hook(datetime, datetime.isoformat)
-    # Optional ones are spared a dispatch by their class.
-    converter.register_unstructure_hook(datetime | None, _time_or_none)
+    # Times are as in the tables.  Optional ones are spared a dispatch by their class.
+    converter.register_structure_hook(datetime, _time)
+    converter.register_structure_hook(datetime | None, _time_or_none)
+    converter.register_unstructure_hook(datetime, micros)
+    converter.register_unstructure_hook(datetime | None, micros_or_none)
     for plain in (str, int, float):
         converter.register_unstructure_hook(plain | None, converter.get_unstructure_hook(plain))
     return converter
@@ -76,7 +86,7 @@ def _columns(kind: type[CampaignEvent]) -> list[str]:
 def _encoder(kind: type[CampaignEvent]) -> Callable[[Any], dict[str, Any]]:
     # `SurplusFound` has a target and is no event of one: it has the column all the same.
     omitted: dict[str, Any] = {name: override(omit=True) for name in _columns(kind)}
-    return make_dict_unstructure_fn(kind, _events, **omitted)
+    return make_dict_unstructure_fn(kind, _events, _cattrs_omit_if_default=True, **omitted)
 
 
 def _decoder(kind: type[CampaignEvent]) -> Callable[[dict[str, Any], Any], CampaignEvent]:

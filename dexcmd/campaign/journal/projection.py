@@ -4,10 +4,10 @@
 already is counted by triggers of the schema.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, repeat
+from typing import Any, cast
 
 import attrs
 
@@ -117,7 +117,8 @@ WRITE_EVENT = Statement(
 
 PLAN_CAMPAIGN = Statement(
     """
-    INSERT INTO campaign (name, spec, fingerprint, type, control, planned_at) VALUES (?, ?, ?, ?, 'run', ?)
+    INSERT INTO campaign (name, spec, fingerprint, type, control, planned_at, first_event)
+    VALUES (?, ?, ?, ?, 'run', ?, ?)
     """,
     "there is a campaign of that name already",
 )
@@ -160,26 +161,11 @@ PLAN_TARGET = Statement(
     "there is a target of that number already",
 )
 SEE_DEVICE = Statement("INSERT INTO device VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
-CHANGE = Statement(
-    """
-    UPDATE target SET state = ?, failure = ?, reason = ?, not_before = ?, changed_at = ? WHERE id = ? AND account = ?
-    """,
-    NO_TARGET,
-)
-CHANGE_WITH_ERROR = Statement(
-    """
-    UPDATE target SET error = ?, state = ?, failure = ?, reason = ?, not_before = ?, changed_at = ?
-    WHERE id = ? AND account = ?
-    """,
-    NO_TARGET,
-)
-CHANGE_WITH_COMMAND = Statement(
-    """
-    UPDATE target SET command_id = ?, state = ?, failure = ?, reason = ?, not_before = ?, changed_at = ?
-    WHERE id = ? AND account = ?
-    """,
-    NO_TARGET,
-)
+_CHANGED = "state = ?1, failure = ?2, reason = ?3, not_before = ?4, changed_at = ?5"
+_WHICH = "WHERE id = ?6 AND account = ?7"
+CHANGE = Statement(f"UPDATE target SET {_CHANGED} {_WHICH}", NO_TARGET)  # noqa: S608 - it is all ours
+CHANGE_WITH_ERROR = Statement(f"UPDATE target SET {_CHANGED}, error = ?8 {_WHICH}", NO_TARGET)  # noqa: S608 - likewise
+CHANGE_WITH_COMMAND = Statement(f"UPDATE target SET {_CHANGED}, command_id = ?8 {_WHICH}", NO_TARGET)  # noqa: S608
 NOTE_ERROR = Statement("UPDATE target SET error = ? WHERE id = ? AND account = ?", NO_TARGET)
 COUNT_RETRY = Statement("INSERT INTO retry VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET n = n + 1", NO_TARGET)
 
@@ -214,21 +200,20 @@ END_COMMAND = Statement(
     """,
     NOT_KNOWN,
 )
+# One that is saved again takes the place of the first.
+FORGET_ARTIFACT = Statement("DELETE FROM artifact WHERE target = ? AND command_id = ?", optional=True)
 SAVE_ARTIFACT = Statement(
-    """
-    INSERT INTO artifact (target, command_id, account, location, size, sha256, saved_at) VALUES (?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET location = excluded.location, size = excluded.size, sha256 = excluded.sha256,
-        saved_at = excluded.saved_at
-    """,
-    NOT_KNOWN,
+    "INSERT INTO artifact (target, command_id, location, size, sha256, saved_at) VALUES (?, ?, ?, ?, ?, ?)", NOT_KNOWN
 )
+COUNT_ARTIFACTS = Statement("UPDATE account SET artifacts = artifacts + ?, size = size + ? WHERE id = ?")
 
 # --- events of the campaign and its accounts
 
 
-def _campaign_planned(events: Sequence[CampaignPlanned], place: Place, _: Seqs) -> list[Write]:
+def _campaign_planned(events: Sequence[CampaignPlanned], place: Place, seqs: Seqs) -> list[Write]:
+    rows = [(place.name, e.spec, e.fingerprint, e.type, micros(e.at), seq) for seq, e in zip(seqs, events, strict=True)]
     return [
-        (PLAN_CAMPAIGN, [(place.name, e.spec, e.fingerprint, e.type, micros(e.at)) for e in events]),
+        (PLAN_CAMPAIGN, rows),
         (PLAN_ACCOUNT, [(place.name, name, account_id) for e in events for name, account_id in e.accounts]),
     ]
 
@@ -303,20 +288,29 @@ def _foreign_found(events: Sequence[ForeignFound], place: Place, _: Seqs) -> lis
 # --- events of targets
 
 
-def _change(event: TargetEvent, place: Place) -> Row:
-    """Return what `CHANGE` takes for an event that makes something of its target."""
-    change = change_of(event)
-    if change is None:  # pragma: no cover - it is called for events that change something
-        raise AssertionError(event)
-    return (
-        change.state,
-        change.failure,
-        event.reason if isinstance(event, TargetDropped) else None,
-        micros(event.not_before) if isinstance(event, TargetRetried) else None,
-        micros(event.at),
-        place.target(event.target),
-        place.account(event.account),
-    )
+def _change_of(event: TargetEvent) -> Change:
+    """Return what an event makes of its target, where it surely makes something of it."""
+    return cast("Change", change_of(event))
+
+
+def _changes(events: Iterable[TargetEvent], place: Place) -> Iterator[Row]:
+    """Return what `CHANGE` takes for events that make something of their targets."""
+    for e in events:
+        change = _change_of(e)
+        yield (
+            change.state,
+            change.failure,
+            e.reason if isinstance(e, TargetDropped) else None,
+            micros(e.not_before) if isinstance(e, TargetRetried) else None,
+            micros(e.at),
+            place.target(e.target),
+            place.account(e.account),
+        )
+
+
+def _changes_with(more: Iterable[object], events: Iterable[TargetEvent], place: Place) -> list[Row]:
+    """Return what the statements take that change one more column."""
+    return [(*row, value) for row, value in zip(_changes(events, place), more, strict=True)]
 
 
 def _target_planned(events: Sequence[TargetPlanned], place: Place, _: Seqs) -> list[Write]:
@@ -324,8 +318,7 @@ def _target_planned(events: Sequence[TargetPlanned], place: Place, _: Seqs) -> l
     devices: list[Row] = []
     for e in events:
         target = place.target(e.target)
-        change = change_of(e) or Change("pending")
-        targets.append((target, e.target, place.account(e.account), e.wave, change.state, micros(e.at)))
+        targets.append((target, e.target, place.account(e.account), e.wave, _change_of(e).state, micros(e.at)))
         devices.append(
             (
                 target,
@@ -366,7 +359,7 @@ def _intent_opened(events: Sequence[IntentOpened], place: Place, seqs: Seqs) -> 
         (NAME_POST, [*posts]),
         (POST, [(since, account) for account, since in sinces.items()]),
         (OPEN_INTENT, rows),
-        (CHANGE, [_change(e, place) for e in events]),
+        (CHANGE, [*_changes(events, place)]),
     ]
 
 
@@ -378,10 +371,11 @@ def _intent_closed(events: Sequence[IntentClosed], place: Place, _: Seqs) -> lis
     ]
     # In their order, should two be of one target.
     for changing, group in groupby(events, lambda e: change_of(e) is not None):
+        some = [*group]
         if changing:
-            result.append((CHANGE_WITH_ERROR, [(e.error, *_change(e, place)) for e in group]))
+            result.append((CHANGE_WITH_ERROR, _changes_with([e.error for e in some], some, place)))
         else:
-            result.append((NOTE_ERROR, [(e.error, place.target(e.target), place.account(e.account)) for e in group]))
+            result.append((NOTE_ERROR, [(e.error, place.target(e.target), place.account(e.account)) for e in some]))
     return result
 
 
@@ -402,7 +396,7 @@ def _command_known(events: Sequence[CommandKnown], place: Place, seqs: Seqs) -> 
     counts = Counter(place.account(e.account) for e in events)
     return [
         # First the target: where there is none, that is what is to be told.
-        (CHANGE_WITH_COMMAND, [(e.command_id, *_change(e, place)) for e in events]),
+        (CHANGE_WITH_COMMAND, _changes_with([e.command_id for e in events], events, place)),
         (KNOW_COMMAND, rows),
         (COUNT_COMMANDS, [(n, account) for account, n in counts.items()]),
     ]
@@ -421,42 +415,39 @@ def _command_ended(events: Sequence[CommandEnded], place: Place, _: Seqs) -> lis
         )
         for e in events
     ]
-    return [(END_COMMAND, rows), (CHANGE_WITH_ERROR, [(None, *_change(e, place)) for e in events])]
+    return [(END_COMMAND, rows), (CHANGE_WITH_ERROR, _changes_with(repeat(None, len(events)), events, place))]
 
 
 def _command_overdue(events: Sequence[CommandOverdue], place: Place, _: Seqs) -> list[Write]:
-    return [(CHANGE_WITH_ERROR, [(None, *_change(e, place)) for e in events])]
+    return [(CHANGE_WITH_ERROR, _changes_with(repeat(None, len(events)), events, place))]
 
 
 def _artifact_saved(events: Sequence[ArtifactSaved], place: Place, _: Seqs) -> list[Write]:
-    rows = [
-        (
-            place.target(e.target),
-            e.command_id,
-            place.account(e.account),
-            e.location,
-            e.size,
-            e.sha256,
-            micros(e.at),
-        )
-        for e in events
+    rows = [(place.target(e.target), e.command_id, e.location, e.size, e.sha256, micros(e.at)) for e in events]
+    counts: defaultdict[int, list[int]] = defaultdict(list)
+    for e in events:
+        counts[place.account(e.account)].append(e.size)
+    return [
+        (CHANGE_WITH_ERROR, _changes_with(repeat(None, len(events)), events, place)),
+        (FORGET_ARTIFACT, [row[:2] for row in rows]),
+        (SAVE_ARTIFACT, rows),
+        (COUNT_ARTIFACTS, [(len(sizes), sum(sizes), account) for account, sizes in counts.items()]),
     ]
-    return [(SAVE_ARTIFACT, rows), (CHANGE_WITH_ERROR, [(None, *_change(e, place)) for e in events])]
 
 
 def _artifact_failed(events: Sequence[ArtifactFailed], place: Place, _: Seqs) -> list[Write]:
-    return [(CHANGE_WITH_ERROR, [(e.error, *_change(e, place)) for e in events])]
+    return [(CHANGE_WITH_ERROR, _changes_with([e.error for e in events], events, place))]
 
 
 def _target_retried(events: Sequence[TargetRetried], place: Place, _: Seqs) -> list[Write]:
     return [
-        (CHANGE, [_change(e, place) for e in events]),
+        (CHANGE, [*_changes(events, place)]),
         (COUNT_RETRY, [(place.target(e.target), e.failure) for e in events]),
     ]
 
 
 def _target_dropped(events: Sequence[TargetDropped], place: Place, _: Seqs) -> list[Write]:
-    return [(CHANGE, [_change(e, place) for e in events])]
+    return [(CHANGE, [*_changes(events, place)])]
 
 
 _PROJECTORS: Mapping[type[CampaignEvent], Callable[[Any, Place, Seqs], list[Write]]] = {

@@ -259,9 +259,11 @@ def events(
     names = [] if kinds is None else [_values([kind_of(kind) for kind in kinds])]
     sql = f"""
         SELECT {EVENT} FROM event LEFT JOIN account ON account.id = event.account
-        WHERE event.campaign = {CAMPAIGN_ID} AND event.seq > ? {some} ORDER BY event.seq LIMIT ?
+        WHERE event.seq > max(?, (SELECT first_event - 1 FROM campaign WHERE name = ?))
+            AND event.campaign = {CAMPAIGN_ID} {some}
+        ORDER BY event.seq LIMIT ?
     """
-    return [recorded(campaign, row) for row in _rows(db, sql, campaign, after, *names, limit)]
+    return [recorded(campaign, row) for row in _rows(db, sql, after, campaign, campaign, *names, limit)]
 
 
 def export(db: Db, campaign: str, after: int, limit: int) -> list[ExportRow]:

@@ -24,6 +24,9 @@ FIRST: Migration = (
         type TEXT NOT NULL,
         control TEXT NOT NULL,
         planned_at INTEGER NOT NULL,
+        -- Where its events begin.  No index tells which are its own: it would take more to keep than it saves, for
+        -- campaigns mostly follow each other.
+        first_event INTEGER NOT NULL,
         first_run_at INTEGER,
         ended TEXT
     )
@@ -153,7 +156,6 @@ FIRST: Migration = (
     CREATE TABLE artifact (
         target INTEGER NOT NULL,
         command_id TEXT NOT NULL,
-        account INTEGER NOT NULL REFERENCES account,
         location TEXT NOT NULL,
         size INTEGER NOT NULL,
         sha256 TEXT NOT NULL,
@@ -196,7 +198,6 @@ FIRST: Migration = (
         data TEXT NOT NULL
     )
     """,
-    "CREATE INDEX event_of_campaign ON event (campaign)",
     # --- what was told stays told
     """
     CREATE TRIGGER event_is_never_changed BEFORE UPDATE ON event BEGIN
@@ -234,13 +235,9 @@ FIRST: Migration = (
     END
     """,
     """
-    CREATE TRIGGER artifact_counted AFTER INSERT ON artifact BEGIN
-        UPDATE account SET artifacts = artifacts + 1, size = size + new.size WHERE id = new.account;
-    END
-    """,
-    """
-    CREATE TRIGGER artifact_recounted AFTER UPDATE OF size ON artifact BEGIN
-        UPDATE account SET size = size - old.size + new.size WHERE id = new.account;
+    CREATE TRIGGER artifact_not_counted AFTER DELETE ON artifact BEGIN
+        UPDATE account SET artifacts = artifacts - 1, size = size - old.size
+            WHERE id = (SELECT account FROM target WHERE id = old.target);
     END
     """,
     """
