@@ -19,8 +19,8 @@ from dexcmd.errors import (
     WaitTimeoutError,
 )
 from dexcmd.fanout import BulkOptions
-from dexcmd.follow import PollPace, Watch
 from dexcmd.outcome import BulkResult, Outcome, OutcomeState
+from dexcmd.polling.watch import Watch
 from dexcmd.resources.command import Command, command_id_of
 from dexcmd.resources.commands import CommandsResource
 from dexcmd.resources.downloads import DownloadsResource
@@ -82,12 +82,6 @@ class CaptureOptions(Generic[R]):
     """Commands that are created and neither saved nor failed; no more are created meanwhile."""
 
 
-@attrs.define
-class _Followed:
-    request: CommandRequest
-    deadline: float
-
-
 class Capture(Background[CaptureResult[R]]):
     """The results of `dex.capture`, one a target, each as soon as it is known."""
 
@@ -97,9 +91,10 @@ class Capture(Background[CaptureResult[R]]):
         self._downloads = DownloadsResource(session)
         self._options = options
         self._clock = session.settings.clock
-        self._watch = Watch(session, filename_grace=FILENAME_GRACE)
-        self._pace = PollPace(options.poll_interval, session.settings.rate_limit)
-        self._followed: dict[str, _Followed] = {}
+        self._watch = Watch(session, poll_interval=options.poll_interval, filename_grace=FILENAME_GRACE)
+        self._requests: dict[str, CommandRequest] = {}
+        """Those whose command was created and is not done with."""
+
         self._room = anyio.Semaphore(options.most_in_flight)
         self._change = anyio.Event()
         self._all_created = False
@@ -150,67 +145,60 @@ class Capture(Background[CaptureResult[R]]):
                 )
 
     def _add(self, command_id: str, request: CommandRequest) -> None:
-        self._followed[command_id] = _Followed(request, self._clock.monotonic() + self._options.timeout)
-        self._watch.add(command_id, not_before=self._commands.created.not_before(command_id))
+        self._requests[command_id] = request
+        self._watch.add(
+            command_id,
+            not_before=self._commands.created.not_before(command_id),
+            command_type=request.type,
+            device_id=request.device_id,
+            deadline=self._clock.monotonic() + self._options.timeout,
+            is_new=True,
+        )
         self._change.set()
 
     async def _follow(
         self, ended: MemoryObjectSendStream[Command], results: MemoryObjectSendStream[CaptureResult[R]]
     ) -> None:
-        wait = self._options.poll_interval
         while len(self._watch) or not self._all_created:
             if not len(self._watch):
                 self._change = anyio.Event()
                 await self._change.wait()
                 continue
-            # A command that was just created has not ended: the first poll is after a wait, too.
-            await self._clock.sleep(min(wait, self._time_left()))
-            began = self._clock.monotonic()
-            wait = await self._poll(results)
-            for command in [*self._watch.take_ended(), *self._succeeded_without_filename(began)]:
+            # In slices, for what is created meanwhile: that is not due before a slice is over.
+            while (wait := self._watch.next_poll_at - self._clock.monotonic()) > 0:
+                await self._clock.sleep(min(wait, self._options.poll_interval))
+            await self._poll(results)
+            for command in self._watch.take_ended():
                 if command.succeeded:
                     await ended.send(command)
                 else:
                     error = CommandFailedError(f"command {command.id}: the device reports {command.status}")
                     await self._fail(command_id_of(command), error, results, command)
-            await self._drop_overdue(began, results)
+            await self._give_up_overdue(ended, results)
 
-    def _time_left(self) -> float:
-        now = self._clock.monotonic()
-        return max(
-            0.0,
-            min((self._followed[command_id].deadline for command_id in self._watch.ids), default=now) - now,
-        )
-
-    async def _poll(self, results: MemoryObjectSendStream[CaptureResult[R]]) -> float:
-        """Poll once, and return how many seconds to wait before the next time."""
+    async def _poll(self, results: MemoryObjectSendStream[CaptureResult[R]]) -> None:
         try:
-            poll = await self._watch.poll()
+            await self._watch.poll()
         except HOPELESS as error:
             for command_id in self._watch.ids:
                 self._watch.drop(command_id)
                 await self._fail(command_id, error, results)
-            return 0.0
         except DexError as error:
             # What was created stays created: the next poll may tell, until each command's own time is over.
             logger.warning("a poll failed: %s", error)
-            return self._pace.after(pages=1, changed=False)
-        return self._pace.after(pages=poll.pages, changed=poll.changed)
 
-    def _overdue(self, began: float) -> list[str]:
-        """Return which commands a poll that began then should have seen ended: it may take long until the next one."""
-        return [command_id for command_id in self._watch.ids if self._followed[command_id].deadline <= began]
-
-    def _succeeded_without_filename(self, began: float) -> list[Command]:
-        """Return those in SUCCESS at the end of their time whose file name is still missing: it can be guessed."""
-        waiting = [command_id for command_id in self._overdue(began) if self._watch.succeeded(command_id)]
-        return [command for command_id in waiting if (command := self._watch.drop(command_id)) is not None]
-
-    async def _drop_overdue(self, began: float, results: MemoryObjectSendStream[CaptureResult[R]]) -> None:
-        for command_id in self._overdue(began):
+    async def _give_up_overdue(
+        self, ended: MemoryObjectSendStream[Command], results: MemoryObjectSendStream[CaptureResult[R]]
+    ) -> None:
+        for command_id in self._watch.overdue():
+            succeeded = self._watch.succeeded(command_id)
             command = self._watch.drop(command_id)
-            message = f"command {command_id} has not ended after {self._options.timeout:g} s"
-            await self._fail(command_id, WaitTimeoutError(message, (command_id,)), results, command)
+            if succeeded and command is not None:
+                # Its file name is still missing, and can be guessed.
+                await ended.send(command)
+            else:
+                message = f"command {command_id} has not ended after {self._options.timeout:g} s"
+                await self._fail(command_id, WaitTimeoutError(message, (command_id,)), results, command)
 
     async def _save(self, save: Save[R], command: Command, results: MemoryObjectSendStream[CaptureResult[R]]) -> None:
         command_id = command_id_of(command)
@@ -219,7 +207,7 @@ class Capture(Background[CaptureResult[R]]):
         except DexError as error:
             await self._fail(command_id, error, results, command)
         else:
-            request = self._followed[command_id].request
+            request = self._requests[command_id]
             await self._finish(command_id, CaptureResult(request, "saved", command, artifact), results)
 
     async def _fail(
@@ -229,7 +217,7 @@ class Capture(Background[CaptureResult[R]]):
         results: MemoryObjectSendStream[CaptureResult[R]],
         command: Command | None = None,
     ) -> None:
-        request = self._followed[command_id].request
+        request = self._requests[command_id]
         await self._finish(
             command_id,
             CaptureResult[R](request, "failed", command or Command(id=command_id), error=error),
@@ -239,6 +227,6 @@ class Capture(Background[CaptureResult[R]]):
     async def _finish(
         self, command_id: str, result: CaptureResult[R], results: MemoryObjectSendStream[CaptureResult[R]]
     ) -> None:
-        del self._followed[command_id]
+        del self._requests[command_id]
         await results.send(result)
         self._room.release()

@@ -31,8 +31,8 @@ from dexcmd.errors import (
     RateLimitError,
 )
 from dexcmd.events import CommandAdopted
-from dexcmd.follow import POLL_SHARE
 from dexcmd.outcome import Outcome
+from dexcmd.polling.watch import POLL_SHARE
 from dexcmd.posting import Ambiguous, CreatedLog, Poster, culprits
 from dexcmd.reconcile import Look, Lost, Reconciler
 from dexcmd.resources.requests import MOST_PER_POST, CommandRequest, Target

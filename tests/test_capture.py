@@ -1,6 +1,7 @@
 """`capture`: from targets to whole files."""
 
 import asyncio
+import itertools
 import stat
 import zipfile
 from collections import Counter
@@ -236,6 +237,18 @@ async def test_a_consumer_that_takes_its_time_fails_no_command(rig: Rig, tmp_pat
             states.append(result.state)
             await clock.sleep(60)
     assert Counter(states) == {"saved": 60}
+
+
+async def test_no_sleep_is_so_long_that_what_is_created_meanwhile_waits(
+    rig: Rig, tmp_path: Path, clock: ManualClock
+) -> None:
+    await rig.start(100, behaviour=Behaviour(run_seconds=(300.0, 300.0)))
+    results = await collect(rig.dex.capture(rig.requests(70), into=tmp_path, poll_interval=3.0))
+    assert Counter(result.state for result in results) == {"saved": 70}
+    polls = [request.at for request in rig.sandbox.requests if request.operation == "list_commands"]
+    assert max(later - earlier for earlier, later in itertools.pairwise(polls)) > 60.0
+    # What is created while it sleeps is due an interval later.
+    assert max(clock.slept) <= 3.0
 
 
 async def test_success_at_the_end_of_the_time_is_saved_under_the_usual_name(rig: Rig, tmp_path: Path) -> None:

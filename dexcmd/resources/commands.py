@@ -6,9 +6,10 @@ from datetime import datetime
 from dexcmd.creation import Creation, OnOutcomes
 from dexcmd.errors import AmbiguousCreateError
 from dexcmd.fanout import BulkCreate, BulkOptions, OnQuota
-from dexcmd.follow import Follow, Watch
+from dexcmd.follow import Follow
 from dexcmd.outcome import Outcome
 from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery
+from dexcmd.polling.watch import Watch
 from dexcmd.posting import CreatedLog
 from dexcmd.resources.command import Command, command_id_of, decode_commands, identity
 from dexcmd.resources.requests import CommandRequest, Target, check_batch
@@ -130,17 +131,27 @@ class CommandsResource:
             async with dex.commands.follow(commands) as ended:
                 async for command in ended: ...         # each once, in the order in which they end
 
-        One poll is shared by all of them: after `poll_interval` seconds, and up to five times as rarely while
-        nothing changes.  Iterating raises `WaitTimeoutError` after `timeout` seconds, and `DexError`.  A
-        device that is not connected lets its command fail after 10 minutes, so a `timeout` below that may
-        give up too early.
+        Polls are shared by all of them.  Up to ten are polled for after `poll_interval` seconds, and up to five
+        times as rarely while nothing changes.  Of many, each end is noticed within about six intervals, or half of
+        the command's own duration if that is longer.  Iterating raises `WaitTimeoutError` after `timeout` seconds,
+        and `DexError`.  A device that is not connected lets its command fail after 10 minutes, so a `timeout` below
+        that may give up too early.
         """
-        watch = Watch(self._session)
+        watch = Watch(self._session, poll_interval=poll_interval)
         for command in commands:
             command_id = command_id_of(command)
-            created = command.created_date if isinstance(command, Command) else None
-            watch.add(command_id, created, self.created.not_before(command_id))
-        return Follow(self._session, watch, timeout=timeout, poll_interval=poll_interval)
+            not_before = self.created.not_before(command_id)
+            if isinstance(command, Command):
+                watch.add(
+                    command_id,
+                    command.created_date,
+                    not_before,
+                    command_type=command.type,
+                    device_id=command.device_id,
+                )
+            else:
+                watch.add(command_id, not_before=not_before)
+        return Follow(self._session.settings.clock, watch, timeout=timeout)
 
     async def wait(self, command: Command | str, *, timeout: float = 900.0, poll_interval: float = 2.0) -> Command:
         """Wait until a command, given as itself or by its id, has reached SUCCESS or FAILED, and return it.

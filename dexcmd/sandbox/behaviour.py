@@ -41,9 +41,15 @@ def _limit(_: object, attribute: "attrs.Attribute[Any]", value: int | None) -> N
         raise ValueError(f"{attribute.name} must be at least 1, or None, not {value!r}")
 
 
-def _names() -> Any:
+def _filters(_: object, attribute: "attrs.Attribute[Any]", value: frozenset[str]) -> None:
+    known = ("command_type", "device_id", "from", "status", "to", "user_email")
+    if not value.issubset(known):
+        raise ValueError(f"{attribute.name} must be of {', '.join(known)}, not {sorted(value)}")
+
+
+def _names(validator: Any = None) -> Any:
     nothing: frozenset[str] = frozenset()
-    return attrs.field(default=nothing, converter=frozenset[str])
+    return attrs.field(default=nothing, converter=frozenset[str], validator=validator)
 
 
 @attrs.frozen(kw_only=True)
@@ -97,6 +103,8 @@ class Behaviour:
     """A page past the end shows the last page again, instead of no rows."""
     list_lag: float = attrs.field(default=0.0, validator=_not_negative)
     """After how long a created command appears in the list."""
+    ignored_filters: frozenset[str] = _names(_filters)
+    """Filters of the command list that have no effect, by their names in the query."""
     null_when_empty: bool = False
     """A list answer without rows has `result: null`, instead of an empty list of rows."""
 

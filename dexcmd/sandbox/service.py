@@ -247,7 +247,8 @@ class Service:
         return self._refusal(404, ServiceError(Code.NO_ROUTE, message, chain=(cause,)))
 
     def _list_commands(self, request: RecordedRequest) -> _Answer:
-        parsed = parse_command_query(request.query)
+        ignored = self.behaviour.ignored_filters
+        parsed = parse_command_query({name: value for name, value in request.query.items() if name not in ignored})
         if isinstance(parsed, list):
             return self._refusal(400, *parsed)
         paging, wanted = parsed

@@ -1,14 +1,25 @@
-"""How often to look, for which stretch of time, and how many to create at once."""
+"""How often to look, for what, and how many to create at once."""
 
+import itertools
+import math
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dexcmd.fanout import plan_batches
-from dexcmd.follow import GROWTH, POLL_SHARE, SLOWEST_FACTOR, Pending, PollPace, created_between
-from dexcmd.wire.window import RateLimit
+from dexcmd.polling.durations import EARLY_GUESS, LEAST_SAMPLES, SAMPLES, Durations
+from dexcmd.polling.looks import ASKED, MOST_PROBES, Look, Rows, after, ask, choose, glance, runs
+from dexcmd.polling.pace import FEW, GROWTH, MANY, MANY_FACTOR, PATIENCE, RARITY, SLOWEST_FACTOR, TIMEOUT_SECONDS, Pace
+from dexcmd.polling.pending import Pending, created_between
+from dexcmd.polling.schedule import GLANCE_SECONDS, Schedule
+from dexcmd.polling.watch import POLL_SHARE
+from dexcmd.resources.command import Command
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -18,49 +29,176 @@ def at(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-class TestPollPace:
-    def test_slower_while_nothing_changes_and_at_once_again_when_something_does(self):
-        pace = PollPace(2.0, None)
-        quiet = [pace.after(pages=1, changed=False) for _ in range(6)]
-        assert quiet == [3.0, 4.5, 6.75, 10.0, 10.0, 10.0]
-        assert pace.after(pages=1, changed=True) == 2.0
-        assert pace.after(pages=1, changed=False) == 3.0
+def between(created: float | None = None, not_before: float | None = None) -> Pending:
+    return Pending(
+        command_id="",
+        created=None if created is None else at(created),
+        not_before=None if not_before is None else at(not_before),
+    )
+
+
+def listed(name: str, created: float, status: str = "PENDING_EXEC", **more: object) -> Pending:
+    """Return a command that the list has told of."""
+    return Pending(
+        command_id=name,
+        created=at(created),
+        born=created,
+        added=created,
+        looked=created,
+        seen=Command(id=name, status=status),
+        device_id=f"device of {name}",
+        **more,
+    )
+
+
+def learned(seconds: Iterable[float], kind: str = "pcap") -> Durations:
+    durations = Durations()
+    for each in seconds:
+        durations.add(kind, each)
+    return durations
+
+
+def names(commands: Iterable[Pending]) -> list[str]:
+    return [one.command_id for one in commands]
+
+
+class TestDurations:
+    def test_few_samples_say_nothing(self):
+        durations = learned([30.0] * (LEAST_SAMPLES - 1))
+        assert durations.early("pcap") == EARLY_GUESS
+        assert durations.most("pcap", 0.0) is None
+        durations.add("pcap", 30.0)
+        assert durations.early("pcap") == 30.0
+        assert durations.most("pcap", 0.0) == 30.0
+        assert durations.early("warp-diag") == EARLY_GUESS, "each type has its own"
+        assert durations.early(None) == EARLY_GUESS
+
+    def test_most_is_of_those_that_lived_so_long(self):
+        durations = learned(range(100))
+        assert durations.early("pcap") == 2
+        assert durations.most("pcap", 0.0) == 90
+        assert durations.most("pcap", 49.5) == 95
+        assert durations.most("pcap", 79.0) == 98
+        assert durations.most("pcap", 80.0) is None, "too few outlived that"
+
+    def test_the_latest_count(self):
+        durations = learned([5.0] * SAMPLES + [300.0] * (SAMPLES // 2))
+        assert durations.most("pcap", 0.0) == 300.0
+        assert durations.early("pcap") == 5.0
+        for _ in range(SAMPLES // 2):
+            durations.add("pcap", 300.0)
+        assert durations.early("pcap") == 300.0
+
+    def test_an_end_before_the_creation_is_left_out(self):
+        assert learned([-1.0] * 100).most("pcap", -2.0) is None
+        assert learned([0.0] * 100).early("pcap") == 0.0, "a device may refuse at once"
+
+    def test_a_chance_without_samples_is_a_guess(self):
+        durations = Durations()
+        assert durations.chance("pcap", 10.0, 20.0) == 0.5
+        assert durations.chance("pcap", 20.0, 20.0) == 0.0
+        assert durations.chance("pcap", 0.0, 1.0) == 1.0
+
+    def test_a_chance_with_samples_is_mostly_theirs(self):
+        durations = learned([20.0] * 100 + [600.0] * 100)
+        assert durations.chance("pcap", 10.0, 15.0) < 0.01
+        assert durations.chance("pcap", 10.0, 20.0) == pytest.approx(0.5, abs=0.01)
+        assert durations.chance("pcap", 30.0, 599.0) < 0.03
+        assert durations.chance("pcap", 30.0, 600.0) > 0.97
+
+    @settings(deadline=None, max_examples=200)
+    @given(
+        st.lists(st.floats(0, 1000), max_size=60),
+        st.lists(st.floats(0, 1000), min_size=3, max_size=3).map(sorted),
+    )
+    def test_a_chance_is_one_and_grows_with_time(self, seconds: list[float], ages: list[float]):
+        durations = learned(seconds)
+        age, sooner, later = ages
+        assert 0.0 <= durations.chance("pcap", age, sooner) <= durations.chance("pcap", age, later) + 1e-9 <= 1.0 + 1e-6
+        most = durations.most("pcap", age)
+        assert most is None or most > age
+
+
+def pace(followed: int, durations: Durations | None = None, interval: float = 2.0) -> Pace:
+    return Pace(interval, durations or Durations(), followed)
+
+
+class TestPace:
+    @pytest.mark.parametrize("followed", [1, FEW])
+    def test_few_are_looked_for_slower_while_nothing_changes_and_at_once_again_when_something_does(self, followed: int):
+        few = pace(followed)
+        waits = []
+        for changed in [True, False, False, False, False, False, False, True, False]:
+            few.note(changed=changed)
+            waits.append(few.wait("pcap", 100.0))
+        assert waits == [2.0, 3.0, 4.5, 6.75, 10.0, 10.0, 10.0, 2.0, 3.0]
+        assert few.first_age("pcap") == 0.0
+        assert few.slack == 1.0, "a look for one is a look for all"
 
     @pytest.mark.parametrize(
-        ("pages", "limit", "wait"),
+        ("age", "wait"),
         [
-            (1, None, 2.0),
-            (1000, None, 2.0),
-            (1, RateLimit(), 2.0),
-            (2, RateLimit(), 2.0),
-            (3, RateLimit(), 3.0),
-            (40, RateLimit(), 40.0),
-            (0, RateLimit(), 2.0),
-            (1, RateLimit(requests=10, seconds=100.0), 40.0),
+            (0.0, 16.0),  # none ends in 4 s
+            (4.0, 12.0),
+            (20.0, 12.0),
+            (40.0, 20.0),
+            (200.0, 100.0),
+            (500.0, 150.0),  # once it will have timed out, and a little later
+            (599.0, 60.9),
+            (600.0, 300.0),
         ],
     )
-    def test_many_pages_are_polled_less_often(self, pages: int, limit: RateLimit | None, wait: float):
-        assert PollPace(2.0, limit).after(pages=pages, changed=True) == wait
+    def test_many_are_looked_for_as_late_as_their_ends_may_be_noticed(self, age: float, wait: float):
+        assert pace(MANY).wait("pcap", age) == pytest.approx(wait)
+        assert pace(10 * MANY).wait("pcap", age) == pytest.approx(wait)
 
-    @settings(deadline=None, max_examples=150)
+    @pytest.mark.parametrize(
+        ("age", "wait"),
+        [
+            (0.0, 320.0),  # by then most have ended, and 450 s would do for the first
+            (200.0, 120.0),
+            (310.0, 31.0),  # 12 s would do, but a tenth of its age is the least
+            (321.0, 160.5),  # nobody knows
+        ],
+    )
+    def test_what_is_known_of_durations_saves_looks(self, age: float, wait: float):
+        known = learned([300.0 + i % 20 for i in range(100)] + [320.0] * 30)
+        assert pace(MANY, known).wait("pcap", age) == pytest.approx(wait)
+
+    def test_what_lies_between_few_and_many_shifts(self):
+        waits = [pace(count).wait("pcap", 100.0) for count in range(FEW, MANY + 1)]
+        assert waits == sorted(waits)
+        assert (waits[0], waits[-1]) == (2.0, 50.0)
+        assert max(b - a for a, b in itertools.pairwise(waits)) < 15.0
+        assert [pace(count).least for count in (1, FEW, 30, MANY, 1000)] == [2.0, 2.0, 7.0, 12.0, 12.0]
+
+    @settings(deadline=None, max_examples=300)
     @given(
         interval=st.floats(0.1, 60),
-        requests=st.integers(1, 5000),
-        polls=st.lists(st.tuples(st.integers(1, 200), st.booleans()), min_size=1, max_size=20),
+        followed=st.integers(1, 200),
+        seconds=st.lists(st.floats(0, 700), max_size=60),
+        age=st.floats(0, 2000),
+        quiet=st.integers(0, 6),
     )
-    def test_it_takes_no_more_than_its_share(self, interval: float, requests: int, polls: list[tuple[int, bool]]):
-        limit = RateLimit(requests=requests)
-        pace, asked, seconds = PollPace(interval, limit), 0, 0.0
-        for pages, changed in polls:
-            wait = pace.after(pages=pages, changed=changed)
-            assert wait >= interval
-            assert not changed or wait <= max(interval, pages * 300.0 / requests / POLL_SHARE)
-            asked += pages
-            seconds += wait
-        assert asked / seconds <= POLL_SHARE * requests / 300.0 * (1 + 1e-9)
+    def test_neither_too_soon_nor_too_late(
+        self, interval: float, followed: int, seconds: list[float], age: float, quiet: int
+    ):
+        one = pace(followed, learned(seconds), interval)
+        for _ in range(quiet):
+            one.note(changed=False)
+        wait = one.wait("pcap", age)
+        first = max(age, one.durations.early("pcap"))
+        least = max(one.least, RARITY * one.crowding * age)
+        assert one.least <= wait * (1 + 1e-9)
+        if one.crowding:
+            assert wait <= first - age + max(least, PATIENCE * one.crowding * first) + 1e-6
+        else:
+            assert wait == one.least <= SLOWEST_FACTOR * interval
 
     def test_the_constants_make_sense(self):
-        assert 0 < POLL_SHARE < 1 < GROWTH < SLOWEST_FACTOR
+        assert 0 < POLL_SHARE < 1 < GROWTH < SLOWEST_FACTOR <= MANY_FACTOR
+        assert 0 < FEW < MANY
+        assert 0 < RARITY < PATIENCE < 1
 
 
 class TestCreatedBetween:
@@ -68,19 +206,19 @@ class TestCreatedBetween:
         ("pending", "since", "until"),
         [
             pytest.param([], None, None, id="none"),
-            pytest.param([Pending()], None, None, id="nothing known"),
-            pytest.param([Pending(created=at(5))], at(4), at(6), id="one"),
-            pytest.param([Pending(not_before=at(5))], at(4), None, id="not before"),
-            pytest.param([Pending(created=at(9), not_before=at(1))], at(8), at(10), id="created counts more"),
+            pytest.param([between()], None, None, id="nothing known"),
+            pytest.param([between(5)], at(4), at(6), id="one"),
+            pytest.param([between(not_before=5)], at(4), None, id="not before"),
+            pytest.param([between(9, 1)], at(8), at(10), id="created counts more"),
             pytest.param(
-                [Pending(created=at(5)), Pending(created=at(1)), Pending(created=at(9))],
+                [between(5), between(1), between(9)],
                 at(0),
                 at(10),
                 id="several",
             ),
-            pytest.param([Pending(created=at(5)), Pending()], None, None, id="one unknown opens both sides"),
-            pytest.param([Pending(created=at(5)), Pending(not_before=at(2))], at(1), None, id="one opens the end"),
-            pytest.param([Pending(created=at(5)), Pending(not_before=at(7))], at(4), None, id="whichever is earlier"),
+            pytest.param([between(5), between()], None, None, id="one unknown opens both sides"),
+            pytest.param([between(5), between(not_before=2)], at(1), None, id="one opens the end"),
+            pytest.param([between(5), between(not_before=7)], at(4), None, id="whichever is earlier"),
         ],
     )
     def test_table(self, pending: list[Pending], since: datetime | None, until: datetime | None):
@@ -91,9 +229,9 @@ class TestCreatedBetween:
     @given(
         st.lists(
             st.builds(
-                Pending,
-                created=st.none() | st.integers(0, 100).map(at),
-                not_before=st.none() | st.integers(0, 100).map(at),
+                between,
+                created=st.none() | st.integers(0, 100),
+                not_before=st.none() | st.integers(0, 100),
             ),
             min_size=1,
             max_size=6,
@@ -108,6 +246,402 @@ class TestCreatedBetween:
         if all(one.created for one in pending):
             assert since is not None
             assert until is not None
+
+
+def rows_of(commands: Iterable[Pending]) -> Rows:
+    rows = Rows()
+    for one in commands:
+        rows.add(one.place)
+    return rows
+
+
+def spread(count: int, seconds: float, status: str = "PENDING_EXEC") -> list[Pending]:
+    """Return commands of which one was created every so many seconds, each seen pending then."""
+    return [listed(f"{index:04}", index * seconds, status) for index in range(count)]
+
+
+class TestRuns:
+    def test_what_lies_together_is_one_run(self):
+        commands = spread(100, 1.0)
+        [run] = runs(commands[::-1], rows_of(commands))
+        assert names(run.commands) == names(commands)
+        assert run.pages == 2.0
+        assert (run.start, run.end) == (-1.0, 100.0)
+
+    def test_a_page_between_parts_them(self):
+        commands = spread(200, 1.0)
+        rows = rows_of(commands)
+        assert [names(run.commands) for run in runs([commands[0], commands[45]], rows)] == [["0000", "0045"]]
+        assert [names(run.commands) for run in runs([commands[0], commands[60]], rows)] == [["0000"], ["0060"]]
+
+    def test_what_was_created_in_one_moment_is_never_parted(self):
+        commands = spread(200, 0.0)
+        [run] = runs([commands[0], commands[199]], rows_of(commands))
+        assert run.pages == 4.0
+        assert run.is_cheaper_by_device
+        assert run.cost == 2
+
+    def test_others_rows_count_as_far_as_they_are_known(self):
+        commands = [listed("a", 0.0), listed("b", 600.0)]
+        rows = rows_of(commands)
+        [run] = runs(commands, rows)
+        assert run.pages == 1.0
+        look = Look({}, start=run.start, end=run.end, rows=1000)
+        rows.learn(look)
+        assert [names(run.commands) for run in runs(commands, rows)] == [["a"], ["b"]]
+
+    def test_a_walk_for_one_created_nobody_knows_when_passes_the_newer_ones(self):
+        old, new = listed("old", 0.0), listed("new", 500.0)
+        unknown = Pending(command_id="?", not_before=at(400), born=400.0, added=401.0)
+        commands = [old, new, unknown]
+        rows = rows_of(commands)
+        assert [names(run.commands) for run in runs(commands, rows)] == [["?", "new"], ["old"]]
+        nowhere = Pending(command_id="??", added=300.0)
+        assert [names(run.commands) for run in runs([*commands, nowhere], rows)] == [["?", "??", "old", "new"]]
+
+    def test_what_the_list_did_not_show_does_not_make_the_others_dearer(self):
+        fresh = Pending(command_id="fresh", not_before=at(500), born=500.0)
+        stray = Pending(command_id="stray", not_before=at(0), born=0.0, is_stray=True)
+        assert [names(run.commands) for run in runs([stray, fresh], Rows())] == [["fresh"], ["stray"]]
+
+    def test_what_is_long_ago_is_forgotten(self):
+        rows = rows_of(spread(100, 1.0))
+        rows.forget_before(90.0)
+        assert rows.ours(0.0, 100.0) == 10
+        rows.move(95.0, 91.0)
+        assert rows.ours(91.0, 91.0) == 2
+
+
+def chosen(
+    due: list[Pending], others: list[Pending], now: float, *, filters: bool = True, known: bool = True
+) -> list[Look]:
+    every = spread(1000, 0.1) + due + others
+    durations = learned([20.0] * 100 if known else [])
+    for one in due + others:
+        one.command_type = "pcap"
+    return choose(due, others, rows_of(every), durations, now, filters=filters)
+
+
+def shape(looks: Iterable[Look]) -> list[str]:
+    return [
+        f"{look.status or ('device' if look.device_id else 'glance' if look.is_glance else 'walk')} {len(look.missing)}"
+        for look in looks
+    ]
+
+
+class TestChoose:
+    def test_the_few_that_are_left_are_asked_about_in_one(self):
+        left = spread(1000, 0.1)[::50]
+        for one in left:
+            one.looked = 130.0
+        looks = chosen(left, [], 190.0)
+        assert shape(looks) == ["PENDING_EXEC 20"]
+        assert looks[0].filters == {"status": "PENDING_EXEC"}
+        assert (looks[0].since, looks[0].until) == (at(-1), at(96))
+        assert not looks[0].is_walk
+
+    def test_others_like_them_join(self):
+        left = spread(1000, 0.1)[::50]
+        for one in left:
+            one.looked = 130.0
+        assert shape(chosen(left[:1], left[1:], 135.0)) == ["PENDING_EXEC 20"]
+        left[5].seen = Command(id=left[5].command_id, status="SUCCESS")
+        left[6].looked = 90.0
+        assert shape(chosen(left[:1], left[1:], 135.0)) == ["PENDING_EXEC 18"], "these are not like them"
+
+    def test_those_that_are_likely_to_have_ended_are_looked_at(self):
+        young = spread(1000, 0.1)[::10]
+        for one in young:
+            one.looked = 110.0
+        assert shape(chosen(young, [], 130.0)) == ["walk 100"]
+
+    def test_without_filters_all_are_looked_at(self):
+        left = spread(1000, 0.1)[::50]
+        for one in left:
+            one.looked = 130.0
+        assert shape(chosen(left, left[:3], 190.0, filters=False)) == ["walk 20"]
+
+    def test_where_rows_are_dense_those_that_have_succeeded_are_looked_for_by_device(self):
+        every = spread(1000, 0.001, "SUCCESS")
+        waiting = [every[300], every[700]]
+        looks = choose(waiting, [], rows_of(every), Durations(), 30.0, filters=True)
+        assert shape(looks) == ["device 1", "device 1"]
+        assert looks[0].filters == {"device_id": "device of 0300"}
+        assert (looks[0].since, looks[0].until) == (at(-0.7), at(1.3))
+        assert looks[0].is_walk
+        assert shape(choose(waiting, [], rows_of(every), Durations(), 30.0, filters=False)) == ["walk 2"]
+        waiting[0].device_id = None
+        assert shape(choose(waiting, [], rows_of(every), Durations(), 30.0, filters=True)) == ["walk 2"]
+
+    def test_a_long_run_of_which_nobody_has_ended_is_probed(self):
+        commands = [Pending(command_id=str(index), not_before=at(0), born=0.0) for index in range(300)]
+        looks = choose(commands, [], rows_of(commands), Durations(), 14.0, filters=True)
+        assert shape(looks) == ["SUCCESS 300"]
+        assert looks[0].is_probe
+        assert shape(choose(commands[:240], [], rows_of(commands[:240]), Durations(), 14.0, filters=True)) == [
+            "walk 240"
+        ]
+        assert shape(choose(commands, [], rows_of(commands), Durations(), 14.0, filters=False)) == ["walk 300"]
+        commands[7].deadline = 14.0
+        assert shape(choose(commands, [], rows_of(commands), Durations(), 14.0, filters=True)) == ["walk 300"]
+        commands[7].deadline = math.inf
+        commands[7].probes = MOST_PROBES
+        assert shape(choose(commands, [], rows_of(commands), Durations(), 14.0, filters=True)) == ["walk 300"]
+
+    def test_a_run_of_which_many_have_ended_is_not_probed(self):
+        commands = spread(400, 0.01)
+        assert shape(choose(commands[:360], [], rows_of(commands), Durations(), 20.0, filters=True)) == ["walk 360"]
+
+
+class TestAfter:
+    def missing(self, count: int, status: str) -> tuple[Look, Rows]:
+        every = spread(1000, 0.001)
+        return ask(every[:: 1000 // count][:count], status), rows_of(every)
+
+    def test_what_nobody_shows_is_looked_for(self):
+        for status, then in zip(ASKED, ["PENDING_UPLOAD 10", "FAILED 10", None], strict=True):
+            look, rows = self.missing(10, status)
+            looks = after(look, rows, 200.0, filters=True)
+            assert shape(looks) == ([then] if then else ["device 1"] * 10)
+            assert shape(after(look, rows, 200.0, filters=False)) == ["walk 10"]
+
+    def test_few_are_looked_for_at_once(self):
+        look, rows = self.missing(2, "PENDING_EXEC")
+        assert shape(after(look, rows, 200.0, filters=True)) == ["device 1", "device 1"]
+
+    def test_what_was_shown_is_done_with(self):
+        look, rows = self.missing(10, "PENDING_EXEC")
+        look.missing.clear()
+        assert after(look, rows, 200.0, filters=True) == []
+
+    def test_a_walk_or_a_glance_has_nothing_after_it(self):
+        rows = Rows()
+        walk = Look({"a": listed("a", 0.0)}, is_complete=True)
+        assert after(walk, rows, 0.0, filters=True) == []
+        assert after(glance([listed("a", 0.0)]), rows, 0.0, filters=True) == []
+
+    def test_a_look_that_was_refused_is_made_without_filters(self):
+        look = Look({"a": listed("a", 0.0)}, device_id="device")
+        assert shape(after(look, Rows(), 0.0, filters=False)) == ["walk 1"]
+
+    @pytest.mark.parametrize(
+        ("status", "shown", "filters", "then"),
+        [
+            ("SUCCESS", 0, True, ["FAILED 300"]),
+            ("SUCCESS", 49, True, ["FAILED 300"]),
+            ("SUCCESS", 50, True, ["walk 300"]),
+            ("SUCCESS", 3, False, ["walk 300"]),
+            ("FAILED", 49, True, []),
+            ("FAILED", 50, True, ["walk 300"]),
+        ],
+    )
+    def test_a_probe_that_is_less_than_a_page_has_shown_all(
+        self, status: str, shown: int, filters: bool, then: list[str]
+    ):
+        commands = {str(index): Pending(command_id=str(index), not_before=at(0), born=0.0) for index in range(300)}
+        probe = Look(commands, at(0), status=status, is_probe=True, rows=shown)
+        looks = after(probe, Rows(), 14.0, filters=filters)
+        assert shape(looks) == then
+        assert all(look.rows == 0 for look in looks)
+
+
+@attrs.define
+class Life:
+    """What becomes of a command of `Service`."""
+
+    born: float
+    ends: float
+    appears: float
+    end_seen: float | None = None
+
+
+@attrs.define
+class Service:
+    """Runs a schedule against a list that is known, without any I/O."""
+
+    commands: dict[str, Life]
+    schedule: Schedule
+    obeys: bool = True
+    """Whether a query by status shows anything that it should."""
+
+    polls: int = 0
+    pages: int = 0
+    shapes: Counter[str] = attrs.field(factory=Counter[str])
+
+    def status(self, name: str, now: float) -> str:
+        one = self.commands[name]
+        if one.ends > now:
+            return "PENDING_EXEC"
+        return "FAILED" if one.ends - one.born == TIMEOUT_SECONDS else "SUCCESS"
+
+    def shows(self, look: Look, now: float) -> list[str]:
+        since = -math.inf if look.since is None else (look.since - NOON).total_seconds()
+        until = math.inf if look.until is None else (look.until - NOON).total_seconds()
+        found = [
+            name
+            for name, one in self.commands.items()
+            if since <= one.born <= until
+            and one.appears <= now
+            and look.status in (None, self.status(name, now))
+            and look.device_id in (None, f"device of {name}")
+            and (look.status is None or self.obeys)
+        ]
+        return found[:50] if look.is_glance or look.is_probe else found
+
+    def poll(self, now: float) -> None:
+        self.polls += 1
+        looks = self.schedule.plan(now)
+        while looks:
+            look = looks.pop(0)
+            self.shapes[shape([look])[0].split()[0]] += 1
+            shown = self.shows(look, now)
+            look.rows = len(shown)
+            self.pages += max(1, -(-len(shown) // 50))
+            for name in shown:
+                look.missing.pop(name, None)
+                one = self.schedule.pending.get(name)
+                if one is not None:
+                    self.note(one, now)
+            look.is_complete = True
+            looks = self.schedule.end(look, now) + looks
+        self.schedule.settle(now, changed=False)
+
+    def note(self, one: Pending, now: float) -> None:
+        command = self.commands[one.command_id]
+        one.created = at(command.born)
+        self.schedule.place(one, command.born)
+        one.is_stray = False
+        one.seen = Command(id=one.command_id, status=self.status(one.command_id, now))
+        self.schedule.touch(one, now)
+        if one.seen.ended:
+            command.end_seen = now
+            self.schedule.drop(one.command_id)
+            self.schedule.pace.durations.add("pcap", command.ends - command.born)
+
+    def run(self) -> None:
+        """Add each command when it is created, and poll when that is due, until nothing is pending."""
+        coming = sorted(self.commands, key=lambda name: self.commands[name].born)
+        now = 0.0
+        while coming or self.schedule.pending:
+            assert self.polls < 3000, "it goes round in circles"
+            comes = self.commands[coming[0]].born if coming else math.inf
+            now = max(now, min(comes, self.schedule.next_due))
+            while coming and self.commands[coming[0]].born <= now:
+                name = coming.pop(0)
+                self.schedule.add(
+                    Pending(
+                        command_id=name,
+                        not_before=at(self.commands[name].born - 1),
+                        born=self.commands[name].born - 1,
+                        command_type="pcap",
+                        device_id=f"device of {name}",
+                        added=now,
+                        is_new=True,
+                    )
+                )
+            if self.schedule.next_due <= now:
+                self.poll(now)
+
+
+def service(lives: Sequence[tuple[float, float]], lag: float = 0.0, *, obeys: bool = True) -> Service:
+    commands = {f"{index:04}": Life(born, born + seconds, born + lag) for index, (born, seconds) in enumerate(lives)}
+    return Service(commands, Schedule(Pace(2.0)), obeys)
+
+
+LIVES = st.lists(st.tuples(st.floats(0, 300), st.one_of(st.floats(0, 40), st.floats(0, 900))), min_size=1, max_size=130)
+
+
+class TestSchedule:
+    @settings(deadline=None, max_examples=60)
+    @given(LIVES, st.sampled_from([0.0, 0.0, 5.0, 90.0]), st.booleans())
+    def test_every_end_is_noticed(self, lives: list[tuple[float, float]], lag: float, obeys: bool):
+        one = service(lives, lag, obeys=obeys)
+        one.run()
+        assert one.schedule.next_due == math.inf
+        for command in one.commands.values():
+            assert command.end_seen is not None
+            took = command.ends - command.born
+            # The first look for a short one may be put off by what is known of most.
+            late = command.end_seen - max(command.ends, command.appears)
+            assert late <= 16.0 + max(10.0, PATIENCE * max(took, lag)) * (1.0 + (not obeys) * 3.0) + took * 0.05
+
+    def test_a_burst_of_a_thousand(self):
+        rng = random.Random(1)
+        lives = [(index / 128, rng.uniform(4, 30) if index % 50 else TIMEOUT_SECONDS) for index in range(1000)]
+        one = service(lives)
+        one.run()
+        assert one.pages <= 95
+        lateness = [command.end_seen - command.ends for command in one.commands.values()]
+        assert all(
+            late <= max(12.5, PATIENCE * (command.ends - command.born))
+            for late, command in zip(lateness, one.commands.values(), strict=True)
+        )
+        assert one.shapes["PENDING_EXEC"] > 5
+        assert one.schedule._rows.ours(-math.inf, math.inf) == 0, "nothing is kept of what is long ago"
+
+    def test_a_burst_of_slow_ones_is_probed_until_durations_are_known(self):
+        one = service([(index / 128, 300.0) for index in range(1000)])
+        one.run()
+        assert one.shapes["SUCCESS"] >= 5
+        assert one.pages <= 110
+
+    def test_new_ones_are_glanced_at_and_not_looked_for(self):
+        schedule = Schedule(Pace(2.0))
+        for index in range(100):
+            schedule.add(Pending(command_id=str(index), not_before=at(-1), born=-1.0, added=0.0, is_new=True))
+        # What the first were due at is put off once there are many.
+        assert schedule.next_due == 2.0
+        [look] = schedule.plan(2.0)
+        assert look.is_glance
+        assert (look.since, len(look.missing)) == (at(-2), 100)
+        schedule.end(look, 2.0)
+        schedule.settle(2.0, changed=False)
+        assert schedule.next_due == 15.0
+        assert schedule.plan(14.9) == []
+        assert shape(schedule.plan(15.0)) == ["walk 100"]
+        assert GLANCE_SECONDS > 15.0
+
+    def test_a_deadline_is_a_time_to_look(self):
+        schedule = Schedule(Pace(2.0))
+        schedule.pace.followed = 100
+        one = Pending(command_id="a", not_before=at(0), born=0.0, deadline=5.0)
+        schedule.add(one)
+        assert schedule.next_due == 5.0
+        [look] = schedule.plan(5.0)
+        look.is_complete = True
+        schedule.end(look, 5.0)
+        schedule.settle(5.0, changed=False)
+        assert one.tried >= one.deadline
+        assert schedule.next_due == 17.0, "once is enough"
+        schedule.give_until(9.0)
+        assert schedule.next_due == 9.0
+
+    def test_a_failure_puts_off_what_is_due(self):
+        schedule = Schedule(Pace(2.0))
+        due, later = listed("a", 0.0), listed("b", 0.0)
+        schedule.add(due)
+        schedule.add(later)
+        later.due = 100.0
+        schedule.plan(0.0)
+        schedule.fail(0.0)
+        assert due.due == 3.0
+        assert later.due == 100.0
+        due.deadline = 2.0
+        schedule.plan(3.0)
+        due.tried = -math.inf
+        schedule.fail(3.0)
+        assert due.due == 2.0, "at its deadline it is tried all the same"
+
+    def test_what_only_its_file_name_is_missing_of_is_looked_for_at_the_end_of_its_time(self):
+        schedule = Schedule(Pace(2.0))
+        one = listed("a", 0.0, "SUCCESS", named_by=1.5)
+        schedule.add(one)
+        schedule.touch(one, 0.0)
+        schedule.settle(0.0, changed=True)
+        assert schedule.next_due == 1.5
+        schedule.touch(one, 1.5)
+        schedule.settle(1.5, changed=True)
+        assert schedule.next_due == 3.5
 
 
 class TestPlanBatches:

@@ -301,6 +301,12 @@ class TestLists:
         assert (await api.devices(400)).result["devices"] == devices
         assert (await api.list(7, 2, status="FAILED")).result == {"commands": []}
 
+    async def test_filters_without_effect(self, api: Api):
+        made = fill(api, 5)
+        switch(api, ignored_filters={"status", "from"})
+        answer = await api.list(**{"status": "FAILED", "from": "2030-01-01T00:00:00Z", "to": "2026-01-01T12:00:01Z"})
+        assert [row["id"] for row in answer.result["commands"]] == made[-2:]
+
     async def test_null_when_empty(self, api: Api):
         switch(api, null_when_empty=True)
         assert (await api.list()).result is None

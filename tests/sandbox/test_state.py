@@ -350,6 +350,7 @@ class TestRateLimiter:
         {"quota_status": 200},
         {"rate_limit": 0},
         {"list_lag": -1.0},
+        {"ignored_filters": ["page"]},
     ],
     ids=lambda wrong: next(iter(wrong)),
 )

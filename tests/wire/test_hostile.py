@@ -27,8 +27,8 @@ from dexcmd.errors import (
     one_line,
 )
 from dexcmd.fanout import BulkOptions
-from dexcmd.follow import Pending, created_between
 from dexcmd.paging import RecentKeys, is_last_page
+from dexcmd.polling.pending import Pending, created_between
 from dexcmd.resources.command import decode_commands
 from dexcmd.resources.devices import Device
 from dexcmd.resources.downloads import ArtifactAddress
@@ -139,7 +139,7 @@ class TestFollow:
     def test_a_date_at_the_end_of_time_is_survived(self, created: str):
         """`0001-01-01T00:00:00Z` is what a service written in Go says when it has no time."""
         [command] = decode_commands({"commands": [{"created_date": created}]})
-        since, until = created_between([Pending(created=command.created_date)])
+        since, until = created_between([Pending(command_id="1", created=command.created_date)])
         assert since is None or since <= command.created_date
         assert until is None or until >= command.created_date
 

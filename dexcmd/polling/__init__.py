@@ -1,0 +1,1 @@
+"""Polling: when to look at the list for which commands, and one engine that does it."""

@@ -1,0 +1,78 @@
+"""How long commands take, learnt from those that have ended."""
+
+from bisect import bisect_right, insort
+from collections import deque
+
+import attrs
+
+__all__ = ["Durations"]
+
+SAMPLES = 500
+"""Of each type so many are remembered, the latest: what commands do may change."""
+
+LEAST_SAMPLES = 20
+"""Fewer say nothing about the first or the last."""
+
+EARLY = 0.02
+EARLY_GUESS = 4.0
+"""Seconds that a device needs at least to hear of a command, do it and upload what it brought."""
+
+MOST = 0.9
+
+DOUBT = 2.0
+"""How many samples the guess is worth that a command goes on for as long as it has taken already."""
+
+
+@attrs.define
+class _Samples:
+    arrived: deque[float] = attrs.field(factory=deque[float])
+    ordered: list[float] = attrs.field(factory=list[float])
+
+    def add(self, seconds: float) -> None:
+        self.arrived.append(seconds)
+        insort(self.ordered, seconds)
+        if len(self.arrived) > SAMPLES:
+            del self.ordered[bisect_right(self.ordered, self.arrived.popleft()) - 1]
+
+
+class Durations:
+    """Seconds from the creation of commands to their end, by type.
+
+    What has ended is what it learns from, so at first the long ones are missing.  What it says is therefore for
+    deciding when a look pays, and not for what has ended.
+    """
+
+    def __init__(self) -> None:
+        self._types: dict[str | None, _Samples] = {}
+
+    def add(self, command_type: str | None, seconds: float) -> None:
+        """Take note of one; a negative one is the work of two clocks and says nothing."""
+        if seconds >= 0:
+            self._types.setdefault(command_type, _Samples()).add(seconds)
+
+    def early(self, command_type: str | None) -> float:
+        """Return the age before which hardly any command ends, a guess where that is not known."""
+        known = self._quantile(command_type, -1.0, EARLY)
+        return EARLY_GUESS if known is None else known
+
+    def most(self, command_type: str | None, age: float) -> float | None:
+        """Return the age at which most of those that outlived `age` have ended; None where that is not known."""
+        return self._quantile(command_type, age, MOST)
+
+    def chance(self, command_type: str | None, age: float, later: float) -> float:
+        """Return how likely a command that was pending at `age` has ended at the age of `later`."""
+        if later <= age:
+            return 0.0
+        ordered = self._ordered(command_type)
+        alive, left = (len(ordered) - bisect_right(ordered, seconds) for seconds in (age, later))
+        return (alive - left + DOUBT * (1.0 - age / later)) / (alive + DOUBT)
+
+    def _quantile(self, command_type: str | None, age: float, share: float) -> float | None:
+        ordered = self._ordered(command_type)
+        ended = bisect_right(ordered, age)
+        alive = len(ordered) - ended
+        return ordered[ended + int(alive * share)] if alive >= LEAST_SAMPLES else None
+
+    def _ordered(self, command_type: str | None) -> list[float]:
+        samples = self._types.get(command_type)
+        return [] if samples is None else samples.ordered

@@ -1,0 +1,255 @@
+"""What to ask the list so that few requests tell what has become of many commands."""
+
+import math
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import attrs
+
+from dexcmd.paging import MOST_PER_PAGE
+from dexcmd.polling.durations import Durations
+from dexcmd.polling.pending import Pending, created_between
+from dexcmd.resources.command import FAILED, SUCCESS
+
+__all__ = ["Look", "Rows", "Run", "after", "ask", "choose", "glance", "runs"]
+
+MARGIN_SECONDS = 1.0
+"""What `created_between` adds on each side."""
+
+ASK_FROM = 3.0
+"""A query by status pays from so many requests on: it is one more, and may leave some to be looked for."""
+
+ASKED = ("PENDING_EXEC", "PENDING_UPLOAD", FAILED)
+"""What to ask for, in this order.  What takes long mostly waits for its device, or failed with it."""
+
+PROBED = (SUCCESS, FAILED)
+PROBE_FROM = 5.0
+"""A probe pays where it may save so many requests: it is one or two more where it does not."""
+
+MOST_PROBES = 2
+"""So many probes in a row may be all that is asked about a command: a service may not know what it is asked."""
+
+QUIET = 0.25
+"""What is less likely than this to have ended is asked about with the others."""
+
+
+@attrs.define(eq=False)
+class Look:
+    """One walk over the list, or over what filters leave of it, to be ended as soon as nothing is missing."""
+
+    missing: dict[str, Pending]
+    """The commands that it is for, less those that it has shown."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    status: str | None = None
+    device_id: str | None = None
+    is_glance: bool = False
+    """Whether it ends with its first page."""
+
+    is_probe: bool = False
+    """Whether it shows all that have that status, if these are less than a page."""
+
+    start: float = -math.inf
+    """Where in time its commands begin, and where they end."""
+
+    end: float = math.inf
+    rows: int = 0
+    """How many it has shown."""
+
+    is_complete: bool = False
+    """Whether it has come to the end of what it asked for."""
+
+    @property
+    def is_walk(self) -> bool:
+        """Tell whether it shows whatever there is: what is missing at its end is not in the list."""
+        return self.status is None and not self.is_glance
+
+    @property
+    def filters(self) -> dict[str, str]:
+        """Return the filters other than the times."""
+        given = {"status": self.status, "device_id": self.device_id}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+class Rows:
+    """Where in time the rows of the list lie, as far as is known: ours, and how many there are to one of ours."""
+
+    def __init__(self) -> None:
+        self._places: list[float] = []
+        self._crowd = 1.0
+
+    def add(self, place: float) -> None:
+        """Note a row of ours."""
+        insort(self._places, place)
+
+    def move(self, old: float, new: float) -> None:
+        """Note that a row of ours is elsewhere."""
+        del self._places[bisect_left(self._places, old)]
+        insort(self._places, new)
+
+    def forget_before(self, place: float) -> None:
+        """Forget what lies too far back to matter."""
+        del self._places[: bisect_left(self._places, place)]
+
+    def learn(self, walk: Look) -> None:
+        """Take note of how many rows a walk showed."""
+        ours = self.ours(walk.start, walk.end)
+        if walk.device_id is None and ours > 1:
+            self._crowd = max(1.0, walk.rows / ours)
+
+    def pages(self, start: float, end: float) -> float:
+        """Return how many pages the rows from `start` to `end` are likely to fill."""
+        return max(1.0, self.ours(start, end) * self._crowd / MOST_PER_PAGE)
+
+    def apart(self, earlier: float, later: float) -> bool:
+        """Tell whether a page or more is likely to lie between two commands, so that two walks are cheaper than one."""
+        seconds = later - earlier
+        between = (self.ours(earlier, later) - 1) * self._crowd
+        return seconds > 2 * MARGIN_SECONDS and between * (1 - 2 * MARGIN_SECONDS / seconds) > MOST_PER_PAGE
+
+    def ours(self, start: float, end: float) -> int:
+        """Return how many rows of ours lie from `start` to `end`, ended ones included."""
+        return bisect_right(self._places, end) - bisect_left(self._places, start)
+
+
+@attrs.frozen(eq=False)
+class Run:
+    """Commands that lie together in the list."""
+
+    commands: tuple[Pending, ...]
+    start: float
+    end: float
+    pages: float
+    """How many requests a walk over them is likely to take."""
+
+    @property
+    def is_cheaper_by_device(self) -> bool:
+        """Tell whether asking for the device of each takes fewer requests than a walk."""
+        return len(self.commands) < self.pages and all(one.device_id is not None for one in self.commands)
+
+    @property
+    def cost(self) -> float:
+        """Return how many requests it is likely to take to look for all of them."""
+        return len(self.commands) if self.is_cheaper_by_device else self.pages
+
+    def ends(self, durations: Durations, now: float) -> float:
+        """Return how many of them are likely to have ended since they were last looked for."""
+        return sum(one.chance(durations, now) for one in self.commands)
+
+
+def runs(pending: Iterable[Pending], rows: Rows) -> list[Run]:
+    """Return the commands in runs, each worth a walk of its own."""
+    known: list[Pending] = []
+    unknown: list[Pending] = []
+    strays: list[Pending] = []
+    for one in pending:
+        (known if one.created is not None else strays if one.is_stray else unknown).append(one)
+    # A walk for what was created at an unknown time goes on to the newest row, and passes these.
+    passed = min(map(_start, unknown), default=math.inf)
+    unknown += [one for one in known if one.place >= passed]
+    groups = [group for group in (unknown, strays) if group]
+    last: Pending | None = None
+    for one in sorted((one for one in known if one.place < passed), key=_start):
+        if last is None or rows.apart(last.place, one.place):
+            groups.append([])
+        groups[-1].append(one)
+        last = one
+    return [_run(group, rows) for group in groups]
+
+
+def choose(
+    due: Sequence[Pending], others: Iterable[Pending], rows: Rows, durations: Durations, now: float, *, filters: bool
+) -> list[Look]:
+    """Return the looks that tell most cheaply what has become of the commands that are due.
+
+    Where few of many are likely to have ended, a query by status shows those that have not, and the rows of the rest
+    are looked at; that query can take in `others` that are not due.  `filters` says whether the service can be asked
+    like that.
+    """
+    found = runs(due, rows)
+    if not filters:
+        return _looks(found, rows, now, filters=False)
+    quiet = [
+        run for run in found if all(one.was_pending for one in run.commands) and run.ends(durations, now) < run.cost
+    ]
+    asked = [one for run in quiet for one in run.commands]
+    direct = sum(run.cost for run in quiet)
+    ends = sum(run.ends(durations, now) for run in quiet)
+    joining = [one for one in others if one.was_pending and one.chance(durations, now) < QUIET]
+    joining = joining[: max(0, MOST_PER_PAGE - len(asked))]
+    if not asked or 1 + len(asked) / MOST_PER_PAGE + ends >= direct + bool(joining):
+        return _looks(found, rows, now, filters=True)
+    rest = [run for run in found if run not in quiet]
+    return [ask([*asked, *joining], ASKED[0]), *_looks(rest, rows, now, filters=True)]
+
+
+def ask(commands: Sequence[Pending], status: str) -> Look:
+    """Return the look that shows which of the commands have that status."""
+    since, until = created_between(commands)
+    return Look({one.command_id: one for one in commands}, since, until, status)
+
+
+def after(look: Look, rows: Rows, now: float, *, filters: bool) -> list[Look]:
+    """Return how to look for what a query by status did not show, or one that the service refused."""
+    if look.is_glance or (look.is_walk and look.is_complete) or not look.missing:
+        return []
+    missing = list(look.missing.values())
+    found = runs(missing, rows)
+    if look.is_probe:
+        if not filters or look.rows >= MOST_PER_PAGE:
+            return [_walk(run) for run in found]
+        return [attrs.evolve(look, status=PROBED[1], rows=0)] if look.status == PROBED[0] else []
+    status = next(iter(ASKED[ASKED.index(look.status) + 1 :]), None) if look.status in ASKED else None
+    if filters and status is not None and sum(run.cost for run in found) >= ASK_FROM:
+        return [ask(missing, status)]
+    return _looks(found, rows, now, filters=filters)
+
+
+def glance(unseen: Iterable[Pending]) -> Look:
+    """Return the look at the newest page, which tells how soon new commands show up in the list."""
+    commands = {one.command_id: one for one in unseen}
+    return Look(commands, created_between(commands.values())[0], is_glance=True)
+
+
+def _start(one: Pending) -> float:
+    return one.place if one.created is not None or one.not_before is not None else -math.inf
+
+
+def _run(group: Sequence[Pending], rows: Rows) -> Run:
+    start = min(map(_start, group)) - MARGIN_SECONDS
+    is_closed = all(one.created is not None for one in group)
+    end = max(one.place for one in group) + MARGIN_SECONDS if is_closed else math.inf
+    return Run(tuple(group), start, end, rows.pages(start, end))
+
+
+def _looks(found: Iterable[Run], rows: Rows, now: float, *, filters: bool) -> list[Look]:
+    looks: list[Look] = []
+    for run in found:
+        if filters and run.is_cheaper_by_device:
+            looks += [_device(one) for one in run.commands]
+        elif filters and _is_worth_a_probe(run, rows, now):
+            looks.append(attrs.evolve(_walk(run), status=PROBED[0], is_probe=True))
+        else:
+            looks.append(_walk(run))
+    return looks
+
+
+def _is_worth_a_probe(run: Run, rows: Rows, now: float) -> bool:
+    ended = rows.ours(run.start, run.end) - len(run.commands)
+    return (
+        run.pages >= PROBE_FROM
+        and ended < MOST_PER_PAGE / 2
+        and all(one.probes < MOST_PROBES and now < one.deadline for one in run.commands)
+    )
+
+
+def _walk(run: Run) -> Look:
+    since, until = created_between(run.commands)
+    return Look({one.command_id: one for one in run.commands}, since, until, start=run.start, end=run.end)
+
+
+def _device(one: Pending) -> Look:
+    since, until = created_between([one])
+    return Look({one.command_id: one}, since, until, device_id=one.device_id)

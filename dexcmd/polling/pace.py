@@ -1,0 +1,91 @@
+"""How long to wait before a command is looked for again."""
+
+import attrs
+
+from dexcmd.polling.durations import Durations
+from dexcmd.validators import above_zero
+
+__all__ = ["GROWTH", "SLOWEST_FACTOR", "Pace"]
+
+SLOWEST_FACTOR = 5.0
+"""Polls that bring nothing come up to so many times as far apart as asked for."""
+
+GROWTH = 1.5
+
+FEW = 10
+"""Up to so many commands are polled for as often as asked for: each poll is one request."""
+
+MANY = 50
+"""From so many on, which is a page, requests are what counts."""
+
+MANY_FACTOR = 6.0
+"""One of many is looked for so many times as far apart as asked for, at the least."""
+
+PATIENCE = 0.5
+"""The end of one of many may be noticed so much of its own duration late."""
+
+RARITY = 0.1
+"""One of many is looked for again after so much of its own age at the least: of the old ones, many at once."""
+
+SLACK = 0.4
+"""Of many commands those that have waited for all but so much of their time are looked for with those that are due."""
+
+TIMEOUT_SECONDS = 600.0
+"""After so long the service lets a command fail whose device is not connected."""
+
+
+@attrs.define
+class Pace:
+    """How long to wait before a command is looked for again.
+
+    Few commands: `interval` seconds, and longer while nothing changes.  Many: until most of them are likely to have
+    ended, but so that each end is noticed within `MANY_FACTOR` intervals, or half of the command's own duration if
+    that is longer.  What lies between shifts from the one to the other.
+    """
+
+    interval: float = attrs.field(validator=above_zero)
+    durations: Durations = attrs.field(factory=Durations)
+    followed: int = 0
+    """How many commands there were in all."""
+
+    _factor: float = 1.0
+
+    def note(self, *, changed: bool) -> None:
+        """Take note of a poll, and whether it brought anything."""
+        self._factor = 1.0 if changed else min(SLOWEST_FACTOR, self._factor * GROWTH)
+
+    @property
+    def crowding(self) -> float:
+        """Return how much requests count: from 0 for few commands to 1 for many."""
+        return min(1.0, max(0.0, (self.followed - FEW) / (MANY - FEW)))
+
+    @property
+    def least(self) -> float:
+        """Return the seconds that lie between two looks for a command at least."""
+        return self.interval * max(self._factor, 1.0 + (MANY_FACTOR - 1.0) * self.crowding)
+
+    @property
+    def slack(self) -> float:
+        """Return for how much of its time a command need not have waited to be looked for with those that are due."""
+        return 1.0 - (1.0 - SLACK) * self.crowding
+
+    def wait(self, command_type: str | None, age: float) -> float:
+        """Return the seconds until the next look for a command that was pending at `age`."""
+        crowding = self.crowding
+        if crowding == 0.0:
+            return self.least
+        least = max(self.least, RARITY * crowding * age)
+        # The first that may have ended since sets the time by which to look; if most end before that, so much the
+        # better.
+        first = max(age, self.durations.early(command_type))
+        due = first + max(least, PATIENCE * crowding * first)
+        most = self.durations.most(command_type, age)
+        if most is not None:
+            due = min(due, max(age + least, most))
+        if age < TIMEOUT_SECONDS:
+            due = min(due, TIMEOUT_SECONDS + least)
+        return due - age
+
+    def first_age(self, command_type: str | None) -> float:
+        """Return the age at which a command is worth its first look."""
+        return 0.0 if self.crowding == 0.0 else self.wait(command_type, 0.0)

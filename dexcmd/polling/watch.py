@@ -1,0 +1,302 @@
+"""The engine that follows commands: it asks the list what the schedule says, and takes note of what it shows."""
+
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from dexcmd.errors import BadRequestError, DexError
+from dexcmd.events import CommandFinished
+from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery, Pages
+from dexcmd.polling.looks import Look
+from dexcmd.polling.pace import Pace
+from dexcmd.polling.pending import Pending, shifted
+from dexcmd.polling.schedule import Schedule
+from dexcmd.resources.command import Command, decode_commands, identity
+from dexcmd.session import Session
+from dexcmd.wire.times import format_time
+from dexcmd.wire.window import Window
+
+__all__ = ["POLL_SHARE", "Watch"]
+
+logger = logging.getLogger(__name__)
+
+POLL_SHARE = 0.25
+"""The most that polling takes of the rate limit; the rest is for creating and downloading."""
+
+STATUSES = frozenset({"PENDING_EXEC", "PENDING_UPLOAD", "SUCCESS", "FAILED"})
+
+PROBE_GRACE = 5.0
+"""Seconds for which a status may be older than the date that comes with it."""
+
+TELLING_SECONDS = 20.0
+"""What is looked for later than that after its creation, for the first time, says nothing about how the list lags."""
+
+OnFirstSeen = Callable[[str, float], object]
+
+
+class Watch:
+    """The pending commands of one follower, and the polls for them.
+
+    There is no call for a single command, so following means listing.  Whoever follows sleeps until `next_poll_at`, or
+    until it has added something, and then awaits `poll`, which asks for what is due by then.
+
+    A command in SUCCESS whose file name is missing counts as pending for `filename_grace` seconds more.
+    `on_first_seen` tells how the list lags: it is called with the id of a command that was added as new, once the list
+    shows it, and with the seconds from its creation until then, which are an upper bound.  It is not called where that
+    says nothing, because nobody looked for the command any earlier.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        poll_interval: float = 2.0,
+        filename_grace: float = 0.0,
+        on_first_seen: OnFirstSeen | None = None,
+    ) -> None:
+        self._session = session
+        self._clock = session.settings.clock
+        self._filename_grace = filename_grace
+        self._on_first_seen = on_first_seen
+        self._schedule = Schedule(Pace(poll_interval))
+        self._pending = self._schedule.pending
+        self._ended: list[Command] = []
+        self._looks: deque[Look] = deque()
+        self._pages: Pages[Command] | None = None
+        """The walk of the first of the looks, once it has begun."""
+
+        self._changed = False
+        self._sent = Window()
+
+    def __len__(self) -> int:
+        """Return how many commands are pending."""
+        return len(self._pending)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Return the ids of the pending commands."""
+        return tuple(self._pending)
+
+    def add(
+        self,
+        command_id: str,
+        created: datetime | None = None,
+        not_before: datetime | None = None,
+        *,
+        command_type: str | None = None,
+        device_id: str | None = None,
+        deadline: float = math.inf,
+        is_new: bool = False,
+    ) -> None:
+        """Watch one more command.
+
+        `created` is what the list told of it, `not_before` a time before which it did not exist.  At `deadline`, by the
+        monotonic clock, it is looked for once more, and then it is `overdue`.  One that `is_new` was created just now,
+        so it is not looked for at once.
+        """
+        if command_id in self._pending:
+            return
+        one = Pending(
+            command_id=command_id,
+            created=created,
+            not_before=not_before,
+            command_type=command_type,
+            device_id=device_id,
+            added=self._clock.monotonic(),
+            deadline=deadline,
+            is_new=is_new,
+        )
+        one.born = self._moment(created or not_before)
+        self._schedule.add(one)
+
+    def give_until(self, deadline: float) -> None:
+        """Let all that is pending have this deadline."""
+        self._schedule.give_until(deadline)
+
+    def drop(self, command_id: str) -> Command | None:
+        """Stop watching a command, and return the last that the list told of it."""
+        for look in self._looks:
+            look.missing.pop(command_id, None)
+        return self._schedule.drop(command_id).seen
+
+    def succeeded(self, command_id: str) -> bool:
+        """Tell whether a pending command was seen in SUCCESS."""
+        return self._pending[command_id].named_by is not None
+
+    def overdue(self) -> list[str]:
+        """Return the pending commands that had not ended by their deadline: a poll has asked for them since."""
+        under_way = {command_id for look in self._looks for command_id in look.missing}
+        return [
+            one.command_id
+            for one in self._pending.values()
+            if one.was_pending_at_deadline or (one.tried >= one.deadline and one.command_id not in under_way)
+        ]
+
+    def take_ended(self) -> list[Command]:
+        """Return the commands that have ended since this was last asked, in the order in which they did.
+
+        They are kept until then: a poll that fails on a later page, or is cancelled, loses none of them.
+        """
+        ended, self._ended = self._ended, []
+        return sorted(ended, key=lambda command: command.completed_date or datetime.max.replace(tzinfo=UTC))
+
+    @property
+    def next_poll_at(self) -> float:
+        """When the next poll is due, by the monotonic clock; infinity where nothing is pending."""
+        if not self._looks:
+            due = self._schedule.next_due
+            return due if math.isinf(due) else max(due, self._room_from(due))
+        return self._room_from(self._clock.monotonic())
+
+    async def poll(self) -> None:
+        """Ask the list for what is due, as far as its share of the rate limit goes; `take_ended` has what has ended.
+
+        Raises `DexError`.  What could not be asked for is due again a little later.
+        """
+        if not self._looks:
+            self._looks.extend(self._schedule.plan(self._clock.monotonic()))
+        try:
+            while self._looks and await self._finish(self._looks[0]):
+                look = self._looks.popleft()
+                self._pages = None
+                self._looks.extendleft(reversed(self._schedule.end(look, self._clock.monotonic())))
+        except DexError:
+            self._looks.clear()
+            self._pages = None
+            self._schedule.fail(self._clock.monotonic())
+            raise
+        finally:
+            self._schedule.settle(self._clock.monotonic(), changed=self._changed)
+            self._changed = False
+
+    async def _finish(self, look: Look) -> bool:
+        """Go on with a look to its end; return False where the share of the rate limit is used up before."""
+        if self._pages is None:
+            # A look before this one may have shown what lies beside its own.
+            look.missing = {key: one for key, one in look.missing.items() if self._schedule.is_open(key)}
+            self._pages = self._walk(look)
+        pages = self._pages
+        while look.missing:
+            now = self._clock.monotonic()
+            if self._room_from(now) > now:
+                return False
+            before = pages.fetched
+            try:
+                rows = await anext(pages, None)
+            except DexError as error:
+                self._count(1, now)
+                if not (look.filters and isinstance(error, BadRequestError)):
+                    raise
+                logger.warning("the list takes no filters, so it is walked without: %s", error)
+                self._schedule.filters = False
+                return True
+            self._count(pages.fetched - before, now)
+            if rows is None:
+                look.is_complete = True
+                self._expect_late(look, pages.served_at)
+                return True
+            brought = self._note_rows(look, rows)
+            if look.is_glance or look.is_probe:
+                return True
+            if look.status is not None and not (brought and self._schedule.filters):
+                # A query that shows others' commands, a page of them, is not worth the next one.
+                return True
+        look.is_complete = True
+        return True
+
+    def _walk(self, look: Look) -> Pages[Command]:
+        times = {"from": ("since", look.since), "to": ("until", look.until)}
+        bounds = {name: format_time(side, time) for name, (side, time) in times.items() if time is not None}
+        query = ListQuery("/dex/commands", MOST_PER_PAGE, {**look.filters, **bounds}, bound="to")
+        return Listing(self._session, query, decode_commands, identity).pages()
+
+    def _count(self, requests: int, now: float) -> None:
+        limit = self._session.settings.rate_limit
+        if limit is not None:
+            for _ in range(requests):
+                self._sent.send(now, limit.seconds)
+
+    def _room_from(self, now: float) -> float:
+        """Return the earliest time at which one more request is within the share of the rate limit."""
+        limit = self._session.settings.rate_limit
+        if limit is None:
+            return now
+        return self._sent.earliest(now, max(1, int(limit.requests * POLL_SHARE)), limit.seconds)
+
+    def _note_rows(self, look: Look, rows: Sequence[Command]) -> bool:
+        """Take over what a page tells, and tell whether it was of any that the look is for."""
+        missing = len(look.missing)
+        look.rows += len(rows)
+        for command in rows:
+            if look.status is not None and command.status in STATUSES - {look.status}:
+                # It lets through what was not asked for, so it may as well hold back what was.
+                self._schedule.filters = False
+            look.missing.pop(command.id or "", None)
+            one = self._pending.get(command.id or "")
+            if one is not None:
+                self._note(one, command)
+        return len(look.missing) < missing
+
+    def _note(self, one: Pending, command: Command) -> None:
+        """Take over what the list tells of a pending command."""
+        now = self._clock.monotonic()
+        self._changed = self._changed or one.seen is None or one.seen.status != command.status
+        if (one.created is None or one.born is None) and command.created_date is not None:
+            one.created = command.created_date
+            if (born := self._moment(one.created)) is not None:
+                self._schedule.place(one, born)
+        if one.seen is None and one.is_new:
+            self._tell_first_seen(one)
+        one.is_stray = False
+        one.seen = command
+        one.command_type = command.type or one.command_type
+        one.device_id = command.device_id or one.device_id
+        self._schedule.touch(one, now)
+        self._check_probe(one, command)
+        if command.ended and not self._waits_for_filename(one, command, now):
+            self._schedule.drop(one.command_id)
+            self._ended.append(command)
+            if command.created_date is not None and command.completed_date is not None:
+                seconds = (command.completed_date - command.created_date).total_seconds()
+                self._schedule.pace.durations.add(command.type, seconds)
+            self._session.emit(CommandFinished(one.command_id, command.status or ""))
+
+    def _check_probe(self, one: Pending, command: Command) -> None:
+        """Take note where a command had ended that the service did not show among those that had."""
+        ended = self._moment(command.completed_date)
+        if ended is not None and ended < one.probed - PROBE_GRACE:
+            self._schedule.filters = False
+
+    def _tell_first_seen(self, one: Pending) -> None:
+        served_at = self._session.service_clock.at(self._clock.monotonic())
+        if self._on_first_seen is None or one.created is None or served_at is None:
+            return
+        # `Date` is cut to the second.
+        seconds = max(0.0, (served_at - one.created).total_seconds() + 1.0)
+        if seconds <= TELLING_SECONDS or one.is_stray:
+            self._on_first_seen(one.command_id, seconds)
+
+    def _waits_for_filename(self, one: Pending, command: Command, now: float) -> bool:
+        if not command.succeeded or command.filename is not None:
+            return False
+        if one.named_by is None:
+            one.named_by = now + self._filename_grace
+        return now < one.named_by
+
+    def _expect_late(self, look: Look, walked_at: datetime | None) -> None:
+        """Note that commands which a whole walk did not show must be recent: the list shows them late."""
+        if walked_at is None or not look.is_walk:
+            return
+        for one in look.missing.values():
+            if one.created is None and one.not_before is None:
+                one.not_before = shifted(walked_at, -self._session.settings.settle_seconds)
+
+    def _moment(self, time: datetime | None) -> float | None:
+        """Return when it was `time` for the service, by the monotonic clock; None where that can't be told."""
+        now = self._clock.monotonic()
+        served_at = self._session.service_clock.at(now)
+        if time is None or served_at is None:
+            return None
+        return min(now, now - (served_at - time).total_seconds())
