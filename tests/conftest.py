@@ -3,8 +3,9 @@ leaks.
 """
 
 import asyncio
+import gc
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -21,6 +22,16 @@ from dexcmd.sandbox import Behaviour, Sandbox, SandboxDevice
 settings.register_profile("ci", derandomize=True, deadline=None)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def the_last_test_answers_for_what_is_left() -> Iterator[None]:
+    """Fail with the last test for what was never closed.
+
+    Pytest looks for it once more when all is over, but where tests run in workers nobody hears that from them.
+    """
+    yield
+    gc.collect()
 
 
 @pytest.fixture
