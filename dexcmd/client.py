@@ -185,6 +185,11 @@ class DexClient(AsyncOnlyContext):
         )
         return Capture(self._session, self.commands, options)
 
+    @property
+    def session(self) -> Session:
+        """The session core: for what dexcmd builds on clients, no public name."""
+        return self._session
+
     async def close(self) -> None:
         """Close the client.  What is under way fails, and a later call raises `ConfigurationError`."""
         await self._session.close()

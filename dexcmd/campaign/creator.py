@@ -388,7 +388,12 @@ class Creator:
         for flight, outcome in made:
             self._by_target.pop(flight.request.target, None)
             flight.post, flight.command_id = None, outcome.command_id
-            self._follower.add(flight, created=outcome.command.created_date if outcome.command else None)
+            self._follower.add(
+                flight,
+                None if outcome.command is None else outcome.command.created_date,
+                self._created.not_before(outcome.command_id or ""),
+                is_new=outcome.state == "created",
+            )
         self._desk.pulse.touch()
 
     def _events(self, flight: Flight, outcome: Outcome) -> list[CampaignEvent]:

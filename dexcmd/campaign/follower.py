@@ -7,14 +7,15 @@ from dexcmd.campaign.collector import Collector
 from dexcmd.campaign.desk import Desk, Flight, refused
 from dexcmd.campaign.events import CampaignEvent, CommandEnded, CommandOverdue
 from dexcmd.errors import DexError
-from dexcmd.follow import PollPace, Watch
+from dexcmd.polling.watch import Watch
 from dexcmd.resources.command import Command, command_id_of
 
-__all__ = ["FILENAME_GRACE", "POLL_INTERVAL", "Follower"]
+__all__ = ["Follower"]
 
 logger = logging.getLogger(__name__)
 
 POLL_INTERVAL = 5.0
+"""Seconds between the polls for a few commands; for many of them the schedule of `Watch` says more."""
 
 FILENAME_GRACE = 60.0
 """SUCCESS may come before the file name; after so many seconds the usual name is tried."""
@@ -26,10 +27,14 @@ class Follower:
     def __init__(self, desk: Desk, collector: Collector) -> None:
         self._desk = desk
         self._collector = collector
-        self._watch = Watch(desk.session, filename_grace=FILENAME_GRACE)
-        self._pace = PollPace(POLL_INTERVAL, desk.session.settings.rate_limit)
+        self._watch = Watch(
+            desk.session,
+            poll_interval=POLL_INTERVAL,
+            filename_grace=FILENAME_GRACE,
+            on_first_seen=self._note_lag,
+        )
         self._flights: dict[str, Flight] = {}
-        self._deadlines: dict[str, datetime] = {}
+        self._lags: dict[str, float] = {}
 
     async def load(self) -> None:
         """Go on with the commands that an earlier process left running."""
@@ -39,53 +44,69 @@ class Follower:
             command = commands[target.number]
             flight = self._desk.flight(target)
             flight.command_id = command.command_id
-            self.add(flight, command.created_date, command.not_before, command.known_at)
+            self._add(flight, command.created_date, command.not_before, command.known_at, is_new=False)
 
-    def add(
+    def add(self, flight: Flight, created: datetime | None, not_before: datetime | None, *, is_new: bool) -> None:
+        """Follow a command from now on; one that `is_new` was confirmed by the answer to its POST just now."""
+        self._add(flight, created, not_before, self._desk.clock.now(), is_new=is_new)
+
+    def _add(
         self,
         flight: Flight,
-        created: datetime | None = None,
-        not_before: datetime | None = None,
-        known_at: datetime | None = None,
+        created: datetime | None,
+        not_before: datetime | None,
+        known_at: datetime,
+        *,
+        is_new: bool,
     ) -> None:
-        """Follow a command from now on."""
-        command_id = flight.command_id or ""
+        desk, command_id = self._desk, flight.command_id or ""
+        left = (known_at + desk.spec.pace.timeout - desk.clock.now()).total_seconds()
         self._flights[command_id] = flight
-        self._deadlines[command_id] = (known_at or self._desk.clock.now()) + self._desk.spec.pace.timeout
-        self._watch.add(command_id, created, not_before)
-        self._desk.pulse.touch()
+        self._watch.add(
+            command_id,
+            created,
+            not_before,
+            command_type=flight.request.type,
+            device_id=flight.request.device_id,
+            deadline=desk.clock.monotonic() + left,
+            is_new=is_new,
+        )
+        desk.pulse.touch()
 
     def drop_all(self) -> list[Flight]:
         """Stop following, and return what was followed."""
         flights = list(self._flights.values())
-        for command_id in list(self._flights):
+        for command_id in self._watch.ids:
             self._watch.drop(command_id)
         self._flights.clear()
-        self._deadlines.clear()
         return flights
 
     async def run(self) -> None:
         """Poll until cancelled.  Raises `Refused`."""
-        wait = POLL_INTERVAL
+        clock, pulse = self._desk.clock, self._desk.pulse
         while True:
-            version = self._desk.pulse.version
+            version = pulse.version
+            wait = self._watch.next_poll_at - clock.monotonic()
             if not len(self._watch):
-                await self._desk.pulse.wait(version)
-                continue
-            await self._desk.clock.sleep(wait)
-            began = self._desk.clock.now()
-            wait = await self._poll()
+                await pulse.wait(version)
+            elif wait > 0:
+                # What is added meanwhile is not due any sooner than that, unless an earlier process made it.
+                await clock.sleep(min(wait, POLL_INTERVAL))
+            else:
+                await self._poll()
             await self._note_ended()
-            await self._note_overdue(began)
+            await self._note_overdue()
 
-    async def _poll(self) -> float:
+    async def _poll(self) -> None:
         try:
             with refused():
-                poll = await self._watch.poll()
+                await self._watch.poll()
         except DexError as error:
             logger.warning("%s: a poll failed: %s", self._desk.name, error)
-            return self._pace.after(pages=1, changed=False)
-        return self._pace.after(pages=poll.pages, changed=poll.changed)
+
+    def _note_lag(self, command_id: str, seconds: float) -> None:
+        self._desk.settling.sight(seconds)
+        self._lags[command_id] = seconds
 
     async def _note_ended(self) -> None:
         # What was dropped while a poll was under way is nobody's any more.
@@ -99,7 +120,7 @@ class Follower:
         if events:
             await self._desk.ledger.note(*events)
         for command in ended:
-            flight = self._forget(command_id_of(command))
+            flight = self._flights.pop(command_id_of(command))
             if command.succeeded:
                 self._collector.add(flight, command)
             else:
@@ -108,28 +129,32 @@ class Follower:
             self._desk.pulse.touch()
 
     def _ended(self, flight: Flight, command: Command) -> CommandEnded:
+        command_id = command_id_of(command)
         return CommandEnded(
             at=self._desk.clock.now(),
             account=self._desk.name,
             target=flight.target.number,
-            command_id=command_id_of(command),
+            command_id=command_id,
             status=command.status or "",
             created_date=command.created_date,
             completed_date=command.completed_date,
             filename=command.filename,
+            listed_after=self._lags.pop(command_id, None),
         )
 
-    async def _note_overdue(self, began: datetime) -> None:
-        """Give up what a poll that began after its time did not show ended."""
+    async def _note_overdue(self) -> None:
+        """Give up what a poll at the end of its time did not show ended."""
         events: list[CampaignEvent] = []
-        for command_id in [id_ for id_, deadline in self._deadlines.items() if deadline <= began]:
+        named: list[tuple[Flight, Command]] = []
+        for command_id in self._watch.overdue():
             succeeded = self._watch.succeeded(command_id)
             command = self._watch.drop(command_id)
-            flight = self._forget(command_id)
+            flight = self._flights.pop(command_id)
+            self._lags.pop(command_id, None)
             if succeeded and command is not None:
                 # Only its file name is missing, and that can be guessed.
-                await self._desk.ledger.note(self._ended(flight, command))
-                self._collector.add(flight, command)
+                events.append(self._ended(flight, command))
+                named.append((flight, command))
                 continue
             now, number = self._desk.clock.now(), flight.target.number
             events.append(CommandOverdue(at=now, account=self._desk.name, target=number, command_id=command_id))
@@ -138,7 +163,5 @@ class Follower:
         if events:
             await self._desk.ledger.note(*events)
             self._desk.pulse.touch()
-
-    def _forget(self, command_id: str) -> Flight:
-        del self._deadlines[command_id]
-        return self._flights.pop(command_id)
+        for flight, command in named:
+            self._collector.add(flight, command)

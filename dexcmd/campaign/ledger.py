@@ -20,8 +20,8 @@ OnEvent = Callable[[CampaignEvent], object]
 
 @attrs.define
 class _Count:
-    states: Counter[TargetState] = attrs.field(factory=Counter)
-    failures: Counter[FailureClass] = attrs.field(factory=Counter)
+    states: Counter[TargetState] = attrs.field(factory=Counter[TargetState])
+    failures: Counter[FailureClass] = attrs.field(factory=Counter[FailureClass])
 
 
 @attrs.frozen

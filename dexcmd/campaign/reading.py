@@ -26,6 +26,6 @@ async def read_status(
     settling: dict[str, Settling] = {}
     for account in accounts:
         lags = await store.lags(spec.name, account.name)
-        settling[account.name] = SettlingTime(settle_seconds, n=lags.n, longest_seen=lags.longest).told()
+        settling[account.name] = SettlingTime(settle_seconds, n=lags.n, longest=lags.longest).told()
     counts = await store.counts(spec.name)
     return status_of(record, spec, accounts, counts, settling, held=held, here=here)

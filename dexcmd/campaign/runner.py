@@ -95,7 +95,7 @@ class Runner:
     async def _shard(
         self, dex: DexClient, account: AccountSpec, record: AccountRecord, destination: Any, deadline: datetime | None
     ) -> Shard:
-        session = dex._session  # noqa: SLF001 - of the same package
+        session = dex.session
         lags = await self.store.lags(self.spec.name, account.name)
         pulse = Pulse(self.clock)
         self.steering.attach(pulse)
@@ -106,7 +106,7 @@ class Runner:
             ledger=Ledger(self.store, self.spec.name, account.name, self.on_event),
             steering=self.steering,
             pulse=pulse,
-            settling=SettlingTime(session.settings.settle_seconds, n=lags.n, longest_seen=lags.longest),
+            settling=SettlingTime(session.settings.settle_seconds, n=lags.n, longest=lags.longest),
         )
         template = PlaceTemplate.parse(self.spec.artifacts.name)
         fetch = Destination(session, destination, template, self.spec.name).fetch

@@ -124,7 +124,7 @@ class Shard:
                     await desk.clock.sleep(AUDIT_WAIT)
                 continue
             for flight, command in found:
-                self._follower.add(flight, command.created_date)
+                self._follower.add(flight, command.created_date, None, is_new=False)
             return bool(found)
         return False
 
