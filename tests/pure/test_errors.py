@@ -19,7 +19,10 @@ from dexcmd.errors import (
     ArtifactTooLargeError,
     AuthenticationError,
     BadRequestError,
+    CampaignBusyError,
     CampaignError,
+    CampaignExistsError,
+    CampaignFileError,
     CommandFailedError,
     ConfigurationError,
     DexError,
@@ -36,6 +39,7 @@ from dexcmd.errors import (
     ResponseDecodeError,
     ServerError,
     StalledDownloadError,
+    TargetBusyError,
     TransportError,
     TransportTimeoutError,
     TruncatedArtifactError,
@@ -75,6 +79,10 @@ TREE = {
     MemberNotFoundError: (DownloadError, LookupError),
     UnreadableMemberError: (DownloadError,),
     CampaignError: (DexError,),
+    CampaignExistsError: (CampaignError,),
+    CampaignBusyError: (CampaignError,),
+    TargetBusyError: (CampaignError,),
+    CampaignFileError: (ConfigurationError,),
 }
 DETAILS = (
     ErrorDetail("low", 971, "https://example.com/d", "/commands/3/device_id"),
@@ -95,6 +103,8 @@ INSTANCES: list[DexError] = [
     AmbiguousCreateError("can't be told", (COMMAND,), TransportTimeoutError("late")),
     AmbiguousCreateError("can't be told"),
     WaitTimeoutError("2 commands have not ended", ("c1", "c2")),
+    TargetBusyError((3, 7)),
+    CampaignFileError("london.toml", ("name: missing", "accounts[1].name: the same as accounts[0].name")),
 ]
 
 
@@ -136,6 +146,8 @@ class TestText:
             (ResponseDecodeError("wrong"), "wrong"),
             (AmbiguousCreateError("unclear", (COMMAND,)), "unclear"),
             (WaitTimeoutError("late", ("c1",)), "late"),
+            (TargetBusyError((3, 7)), "a POST is open already for the targets 3, 7"),
+            (CampaignFileError("a.toml", ("name: missing", "deadline: past")), "a.toml: name: missing; deadline: past"),
             (APIError(500, method="GET", path="/x"), "GET /x: 500: no reason given"),
             (
                 RateLimitError(429, (ErrorDetail("slow"),), "r", "GET", "/x", 300.0),

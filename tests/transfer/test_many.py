@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import pytest
 
 from dexcmd.errors import NotFoundError
@@ -20,7 +21,7 @@ def many(commands: Any, save: Callable[[Any], Awaitable[Saved]], *, concurrency:
     async def saver() -> AsyncGenerator[Any]:
         yield save
 
-    return SaveMany(commands, saver, concurrency=concurrency, ordered=ordered)
+    return SaveMany(commands, saver, stopped=anyio.Event(), concurrency=concurrency, ordered=ordered)
 
 
 async def stream(*commands: str, error: Exception | None = None) -> AsyncIterator[str]:
