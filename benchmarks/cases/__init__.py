@@ -6,7 +6,17 @@ from benchmarks.case import Case
 
 __all__ = ["NAMES", "load"]
 
-NAMES = ("storm", "first-call", "walk", "download", "download-tls", "many-downloads", "many-downloads-tls", "journal")
+NAMES = (
+    "storm",
+    "first-call",
+    "walk",
+    "download",
+    "download-tls",
+    "many-downloads",
+    "many-downloads-tls",
+    "journal",
+    "campaign",
+)
 
 
 def load(name: str) -> Case:

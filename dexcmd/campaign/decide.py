@@ -10,6 +10,7 @@ import attrs
 from dexcmd.campaign.events import Control, DropReason
 from dexcmd.campaign.spec import AbortRule, CampaignSpec, FailureClass, Retries
 from dexcmd.campaign.state import TargetState
+from dexcmd.resources.requests import MOST_PER_POST
 
 __all__ = [
     "AskQuota",
@@ -191,7 +192,8 @@ def _between_waves(view: View, spec: CampaignSpec) -> Step:
 def _within_wave(view: View, spec: CampaignSpec) -> Step:
     """Return the step where targets of the open wave are pending."""
     room = spec.pace.in_flight - view.begun
-    if room <= 0:
+    if room < min(MOST_PER_POST, spec.pace.in_flight, view.in_wave.count("pending")):
+        # A POST for each target that is done with would cost ten times the requests.
         return Wait()
     if view.quota_left is None:
         return AskQuota()

@@ -67,7 +67,7 @@ class CampaignRig:
             "base_url": sandbox.base_url,
             "clock": self.clock,
             "random": lambda: 0.0,
-            "retry": RetryPolicy(attempt_seconds=2.0),
+            "retry": RetryPolicy(attempt_seconds=20.0),
         }
         return DexClient(**{**options, **self.client_options})
 
