@@ -146,7 +146,7 @@ class Collector:
                     skipped=saved.skipped,
                 )
             )
-        desk.flights.pop(flight.target.number, None)
+        desk.land(flight.target.number)
 
 
 def _ended(command: Command) -> datetime:

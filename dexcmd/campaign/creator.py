@@ -94,6 +94,9 @@ class Creator:
         )
         self._by_target: dict[Target, Flight] = {}
         self._due: deque[TargetRecord] = deque()
+        self._waiting: list[TargetRecord] = []
+        """Due, but another registration of the same device is begun."""
+
         self._submitted: set[int] = set()
         self._busy: dict[int, datetime] = {}
         """Targets that another campaign is at, and until when they are left alone."""
@@ -287,14 +290,14 @@ class Creator:
         now = self._now
         self._busy = {number: until for number, until in self._busy.items() if until > now}
         batch: list[Flight] = []
-        devices: set[str | None] = set()
-        while len(batch) < most and (target := await self._next_due(now)) is not None:
-            if target.device_id in devices:
-                # Registrations of one device go out one POST after the other.
-                self._due.appendleft(target)
-                break
-            devices.add(target.device_id)
-            batch.append(self._desk.flight(target))
+        # Those that had to wait for another registration of their device go first.
+        waiting, self._waiting = self._waiting, []
+        while len(batch) < most and (target := waiting.pop(0) if waiting else await self._next_due(now)) is not None:
+            if self._desk.has_to_wait(target):
+                self._waiting.append(target)
+            else:
+                batch.append(self._desk.flight(target))
+        self._waiting += waiting
         await self._recall_absent(batch)
         for flight in batch:
             self._by_target[flight.request.target] = flight
@@ -303,10 +306,11 @@ class Creator:
     async def _next_due(self, now: datetime) -> TargetRecord | None:
         if not self._due:
             # The journal shows as pending what is begun and whose intent is not open yet.
-            limit = REFILL + len(self._busy) + len(self._submitted) + MOST_PER_POST
+            left_out = self._busy.keys() | {target.number for target in self._waiting}
+            limit = REFILL + len(left_out) + len(self._submitted) + MOST_PER_POST
             due = await self._desk.ledger.store.due_targets(*self._key, self._wave, now, limit)
-            begun = self._busy.keys() | self._desk.flights.keys()
-            self._due.extend(target for target in due if target.number not in begun)
+            left_out |= self._desk.flights.keys()
+            self._due.extend(target for target in due if target.number not in left_out)
         return self._due.popleft() if self._due else None
 
     async def _recall_absent(self, batch: Sequence[Flight]) -> None:
@@ -444,12 +448,13 @@ class Creator:
         number = flight.target.number
         self._submitted.discard(number)
         self._by_target.pop(flight.request.target, None)
-        self._desk.flights.pop(number, None)
+        self._desk.land(number)
 
     async def drop_pending(self, reason: DropReason) -> None:
         """Give up what is not begun."""
         desk = self._desk
         self._due.clear()
+        self._waiting.clear()
         after = 0
         while targets := await desk.ledger.store.undecided(*self._key, after, REFILL):
             after = targets[-1].number

@@ -76,6 +76,9 @@ class Desk:
     flights: dict[int, Flight] = attrs.field(factory=dict[int, Flight])
     """By the target's number."""
 
+    _begun: dict[str | None, list[str | None]] = attrs.field(factory=dict[str | None, list[str | None]], init=False)
+    """The registrations of the targets that are begun, by their devices."""
+
     creating_ended: bool = False
     """Whether nothing more is to be created, whatever fails."""
 
@@ -100,7 +103,29 @@ class Desk:
         flight = Flight(target, request, Counter(target.tries), command_id=target.command_id)
         self.ledger.track(target)
         self.flights[target.number] = flight
+        self._begun.setdefault(target.device_id, []).append(target.registration_id)
         return flight
+
+    def land(self, number: int) -> None:
+        """Forget a target that is decided, or due anew."""
+        flight = self.flights.pop(number, None)
+        if flight is not None:
+            begun = self._begun[flight.target.device_id]
+            begun.remove(flight.target.registration_id)
+            if not begun:
+                del self._begun[flight.target.device_id]
+
+    def has_to_wait(self, target: TargetRecord) -> bool:
+        """Tell whether a target can't be begun while another registration of its device is.
+
+        On Windows a second capture on a device fails at once while one runs.  And without a registration the two can't
+        be told apart in an answer.
+        """
+        begun = self._begun.get(target.device_id)
+        if begun is None:
+            return False
+        alone = self.spec.command.type == "pcap" and (target.platform or "").casefold().startswith("win")
+        return alone or None in (target.registration_id, *begun)
 
     def retry(self, flight: Flight, failure: FailureClass) -> tuple[TargetRetried, ...]:
         """Return what is to be noted where a target that failed is tried again: nothing if it is not."""

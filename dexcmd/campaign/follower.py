@@ -124,7 +124,7 @@ class Follower:
             if command.succeeded:
                 self._collector.add(flight, command)
             else:
-                self._desk.flights.pop(flight.target.number, None)
+                self._desk.land(flight.target.number)
         if ended:
             self._desk.pulse.touch()
 
@@ -159,7 +159,7 @@ class Follower:
             now, number = self._desk.clock.now(), flight.target.number
             events.append(CommandOverdue(at=now, account=self._desk.name, target=number, command_id=command_id))
             events += self._desk.retry(flight, "timeout")
-            self._desk.flights.pop(number, None)
+            self._desk.land(number)
         if events:
             await self._desk.ledger.note(*events)
             self._desk.pulse.touch()

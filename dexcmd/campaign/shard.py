@@ -101,7 +101,7 @@ class Shard:
         if events:
             await desk.ledger.note(*events)
         for flight in flights:
-            desk.flights.pop(flight.target.number, None)
+            desk.land(flight.target.number)
 
     async def _wind_down(self) -> None:
         """Wait for the answers of POSTs that are under way, and for the artifacts that are being fetched."""

@@ -130,7 +130,8 @@ async def test_a_plan_tells_what_a_run_does(campaigns: CampaignRig) -> None:
     assert (account.quota.today, account.quota.per_day, account.quota.days) == (21, 28, 4)
     assert account.quota.last_reset == MIDNIGHT + timedelta(days=2)
     assert status.count("saved") == plan.commands
-    assert campaigns.asked("create_commands") == plan.requests.create
+    posts = [len(r.body["commands"]) for r in sandbox.requests if r.operation == "create_commands"]
+    assert campaigns.asked("create_commands") == plan.requests.create, posts
     assert campaigns.asked("download") == plan.requests.download == plan.commands
     assert campaigns.clock.now() >= account.quota.last_reset
     assert campaigns.clock.now() < account.quota.last_reset + timedelta(hours=2)

@@ -33,7 +33,7 @@ from dexcmd.campaign.events import (
     WaveOpened,
 )
 from dexcmd.campaign.spec import AbortRule, AccountSpec, ArtifactsSpec, Pace, Retries, Share, Waves
-from dexcmd.sandbox import Behaviour, Fault, NewCommand, Sandbox
+from dexcmd.sandbox import Behaviour, Fault, NewCommand, Sandbox, make_devices
 from tests.campaign.conftest import CampaignRig
 
 pytestmark = pytest.mark.anyio
@@ -500,3 +500,39 @@ async def test_two_campaigns_on_one_device_do_not_mix(campaigns: CampaignRig) ->
         for campaign in (one, two):
             assert (await campaign.status()).count("saved", "failed") == 10
     assert set(commands_by_target(sandbox).values()) == {2}
+
+
+@pytest.mark.parametrize(("platform", "posts"), [("linux", 1), ("windows", 4)])
+async def test_registrations_of_one_device_are_captured_together_where_that_can_be(
+    campaigns: CampaignRig, platform: str, posts: int
+) -> None:
+    plain = [
+        attrs.evolve(device, platform=platform)
+        for device in make_devices(6, multi_user_share=0, ineligible_share=0, disconnected_share=0)
+    ]
+    shared = [
+        attrs.evolve(
+            plain[0], registration_id=f"11111111-0000-4000-8000-00000000000{number}", user_email=f"{number}@x.test"
+        )
+        for number in range(3)
+    ]
+    sandbox = await campaigns.account(devices=[*plain, *shared])
+    status = await campaigns.run(campaigns.spec())
+    assert status.count("saved") == 9
+    assert set(commands_by_target(sandbox).values()) == {1}
+    assert campaigns.asked("create_commands") == posts
+
+
+@pytest.mark.parametrize("first_untold", [False, True])
+async def test_a_registration_that_is_not_told_goes_out_apart(campaigns: CampaignRig, first_untold: bool) -> None:
+    await campaigns.account(devices=4)
+    async with campaigns.campaign(campaigns.spec()) as campaign:
+        plan = await campaign.plan()
+        [account] = plan.accounts
+        first = account.targets[0]
+        told, untold = attrs.evolve(first, target=5), attrs.evolve(first, registration_id=None)
+        pair = [untold, told] if first_untold else [first, attrs.evolve(untold, target=5)]
+        plan = attrs.evolve(plan, accounts=(attrs.evolve(account, targets=[*account.targets[1:], *pair]),))
+        status = await campaign.run(plan)
+    assert status.count("saved") == 5
+    assert campaigns.asked("create_commands") == 2
