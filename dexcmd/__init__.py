@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING
 from dexcmd._version import __version__
 
 if TYPE_CHECKING:
-    from dexcmd.campaign.campaign import Campaign
+    from dexcmd.campaign.campaign import Campaign, list_campaigns
+    from dexcmd.campaign.export.write import export_campaign
+    from dexcmd.campaign.file import parse_campaign, read_campaign_file
+    from dexcmd.campaign.journal import open_journal
+    from dexcmd.campaign.plan import Plan
+    from dexcmd.campaign.spec import CampaignSpec
+    from dexcmd.campaign.status import CampaignStatus
     from dexcmd.capture import Capture, CaptureResult
     from dexcmd.client import DexClient
     from dexcmd.errors import (
@@ -95,6 +101,8 @@ __all__ = [
     "CampaignError",
     "CampaignExistsError",
     "CampaignFileError",
+    "CampaignSpec",
+    "CampaignStatus",
     "Capture",
     "CaptureResult",
     "Command",
@@ -125,6 +133,7 @@ __all__ = [
     "Pcap",
     "PermissionDeniedError",
     "PlaceTemplate",
+    "Plan",
     "Progress",
     "Quota",
     "QuotaExceededError",
@@ -151,13 +160,24 @@ __all__ = [
     "WaitTimeoutError",
     "WarpDiag",
     "__version__",
+    "export_campaign",
+    "list_campaigns",
+    "open_journal",
+    "parse_campaign",
+    "read_campaign_file",
 ]
 
 # A library leaves it to the application where its log goes; without this, warnings would go to stderr.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOMES = {
-    "dexcmd.campaign.campaign": ("Campaign",),
+    "dexcmd.campaign.campaign": ("Campaign", "list_campaigns"),
+    "dexcmd.campaign.export.write": ("export_campaign",),
+    "dexcmd.campaign.file": ("parse_campaign", "read_campaign_file"),
+    "dexcmd.campaign.journal": ("open_journal",),
+    "dexcmd.campaign.plan": ("Plan",),
+    "dexcmd.campaign.spec": ("CampaignSpec",),
+    "dexcmd.campaign.status": ("CampaignStatus",),
     "dexcmd.capture": ("Capture", "CaptureResult"),
     "dexcmd.client": ("DexClient",),
     "dexcmd.fanout": ("BulkCreate",),

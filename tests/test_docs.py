@@ -36,6 +36,8 @@ async def test_the_examples_of_a_page_run_in_their_order(page: Path, tmp_path: P
         if page.name == "downloads.md":
             for device in FLEET:
                 sandbox.state.create(NewCommand(device, "pcap"))
+        if page.name == "campaigns.md":
+            (tmp_path / "london.toml").write_text('name = "london"\ncommand.type = "pcap"\n')
         printed = ""
         for block in blocks:
             process = await asyncio.create_subprocess_exec(
@@ -53,6 +55,11 @@ async def test_the_examples_of_a_page_run_in_their_order(page: Path, tmp_path: P
             assert "SaveTotals(saved=4, skipped=0, failed=0" in printed
             assert len(list((tmp_path / "captures").iterdir())) == 4
             assert (tmp_path / "unpacked" / "capture-default.pcap").exists()
+        if page.name == "campaigns.md":
+            assert "4 commands; {} skipped;" in printed
+            assert "finished 4 of 4 saved," in printed
+            assert "ArtifactSaved" in printed
+            assert len(list((tmp_path / "captures").rglob("*.zip"))) == 4
         if page.name == "README.md":
             assert "london-laptop-0 SUCCESS" in printed
             assert "{'saved': 4}" in printed
