@@ -43,16 +43,18 @@ METRICS = (
     Metric("rate", "MiB/s", 0),
     Metric("cpu", "CPU s", 2, compared=True),
     Metric("peak", "peak MiB", 1, compared=True),
+    Metric("late", "loop blocked ms", 1),
     Metric("busy", "service busy %", 0),
 )
 
 NOTES = """\
 dexcmd syncs each file to disk before it gives it its name and, but for "size only", computes a sha256 and checks each
-checksum in the zip; the others do none of this, save "synced" as it says: each file in turn, once curl has ended. Where
-the folder is in memory (`TMPDIR` decides), syncing costs nothing. Before each measurement all that is on the way to
-the disk is synced. The times of the Python clients are those after the first call, curl's are with its own start. CPU
-is the client's, in seconds; "service busy" is the CPU of the service in per cent of the time: near 100 it is what is
-measured. In square brackets the fastest and the slowest round."""
+checksum in the zip; the others do none of this, save "synced" as it says: each file in turn, once curl has ended.
+Where the folder is in memory (`TMPDIR` decides), syncing costs nothing. Before each measurement all that is on the
+way to the disk is synced. The times of the Python clients are those after the first call, curl's are with its own
+start. CPU is the client's, in seconds; "loop blocked" the longest that its event loop was late for a sleep of 2 ms;
+"service busy" is the CPU of the service in per cent of the time: near 100 it is what is measured. In square brackets
+the fastest and the slowest round."""
 
 WATCH_SECONDS = 0.01
 

@@ -20,6 +20,7 @@ from benchmarks.downloading import (
     sync_files,
     trust,
 )
+from benchmarks.lateness import watching
 from benchmarks.usage import MIB
 
 SIZE = 1024 * MIB
@@ -32,19 +33,21 @@ def _dexcmd(options: Mapping[str, Any]) -> Callable[[Params], Result]:
         trust(params)
         from dexcmd import DexClient
 
-        async def download(folder: Path) -> None:
+        async def download(folder: Path) -> float:
             async with DexClient(
                 api_token=params["token"], account_id=params["account_id"], base_url=params["base_url"], rate_limit=None
             ) as dex:
                 await dex.quota.get()
-                measured.begin()
-                await dex.downloads.save(None, folder, command_id=COMMAND_ID, filename=FILENAME, **options)
-                measured.end()
+                async with watching() as late:
+                    measured.begin()
+                    await dex.downloads.save(None, folder, command_id=COMMAND_ID, filename=FILENAME, **options)
+                    measured.end()
+            return late.milliseconds
 
         measured = Measurement(params)
         with download_folder(params) as folder:
-            asyncio.run(download(folder))
-        return measured.result()
+            late = asyncio.run(download(folder))
+        return {**measured.result(), "late": late}
 
     return contender
 

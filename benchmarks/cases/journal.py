@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.case import Case, Metric, Params, Result
+from benchmarks.lateness import watching
 from benchmarks.usage import MIB, peak_mib
 
 TARGETS = 100_000
@@ -23,7 +24,7 @@ NOTES = """\
 a POST and four POSTs at a time, artifacts one by one and eight at a time, as a campaign does it. CPU is that of the
 process, and "grown" what its memory has grown by at its peak, both with making the events: "(nothing)" does only that,
 so the difference to it is the journal's. "Loop blocked" is the longest that the event loop was late for a sleep of
-1 ms meanwhile. "Asked" is the time to open the journal again and to ask what a run asks first. "(bare events)" writes
+2 ms meanwhile. "Asked" is the time to open the journal again and to ask what a run asks first. "(bare events)" writes
 the events as JSON into one table of SQLite, a commit for each batch: what durability takes where nothing is joined."""
 
 Append = Callable[[list[Any]], Coroutine[Any, Any, None]]
@@ -101,8 +102,17 @@ async def _measure(params: Params, append: Append) -> Result:
 
     targets, left = params["targets"], max(PER_POST, round(params["targets"] * LEFT))
     before, cpu, began = peak_mib(), time.process_time(), time.perf_counter()
-    late = _Lateness()
-    watch = asyncio.create_task(late.watch())
+    async with watching() as late:
+        await _tell(targets, left, append)
+    return {
+        "seconds": time.perf_counter() - began,
+        "cpu": time.process_time() - cpu,
+        "grown": peak_mib() - before,
+        "late": late.milliseconds,
+    }
+
+
+async def _tell(targets: int, left: int, append: Append) -> None:
     await append([_planned_campaign(), *map(_planned, range(1, targets + 1))])
     posts = range(1, targets - left, PER_POST)
     queue: asyncio.Queue[list[int] | None] = asyncio.Queue(DOWNLOADS)
@@ -130,24 +140,6 @@ async def _measure(params: Params, append: Append) -> Result:
     for _ in collectors:
         await queue.put(None)
     await asyncio.gather(*collectors)
-    watch.cancel()
-    return {
-        "seconds": time.perf_counter() - began,
-        "cpu": time.process_time() - cpu,
-        "grown": peak_mib() - before,
-        "late": late.longest * 1000,
-    }
-
-
-class _Lateness:
-    def __init__(self) -> None:
-        self.longest = 0.0
-
-    async def watch(self) -> None:
-        while True:
-            began = time.perf_counter()
-            await asyncio.sleep(0.001)
-            self.longest = max(self.longest, time.perf_counter() - began - 0.001)
 
 
 # --- what is told

@@ -21,6 +21,7 @@ from benchmarks.downloading import (
     sync_files,
     trust,
 )
+from benchmarks.lateness import watching
 from benchmarks.usage import MIB
 
 FILES = 2_000
@@ -37,24 +38,26 @@ def _dexcmd(options: Mapping[str, Any]) -> Callable[[Params], Result]:
         trust(params)
         from dexcmd import DexClient
 
-        async def download(folder: Path) -> None:
+        async def download(folder: Path) -> float:
             async with DexClient(
                 api_token=params["token"], account_id=params["account_id"], base_url=params["base_url"], rate_limit=None
             ) as dex:
                 await dex.quota.get()
-                measured.begin()
-                async with dex.downloads.save_many(
-                    _command_ids(params), folder, concurrency=CONCURRENCY, **options
-                ) as results:
-                    async for result in results:
-                        if result.error is not None:
-                            raise result.error
-                measured.end()
+                async with watching() as late:
+                    measured.begin()
+                    async with dex.downloads.save_many(
+                        _command_ids(params), folder, concurrency=CONCURRENCY, **options
+                    ) as results:
+                        async for result in results:
+                            if result.error is not None:
+                                raise result.error
+                    measured.end()
+            return late.milliseconds
 
         measured = Measurement(params)
         with download_folder(params) as folder:
-            asyncio.run(download(folder))
-        return measured.result()
+            late = asyncio.run(download(folder))
+        return {**measured.result(), "late": late}
 
     return contender
 
