@@ -18,7 +18,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -185,9 +185,10 @@ async def one_run(
     ended = asyncio.ensure_future(processes.ended())
     if seconds is not None:
         await asyncio.wait([ended], timeout=seconds)
-        if not ended.done():
-            os.kill(number, signal.SIGKILL)
-            report.kills += 1
+        with suppress(ProcessLookupError):
+            if not ended.done():
+                os.kill(number, signal.SIGKILL)
+                report.kills += 1
     status = await ended
     asked = {request.params["command_id"] for request in sandbox.requests[before:] if request.operation == "download"}
     report.refetched += len(asked & placed)
