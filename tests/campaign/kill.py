@@ -166,7 +166,7 @@ async def kill_at_random(
         }
         async with Processes.open(task) as processes:
             for _ in range(kills):
-                await one_run(processes, sandbox, captures, report, rng.uniform(0.05, latest or 2.0))
+                await one_run(processes, sandbox, captures, report, rng.uniform(0.05, latest or 1.0))
             await one_run(processes, sandbox, captures, report, None)
         report.posts_lost = rule.hits
         judge(report, sandbox, captures, folder / "journal.db")
