@@ -54,7 +54,7 @@ def _dexcmd(params: Params) -> Result:
             accounts=(AccountSpec(account_id=params["account_id"], name="main"),),
             artifacts=ArtifactsSpec(into=str(folder / "captures")),
             # More than usual: the service answers at once, and then only the time between polls would be measured.
-            pace=Pace(creates=8, in_flight=5_000),
+            pace=Pace(creates=8, in_flight=10_000),
         )
         journal = folder / "journal.db"
         ended = 0
@@ -89,7 +89,7 @@ def _capture(params: Params) -> Result:
             requests = [device.request(Pcap()) async for device in dex.devices.list()]
             done = 0
             async with dex.capture(
-                requests, into=folder / "captures", create_concurrency=8, most_in_flight=5_000
+                requests, into=folder / "captures", create_concurrency=8, most_in_flight=10_000
             ) as results:
                 async for _ in results:
                     done += 1
