@@ -5,6 +5,7 @@ import uuid
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal
 
 from dexcmd.campaign.decide import (
@@ -88,6 +89,7 @@ class Creator:
             lambda _: None,
             on_outcomes=self._take,
             before_post=self._open_intents,
+            known=partial(desk.ledger.store.known, desk.account.account_id),
             settle_seconds=lambda: desk.settling.seconds,
             concurrency=desk.spec.pace.creates,
             again=desk.spec.lost_answers == "reconcile",

@@ -110,15 +110,11 @@ class Store(Protocol):
         """
         ...
 
-    async def commands_on(self, account_id: str, device_ids: Collection[str]) -> set[str]:
-        """Return the ids of the commands that campaigns of the journal know for some devices of an account.
-
-        These are the commands of targets and surplus ones: none of them may be taken for another lost one.
-        """
-        ...
-
     async def known(self, account_id: str, command_ids: Collection[str]) -> set[str]:
-        """Return which of some command ids belong to targets of campaigns of the journal; so do surplus ones."""
+        """Return which of some command ids belong to targets of campaigns of the journal; so do surplus ones.
+
+        None of them may be taken for the answer to another POST.
+        """
         ...
 
     async def lags(self, campaign: str, account: str) -> Lags:

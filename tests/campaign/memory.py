@@ -4,7 +4,7 @@ Nothing of it is indexed, and a batch of events is worked into a copy of all the
 """
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -391,17 +391,13 @@ class MemoryStore:
         found = [command for command, target in self._latest(campaign, account) if target.state == "collecting"]
         return sorted(found, key=lambda command: command.completed_date or command.known_at)
 
-    async def commands_on(self, account_id: str, device_ids: Collection[str]) -> set[str]:
-        return {command_id for command_id, device_id in self._known_on(account_id) if device_id in device_ids}
-
     async def known(self, account_id: str, command_ids: Collection[str]) -> set[str]:
-        return {command_id for command_id, _ in self._known_on(account_id)} & set(command_ids)
-
-    def _known_on(self, account_id: str) -> Iterable[tuple[str, str | None]]:
-        """Return the commands of an account that are ours, each with its device."""
-        for command_id, of in [*self._tables.commands.items(), *self._tables.surplus.items()]:
-            if self._tables.accounts[of.campaign, of.record.account].account_id == account_id:
-                yield command_id, self._tables.targets[of.campaign, of.record.target].device_id
+        return {
+            command_id
+            for command_id, of in [*self._tables.commands.items(), *self._tables.surplus.items()]
+            if command_id in command_ids
+            and self._tables.accounts[of.campaign, of.record.account].account_id == account_id
+        }
 
     async def lags(self, campaign: str, account: str) -> Lags:
         listed_after = self._tables.listed_after

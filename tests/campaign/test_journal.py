@@ -318,7 +318,6 @@ async def steps(folder: Path, targets: int) -> dict[str, int]:
             "reserved": lambda: store.reserved(account_id()),
             "running": lambda: store.running("c", "main"),
             "collecting": lambda: store.collecting("c", "main"),
-            "commands_on": lambda: store.commands_on(account_id(), ["device-1", "device-2"]),
             "known": lambda: store.known(account_id(), ["c1", "c2", "x"]),
             "lags": lambda: store.lags("c", "main"),
             "mean_artifact_size": lambda: store.mean_artifact_size("pcap"),

@@ -45,7 +45,6 @@ __all__ = [
     "campaign",
     "campaigns",
     "collecting",
-    "commands_on",
     "counts",
     "due_targets",
     "events",
@@ -226,18 +225,6 @@ def _latest(db: Db, campaign: str, account: str, state: str, order: str) -> list
         WHERE target.account = {ACCOUNT_ID} AND target.state = ? ORDER BY {order}
     """
     return [command_record(row) for row in _rows(db, sql, campaign, account, state)]
-
-
-def commands_on(db: Db, account_id: str, device_ids: Collection[str]) -> set[str]:
-    """Return the ids of commands for some devices of an account: those of targets, and surplus ones."""
-    of = f"""
-        FROM device JOIN target ON target.id = device.target JOIN {{table}} ON {{table}}.target = target.id
-        WHERE device.device_id IN {AMONG} AND +target.account IN {OF_SERVICE}
-    """
-    sql = f"SELECT command_id FROM (SELECT command.command_id {of.format(table='command')}"
-    sql += f" UNION ALL SELECT surplus_command.command_id {of.format(table='surplus_command')})"
-    devices = _values(device_ids)
-    return {command for (command,) in _rows(db, sql, devices, account_id, devices, account_id)}
 
 
 def known(db: Db, account_id: str, command_ids: Collection[str]) -> set[str]:

@@ -196,10 +196,6 @@ class SqliteStore:
         """Return the latest commands of targets in state `collecting`, due or not, the oldest ended first."""
         return await self._read(queries.collecting, campaign, account)
 
-    async def commands_on(self, account_id: str, device_ids: Collection[str]) -> set[str]:
-        """Return the ids of the commands that campaigns of the journal know for some devices of an account."""
-        return await self._read(queries.commands_on, account_id, device_ids)
-
     async def known(self, account_id: str, command_ids: Collection[str]) -> set[str]:
         """Return which of some command ids belong to targets of campaigns of the journal; so do surplus ones."""
         return await self._read(queries.known, account_id, command_ids)
