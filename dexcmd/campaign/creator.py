@@ -127,6 +127,11 @@ class Creator:
         """Return how many POSTs are under way."""
         return self._creation.under_way
 
+    @property
+    def submitted(self) -> int:
+        """Return how many targets are begun whose intent is not open yet."""
+        return len(self._submitted)
+
     async def load(self) -> None:
         """Go on with the POSTs of an earlier process whose answers are not known."""
         desk = self._desk
@@ -156,7 +161,7 @@ class Creator:
         """
         while not self._desk.steering.stopping:
             version = self._desk.pulse.version
-            self._look_at_refusal()
+            self.look_at_refusal()
             step = next_step(self._view(), self._desk.spec)
             if isinstance(step, Finish):
                 return
@@ -194,7 +199,7 @@ class Creator:
             waves=ledger.waves,
             in_wave=in_wave,
             total=total,
-            begun=total.in_flight + len(self._submitted),
+            begun=total.in_flight + self.submitted,
             undecided_later=total.count("pending") - in_wave.count("pending"),
             wave_ended_at=ledger.decided_at,
             deadline=self._deadline,
@@ -217,8 +222,8 @@ class Creator:
 
     # --- the quota
 
-    def _look_at_refusal(self) -> None:
-        """Decide what a refusal of the last POST means for the next."""
+    def look_at_refusal(self) -> None:
+        """Decide what a refusal of the last POST, or of the list, means for the next.  Raises `Refused`."""
         error = self._creation.stopped_by
         if self._unreadable is not None:
             raise Refused(self._unreadable)

@@ -53,7 +53,7 @@ SkipReason = Literal[
 ]
 """Why a device that was looked at is not captured."""
 
-IntentOutcome = Literal["created", "adopted", "rejected", "not_processed", "absent", "unknown"]
+IntentOutcome = Literal["created", "adopted", "rejected", "not_processed", "absent", "unknown", "surplus"]
 """What became of an intent.
 
 - `created`: the answer confirms it;
@@ -61,7 +61,8 @@ IntentOutcome = Literal["created", "adopted", "rejected", "not_processed", "abse
 - `rejected`: the service refused this command;
 - `not_processed`: it surely had no effect, and the target is due again;
 - `absent`: its answer was lost, and the list did not show it after the settling time; it may be sent once more;
-- `unknown`: that was so twice, or it is not to be sent again.
+- `unknown`: that was so twice, or it is not to be sent again;
+- `surplus`: it was `absent` or `unknown` before, and an audit found its command, which its target does not need.
 """
 
 Provenance = Literal["response", "adopted", "foreign"]

@@ -1,19 +1,125 @@
 """Campaigns in trouble: processes that end, answers that get lost, journals and operators that interfere."""
 
 from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
+import anyio
+import anyio.lowlevel
 import pytest
 
-from dexcmd.campaign.events import CampaignEvent, CommandKnown, IntentClosed, IntentOpened
-from dexcmd.campaign.spec import CampaignSpec, Retries
+from dexcmd.campaign.events import (
+    AccountStopped,
+    Audited,
+    CampaignEvent,
+    CommandEnded,
+    CommandKnown,
+    IntentClosed,
+    IntentOpened,
+    SurplusFound,
+    TargetDropped,
+)
+from dexcmd.campaign.journal import open_journal
+from dexcmd.campaign.spec import CampaignSpec, Pace, Retries
+from dexcmd.campaign.status import CampaignStatus
+from dexcmd.campaign.store import Store
+from dexcmd.clock import ManualClock
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
 from tests.campaign.conftest import CampaignRig
 
 pytestmark = pytest.mark.anyio
 
 HEALTHY: dict[str, Any] = {"multi_user_share": 0, "ineligible_share": 0, "disconnected_share": 0}
+
+
+class StoppableClock(ManualClock):
+    """A clock on which no sleep ends while it is stopped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._going = anyio.Event()
+        self._going.set()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._going.wait()
+        await super().sleep(seconds)
+        await self._going.wait()
+
+    def stop(self) -> None:
+        self._going = anyio.Event()
+
+    def go_on(self) -> None:
+        self._going.set()
+
+
+@pytest.fixture
+def clock() -> StoppableClock:
+    return StoppableClock()
+
+
+class WatchedStore:
+    """A journal that does something before or after some of its methods."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.read = 0
+        """How often it was asked what the operator wants."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def campaign(self, name: str) -> Any:
+        record = await self._store.campaign(name)
+        self.read += 1
+        return record
+
+    async def seen(self) -> None:
+        """Return when what the operator wants by now has been taken over."""
+        read = self.read
+        # The second time it is asked, the first answer has been taken over.
+        while self.read < read + 2:
+            await anyio.sleep(0.001)
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+
+
+async def run_and_cancel(
+    campaigns: CampaignRig,
+    spec: CampaignSpec,
+    at: str | type[CampaignEvent],
+    collect: Literal["keep", "drop"] = "keep",
+) -> CampaignStatus:
+    """Run a campaign that the operator cancels when something is about to be asked of the journal, or written there.
+
+    That is held up until the campaign knows.
+    """
+
+    class Store(WatchedStore):
+        async def _meanwhile(self) -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                await campaign.cancel(collect=collect)
+                await (self.seen() if collect == "keep" else dropped.wait())
+
+        async def due_targets(self, *args: Any) -> Any:
+            if at == "due_targets":
+                await self._meanwhile()
+            return await self._store.due_targets(*args)
+
+        async def append(self, name: str, events: Sequence[CampaignEvent]) -> None:
+            if any(isinstance(event, TargetDropped) for event in events):
+                dropped.set()
+            await self._store.append(name, events)
+            if isinstance(at, type) and any(isinstance(event, at) for event in events):
+                await self._meanwhile()
+
+    begun, dropped = False, anyio.Event()
+    async with open_journal(campaigns.journal) as journal:
+        async with campaigns.campaign(spec, journal=Store(journal)) as campaign:
+            with anyio.fail_after(60):
+                return await campaign.run(on_event=campaigns.events.append)
 
 
 def behaviour(**changes: Any) -> Behaviour:
@@ -93,3 +199,76 @@ async def test_an_answer_that_names_a_command_of_another_campaign_counts_as_lost
         sandbox.state.create = same  # type: ignore[method-assign]
         status = await two.run(plan)
     assert status.accounts[0].failures["unknown"] == 4
+
+
+# --- the operator, at the worst moment
+
+
+async def test_what_was_lost_when_it_was_cancelled_is_given_up(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=12)
+    sandbox.faults.add(Fault.drop(processed=False), on="create_commands", times=None)
+    status = await run_and_cancel(campaigns, campaigns.spec(), IntentOpened)
+    assert status.state == "cancelled"
+    assert status.count("not_attempted") == status.count() == 12
+    assert not sandbox.state.commands
+
+
+async def test_what_was_about_to_be_begun_when_it_was_cancelled_is_given_up(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=12)
+    status = await run_and_cancel(campaigns, campaigns.spec(), "due_targets")
+    assert status.state == "cancelled"
+    assert status.count("not_attempted") == status.count() == 12
+    assert not sandbox.state.commands
+
+
+async def test_what_ends_just_when_it_is_dropped(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=20, behaviour=behaviour(run_seconds=(2.0, 900.0)))
+    status = await run_and_cancel(campaigns, campaigns.spec(), CommandEnded, "drop")
+    assert status.state == "cancelled"
+    assert status.count("saved", "not_attempted") == len(sandbox.state.commands) == 20
+    [stopped] = campaigns.of(AccountStopped)
+    assert 0 < stopped.running < 20
+
+
+async def test_a_list_that_is_refused_does_not_hold_up_a_cancelled_campaign(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=8)
+    sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=1)
+    sandbox.faults.add(
+        Fault.error(403, form="envelope", code=10000),
+        on="list_commands",
+        times=None,
+        where=lambda _: bool(sandbox.state.commands),
+    )
+    status = await run_and_cancel(campaigns, campaigns.spec(), IntentOpened)
+    assert status.accounts[0].stopped == "refused"
+    assert status.count("creating") == 8
+    sandbox.faults.clear()
+    status = await campaigns.run("one")
+    assert status.state == "cancelled"
+    assert status.count("saved") == 8
+    assert set(commands_by_target(sandbox).values()) == {1}
+
+
+# --- the audit
+
+
+async def test_what_an_audit_found_before_it_failed_is_followed(
+    campaigns: CampaignRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dexcmd.campaign.audit.PAGES_AT_ONCE", 1)
+    sandbox = await campaigns.account(devices=60, behaviour=behaviour(list_lag=200.0))
+    sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=None)
+    audits = 0
+
+    def second_page(request: Any) -> bool:
+        nonlocal audits
+        audits += request.query.get("page") == "2"
+        return request.query.get("page") == "2" and audits == 1
+
+    sandbox.faults.add(Fault.error(418), on="list_commands", times=1, where=second_page)
+    spec = campaigns.spec(lost_answers="give_up", audit_after=timedelta(seconds=400))
+    with anyio.fail_after(60):
+        status = await campaigns.run(spec)
+    assert status.state == "finished"
+    assert status.count("saved") == 60
+    assert (status.accounts[0].surplus, status.accounts[0].foreign) == (0, 0)
