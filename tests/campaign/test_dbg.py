@@ -1,7 +1,7 @@
 """Campaigns in trouble: processes that end, answers that get lost, journals and operators that interfere."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -11,17 +11,15 @@ import pytest
 
 from dexcmd.campaign.events import (
     AccountStopped,
-    Audited,
     CampaignEvent,
     CommandEnded,
     CommandKnown,
     IntentClosed,
     IntentOpened,
-    SurplusFound,
     TargetDropped,
 )
 from dexcmd.campaign.journal import open_journal
-from dexcmd.campaign.spec import CampaignSpec, Pace, Retries
+from dexcmd.campaign.spec import CampaignSpec, Retries
 from dexcmd.campaign.status import CampaignStatus
 from dexcmd.campaign.store import Store
 from dexcmd.clock import ManualClock
@@ -121,8 +119,11 @@ async def run_and_cancel(
     async with open_journal(campaigns.journal) as journal:
         async with campaigns.campaign(spec, journal=Store(journal)) as campaign:
             with anyio.fail_after(60):
+
                 def pr(e):
-                    campaigns.events.append(e); print(str(e)[:150])
+                    campaigns.events.append(e)
+                    print(str(e)[:150])
+
                 return await campaign.run(on_event=pr)
 
 

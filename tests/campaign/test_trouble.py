@@ -1,7 +1,7 @@
 """Campaigns in trouble: processes that end, answers that get lost, journals and operators that interfere."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from dexcmd import WarpDiag
 from dexcmd.campaign.events import (
     AccountStopped,
     Audited,
@@ -21,11 +22,11 @@ from dexcmd.campaign.events import (
     TargetDropped,
 )
 from dexcmd.campaign.journal import open_journal
-from dexcmd.campaign.spec import CampaignSpec, Pace, Retries
+from dexcmd.campaign.spec import CampaignSpec, Retries
 from dexcmd.campaign.status import CampaignStatus
 from dexcmd.campaign.store import Store
 from dexcmd.clock import ManualClock
-from dexcmd.sandbox import Behaviour, Fault, Sandbox
+from dexcmd.sandbox import Behaviour, Fault, NewCommand, Sandbox
 from tests.campaign.conftest import CampaignRig
 
 pytestmark = pytest.mark.anyio
@@ -272,3 +273,41 @@ async def test_what_an_audit_found_before_it_failed_is_followed(
     assert status.state == "finished"
     assert status.count("saved") == 60
     assert (status.accounts[0].surplus, status.accounts[0].foreign) == (0, 0)
+
+
+async def test_a_second_audit_counts_no_lost_post_again(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=10, behaviour=behaviour(list_lag=200.0))
+    sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=1)
+    await run_until(campaigns, campaigns.spec(audit_after=timedelta(seconds=400)), Audited)
+    assert len(campaigns.of(SurplusFound)) == 10
+    sandbox.behaviour = behaviour()
+    sandbox.state.create(NewCommand(sandbox.state.devices[0], "pcap", {}))
+    status = await campaigns.run("one")
+    assert status.state == "finished"
+    [account] = status.accounts
+    assert (account.commands, account.surplus, account.foreign) == (10, 10, 1)
+
+
+async def test_what_is_another_campaigns_is_not_foreign_once_that_is_known(campaigns: CampaignRig) -> None:
+    class Ending(WatchedStore):
+        async def append(self, name: str, events: Sequence[CampaignEvent]) -> None:
+            if any(isinstance(event, CommandKnown) for event in events):
+                raise Crash
+            await self._store.append(name, events)
+
+    await campaigns.account(devices=6)
+    two = campaigns.spec(name="two", command=WarpDiag())
+    async with open_journal(campaigns.journal) as journal:
+        # The process ends when it has the answer to its POST, and before that is written down.
+        with pytest.raises(Crash):
+            async with campaigns.campaign(two, journal=Ending(journal)) as campaign:
+                await campaign.run()
+    first = campaigns.clock.now()
+    status = await campaigns.run(campaigns.spec())
+    assert status.accounts[0].foreign == 6
+    assert (await campaigns.run("two")).count("saved", "failed") == 6
+    async with campaigns.campaign("one") as campaign:
+        [account] = (await campaign.status()).accounts
+    assert (account.commands, account.surplus, account.foreign) == (6, 0, 0)
+    assert account.audited_at is not None
+    assert account.audited_at > first
