@@ -25,6 +25,7 @@ from dexcmd.campaign.desk import Desk, Flight, Refused, refused
 from dexcmd.campaign.events import (
     CampaignEvent,
     CommandKnown,
+    CreatingAborted,
     DropReason,
     IntentClosed,
     IntentOpened,
@@ -104,6 +105,7 @@ class Creator:
         """Targets that another campaign is at, and until when they are left alone."""
 
         self._wave = record.wave
+        self._aborted = record.aborted
         self._quota_left: float | None = None
         self._counted_twice = False
         self._quota_again_at: datetime | None = None
@@ -159,6 +161,8 @@ class Creator:
 
         Raises `Stopped` where the campaign is to create nothing more, and `Refused`.
         """
+        if self._aborted is not None:
+            raise Stopped("aborted", self._aborted)
         while not self._desk.steering.stopping:
             version = self._desk.pulse.version
             self.look_at_refusal()
@@ -181,6 +185,10 @@ class Creator:
             case DropPending(reason):
                 await self.drop_pending(reason)
             case Stop(kind, why):
+                if kind == "aborted":
+                    # Durable: what is still to come may well bring the rule's percentage below its limit again.
+                    await self._desk.ledger.note(CreatingAborted(at=self._now, account=self._desk.name, reason=why))
+                    self._aborted = why
                 raise Stopped(kind, why)
             case _:
                 raise AssertionError(step)

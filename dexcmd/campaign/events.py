@@ -11,6 +11,7 @@ import attrs
 from dexcmd.campaign.spec import FailureClass
 
 __all__ = [
+    "AccountStarted",
     "AccountStopped",
     "ArtifactFailed",
     "ArtifactSaved",
@@ -22,6 +23,7 @@ __all__ = [
     "CommandOverdue",
     "Control",
     "ControlRequested",
+    "CreatingAborted",
     "DropReason",
     "ForeignFound",
     "IntentClosed",
@@ -142,6 +144,22 @@ class ControlRequested(CampaignEvent):
 
 
 # --- accounts
+
+
+@attrs.frozen(kw_only=True)
+class AccountStarted(AccountEvent):
+    """A run has begun with the account."""
+
+    settle_seconds: float
+    """For how long its client is set to look for a lost command; how soon others are listed corrects that."""
+
+
+@attrs.frozen(kw_only=True)
+class CreatingAborted(AccountEvent):
+    """A rule says that nothing more is to be created, ever; what is created is followed and fetched all the same."""
+
+    reason: str
+    """In words, for people."""
 
 
 @attrs.frozen(kw_only=True)

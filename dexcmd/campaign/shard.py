@@ -7,7 +7,7 @@ from dexcmd.campaign.audit import audit
 from dexcmd.campaign.collector import Collector
 from dexcmd.campaign.creator import Creator, Stopped
 from dexcmd.campaign.desk import Desk, Flight, Refused
-from dexcmd.campaign.events import AccountStopped, StopKind, TargetDropped
+from dexcmd.campaign.events import AccountStarted, AccountStopped, StopKind, TargetDropped
 from dexcmd.campaign.follower import Follower
 from dexcmd.campaign.records import AccountRecord
 from dexcmd.errors import CampaignError, DexError
@@ -44,6 +44,8 @@ class Shard:
         """
         desk = self._desk
         await desk.ledger.load()
+        started = AccountStarted(at=desk.clock.now(), account=desk.name, settle_seconds=desk.settling.configured)
+        await desk.ledger.note(started)
         try:
             # It also tells the service's time, which the rest needs.
             await self._creator.ask_quota()

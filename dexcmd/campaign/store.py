@@ -38,7 +38,8 @@ class Store(Protocol):
         or another of the same account, `CampaignExistsError` for a second `CampaignPlanned` of one name, and
         `CampaignError` for a command id that is known already and for a campaign, an account, a target or an intent to
         be closed that is not.
-        Foreign commands are not known in this sense: they may turn out to be those of another campaign.
+        Foreign commands are not known in this sense: they may turn out to be those of another campaign, and are foreign
+        no more then.
         """
         ...
 

@@ -13,6 +13,7 @@ import attrs
 
 from dexcmd.campaign.events import (
     AccountEvent,
+    AccountStarted,
     AccountStopped,
     ArtifactFailed,
     ArtifactSaved,
@@ -23,6 +24,7 @@ from dexcmd.campaign.events import (
     CommandKnown,
     CommandOverdue,
     ControlRequested,
+    CreatingAborted,
     ForeignFound,
     IntentClosed,
     IntentOpened,
@@ -84,7 +86,7 @@ class Tables:
     """Of `SurplusFound`."""
 
     foreign: dict[tuple[str, str], ForeignFound] = attrs.field(factory=dict[tuple[str, str], ForeignFound])
-    """By campaign and command: what is foreign to one may be another's own."""
+    """By campaign and command: what is foreign to one is so to others."""
 
     def copy(self) -> "Tables":
         return Tables(*(getattr(self, field.name).copy() for field in attrs.fields(Tables)))
@@ -147,6 +149,10 @@ class Tables:
                 changes = {"quota": quota, "usage": usage, "reset_time": reset, "waits_until": None}
             case QuotaWaited(until=until):
                 changes = {"waits_until": until}
+            case AccountStarted(settle_seconds=seconds):
+                changes = {"settle_seconds": seconds}
+            case CreatingAborted(reason=reason):
+                changes = {"aborted": reason}
             case AccountStopped(kind=kind, reason=reason, running=running):
                 changes = {"stopped": kind, "reason": reason, "left_running": running}
             case Audited():
@@ -155,8 +161,10 @@ class Tables:
                 if command_id not in self.surplus:
                     self._unknown(command_id)
                     self.surplus[command_id] = Of(campaign, event)
+                    self._claim(command_id)
             case ForeignFound(command_id=command_id):
-                self.foreign.setdefault((campaign, command_id), event)
+                if command_id not in self.commands and command_id not in self.surplus:
+                    self.foreign.setdefault((campaign, command_id), event)
             case IntentOpened(since=since):
                 first = self.accounts[campaign, event.account].first_since
                 changes = {"waits_until": None, "first_since": since if first is None else min(since, first)}
@@ -182,7 +190,9 @@ class Tables:
                 "not_before": event.not_before if isinstance(event, TargetRetried) else None,
                 "changed_at": event.at,
             }
-        if isinstance(event, IntentClosed | CommandEnded | CommandOverdue | ArtifactSaved | ArtifactFailed):
+        if isinstance(event, IntentClosed | CommandEnded | CommandOverdue | ArtifactSaved | ArtifactFailed) and (
+            getattr(event, "outcome", None) != "surplus"
+        ):
             changes["error"] = getattr(event, "error", None)
         target = self.targets[campaign, event.target]
         if isinstance(event, CommandKnown):
@@ -242,6 +252,7 @@ class Tables:
                     filename=None,
                 )
                 self.commands[command_id] = Of(campaign, command)
+                self._claim(command_id)
             case CommandEnded(command_id=command_id):
                 command = self._command(command_id)
                 ended = attrs.evolve(
@@ -268,6 +279,9 @@ class Tables:
         if command_id not in self.commands:
             raise CampaignError(f"command {command_id} is not known")
         return self.commands[command_id].record
+
+    def _claim(self, command_id: str) -> None:
+        self.foreign = {key: event for key, event in self.foreign.items() if key[1] != command_id}
 
     def _unknown(self, command_id: str) -> None:
         if command_id in self.commands or command_id in self.surplus:

@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 
 from dexcmd.campaign import events
 from dexcmd.campaign.events import (
+    AccountStarted,
     AccountStopped,
     Audited,
     CampaignEvent,
     ControlRequested,
+    CreatingAborted,
     ForeignFound,
     QuotaSeen,
     QuotaWaited,
@@ -594,9 +596,35 @@ class TestCommands:
         assert await store.known(account_id(), everything) == {"c1", "c2", "d1", "s1"}
         assert await store.known(account_id(2), everything) == {"e1"}
         assert await store.known(account_id(), []) == set()
-        # Foreign to one, another's own.
+        # It turns out to be another's own, and so it is foreign no more.
+        assert (await main_account(store)).foreign == 1
         await store.append("d", [other.retried(1, "timeout"), other.known(1, "f1")])
         assert await store.known(account_id(), ["f1"]) == {"f1"}
+        assert (await main_account(store)).foreign == 0
+        await store.append("c", [foreign])
+        assert (await main_account(store)).foreign == 0
+
+    async def test_what_is_surplus_is_not_foreign(self, store: Store, facts: Facts):
+        def found(kind: type[CampaignEvent], **fields: Any) -> Any:
+            return facts.make(kind, command_id="x1", device_id="device-1", created_date=minutes(1), **fields)
+
+        lost = [
+            facts.opened(1),
+            facts.closed(1, "unknown", error="lost"),
+            facts.make(TargetDropped, target=1, reason="cancelled"),
+        ]
+        await store.append("c", [facts.campaign(), facts.target(1), *lost])
+        await store.append("c", [found(ForeignFound, type="pcap")])
+        lost_at = (await main_account(store)).last_lost_at
+        await store.append("c", [facts.closed(1, "surplus"), found(SurplusFound, target=1)])
+        await store.append("c", [found(ForeignFound, type="pcap")])
+        account = await main_account(store)
+        assert (account.surplus, account.foreign, account.last_lost_at) == (1, 0, lost_at)
+        # That says nothing of the target, but for its POST.
+        target = await state_of(store, 1)
+        assert (target.state, target.error) == ("not_attempted", "lost")
+        [intent] = await store.intents("c", "main", ["device-1"])
+        assert intent.outcome == "surplus"
 
     async def test_how_soon_they_are_listed(self, store: Store, facts: Facts):
         await store.append("c", [facts.campaign(("main", account_id()), ("b", account_id(2))), *facts.targets(4)])
@@ -629,6 +657,8 @@ class TestAccounts:
             account_id=account_id(),
             wave=0,
             wave_opened_at=None,
+            settle_seconds=None,
+            aborted=None,
             stopped=None,
             reason=None,
             left_running=0,
@@ -653,6 +683,12 @@ class TestAccounts:
         account = await main_account(store)
         assert (account.wave, account.wave_opened_at) == (2, second.at)
         assert (account.stopped, account.reason, account.left_running) == ("aborted", "12 of 20", 3)
+
+    async def test_what_is_told_of_a_run(self, store: Store, facts: Facts):
+        started = [facts.make(AccountStarted, settle_seconds=seconds) for seconds in (120.0, 300.5)]
+        await store.append("c", [facts.campaign(), *started, facts.make(CreatingAborted, reason="12 of 20")])
+        account = await main_account(store)
+        assert (account.settle_seconds, account.aborted, account.stopped) == (300.5, "12 of 20", None)
 
     @pytest.mark.parametrize("end", ["intent", "quota"])
     async def test_waiting_for_the_quota(self, store: Store, facts: Facts, end: str):
@@ -794,6 +830,9 @@ def one_of_each(facts: Facts) -> list[CampaignEvent]:
         facts.make(Audited, since=minutes(1), commands=3, surplus=1, foreign=1),
         facts.make(AccountStopped, kind="finished"),
         facts.make(RunEnded, reason="finished"),
+        # What is newer comes last, for journals of version 1 have all that is before.
+        facts.make(AccountStarted, settle_seconds=1 / 3),
+        facts.make(CreatingAborted, reason="too many"),
     ]
     abstract = {"CampaignEvent", "Provenance", "IntentOutcome", "SkipReason", "StopKind", "DropReason", "Control"}
     assert {type(event).__name__ for event in history} == set(events.__all__) - abstract
@@ -920,11 +959,17 @@ class Author:
             facts.make(RunEnded, reason="interrupted"),
             facts.make(ControlRequested, control="pause"),
             facts.make(
-                SurplusFound, command_id=f"s{self.count}", target=number, device_id=None, created_date=minutes(delay)
+                SurplusFound,
+                command_id=f"{'fs'[delay % 2]}{self.count % 3}",
+                target=number,
+                device_id=None,
+                created_date=minutes(delay),
             ),
             facts.make(ForeignFound, command_id=f"f{delay % 3}", device_id=None, type=None, created_date=None),
             facts.make(Audited, since=minutes(delay), commands=self.count, surplus=0, foreign=0),
             facts.make(AccountStopped, kind="refused", reason="403", running=delay),
+            facts.make(AccountStarted, settle_seconds=delay / 3),
+            facts.make(CreatingAborted, reason=f"rule {delay}"),
         ]
         return made[self.count % len(made)]
 

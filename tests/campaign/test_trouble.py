@@ -9,20 +9,25 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from dexcmd import WarpDiag
+from dexcmd import WarpDiag, list_campaigns
 from dexcmd.campaign.events import (
     AccountStopped,
+    ArtifactSaved,
     Audited,
     CampaignEvent,
     CommandEnded,
     CommandKnown,
+    CreatingAborted,
     IntentClosed,
     IntentOpened,
+    RunEnded,
+    RunStarted,
     SurplusFound,
     TargetDropped,
+    WaveOpened,
 )
 from dexcmd.campaign.journal import open_journal
-from dexcmd.campaign.spec import CampaignSpec, Retries
+from dexcmd.campaign.spec import AbortRule, CampaignSpec, Pace, Retries, Share, Waves
 from dexcmd.campaign.status import CampaignStatus
 from dexcmd.campaign.store import Store
 from dexcmd.clock import ManualClock
@@ -117,10 +122,12 @@ async def run_and_cancel(
                 await self._meanwhile()
 
     begun, dropped = False, anyio.Event()
-    async with open_journal(campaigns.journal) as journal:
-        async with campaigns.campaign(spec, journal=Store(journal)) as campaign:
-            with anyio.fail_after(60):
-                return await campaign.run(on_event=campaigns.events.append)
+    with anyio.fail_after(60):
+        async with (
+            open_journal(campaigns.journal) as journal,
+            campaigns.campaign(spec, journal=Store(journal)) as campaign,
+        ):
+            return await campaign.run(on_event=campaigns.events.append)
 
 
 def behaviour(**changes: Any) -> Behaviour:
@@ -311,3 +318,84 @@ async def test_what_is_another_campaigns_is_not_foreign_once_that_is_known(campa
     assert (account.commands, account.surplus, account.foreign) == (6, 0, 0)
     assert account.audited_at is not None
     assert account.audited_at > first
+
+
+# --- going on
+
+
+async def test_an_aborted_campaign_stays_so_whatever_comes_after(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=40, behaviour=behaviour(failure_rate=1.0))
+    spec = campaigns.spec(pace=Pace(creates=1, in_flight=20), abort=(AbortRule(failed_percent=60, of_at_least=10),))
+
+    def look(_: Any) -> bool:
+        # The first ten fail, and the next ten take their time and succeed.
+        if sandbox.state.commands:
+            sandbox.behaviour = behaviour(run_seconds=(300.0, 400.0))
+        return False
+
+    sandbox.faults.add(Fault.drop(), on="create_commands", times=None, where=look)
+    # Now less than 60 % have failed.
+    await run_until(campaigns, spec, ArtifactSaved, 8)
+    reasons = {event.reason for event in campaigns.of(CreatingAborted)}
+    status = await campaigns.run("one")
+    assert status.state == "aborted"
+    assert {status.accounts[0].reason} == reasons == {"10 of 10 failed: the limit is 60 %"}
+    assert (status.count("saved"), status.count("failed"), status.count("not_attempted")) == (10, 10, 20)
+
+
+async def test_the_pause_between_waves_goes_on_while_no_process_does(campaigns: CampaignRig) -> None:
+    await campaigns.account(devices=10)
+    waves = Waves(sizes=(Share(count=4),), soak=timedelta(minutes=60))
+    await run_until(campaigns, campaigns.spec(waves=waves), ArtifactSaved, 4)
+    ended = campaigns.of(ArtifactSaved)[-1].at
+    campaigns.clock.advance(45 * 60)
+    assert (await campaigns.run("one")).count("saved") == 10
+    second = next(event for event in campaigns.of(WaveOpened) if event.wave == 2)
+    assert timedelta(minutes=60) <= second.at - ended < timedelta(minutes=61)
+
+
+async def test_a_report_says_how_long_lost_commands_are_looked_for(campaigns: CampaignRig) -> None:
+    await campaigns.account(devices=60)
+    campaigns.client_options["settle_seconds"] = 300.0
+    status = await campaigns.run(campaigns.spec())
+    async with open_journal(campaigns.journal) as store:
+        lags = await store.lags("one", "acme")
+        assert await list_campaigns(store) == [status]
+    assert lags.n
+    settling = status.accounts[0].settling
+    assert (settling.n, settling.longest) == (lags.n, lags.longest)
+    assert settling.seconds == (150.0 if lags.n >= 50 else 300.0)
+
+
+# --- who is told
+
+
+@pytest.mark.parametrize("kind", [RunStarted, IntentOpened, CommandKnown, ArtifactSaved, AccountStopped])
+async def test_an_event_handler_that_raises_ends_the_run_in_good_order(
+    campaigns: CampaignRig, kind: type[CampaignEvent]
+) -> None:
+    class BrokenError(Exception):
+        pass
+
+    def note(event: CampaignEvent) -> None:
+        assert not any(isinstance(told, kind) for told in campaigns.events), "it is called after it has raised"
+        campaigns.events.append(event)
+        if isinstance(event, kind):
+            raise BrokenError
+
+    sandbox = await campaigns.account(devices=30)
+    async with campaigns.campaign(campaigns.spec(pace=Pace(creates=1, in_flight=10))) as campaign:
+        with anyio.fail_after(60):
+            with pytest.raises(BrokenError):
+                await campaign.run(on_event=note)
+        written = [one.event async for one in campaign.events()]
+        status = await campaign.status()
+    # What was under way is at its end, and all of it is in the journal.
+    assert status.count("creating") == 0
+    assert isinstance(written[-1], RunEnded)
+    assert status.count("running", "collecting", "saved", "failed") == len(sandbox.state.commands)
+    told = [event for event in written if type(event).__name__ not in ("CampaignPlanned", "TargetPlanned")]
+    assert told[: len(campaigns.events)] == campaigns.events
+    campaigns.events.clear()
+    assert (await campaigns.run("one")).count("saved") == 30
+    assert set(commands_by_target(sandbox).values()) == {1}
