@@ -135,8 +135,10 @@ class Creator:
         return len(self._submitted)
 
     async def load(self) -> None:
-        """Go on with the POSTs of an earlier process whose answers are not known."""
+        """Go on with the POSTs of an earlier process whose answers are not known, and with what it waited for."""
         desk = self._desk
+        if desk.spec.waves.soak and self._wave:
+            desk.ledger.decided_at = await desk.ledger.store.decided_at(*self._key, self._wave)
         intents = {intent.target: intent for intent in await desk.ledger.store.open_intents(*self._key)}
         for target in await desk.ledger.store.targets(desk.ledger.campaign, intents):
             self._resume(desk.flight(target), intents[target.number])
@@ -197,9 +199,6 @@ class Creator:
         desk, ledger = self._desk, self._desk.ledger
         total, in_wave = ledger.total, ledger.wave(self._wave)
         left = self._quota_left
-        if self._wave and ledger.decided_at is None:
-            # It was decided by an earlier process, so the pause between waves counts from now.
-            ledger.decided_at = self._now
         return View(
             now=self._now,
             control=desk.steering.control,

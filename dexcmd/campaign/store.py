@@ -80,6 +80,10 @@ class Store(Protocol):
         """Return the earliest `not_before` of the wave's pending targets that have one; None where none has."""
         ...
 
+    async def decided_at(self, campaign: str, account: str, wave: int) -> datetime | None:
+        """Return when the last of the wave's targets was decided that are; None where none is."""
+        ...
+
     async def targets(self, campaign: str, numbers: Collection[int]) -> list[TargetRecord]:
         """Return targets by their numbers, in order; there is none for a number that no target has."""
         ...

@@ -50,7 +50,7 @@ from dexcmd.campaign.records import (
     Recorded,
     TargetRecord,
 )
-from dexcmd.campaign.state import change_of
+from dexcmd.campaign.state import DECIDED, change_of
 from dexcmd.errors import CampaignBusyError, CampaignError, CampaignExistsError, TargetBusyError
 
 __all__ = ["MemoryStore"]
@@ -375,6 +375,13 @@ class MemoryStore:
     async def next_due(self, campaign: str, account: str, wave: int) -> datetime | None:
         times = [target.not_before for target in self._pending(campaign, account, wave)]
         return min((time for time in times if time is not None), default=None)
+
+    async def decided_at(self, campaign: str, account: str, wave: int) -> datetime | None:
+        targets = self._tables.targets.items()
+        mine = [
+            target for (name, _), target in targets if (name, target.account, target.wave) == (campaign, account, wave)
+        ]
+        return max((target.changed_at for target in mine if target.state in DECIDED), default=None)
 
     async def targets(self, campaign: str, numbers: Collection[int]) -> list[TargetRecord]:
         return [target for target in self._targets(campaign) if target.number in numbers]

@@ -452,6 +452,18 @@ class TestTargets:
         assert await store.known(account_id(), [f"c{number}" for number in range(40_000)]) == set()
         assert await store.intents("c", "main", [f"device-{number}" for number in range(40_000)]) == []
 
+    async def test_when_the_last_was_decided(self, store: Store, facts: Facts):
+        await store.append("c", [facts.campaign(), *facts.targets(3), facts.target(4, wave=2), *facts.created(1, "c1")])
+        assert await store.decided_at("c", "main", 1) is None
+        await store.append("c", [saved := facts.make(TargetDropped, target=2, reason="deadline")])
+        await store.append("c", [facts.make(TargetDropped, target=4, reason="deadline")])
+        await store.append("c", [*facts.created(3, "c3"), facts.overdue(3, "c3"), facts.retried(3, "timeout")])
+        assert await store.decided_at("c", "main", 1) == saved.at
+        await store.append("c", [ended := facts.ended(1, "c1", "FAILED")])
+        assert await store.decided_at("c", "main", 1) == ended.at
+        assert await store.decided_at("c", "main", 3) is None
+        assert await store.decided_at("c", "other", 1) is None
+
     async def test_counts(self, store: Store, facts: Facts):
         other = Facts("b")
         await store.append(

@@ -38,6 +38,7 @@ from dexcmd.campaign.records import (
     Recorded,
     TargetRecord,
 )
+from dexcmd.campaign.state import DECIDED
 from dexcmd.campaign.store import ExportRow
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "campaigns",
     "collecting",
     "counts",
+    "decided_at",
     "due_targets",
     "events",
     "export",
@@ -153,6 +155,15 @@ def next_due(db: Db, campaign: str, account: str, wave: int) -> datetime | None:
     """
     found = _rows(db, sql, campaign, account, wave)
     return moment_or_none(found[0][0]) if found else None
+
+
+def decided_at(db: Db, campaign: str, account: str, wave: int) -> datetime | None:
+    """Return when the last of the wave's targets was decided that are."""
+    sql = f"""
+        SELECT max(changed_at) FROM target WHERE account = {ACCOUNT_ID} AND state IN {AMONG} AND wave = ?
+    """
+    [(at,)] = _rows(db, sql, campaign, account, _values(DECIDED), wave)
+    return moment_or_none(at)
 
 
 def targets(db: Db, campaign: str, numbers: Collection[int]) -> list[TargetRecord]:

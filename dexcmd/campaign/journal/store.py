@@ -168,6 +168,10 @@ class SqliteStore:
         """Return the earliest `not_before` of the wave's pending targets that have one; None where none has."""
         return await self._read(queries.next_due, campaign, account, wave)
 
+    async def decided_at(self, campaign: str, account: str, wave: int) -> datetime | None:
+        """Return when the last of the wave's targets was decided that are; None where none is."""
+        return await self._read(queries.decided_at, campaign, account, wave)
+
     async def targets(self, campaign: str, numbers: Collection[int]) -> list[TargetRecord]:
         """Return targets by their numbers, in order."""
         return await self._read(queries.targets, campaign, numbers)
