@@ -156,10 +156,16 @@ class Creation:
         self._queue.append(batch)
         self._touch()
 
-    async def wait_for_room(self) -> None:
-        """Return when a worker of `serve` has nothing to do, so that what is submitted is sent at once."""
+    async def wait_for_room(self) -> bool:
+        """Return when a worker of `serve` has nothing to do, so that what is submitted is sent at once.
+
+        Tells whether that took any time.
+        """
+        waited = False
         while len(self._queue) + self._busy >= self._concurrency:
             await self._change.wait()
+            waited = True
+        return waited
 
     def close(self) -> None:
         """Let `serve` end once there is nothing left to do."""

@@ -1,6 +1,7 @@
 """The creating side of a shard: intents written down, POSTs sent, what became of them written down."""
 
 import logging
+import math
 import uuid
 from collections import deque
 from collections.abc import Sequence
@@ -108,9 +109,11 @@ class Creator:
         self._aborted = record.aborted
         self._quota_left: float | None = None
         self._counted_twice = False
-        self._quota_again_at: datetime | None = None
+        self._quota_again: float | None = None
+        """When to ask for the quota again, by the monotonic clock: this machine's other one may be set meanwhile."""
+
         self._quota_wait = LEAST_WAIT
-        self._waited_for: datetime | None = None
+        self._waited_for: float | None = None
         self._unreadable: DexError | None = None
         """Why the list could not be read, where answers got lost: their commands can't be told about."""
 
@@ -219,9 +222,18 @@ class Creator:
     def _now(self) -> datetime:
         return self._desk.clock.now()
 
+    @property
+    def _quota_again_at(self) -> datetime | None:
+        if self._quota_again is None:
+            return None
+        return self._now + timedelta(seconds=self._quota_again - self._desk.clock.monotonic())
+
+    def _ask_again_in(self, seconds: float) -> None:
+        self._quota_again = self._desk.clock.monotonic() + seconds
+
     async def _wait(self, until: datetime | None, version: int, *, for_quota: bool = False) -> None:
-        if for_quota and until is not None and until != self._waited_for:
-            self._waited_for = until
+        if for_quota and until is not None and self._quota_again != self._waited_for:
+            self._waited_for = self._quota_again
             logger.info("%s: the quota is used up: waiting until %s", self._desk.name, until)
             await self._desk.ledger.note(QuotaWaited(at=self._now, account=self._desk.name, until=until))
         seconds = None if until is None else max(0.0, (until - self._now).total_seconds())
@@ -252,8 +264,9 @@ class Creator:
 
     def _hold(self, seconds: float) -> None:
         """Create nothing for a while, and then ask for the quota."""
-        self._quota_left, self._counted_twice = 0, False
-        self._quota_again_at = self._now + timedelta(seconds=seconds)
+        # However much is given back of what was taken before.
+        self._quota_left, self._counted_twice = -math.inf, False
+        self._ask_again_in(seconds)
 
     async def ask_quota(self) -> None:
         """Learn how many commands may be created now.  Raises `Refused`."""
@@ -265,9 +278,11 @@ class Creator:
             logger.warning("%s: the quota can't be told: %s", desk.name, error)
             self._hold(self._backoff())
             return
-        reserved = await desk.ledger.store.reserved(desk.account.account_id)
+        now = desk.session.service_clock.at(desk.clock.monotonic()) or self._now
+        reserved = await desk.ledger.store.reserved(desk.account.account_id, now)
         self._quota_left = quota_room(quota.remaining, desk.spec.leave_quota, reserved)
-        self._counted_twice = reserved > 0
+        ours = desk.ledger.total.count("creating")
+        self._counted_twice = reserved > 0 and ours > 0
         await desk.ledger.note(
             QuotaSeen(
                 at=self._now,
@@ -277,16 +292,19 @@ class Creator:
                 reset_time=quota.reset_time,
             )
         )
-        wait = self._backoff() if self._quota_left <= 0 else 0.0
-        if quota.reset_time is not None:
-            now = desk.session.service_clock.at(desk.clock.monotonic()) or self._now
+        # When the POSTs of other campaigns are over nobody tells, but they are so within minutes.
+        others = reserved > ours and quota_room(quota.remaining, desk.spec.leave_quota, 0) > 0
+        wait = self._backoff() if others or self._quota_left <= 0 else 0.0
+        if quota.reset_time is not None and not others:
             wait = max(wait, (quota.reset_time - now).total_seconds() + 1.0)
-        self._quota_again_at = self._now + timedelta(seconds=wait)
+        self._ask_again_in(wait)
 
     # --- creating
 
     async def _create(self, most: int, version: int) -> None:
-        await self._creation.wait_for_room()
+        if await self._creation.wait_for_room():
+            # By now there may be less quota, or the operator or a rule may want something else.
+            return
         batch = await self._next_batch(most)
         if batch:
             self._submitted.update(flight.target.number for flight in batch)
@@ -335,8 +353,7 @@ class Creator:
         devices = {flight.request.device_id for flight in batch}
         last: dict[int, IntentRecord] = {}
         for intent in await self._desk.ledger.store.intents(*self._key, devices):
-            if intent.target not in last or intent.opened_at > last[intent.target].opened_at:
-                last[intent.target] = intent
+            last[intent.target] = intent
         for flight in batch:
             number = flight.target.number
             if number in last and last[number].outcome == "absent":

@@ -81,7 +81,10 @@ class Store(Protocol):
         ...
 
     async def decided_at(self, campaign: str, account: str, wave: int) -> datetime | None:
-        """Return when the last of the wave's targets was decided that are; None where none is."""
+        """Return when the last of the wave's targets was decided that are; None where none is.
+
+        It may look at each of them: like `counts` it is asked once in a run.
+        """
         ...
 
     async def targets(self, campaign: str, numbers: Collection[int]) -> list[TargetRecord]:
@@ -100,8 +103,12 @@ class Store(Protocol):
         """Return all intents for some devices, open or not, in the order in which they were opened."""
         ...
 
-    async def reserved(self, account_id: str) -> int:
-        """Return how many commands the open intents for an account reserve, over all campaigns of the journal."""
+    async def reserved(self, account_id: str, now: datetime) -> int:
+        """Return how many commands the open intents for an account reserve, over all campaigns of the journal.
+
+        `now` is by the service's clock: one that is to have settled by then reserves nothing any more, for what its
+        POST made is spent.
+        """
         ...
 
     async def running(self, campaign: str, account: str) -> list[CommandRecord]:

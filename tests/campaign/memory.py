@@ -397,9 +397,9 @@ class MemoryStore:
         intents = self._intents(campaign, account)
         return [intent for intent in intents if targets[campaign, intent.target].device_id in device_ids]
 
-    async def reserved(self, account_id: str) -> int:
+    async def reserved(self, account_id: str, now: datetime) -> int:
         return sum(
-            intent.outcome is None
+            intent.outcome is None and intent.settled_at > now
             for (campaign, name), account in self._tables.accounts.items()
             for intent in self._intents(campaign, name)
             if account.account_id == account_id

@@ -211,13 +211,13 @@ class TestIntents:
         with pytest.raises(TargetBusyError) as caught:
             await store.append("c", [facts.opened(number, "post-2") for number in (1, 2, 3)])
         assert sorted(caught.value.targets) == [1, 2]
-        assert await store.reserved(account_id()) == 2
+        assert await store.reserved(account_id(), START) == 2
 
     async def test_two_of_one_batch(self, store: Store, facts: Facts):
         await store.append("c", [facts.campaign(), facts.target(1)])
         with pytest.raises(TargetBusyError):
             await store.append("c", [facts.opened(1, "post-1"), facts.opened(1, "post-2")])
-        assert await store.reserved(account_id()) == 0
+        assert await store.reserved(account_id(), START) == 0
 
     @pytest.mark.parametrize("outcome", ["created", "adopted", "rejected", "not_processed", "absent", "unknown"])
     async def test_another_after_the_end_of_one(self, store: Store, facts: Facts, outcome: Any):
@@ -292,10 +292,12 @@ class TestIntents:
         await store.append("d", [other.campaign(("theirs", account_id(1))), other.target(1, device="device-9")])
         await store.append("c", [facts.opened(1), facts.opened(2)])
         await store.append("d", [other.opened(1)])
-        assert await store.reserved(account_id(1)) == 3
-        assert await store.reserved(account_id(2)) == 0
+        assert await store.reserved(account_id(1), START) == 3
+        assert await store.reserved(account_id(2), START) == 0
+        # By then what their POSTs made is spent, whatever became of the process.
+        assert await store.reserved(account_id(1), minutes(2)) == 0
         await store.append("c", [facts.closed(2, "created")])
-        assert await store.reserved(account_id(1)) == 2
+        assert await store.reserved(account_id(1), START) == 2
 
 
 class TestTargets:
@@ -1030,7 +1032,7 @@ async def snapshot(store: Store) -> dict[str, Any]:
     told = {getattr(one.event, "command_id", "none") for history in histories for one in history}
     for number in (1, 2):
         answers["known", number] = await store.known(account_id(number), told)
-        answers["reserved", number] = await store.reserved(account_id(number))
+        answers["reserved", number] = await store.reserved(account_id(number), minutes(5))
     for campaign in answers["campaigns"]:
         name = campaign.name
         answers[name] = (
@@ -1109,4 +1111,4 @@ async def test_campaigns_do_get_into_each_others_way(tmp_path: Path):
         for name in "cd":
             await author.go_on(name, 1, 2, 1)
         assert author.refused == [True]
-        assert await store.reserved(account_id()) == 1
+        assert await store.reserved(account_id(), START) == 1

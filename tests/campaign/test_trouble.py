@@ -20,6 +20,7 @@ from dexcmd.campaign.events import (
     CreatingAborted,
     IntentClosed,
     IntentOpened,
+    QuotaWaited,
     RunEnded,
     RunStarted,
     SurplusFound,
@@ -39,29 +40,17 @@ pytestmark = pytest.mark.anyio
 HEALTHY: dict[str, Any] = {"multi_user_share": 0, "ineligible_share": 0, "disconnected_share": 0}
 
 
-class StoppableClock(ManualClock):
-    """A clock on which no sleep ends while it is stopped."""
+class SettableClock(ManualClock):
+    """A clock that may be set."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._going = anyio.Event()
-        self._going.set()
-
-    async def sleep(self, seconds: float) -> None:
-        await self._going.wait()
-        await super().sleep(seconds)
-        await self._going.wait()
-
-    def stop(self) -> None:
-        self._going = anyio.Event()
-
-    def go_on(self) -> None:
-        self._going.set()
+    def set_back(self, by: timedelta) -> None:
+        """Set what `now` tells back, as an operator or a time server may do."""
+        self._epoch -= by
 
 
 @pytest.fixture
-def clock() -> StoppableClock:
-    return StoppableClock()
+def clock() -> SettableClock:
+    return SettableClock()
 
 
 class WatchedStore:
@@ -72,7 +61,11 @@ class WatchedStore:
         self.read = 0
         """How often it was asked what the operator wants."""
 
+        self.asked: Counter[str] = Counter()
+        """How often it was asked anything else."""
+
     def __getattr__(self, name: str) -> Any:
+        self.asked[name] += 1
         return getattr(self._store, name)
 
     async def campaign(self, name: str) -> Any:
@@ -399,3 +392,69 @@ async def test_an_event_handler_that_raises_ends_the_run_in_good_order(
     campaigns.events.clear()
     assert (await campaigns.run("one")).count("saved") == 30
     assert set(commands_by_target(sandbox).values()) == {1}
+
+
+# --- the quota
+
+
+async def test_what_a_dead_process_reserves_costs_no_questions(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=10, quota=15)
+    # Its POST was never sent, and it is not gone on with.
+    await run_until(campaigns, campaigns.spec(name="dead", command=WarpDiag()), IntentOpened)
+    asked = campaigns.asked("get_quota")
+    with anyio.fail_after(60):
+        status = await campaigns.run(campaigns.spec())
+    assert status.count("saved") == 10
+    # One more each time that as much again has passed, and the usual ones.
+    assert campaigns.asked("get_quota") - asked <= 14
+    # Ten minutes after its intents nobody's POST can still be under way.
+    assert campaigns.of(ArtifactSaved)[-1].at - campaigns.of(RunStarted)[0].at < timedelta(minutes=20)
+    assert len(sandbox.state.commands) == 10
+
+
+async def test_a_service_that_tells_no_time_is_waited_for(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=5)
+    sandbox.faults.add(Fault.headers({"Date": "soon"}), times=None, where=lambda _: campaigns.clock.monotonic() < 600)
+    async with open_journal(campaigns.journal) as journal:
+        store = WatchedStore(journal)
+        with anyio.fail_after(60):
+            status = await campaigns.run(campaigns.spec(), journal=store)
+    assert status.count("saved") == 5
+    assert campaigns.asked("get_quota") <= 20
+    assert store.asked["due_targets"] <= 40
+
+
+async def test_a_quota_that_others_use_up_meanwhile_costs_one_post(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=25, quota=30)
+    devices = sandbox.state.devices
+
+    def others(_: Any) -> bool:
+        if len(sandbox.state.commands) == 10:
+            for device in devices[:15]:
+                sandbox.state.create(NewCommand(device, "speed-test", {}))
+        return False
+
+    sandbox.faults.add(Fault.drop(), on="create_commands", times=None, where=others)
+    status = await campaigns.run(campaigns.spec(pace=Pace(creates=1)))
+    assert status.count("saved") == 25
+    assert status.accounts[0].foreign == 15
+    assert campaigns.asked("create_commands") == 4
+    assert campaigns.asked("get_quota") <= 6
+
+
+async def test_a_clock_that_is_set_back_prolongs_no_wait_for_the_quota(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=12, quota=10)
+
+    def note(event: CampaignEvent) -> None:
+        campaigns.events.append(event)
+        if isinstance(event, QuotaWaited) and len(campaigns.of(QuotaWaited)) == 1:
+            assert isinstance(campaigns.clock, SettableClock)
+            campaigns.clock.set_back(timedelta(hours=30))
+            # The service's clock is another.
+            sandbox.behaviour = behaviour(clock_skew=30 * 3600.0)
+
+    async with campaigns.campaign(campaigns.spec()) as campaign:
+        status = await campaign.run(on_event=note)
+    assert status.count("saved") == 12
+    # It is reset at midnight; the clock began at noon.
+    assert campaigns.clock.monotonic() < 13 * 3600

@@ -210,9 +210,10 @@ def intents(db: Db, campaign: str, account: str, device_ids: Collection[str]) ->
     return [intent_record(row) for row in _rows(db, sql, _values(device_ids), campaign, account)]
 
 
-def reserved(db: Db, account_id: str) -> int:
+def reserved(db: Db, account_id: str, now: datetime) -> int:
     """Return how many commands the open intents for an account reserve."""
-    [(n,)] = _rows(db, "SELECT count(*) FROM intent WHERE account_id = ? AND outcome IS NULL", account_id)
+    sql = "SELECT count(*) FROM intent WHERE account_id = ? AND outcome IS NULL AND settled_at > ?"
+    [(n,)] = _rows(db, sql, account_id, micros(now))
     return int(n)
 
 

@@ -188,9 +188,9 @@ class SqliteStore:
         """Return all intents for some devices, open or not, in the order in which they were opened."""
         return await self._read(queries.intents, campaign, account, device_ids)
 
-    async def reserved(self, account_id: str) -> int:
+    async def reserved(self, account_id: str, now: datetime) -> int:
         """Return how many commands the open intents for an account reserve, over all campaigns of the journal."""
-        return await self._read(queries.reserved, account_id)
+        return await self._read(queries.reserved, account_id, now)
 
     async def running(self, campaign: str, account: str) -> list[CommandRecord]:
         """Return the latest commands of targets in state `running`, in the order in which they became known."""
