@@ -1,5 +1,6 @@
 """Campaigns in trouble: processes that end, answers that get lost, journals and operators that interfere."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
@@ -32,6 +33,7 @@ from dexcmd.campaign.spec import AbortRule, CampaignSpec, Pace, Retries, Share, 
 from dexcmd.campaign.status import CampaignStatus
 from dexcmd.campaign.store import Store
 from dexcmd.clock import ManualClock
+from dexcmd.errors import CampaignError
 from dexcmd.sandbox import Behaviour, Fault, NewCommand, Sandbox
 from tests.campaign.conftest import CampaignRig
 
@@ -458,3 +460,89 @@ async def test_a_clock_that_is_set_back_prolongs_no_wait_for_the_quota(campaigns
     assert status.count("saved") == 12
     # It is reset at midnight; the clock began at noon.
     assert campaigns.clock.monotonic() < 13 * 3600
+
+
+# --- cancelled, or refused by the journal, at any moment
+
+
+class ErringStore(WatchedStore):
+    """A journal that, at its nth call, cancels who runs the campaign or can't be had, before or after doing it."""
+
+    def __init__(self, store: Store, nth: int, what: str) -> None:
+        super().__init__(store)
+        self.left = nth
+        self._when, self._what = what.split()
+        self.task: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        if name in ("hold", "held"):
+            return method
+
+        async def call(*args: Any, **keywords: Any) -> Any:
+            self.left -= 1
+            due = self.left == 0
+            if due and self._when == "before":
+                await self._err()
+            result = await method(*args, **keywords)
+            if due and self._when == "after":
+                await self._err()
+            return result
+
+        return call
+
+    async def _err(self) -> None:
+        if self._what == "refused":
+            raise CampaignError("the journal can't be had")
+        self.task.cancel()
+        # In whatever the task waits for, this one or another.
+        await anyio.lowlevel.checkpoint()
+
+    async def campaign(self, name: str) -> Any:
+        # Steering asks this by the machine's clock.
+        return await self._store.campaign(name)
+
+
+@pytest.mark.parametrize("what", ["before cancelled", "after cancelled", "before refused", "after refused"])
+async def test_trouble_at_any_call_of_the_journal_loses_and_doubles_nothing(campaigns: CampaignRig, what: str) -> None:
+    sandbox = await campaigns.account(devices=14, behaviour=Behaviour.instant(multi_user_share=0, ineligible_share=0))
+    sandbox.faults.add_random(
+        rate=0.3, mix=[Fault.drop(processed=True), Fault.drop(processed=False)], on="create_commands", seed=5
+    )
+    spec = campaigns.spec(waves=Waves(sizes=(Share(count=3),)), pace=Pace(creates=2, in_flight=8))
+    calls = 0
+    ended = False
+    while not ended:
+        calls += 1
+        assert calls < 300
+        async with open_journal(campaigns.journal) as journal:
+            store = ErringStore(journal, calls, what)
+            tasks = set(asyncio.all_tasks())
+
+            async def run(store: ErringStore = store) -> None:
+                store.task = asyncio.current_task()
+                async with campaigns.campaign(spec, journal=store) as campaign:
+                    await campaign.run(on_event=campaigns.events.append)
+
+            with anyio.fail_after(60):
+                [outcome] = await asyncio.gather(asyncio.create_task(run()), return_exceptions=True)
+            assert set(asyncio.all_tasks()) <= tasks, "a task is left behind"
+            ended = store.left > 0
+            if not ended:
+                assert isinstance(outcome, asyncio.CancelledError | CampaignError), outcome
+    async with campaigns.campaign("one") as campaign:
+        status = await campaign.status()
+        targets = await campaign.store.targets("one", range(1, 15))
+        problems = await campaign.store.check()  # type: ignore[attr-defined]
+    assert not problems
+    assert status.state == "finished"
+    made = commands_by_target(sandbox)
+    assert set(made.values()) == {1}
+    states = Counter((target.state, target.failure) for target in targets)
+    # Two processes that end between an intent and its POST leave what two lost answers leave.
+    assert states.keys() <= {("saved", None), ("failed", "unknown")}
+    assert states["saved", None] == len(made) == len(campaigns.files())
+    whole = Counter(r.params["command_id"] for r in sandbox.requests if r.operation == "download" and r.status == 200)
+    saved = Counter(event.command_id for event in campaigns.of(ArtifactSaved) if not event.skipped)
+    assert all(saved[command] <= 1 for command in saved)
+    assert sum(whole.values()) <= len(made) + calls
