@@ -231,6 +231,9 @@ class Creation:
                 self._touch()
 
     def _conclude(self, outcome: Outcome) -> None:
+        if outcome.command is not None:
+            # What is asked for next for the target is another command, and has its own tries.
+            self._absent.pop(outcome.request.target, None)
         self._record(outcome)
         self._final.append(outcome)
 

@@ -318,6 +318,24 @@ async def test_what_is_another_campaigns_is_not_foreign_once_that_is_known(campa
 # --- going on
 
 
+async def test_a_retry_whose_answer_is_lost_is_sent_again_whatever_got_lost_before(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=5, behaviour=behaviour(failure_rate=1.0))
+    posts = 0
+
+    def first_and_third(_: Any) -> bool:
+        nonlocal posts
+        posts += 1
+        return posts in (1, 3)
+
+    sandbox.faults.add(Fault.drop(processed=False), on="create_commands", times=None, where=first_and_third)
+    status = await campaigns.run(campaigns.spec(retries=Retries(device=1)))
+    assert status.accounts[0].failures == {**dict.fromkeys(status.accounts[0].failures, 0), "device": 5}
+    assert set(commands_by_target(sandbox).values()) == {2}
+    attempts = Counter(event.attempt for event in campaigns.of(IntentOpened))
+    assert attempts[1] == 10
+    assert attempts[2] > 5
+
+
 async def test_an_aborted_campaign_stays_so_whatever_comes_after(campaigns: CampaignRig) -> None:
     sandbox = await campaigns.account(devices=40, behaviour=behaviour(failure_rate=1.0))
     spec = campaigns.spec(pace=Pace(creates=1, in_flight=20), abort=(AbortRule(failed_percent=60, of_at_least=10),))
