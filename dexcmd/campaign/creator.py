@@ -101,6 +101,16 @@ class Creator:
         self._waiting: list[TargetRecord] = []
         """Due, but another registration of the same device is begun."""
 
+        self._asked: tuple[int, int, int] | None = None
+        """What had arrived when the journal was last asked for what is due."""
+
+        self._idle_since: tuple[int, int, int] | None = None
+        """What had arrived when there was nothing due; None where that is not known."""
+
+        self._idle_until: datetime | None = None
+        self._given_back = 0
+        """How many targets were begun, and are due again."""
+
         self._submitted: set[int] = set()
         self._busy: dict[int, datetime] = {}
         """Targets that another campaign is at, and until when they are left alone."""
@@ -312,10 +322,30 @@ class Creator:
                 self._quota_left -= len(batch)
             self._creation.submit(tuple(flight.request for flight in batch))
             return
-        due = await self._desk.ledger.store.next_due(*self._key, self._wave)
-        free = min(self._busy.values(), default=None)
-        times = [time for time in (due, free) if time is not None and time > self._now]
-        await self._wait(min(times, default=None), version)
+        await self._wait(await self._next_time(), version)
+
+    async def _next_time(self) -> datetime | None:
+        """Return when something is due that is not due yet; None where that is not known to be at any time."""
+        if self._is_idle:
+            return self._idle_until
+        asked = self._arrived
+        due, now = await self._desk.ledger.store.next_due(*self._key, self._wave), self._now
+        times = [time for time in (due, min(self._busy.values(), default=None)) if time is not None and time > now]
+        self._idle_until = min(times, default=None)
+        # One that is due by now waits for another target, and may hide when the next is due.
+        self._idle_since = asked if asked == self._asked and (due is None or due > now) else None
+        return self._idle_until
+
+    @property
+    def _arrived(self) -> tuple[int, int, int]:
+        """Return what changes when there may be more that is due."""
+        return self._wave, self._desk.ledger.arrivals, self._given_back
+
+    @property
+    def _is_idle(self) -> bool:
+        """Tell whether the journal has surely nothing more that is due: it may have to look through many for that."""
+        in_time = self._idle_until is None or self._now < self._idle_until
+        return in_time and self._idle_since == self._arrived
 
     async def _next_batch(self, most: int) -> list[Flight]:
         """Return up to `most` targets that are due, begun; their rows of an answer can be told apart."""
@@ -336,7 +366,8 @@ class Creator:
         return batch
 
     async def _next_due(self, now: datetime) -> TargetRecord | None:
-        if not self._due:
+        if not self._due and not self._is_idle:
+            self._asked = self._arrived
             # The journal shows as pending what is begun and whose intent is not open yet.
             left_out = self._busy.keys() | {target.number for target in self._waiting}
             limit = REFILL + len(left_out) + len(self._submitted) + MOST_PER_POST
@@ -477,6 +508,7 @@ class Creator:
         if outcome.state != "unknown" and self._quota_left is not None and not self._creation.out_of_quota:
             self._quota_left += 1
         number = flight.target.number
+        self._given_back += 1
         self._submitted.discard(number)
         self._by_target.pop(flight.request.target, None)
         self._desk.land(number)

@@ -564,3 +564,26 @@ async def test_trouble_at_any_call_of_the_journal_loses_and_doubles_nothing(camp
     saved = Counter(event.command_id for event in campaigns.of(ArtifactSaved) if not event.skipped)
     assert all(saved[command] <= 1 for command in saved)
     assert sum(whole.values()) <= len(made) + calls
+
+
+# --- what it asks of its journal
+
+
+async def test_what_is_due_much_later_is_not_looked_through_at_each_event(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=60, behaviour=behaviour(failure_rate=1.0))
+
+    def look(_: Any) -> bool:
+        # The first ten fail, and are due again hours later; the others end one by one.
+        if sandbox.state.commands:
+            sandbox.behaviour = behaviour(run_seconds=(100.0, 800.0))
+        return False
+
+    sandbox.faults.add(Fault.drop(), on="create_commands", times=None, where=look)
+    async with open_journal(campaigns.journal) as journal:
+        store = WatchedStore(journal)
+        retries = Retries(device=1, wait=timedelta(hours=5))
+        status = await campaigns.run(campaigns.spec(pace=Pace(creates=1), retries=retries), journal=store)
+    assert status.count("saved") == 60
+    assert len(campaigns.of(CommandEnded)) == 70
+    # For the two times that something is due, once when there is nothing more, and when a target fails.
+    assert store.asked["due_targets"] + store.asked["next_due"] <= 40
