@@ -105,10 +105,12 @@ class Poster:
         request = Request("POST", "/dex/commands", body=encode_batch(batch))
         refusal: DexError | None = None
         rows: list[Command] = []
+        served_at: datetime | None = None
+        said: tuple[ErrorDetail, ...] = ()
         with self._created.under_way(batch):
             try:
                 envelope = await self._session.call(request, on_sent)
-                told = decode_commands(envelope.result)
+                told, served_at, said = decode_commands(envelope.result), envelope.served_at, envelope.errors
             except DexError as error:
                 if not surely_not_processed(error):
                     raise Ambiguous(error) from error
@@ -120,9 +122,9 @@ class Poster:
         if refusal is not None:
             raise await self._reason(refusal, batch, clock.monotonic() - started) from refusal
         not_before = None
-        if envelope.served_at is not None:
+        if served_at is not None:
             # `Date` is cut to the second, and told when the answer was made.
-            not_before = envelope.served_at - timedelta(seconds=clock.monotonic() - started + 1)
+            not_before = served_at - timedelta(seconds=clock.monotonic() - started + 1)
         matched = match_rows(batch, rows)
         for asked, row in zip(batch, matched, strict=True):
             if row is not None and row.id is not None:
@@ -131,12 +133,12 @@ class Poster:
         for row in rows:
             if row not in matched:
                 logger.warning("the answer to a POST names a command that was not asked for: %s", row.id)
-        blamed = culprits(envelope.errors, len(batch))
+        blamed = culprits(said, len(batch))
         errors = [
             BadRequestError(200, tuple(blamed[index]), None, "POST", "/dex/commands") if index in blamed else None
             for index in range(len(batch))
         ]
-        return Posted(tuple(matched), tuple(errors), envelope.errors)
+        return Posted(tuple(matched), tuple(errors), said)
 
     async def _reason(self, error: DexError, batch: Sequence[CommandRequest], elapsed: float) -> DexError:
         """Return `QuotaExceededError` where the quota is the reason for a refusal.
