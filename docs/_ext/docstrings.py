@@ -1,0 +1,83 @@
+"""The docstrings of dexcmd as Sphinx wants them.
+
+They are written to be read in an editor: blocks that are set in are code, and single backticks are names or values.
+"""
+
+import re
+from typing import Any
+
+import attrs
+from docutils import nodes
+from docutils.nodes import Node, system_message
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxRole
+
+FENCE = re.compile(r"^```(\w*)$")
+INDENT = "    "
+
+
+def to_rest(lines: list[str]) -> list[str]:
+    """Return the lines of a docstring with their code made code blocks of reStructuredText."""
+    out: list[str] = []
+    in_item = in_code = in_fence = False
+    for index, line in enumerate(lines):
+        if fence := FENCE.match(line):
+            in_fence = not in_fence
+            out += ["", f".. code-block:: {fence[1] or 'text'}", ""] if in_fence else [""]
+            continue
+        if in_fence:
+            out.append(f"{INDENT}{line}" if line else "")
+            continue
+        if line and not line.startswith(" "):
+            in_item, in_code = line.startswith("- "), False
+        elif line.startswith(INDENT) and not in_item and not in_code and index and not lines[index - 1]:
+            out += [".. code-block:: python", ""]
+            in_code = True
+        out.append(line)
+    return out
+
+
+def _docstring(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    lines[:] = to_rest(lines)
+
+
+def _signature(
+    app: Sphinx, what: str, name: str, obj: Any, options: object, signature: str | None, returns: str | None
+) -> tuple[str, str] | None:
+    """Take away the signature of a class that is not made by its users: its constructor says nothing of itself."""
+    if (
+        what in {"class", "exception"}
+        and signature is not None
+        and (name in app.config.made_otherwise or not _is_made_by_users(obj))
+    ):
+        return "", ""
+    return None
+
+
+def _is_made_by_users(cls: Any) -> bool:
+    if attrs.has(cls):
+        return not any(field.name.startswith("_") for field in attrs.fields(cls))
+    # Not `inspect.getdoc`: it would find what `object` says of its own.
+    return (
+        bool(cls.__init__.__doc__) and cls.__init__ is not object.__init__ and not getattr(cls, "_is_protocol", False)
+    )
+
+
+class Name(SphinxRole):
+    """What stands in single backticks: a name of dexcmd, as seen from where it stands, or a value."""
+
+    def run(self) -> tuple[list[Node], list[system_message]]:
+        """Return it as code; `links` makes a link of it where it names anything."""
+        node = nodes.literal(self.rawtext, self.text, classes=["code"])
+        node["py:class"] = self.env.ref_context.get("py:class")
+        return [node], []
+
+
+def setup(app: Sphinx) -> dict[str, object]:
+    """Connect to Sphinx."""
+    app.connect("autodoc-process-docstring", _docstring)
+    app.connect("autodoc-process-signature", _signature)
+    app.add_config_value("made_otherwise", frozenset(), "env", [frozenset])
+    app.add_role("name", Name())
+    app.config.default_role = "name"
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

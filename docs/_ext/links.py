@@ -1,0 +1,114 @@
+"""Links that nobody has to write: from a name in code to the reference, and from Python's own types to its docs.
+
+The pages say `DexClient` or `dex.downloads.save(...)` as code, which reads well in an editor and on a forge too.
+"""
+
+import re
+import sys
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.domains.python import PythonDomain
+from sphinx.environment import BuildEnvironment
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.nodes import make_refnode
+
+# What `dex` stands for in the pages, and its resources.
+WRITTEN = {
+    "dex": "dexcmd.DexClient",
+    "dex.commands": "dexcmd.resources.commands.CommandsResource",
+    "dex.devices": "dexcmd.resources.devices.DevicesResource",
+    "dex.downloads": "dexcmd.resources.downloads.DownloadsResource",
+    "dex.quota": "dexcmd.resources.quota.QuotaResource",
+}
+# Where names are looked for that stand without their module.
+MODULES = (
+    "dexcmd",
+    "dexcmd.sandbox",
+    "dexcmd.events",
+    "dexcmd.clock",
+    "dexcmd.campaign.spec",
+    "dexcmd.campaign.events",
+)
+
+NAME = re.compile(r"^(?:async |await )?([A-Za-z_][\w.]*?)(?:\(.*\))?$")
+
+PYTHON = "https://docs.python.org/3/library"
+BUILTINS = {
+    **dict.fromkeys(["bool", "bytes", "dict", "float", "int", "list", "object", "str", "tuple", "type"], "stdtypes"),
+    "bool": "functions",
+    "object": "functions",
+    "type": "functions",
+    "None": "constants",
+}
+OTHERS = {
+    "aiohttp.client.ClientSession": "https://docs.aiohttp.org/en/stable/client_reference.html#aiohttp.ClientSession",
+    "ObjectStore": "https://developmentseed.org/obstore/latest/api/store/",
+}
+
+
+def python_url(name: str) -> str | None:
+    """Return where Python's documentation has a name of its standard library; None where it is no such name."""
+    if name in BUILTINS:
+        return f"{PYTHON}/{BUILTINS[name]}.html#{name}"
+    if isinstance(builtin := getattr(__import__("builtins"), name, None), type) and issubclass(builtin, BaseException):
+        return f"{PYTHON}/exceptions.html#{name}"
+    module, _, attribute = name.rpartition(".")
+    if module.partition(".")[0] in sys.stdlib_module_names and attribute:
+        return f"{PYTHON}/{module}.html#{name}"
+    return None
+
+
+def _missing(
+    app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, content: nodes.TextElement
+) -> nodes.reference | None:
+    target = node["reftarget"]
+    url = OTHERS.get(target) or python_url(target)
+    if node.get("refdomain") != "py" or url is None:
+        return None
+    return nodes.reference("", "", content, internal=False, refuri=url, reftitle=target)
+
+
+class LinkNames(SphinxPostTransform):
+    """Makes links of the names of dexcmd that stand as code."""
+
+    default_priority = 5
+
+    def run(self, **kwargs: object) -> None:
+        """Look at each piece of code that is no link, heading or block."""
+        domain = self.env.domains.python_domain
+        for literal in list(self.document.findall(nodes.literal)):
+            if isinstance(literal.parent, nodes.title | nodes.reference | addnodes.pending_xref):
+                continue
+            found = self._find(domain, literal.astext(), literal.get("py:class"))
+            if found is None:
+                continue
+            name, entry = found
+            reference = make_refnode(self.app.builder, self.env.docname, entry.docname, entry.node_id, [], name)
+            literal.replace_self(reference)
+            reference += literal
+
+    @staticmethod
+    def _find(domain: PythonDomain, text: str, inside: str | None):  # noqa: ANN205
+        match = NAME.match(text)
+        if match is None:
+            return None
+        name = match[1]
+        tried = [name]
+        head, _, tail = name.rpartition(".")
+        if head in WRITTEN:
+            tried.insert(0, f"{WRITTEN[head]}.{tail}")
+        if name in WRITTEN:
+            tried.insert(0, WRITTEN[name])
+        if inside is not None:
+            tried += [f"{module}.{inside}.{name}" for module in MODULES]
+        tried += [f"{module}.{name}" for module in MODULES]
+        return next(((each, domain.objects[each]) for each in tried if each in domain.objects), None)
+
+
+def setup(app: Sphinx) -> dict[str, object]:
+    """Connect to Sphinx."""
+    app.connect("missing-reference", _missing)
+    app.add_post_transform(LinkNames)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
