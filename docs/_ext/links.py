@@ -9,8 +9,7 @@ import sys
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
-from sphinx.domains.python import PythonDomain
-from sphinx.environment import BuildEnvironment
+from sphinx.domains.python import ObjectEntry, PythonDomain
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.nodes import make_refnode
 
@@ -60,14 +59,19 @@ def python_url(name: str) -> str | None:
     return None
 
 
-def _missing(
-    app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, content: nodes.TextElement
-) -> nodes.reference | None:
-    target = node["reftarget"]
-    url = OTHERS.get(target) or python_url(target)
-    if node.get("refdomain") != "py" or url is None:
-        return None
-    return nodes.reference("", "", content, internal=False, refuri=url, reftitle=target)
+class LinkPython(SphinxPostTransform):
+    """Makes links of types of others, before Sphinx looks for the like in dexcmd: `type` is no attribute of a command."""
+
+    default_priority = 5
+
+    def run(self, **kwargs: object) -> None:
+        """Look at each name of Python that is still to be resolved."""
+        for node in list(self.document.findall(addnodes.pending_xref)):
+            name = node["reftarget"]
+            url = OTHERS.get(name) or python_url(name)
+            if node["refdomain"] == "py" and url is not None:
+                link = nodes.reference("", "", *node.children, internal=False, refuri=url, reftitle=name)
+                node.replace_self(link)
 
 
 class LinkNames(SphinxPostTransform):
@@ -90,7 +94,7 @@ class LinkNames(SphinxPostTransform):
             reference += literal
 
     @staticmethod
-    def _find(domain: PythonDomain, text: str, inside: str | None):  # noqa: ANN205
+    def _find(domain: PythonDomain, text: str, inside: str | None) -> tuple[str, ObjectEntry] | None:
         match = NAME.match(text)
         if match is None:
             return None
@@ -109,6 +113,6 @@ class LinkNames(SphinxPostTransform):
 
 def setup(app: Sphinx) -> dict[str, object]:
     """Connect to Sphinx."""
-    app.connect("missing-reference", _missing)
+    app.add_post_transform(LinkPython)
     app.add_post_transform(LinkNames)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
