@@ -14,8 +14,6 @@ release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "docstrings", "links"]
 exclude_patterns = ["_ext"]
-# The page of the testing kit.
-suppress_warnings = ["toc.empty_glob"]
 
 # --- pages
 

@@ -11,7 +11,7 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.domains.python import ObjectEntry, PythonDomain
 from sphinx.transforms.post_transforms import SphinxPostTransform
-from sphinx.util.nodes import make_refnode
+from sphinx.util.nodes import find_pending_xref_condition, make_refnode
 
 # What `dex` stands for in the pages, and its resources.
 WRITTEN = {
@@ -60,7 +60,7 @@ def python_url(name: str) -> str | None:
 
 
 class LinkPython(SphinxPostTransform):
-    """Makes links of types of others, before Sphinx looks for the like in dexcmd: `type` is no attribute of a command."""
+    """Makes links of types of others, before Sphinx looks for the like in dexcmd: `type` is here no attribute."""
 
     default_priority = 5
 
@@ -70,7 +70,9 @@ class LinkPython(SphinxPostTransform):
             name = node["reftarget"]
             url = OTHERS.get(name) or python_url(name)
             if node["refdomain"] == "py" and url is not None:
-                link = nodes.reference("", "", *node.children, internal=False, refuri=url, reftitle=name)
+                short = find_pending_xref_condition(node, "resolved")
+                content = node.children if short is None else short.children
+                link = nodes.reference("", "", *content, internal=False, refuri=url, reftitle=name)
                 node.replace_self(link)
 
 
