@@ -35,10 +35,8 @@ NAME = re.compile(r"^(?:async |await )?([A-Za-z_][\w.]*?)(?:\(.*\))?$")
 
 PYTHON = "https://docs.python.org/3/library"
 BUILTINS = {
-    **dict.fromkeys(["bool", "bytes", "dict", "float", "int", "list", "object", "str", "tuple", "type"], "stdtypes"),
-    "bool": "functions",
-    "object": "functions",
-    "type": "functions",
+    **dict.fromkeys(["bytes", "dict", "list", "str", "tuple"], "stdtypes"),
+    **dict.fromkeys(["bool", "float", "int", "object", "type"], "functions"),
     "None": "constants",
 }
 OTHERS = {
