@@ -48,6 +48,8 @@ nitpick_ignore = [
 # --- the look
 
 html_theme = "furo"
+pygments_style = "friendly"
+pygments_dark_style = "monokai"
 html_title = f"dexcmd {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

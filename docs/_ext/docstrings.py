@@ -4,6 +4,7 @@ They are written to be read in an editor: blocks that are set in are code, and s
 """
 
 import re
+from functools import partial
 from typing import Any
 
 import attrs
@@ -14,6 +15,8 @@ from sphinx.util.docutils import SphinxRole
 
 FENCE = re.compile(r"^```(\w*)$")
 INDENT = "    "
+CONSTANT = re.compile(r"(?<== )[A-Z][A-Z_]{2,}\b")
+ATTRS_DEFAULT = re.compile(r"attr_dict\['(\w+)'\]\.default")
 
 
 def to_rest(lines: list[str]) -> list[str]:
@@ -43,15 +46,31 @@ def _docstring(app: Sphinx, what: str, name: str, obj: object, options: object, 
 
 def _signature(
     app: Sphinx, what: str, name: str, obj: Any, options: object, signature: str | None, returns: str | None
-) -> tuple[str, str] | None:
-    """Take away the signature of a class that is not made by its users: its constructor says nothing of itself."""
-    if (
-        what in {"class", "exception"}
-        and signature is not None
-        and (name in app.config.made_otherwise or not _is_made_by_users(obj))
-    ):
+) -> tuple[str, str | None] | None:
+    """Take away the signature of what its users don't make, and show defaults as the values that they are."""
+    if signature is None:
+        return None
+    if what not in {"class", "exception"}:
+        return CONSTANT.sub(partial(_constant, getattr(obj, "__globals__", {})), signature), returns
+    if name in app.config.made_otherwise or not _is_made_by_users(obj):
         return "", ""
-    return None
+    if attrs.has(obj):
+        return ATTRS_DEFAULT.sub(partial(_attrs_default, attrs.fields_dict(obj)), signature), returns
+    return CONSTANT.sub(partial(_constant, obj.__init__.__globals__), signature), returns
+
+
+def _constant(names: dict[str, Any], match: re.Match[str]) -> str:
+    return _shown(names[match[0]]) if match[0] in names else match[0]
+
+
+def _attrs_default(fields: dict[str, Any], match: re.Match[str]) -> str:
+    return _shown(fields[match[1]].default)
+
+
+def _shown(default: object) -> str:
+    if attrs.has(type(default)):
+        return f"{type(default).__name__}()" if default == type(default)() else "..."
+    return "..." if isinstance(default, type(attrs.Factory(list))) else repr(default)
 
 
 def _is_made_by_users(cls: Any) -> bool:
