@@ -22,9 +22,9 @@ PUBLIC = (
 )
 """The modules that users import from."""
 
-DIRECTIVE = re.compile(
-    r"^\s*\.\. (auto)?(module|currentmodule|class|exception|function|data):: ([\w.]+)$", re.MULTILINE
-)
+KINDS = "module|currentmodule|class|exception|function|data"
+DIRECTIVE = re.compile(rf"^\s*\.\. (auto)?({KINDS}):: ([\w.]+)$", re.MULTILINE)
+IMPORT = re.compile(r"^(?:from|import) (dexcmd[\w.]*)", re.MULTILINE)
 NAMED = re.compile(r"`([\w.]+/?)`")
 TYPE_VARIABLES = {"R_co"}
 
