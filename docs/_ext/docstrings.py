@@ -52,10 +52,12 @@ def _signature(
         return None
     if what not in {"class", "exception"}:
         return CONSTANT.sub(partial(_constant, getattr(obj, "__globals__", {})), signature), returns
-    if name in app.config.made_otherwise or not _is_made_by_users(obj):
+    if not app.config.made_by_users.get(name, _is_made_by_users(obj)):
         return "", ""
     if attrs.has(obj):
-        return ATTRS_DEFAULT.sub(partial(_attrs_default, attrs.fields_dict(obj)), signature), returns
+        # What a factory makes is NOTHING to attrs.
+        given = signature.replace(" = NOTHING", " = ...").replace("=NOTHING", "=...")
+        return ATTRS_DEFAULT.sub(partial(_attrs_default, attrs.fields_dict(obj)), given), returns
     return CONSTANT.sub(partial(_constant, obj.__init__.__globals__), signature), returns
 
 
@@ -76,10 +78,10 @@ def _shown(default: object) -> str:
 def _is_made_by_users(cls: Any) -> bool:
     if attrs.has(cls):
         return not any(field.name.startswith("_") for field in attrs.fields(cls))
-    # Not `inspect.getdoc`: it would find what `object` says of its own.
-    return (
-        bool(cls.__init__.__doc__) and cls.__init__ is not object.__init__ and not getattr(cls, "_is_protocol", False)
-    )
+    if getattr(cls, "_is_protocol", False) or cls.__init__ is object.__init__:
+        return False
+    # Not `inspect.getdoc`, which would find what a base class says.
+    return bool(cls.__init__.__doc__)
 
 
 class Name(SphinxRole):
@@ -96,7 +98,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     """Connect to Sphinx."""
     app.connect("autodoc-process-docstring", _docstring)
     app.connect("autodoc-process-signature", _signature)
-    app.add_config_value("made_otherwise", frozenset(), "env", [frozenset])
+    app.add_config_value("made_by_users", {}, "env", [dict])
     app.add_role("name", Name())
     app.config.default_role = "name"
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -13,13 +13,15 @@ from sphinx.domains.python import ObjectEntry, PythonDomain
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.nodes import find_pending_xref_condition, make_refnode
 
-# What `dex` stands for in the pages, and its resources.
+# What `dex` stands for in the pages, its resources, and what of them goes by its name alone.
 WRITTEN = {
     "dex": "dexcmd.DexClient",
     "dex.commands": "dexcmd.resources.commands.CommandsResource",
     "dex.devices": "dexcmd.resources.devices.DevicesResource",
     "dex.downloads": "dexcmd.resources.downloads.DownloadsResource",
     "dex.quota": "dexcmd.resources.quota.QuotaResource",
+    "create_many": "dexcmd.resources.commands.CommandsResource.create_many",
+    "save_many": "dexcmd.resources.downloads.DownloadsResource.save_many",
 }
 # Where names are looked for that stand without their module.
 MODULES = (
