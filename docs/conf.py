@@ -31,7 +31,7 @@ maximum_signature_line_length = 70
 python_use_unqualified_type_names = True
 toc_object_entries_show_parents = "hide"
 
-# Whether users make objects of a class; where it is not said here, those whose constructor has a docstring or is attrs's.
+# Whether users make objects of a class. Of others it is told by their constructor: it has a docstring, or is of attrs.
 made_by_users = {
     "dexcmd.clock.ManualClock": True,
     "dexcmd.clock.ScaledClock": True,
