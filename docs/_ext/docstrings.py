@@ -90,7 +90,7 @@ class Name(SphinxRole):
     def run(self) -> tuple[list[Node], list[system_message]]:
         """Return it as code; `links` makes a link of it where it names anything."""
         node = nodes.literal(self.rawtext, self.text, classes=["code"])
-        node["py:class"] = self.env.ref_context.get("py:class")
+        node["inside"] = [self.env.ref_context.get(f"py:{part}") or "" for part in ("module", "class")]
         return [node], []
 
 

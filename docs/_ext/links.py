@@ -87,7 +87,7 @@ class LinkNames(SphinxPostTransform):
         for literal in list(self.document.findall(nodes.literal)):
             if isinstance(literal.parent, nodes.title | nodes.reference | addnodes.pending_xref):
                 continue
-            found = self._find(domain, literal.astext(), literal.get("py:class"))
+            found = self._find(domain, literal.astext(), literal.get("inside"))
             if found is None:
                 continue
             name, entry = found
@@ -96,7 +96,7 @@ class LinkNames(SphinxPostTransform):
             reference += literal
 
     @staticmethod
-    def _find(domain: PythonDomain, text: str, inside: str | None) -> tuple[str, ObjectEntry] | None:
+    def _find(domain: PythonDomain, text: str, inside: list[str] | None) -> tuple[str, ObjectEntry] | None:
         match = NAME.match(text)
         if match is None:
             return None
@@ -108,7 +108,8 @@ class LinkNames(SphinxPostTransform):
         if name in WRITTEN:
             tried.insert(0, WRITTEN[name])
         if inside is not None:
-            tried += [f"{module}.{inside}.{name}" for module in MODULES]
+            module, cls = inside
+            tried += [f"{home}.{cls}.{name}" for home in (module, *MODULES)]
         tried += [f"{module}.{name}" for module in MODULES]
         return next(((each, domain.objects[each]) for each in tried if each in domain.objects), None)
 
