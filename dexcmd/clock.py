@@ -5,7 +5,7 @@ import heapq
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -173,7 +173,7 @@ def default_clock() -> Clock:
 
 
 @contextmanager
-def use_clock(clock: Clock) -> Iterator[None]:
+def use_clock(clock: Clock) -> Generator[None]:
     """Let `clock` be that of everything made inside the block without one, in all threads: a switch for tests."""
     global _default
     before, _default = _default, clock

@@ -4,7 +4,7 @@ import json as jsonlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 from urllib.parse import unquote
 
 import attrs
@@ -28,16 +28,17 @@ class RequestAssertionError(AssertionError):
 class Expected:
     """A request as a test expects it; the arguments are those of `Sandbox.assert_requested`."""
 
-    method: str = attrs.field(converter=str.upper)
-    path: str = attrs.field()
+    method: str
+    path: str
     query: Mapping[str, object] = attrs.field(factory=dict[str, object])
     json: object = None
     status: int | None = None
 
-    @path.validator
-    def _check_path(self, _: object, path: str) -> None:
-        if not path.startswith("/") or "?" in path:
-            raise ValueError(f"path must begin with a slash, and its query goes into query=, not {path!r}")
+    def __attrs_post_init__(self) -> None:
+        if not self.method.isupper():
+            raise ValueError(f"method must be in upper case, as it is sent, not {self.method!r}")
+        if not self.path.startswith("/") or "?" in self.path:
+            raise ValueError(f"path must begin with a slash, and its query goes into query=, not {self.path!r}")
 
     def __str__(self) -> str:
         parts = [f"{self.method} {self.path}"]
@@ -130,12 +131,12 @@ def _request_text(request: RecordedRequest) -> str:
 
 def _commands_text(body: object) -> str | None:
     """Return which commands a body asks for, as in `(2 pcap, 1 speed-test)`; None if it is none that does."""
-    match body:
-        case {"commands": [*commands]}:
-            kinds = Counter(str(cast("Any", command).get("type")) for command in commands if isinstance(command, dict))
-            return f"({', '.join(f'{count} {kind}' for kind, count in kinds.items())})"
-        case _:
-            return None
+    commands = cast("Mapping[str, object]", body).get("commands") if isinstance(body, Mapping) else None
+    if not isinstance(commands, list):
+        return None
+    rows = [cast("Mapping[str, object]", row) for row in cast("list[object]", commands) if isinstance(row, Mapping)]
+    kinds = Counter(str(row.get("type")) for row in rows)
+    return f"({', '.join(f'{count} {kind}' for kind, count in kinds.items()) or 'no commands'})"
 
 
 def _below_account(path: str) -> str:
@@ -161,19 +162,18 @@ def _requested(count: int) -> str:
 def _lacking(wanted: object, found: object, where: str) -> str | None:
     """Return what `found` lacks of `wanted`, None if it has all of it."""
     if isinstance(wanted, Mapping) and isinstance(found, Mapping):
-        have = cast("Mapping[Any, object]", found)
-        for key, value in cast("Mapping[Any, object]", wanted).items():
-            if key not in have:
-                return f"no {where}.{key}"
-            if (lacking := _lacking(value, have[key], f"{where}.{key}")) is not None:
+        have = cast("Mapping[object, object]", found)
+        for key, value in cast("Mapping[object, object]", wanted).items():
+            lacking = _lacking(value, have[key], f"{where}.{key}") if key in have else f"no {where}.{key}"
+            if lacking is not None:
                 return lacking
         return None
-    if isinstance(wanted, list | tuple) and isinstance(found, list):
-        items, others = cast("Sequence[object]", wanted), cast("Sequence[object]", found)
+    if isinstance(wanted, list) and isinstance(found, list):
+        items, others = cast("list[object]", wanted), cast("list[object]", found)
         if len(items) != len(others):
-            return f"{where} has {len(others)} items, not {len(items)}"
-        lacks = (
-            _lacking(item, other, f"{where}[{i}]") for i, (item, other) in enumerate(zip(items, others, strict=True))
-        )
+            return f"{where} has a length of {len(others)}, not {len(items)}"
+        lacks = (_lacking(item, others[index], f"{where}[{index}]") for index, item in enumerate(items))
         return next((lacking for lacking in lacks if lacking is not None), None)
-    return None if wanted == found else f"{where} is {_json_text(found)}, not {_json_text(wanted)}"
+    if wanted == found:
+        return None
+    return f"{where} is {_json_text(cast('object', found))}, not {_json_text(wanted)}"

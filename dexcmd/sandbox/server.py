@@ -4,7 +4,7 @@ import asyncio
 import json
 import secrets
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
@@ -179,13 +179,14 @@ class Sandbox(AsyncOnlyContext):
         Raises `AssertionError`, which shows the log with what comes closest first, unless there is at least one,
         or exactly `times`, so that `times=0` says that there was none.
 
+        - `method`: in upper case, as it is sent;
         - `path`: below the account's `/dex`, as in `/commands`, or as a whole; `*` stands for anything within a
           segment, as in `/commands/*/downloads/*`;
         - `query`: parameters that it has to have; it may have more;
         - `json`: what its body has to hold: of an object the given fields at least, of a list every item;
         - `status`: what was answered.
 
-        Raises `ValueError` for a path that does not begin with a slash or has a query.
+        Raises `ValueError` for a method or a path of another form.
         """
         __tracebackhide__ = True
         expected = Expected(method=method, path=path, query=query or {}, json=json, status=status)
@@ -202,7 +203,7 @@ class Sandbox(AsyncOnlyContext):
     # --- running
 
     @contextmanager
-    def in_thread(self) -> Iterator[Self]:
+    def in_thread(self) -> Generator[Self]:
         """Run it in a thread of its own, for code without an event loop, or with loops that come and go.
 
             with Sandbox(3).in_thread() as sandbox: ...
@@ -211,9 +212,9 @@ class Sandbox(AsyncOnlyContext):
         """
         with (
             anyio.from_thread.start_blocking_portal("asyncio") as portal,
-            portal.wrap_async_context_manager(self) as sandbox,
+            portal.wrap_async_context_manager(self),
         ):
-            yield sandbox
+            yield self
 
     async def __aenter__(self) -> Self:
         """Start to listen."""

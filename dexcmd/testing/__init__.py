@@ -34,8 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known."""
     config.addinivalue_line(
         "markers",
-        f"{_MARK}(*, devices=10, quota=800, behaviour=Behaviour(), ..., unstruck_faults=False): what `dex_sandbox` is"
-        " made with, by the names of `dexcmd.sandbox.Sandbox`; with `unstruck_faults` a scripted fault need not strike.",
+        f"{_MARK}(*, devices=10, quota=800, behaviour=Behaviour(), ..., unstruck_faults=False): what `dex_sandbox`"
+        " is made with, named as in `dexcmd.sandbox.Sandbox`; with `unstruck_faults` no fault needs to strike.",
     )
 
 
