@@ -4,7 +4,7 @@ import json as jsonlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 from urllib.parse import unquote
 
 import attrs
@@ -161,19 +161,22 @@ def _requested(count: int) -> str:
 
 def _lacking(wanted: object, found: object, where: str) -> str | None:
     """Return what `found` lacks of `wanted`, None if it has all of it."""
+    lacks: Iterator[str | None]
     if isinstance(wanted, Mapping) and isinstance(found, Mapping):
-        have = cast("Mapping[object, object]", found)
-        for key, value in cast("Mapping[object, object]", wanted).items():
-            lacking = _lacking(value, have[key], f"{where}.{key}") if key in have else f"no {where}.{key}"
-            if lacking is not None:
-                return lacking
-        return None
+        fields, have = cast("Mapping[object, object]", wanted), cast("Mapping[object, object]", found)
+        lacks = (
+            _lacking(value, have[key], f"{where}.{key}") if key in have else f"no {where}.{key}"
+            for key, value in fields.items()
+        )
+        return next((lacking for lacking in lacks if lacking is not None), None)
     if isinstance(wanted, list) and isinstance(found, list):
         items, others = cast("list[object]", wanted), cast("list[object]", found)
         if len(items) != len(others):
             return f"{where} has a length of {len(others)}, not {len(items)}"
         lacks = (_lacking(item, others[index], f"{where}[{index}]") for index, item in enumerate(items))
         return next((lacking for lacking in lacks if lacking is not None), None)
-    if wanted == found:
-        return None
-    return f"{where} is {_json_text(cast('object', found))}, not {_json_text(wanted)}"
+    return None if wanted == found else _is_not(found, wanted, where)
+
+
+def _is_not(found: Any, wanted: Any, where: str) -> str:
+    return f"{where} is {_json_text(found)}, not {_json_text(wanted)}"
