@@ -83,9 +83,9 @@ class Expected:
 def explain(expected: Expected, times: int | None, requests: Sequence[RecordedRequest]) -> str:
     """Return what a test is told that expected other requests: how many there were, and which came close."""
     found = sum(not expected.differences(request) for request in requests)
-    told = f"{expected} was {_requested(found)}"
+    told = f"{expected} was requested {_times(found)}" if found else f"{expected} was never requested"
     if times is not None:
-        told += f", and should have been {_requested(times)}"
+        told += f", and should have been {_times(times)}" if times else ", and should not have been"
     if not requests:
         return f"{told}; there was no request at all"
     closest = sorted(range(len(requests)), key=lambda index: expected.distance(requests[index]))
@@ -155,8 +155,8 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
 
 
-def _requested(count: int) -> str:
-    return {0: "never requested", 1: "requested once", 2: "requested twice"}.get(count, f"requested {count} times")
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def _lacking(wanted: object, found: object, where: str) -> str | None:

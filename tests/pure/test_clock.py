@@ -2,12 +2,13 @@
 
 import asyncio
 import math
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dexcmd.clock import ManualClock, ScaledClock, SystemClock
+from dexcmd.clock import ManualClock, ScaledClock, SystemClock, default_clock, use_clock
 
 
 class TestSystemClock:
@@ -164,3 +165,72 @@ class TestManualClock:
 
         asyncio.run(main())
         assert clock.monotonic() == 10.0
+
+    def test_loops_of_two_threads_share_it(self):
+        clock, woken = ManualClock(), list[tuple[str, float]]()
+        both = threading.Barrier(2)
+
+        def run(name: str, *naps: float) -> None:
+            async def main() -> None:
+                both.wait()
+                for seconds in naps:
+                    await clock.sleep(seconds)
+                    woken.append((name, clock.monotonic()))
+
+            asyncio.run(main())
+
+        other = threading.Thread(target=run, args=("other", 30.0))
+        other.start()
+        # One goes to sleep a moment before the other does, and time may pass meanwhile.
+        run("this", 10.0, 10.0)
+        other.join()
+        assert [at for name, at in woken if name == "this"] in ([10.0, 20.0], [40.0, 50.0])
+        assert [at for name, at in woken if name == "other"] in ([30.0], [40.0], [50.0])
+        assert woken == sorted(woken, key=lambda entry: entry[1])
+
+    @pytest.mark.parametrize("closed", [True, False])
+    def test_a_sleeper_whose_loop_has_stopped_holds_nobody_up(self, closed: bool):
+        clock = ManualClock()
+        stopped = asyncio.new_event_loop()
+        sleeper = stopped.create_task(clock.sleep(5.0))
+        stopped.call_soon(stopped.stop)
+        stopped.run_forever()
+        if closed:
+            sleeper.cancel()
+            stopped.run_until_complete(asyncio.wait([sleeper]))
+            stopped.close()
+        asyncio.run(clock.sleep(20.0))
+        assert clock.monotonic() == 20.0
+        if not closed:
+            # Its time has come meanwhile.
+            stopped.run_until_complete(sleeper)
+            stopped.close()
+        assert clock.monotonic() == 20.0
+
+    @pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
+    def test_time_does_not_pass_for_a_sleeper_whose_loop_is_closed(self):
+        clock = ManualClock()
+        gone = asyncio.new_event_loop()
+        sleep = clock.sleep(50.0)
+        task = gone.create_task(sleep)
+        gone.call_soon(gone.stop)
+        gone.run_forever()
+        gone.close()
+        asyncio.run(clock.sleep(20.0))
+        asyncio.run(clock.sleep(40.0))
+        assert clock.monotonic() == 60.0
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        del task
+
+
+class TestDefaultClock:
+    def test_it_is_the_machines(self):
+        assert isinstance(default_clock(), SystemClock)
+
+    def test_another_one_for_a_while(self):
+        clock = ManualClock()
+        before = default_clock()
+        with pytest.raises(RuntimeError, match="inside"), use_clock(clock):
+            assert default_clock() is clock
+            raise RuntimeError("inside")
+        assert default_clock() is before
