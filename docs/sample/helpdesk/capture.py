@@ -21,7 +21,7 @@ async def capture_tickets(dex: DexClient, tickets: Mapping[str, Ticket], folder:
     for email, ticket in tickets.items():
         # A search finds parts of names and emails too.
         async for device in dex.devices.list(search=email):
-            if device.user_email != email:
+            if (device.person_email or "").lower() != email:
                 continue
             if device.eligible:
                 requests.append(device.request(Pcap(time_limit_min=2)))
@@ -29,7 +29,7 @@ async def capture_tickets(dex: DexClient, tickets: Mapping[str, Ticket], folder:
                 notes[ticket.id].append(f"{device.device_name}: {device.ineligible_reason}")
     async with dex.capture(requests, into=folder) as results:
         async for result in results:
-            ticket = tickets[result.request.user_email]
+            ticket = tickets[result.request.user_email.lower()]
             if result.artifact is not None:
                 notes[ticket.id].append(f"captured: {result.artifact.path.name}")
             else:
