@@ -25,7 +25,7 @@ def test_it(dex_sandbox):
     assert dex_sandbox.state.commands
 """
     )
-    result = runs.runpytest()
+    result = runs.runpytest("-p", "no:asyncio")
     # That there is a fault which ended it is told by the test itself.
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
@@ -47,7 +47,7 @@ def test_it(dex_sandbox):
     dex_sandbox.assert_requested("POST", "/commands", times=1)
 """
     )
-    result = runs.runpytest()
+    result = runs.runpytest("-p", "no:asyncio")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
@@ -86,7 +86,7 @@ def test_by_chance(dex_sandbox):
     dex_sandbox.faults.add_random(rate=0.5, mix=[Fault.drop()], on="list_devices")
 """
     )
-    result = runs.runpytest()
+    result = runs.runpytest("-p", "no:asyncio")
     result.assert_outcomes(passed=3, failed=1, skipped=1, errors=1)
     result.stdout.fnmatch_lines(
         [
@@ -116,15 +116,15 @@ def test_it(dex_sandbox):
     pass
 """
     )
-    result = runs.runpytest()
+    result = runs.runpytest("-p", "no:asyncio")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([f"E*{told}"])
 
 
 def test_it_tells_of_itself(runs: pytest.Pytester):
-    shown = runs.runpytest("--markers").stdout
+    shown = runs.runpytest("-p", "no:asyncio", "--markers").stdout
     shown.fnmatch_lines(["@pytest.mark.dex_sandbox(*): what `dex_sandbox` is made with, *"])
-    shown = runs.runpytest("--fixtures").stdout
+    shown = runs.runpytest("-p", "no:asyncio", "--fixtures").stdout
     for name, told in (
         ("dex_clock", "Return the clock of `dex_sandbox` and of its clients"),
         ("dex_sandbox", "Run a sandbox for this test"),

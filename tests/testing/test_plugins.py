@@ -99,7 +99,7 @@ def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
 def test_pytest_asyncio_in_strict_mode(pytester: pytest.Pytester):
     pytester.makeini(asyncio_ini("strict"))
     body = BODY.format(
-        mark="()", fixture="import pytest_asyncio\n@pytest_asyncio.fixture", decorator="@pytest.mark.asyncio"
+        mark="[]", fixture="import pytest_asyncio\n@pytest_asyncio.fixture", decorator="@pytest.mark.asyncio"
     )
     pytester.makepyfile(body + WIDE)
     run(pytester, "-p", "no:anyio").assert_outcomes(passed=6)
@@ -107,7 +107,7 @@ def test_pytest_asyncio_in_strict_mode(pytester: pytest.Pytester):
 
 def test_pytest_asyncio_in_auto_mode(pytester: pytest.Pytester):
     pytester.makeini(asyncio_ini("auto"))
-    pytester.makepyfile(BODY.format(mark="()", fixture="@pytest.fixture", decorator="") + WIDE)
+    pytester.makepyfile(BODY.format(mark="[]", fixture="@pytest.fixture", decorator="") + WIDE)
     run(pytester).assert_outcomes(passed=6)
 
 

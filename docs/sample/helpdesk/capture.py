@@ -1,4 +1,4 @@
-"""Capture from the devices of everybody who has an open ticket: `python -m helpdesk.capture tickets.jsonl captures/`."""
+"""Capture from everybody who has an open ticket: `python -m helpdesk.capture tickets.jsonl captures/`."""
 
 import asyncio
 import sys
