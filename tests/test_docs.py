@@ -29,6 +29,26 @@ FLEET = [
 ]
 
 
+def run_by(block: str, file: Path) -> list[str]:
+    """Return the arguments with which Python runs a block: by pytest where it holds tests."""
+    if "\ndef test_" not in block and "\nasync def test_" not in block:
+        return ["-c", block]
+    file.write_text(block)
+    return [
+        "-m",
+        "pytest",
+        "-q",
+        "-W",
+        "error",
+        "--strict-markers",
+        "-p",
+        "no:asyncio",
+        "-p",
+        "no:cacheprovider",
+        file.name,
+    ]
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=lambda page: page.name)
 async def test_the_examples_of_a_page_run_in_their_order(page: Path, tmp_path: Path) -> None:
     blocks = BLOCK.findall(page.read_text())
@@ -39,9 +59,9 @@ async def test_the_examples_of_a_page_run_in_their_order(page: Path, tmp_path: P
         if page.name == "campaigns.md":
             (tmp_path / "london.toml").write_text('name = "london"\ncommand.type = "pcap"\n')
         printed = ""
-        for block in blocks:
+        for number, block in enumerate(blocks):
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-W", "error", "-c", block),
+                *(sys.executable, "-W", "error", *run_by(block, tmp_path / f"test_block{number}.py")),
                 cwd=tmp_path,
                 env={**os.environ, **sandbox.environment},
                 stdout=asyncio.subprocess.PIPE,
@@ -55,6 +75,8 @@ async def test_the_examples_of_a_page_run_in_their_order(page: Path, tmp_path: P
             assert "SaveTotals(saved=4, skipped=0, failed=0" in printed
             assert len(list((tmp_path / "captures").iterdir())) == 4
             assert (tmp_path / "unpacked" / "capture-default.pcap").exists()
+        if page.name == "testing.md":
+            assert len(re.findall(r"^\d passed", printed, re.MULTILINE)) == len(blocks)
         if page.name == "campaigns.md":
             assert "4 commands; {} skipped;" in printed
             assert "finished 4 of 4 saved," in printed
