@@ -208,7 +208,7 @@ class Sandbox(AsyncOnlyContext):
 
             with Sandbox(3).in_thread() as sandbox: ...
 
-        Raises as `async with` does.  What is looked at and changed here may be so from any thread.
+        Raises as `async with` does.  It may be looked at and changed from any thread, between requests.
         """
         with (
             anyio.from_thread.start_blocking_portal("asyncio") as portal,
