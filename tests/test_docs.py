@@ -82,7 +82,13 @@ class Rig:
         self.printed += out.decode()
 
     async def python(self, block: str, *, stdin: str | None = None) -> None:
-        await self.run(sys.executable, "-W", "error", "-c", block, stdin=stdin)
+        if "\ndef test_" in block or "\nasync def test_" in block:
+            file = self.folder / f"test_block{len(list(self.folder.glob('test_block*')))}.py"
+            file.write_text(block)
+            options = ("-q", "-W", "error", "--strict-markers", "-p", "no:asyncio", "-p", "no:cacheprovider")
+            await self.run(sys.executable, "-W", "error", "-m", "pytest", *options, file.name)
+        else:
+            await self.run(sys.executable, "-W", "error", "-c", block, stdin=stdin)
 
 
 def commands_of_all(rig: Rig) -> None:
@@ -175,6 +181,10 @@ def uses(rig: Rig) -> None:
     assert re.fullmatch(rf"{pcap.id} \d+ {rig.sandbox.artifact(pcap.id).size}", lines[-1])
 
 
+def the_kit(rig: Rig) -> None:
+    assert len(re.findall(r"^\d passed", rig.printed, re.MULTILINE)) == files(rig, "test_block*.py") > 0
+
+
 AFTER: dict[str, Callable[[Rig], None]] = {
     "README.md": the_readme,
     "bulk.md": bulk,
@@ -185,6 +195,7 @@ AFTER: dict[str, Callable[[Rig], None]] = {
     "observing.md": observing,
     "retries.md": retries,
     "start.md": start,
+    "testing.md": the_kit,
     "uses.md": uses,
 }
 

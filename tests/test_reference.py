@@ -18,12 +18,13 @@ PUBLIC = (
     "dexcmd.clock",
     "dexcmd.events",
     "dexcmd.sandbox",
+    "dexcmd.testing",
     "dexcmd.transfer.sink",
 )
 """The modules that users import from."""
 
 KINDS = "module|currentmodule|class|exception|function|data"
-DIRECTIVE = re.compile(rf"^\s*\.\. (auto)?({KINDS}):: ([\w.]+)$", re.MULTILINE)
+DIRECTIVE = re.compile(rf"^\s*\.\. (auto)?({KINDS}):: ([\w.]+)(?:\(\).*)?$", re.MULTILINE)
 IMPORT = re.compile(r"^(?:from|import) (dexcmd[\w.]*)", re.MULTILINE)
 NAMED = re.compile(r"`([\w.]+/?)`")
 TYPE_VARIABLES = {"R_co"}
