@@ -11,7 +11,7 @@ import aiohttp
 
 from dexcmd.async_only import AsyncOnlyContext
 from dexcmd.capture import Capture, CaptureOptions
-from dexcmd.clock import Clock, SystemClock
+from dexcmd.clock import Clock, default_clock
 from dexcmd.connections import Connections
 from dexcmd.errors import ConfigurationError
 from dexcmd.events import Event
@@ -32,8 +32,6 @@ from dexcmd.wire.retrying import RetryPolicy
 from dexcmd.wire.window import RateLimit
 
 __all__ = ["DexClient"]
-
-_SYSTEM_CLOCK = SystemClock()
 
 SERVICE_LIMIT = RateLimit()
 """What the service allows a user: 1200 requests in 5 minutes."""
@@ -89,7 +87,7 @@ class DexClient(AsyncOnlyContext):
             token=Secret(_required("api_token", api_token, "CLOUDFLARE_API_TOKEN")),
             retry=RetryPolicy() if retry is None else retry,
             rate_limit=rate_limit,
-            clock=_SYSTEM_CLOCK if clock is None else clock,
+            clock=default_clock() if clock is None else clock,
             random=random,
             on_event=on_event,
             settle_seconds=settle_seconds,

@@ -3,12 +3,15 @@
 import asyncio
 import heapq
 import itertools
+import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol
 
-__all__ = ["Clock", "ManualClock", "ScaledClock", "SystemClock"]
+__all__ = ["Clock", "ManualClock", "ScaledClock", "SystemClock", "default_clock", "use_clock"]
 
 
 class Clock(Protocol):
@@ -76,7 +79,8 @@ class ManualClock:
     """A clock that stands still until somebody sleeps on it or moves it, and then jumps.
 
     It jumps to the earliest end of a sleep, after giving what is under way on sockets a millisecond of real
-    time. So sleepers wake in the order of their ends, and hours pass in a moment.
+    time. So sleepers wake in the order of their ends, and hours pass in a moment.  Event loops of several
+    threads can share one.
     """
 
     SETTLE_SECONDS = 0.001
@@ -86,7 +90,10 @@ class ManualClock:
         self._elapsed = 0.0
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._count = itertools.count()
-        self._timer: asyncio.TimerHandle | None = None
+        # Each loop that has a sleeper has a timer: a loop may stop at any time, and the others must go on.
+        self._armed: set[asyncio.AbstractEventLoop] = set()
+        self._jumped = 0.0
+        self._lock = threading.Lock()
         self.slept: list[float] = []
         """The seconds of each sleep, in the order in which they began."""
 
@@ -100,29 +107,77 @@ class ManualClock:
 
     def advance(self, seconds: float) -> None:
         """Move the clock on by `seconds`."""
-        self._elapsed += seconds
+        with self._lock:
+            self._elapsed += seconds
 
     async def sleep(self, seconds: float) -> None:
         """Return once the clock has moved by `seconds`, which it does by itself."""
-        self.slept.append(seconds)
-        end = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self._elapsed + seconds, next(self._count), end))
-        self._arm()
+        loop = asyncio.get_running_loop()
+        end = loop.create_future()
+        with self._lock:
+            self.slept.append(seconds)
+            heapq.heappush(self._sleepers, (self._elapsed + seconds, next(self._count), end))
+            self._arm(loop, self.SETTLE_SECONDS)
         await end
 
-    def _arm(self) -> None:
-        if self._timer is None and self._sleepers:
-            self._timer = asyncio.get_running_loop().call_later(self.SETTLE_SECONDS, self._jump)
+    def _arm(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        if loop not in self._armed:
+            self._armed = {other for other in self._armed if not other.is_closed()} | {loop}
+            loop.call_later(seconds, self._jump, loop)
 
-    def _jump(self) -> None:
-        self._timer = None
-        while self._sleepers and self._sleepers[0][2].done():
-            # It was cancelled in its sleep, and time does not pass for it.
-            heapq.heappop(self._sleepers)
-        if self._sleepers:
-            self._elapsed = max(self._elapsed, self._sleepers[0][0])
-        while self._sleepers and self._sleepers[0][0] <= self._elapsed:
-            end = heapq.heappop(self._sleepers)[2]
-            if not end.done():
-                end.set_result(None)
-        self._arm()
+    def _jump(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._lock:
+            self._armed.discard(loop)
+            left = self.SETTLE_SECONDS - (time.monotonic() - self._jumped)
+            if left > 0:
+                # Another loop's timer has just made it jump, and whoever woke has done nothing yet.
+                self._arm(loop, left)
+                return
+            while self._sleepers and _is_over(self._sleepers[0][2]):
+                # It was cancelled in its sleep, and time does not pass for it.
+                heapq.heappop(self._sleepers)
+            if self._sleepers:
+                self._elapsed = max(self._elapsed, self._sleepers[0][0])
+            while self._sleepers and self._sleepers[0][0] <= self._elapsed:
+                _wake(heapq.heappop(self._sleepers)[2], loop)
+            self._jumped = time.monotonic()
+            if any(end.get_loop() is loop for _, _, end in self._sleepers):
+                self._arm(loop, self.SETTLE_SECONDS)
+
+
+def _is_over(end: "asyncio.Future[None]") -> bool:
+    return end.done() or end.get_loop().is_closed()
+
+
+def _wake(end: "asyncio.Future[None]", loop: asyncio.AbstractEventLoop) -> None:
+    """Wake a sleeper, from `loop`, whichever its own is."""
+    if end.get_loop() is loop:
+        _finish(end)
+        return
+    # A loop that is closed by now has nobody left to wake.
+    with suppress(RuntimeError):
+        end.get_loop().call_soon_threadsafe(_finish, end)
+
+
+def _finish(end: "asyncio.Future[None]") -> None:
+    if not end.done():
+        end.set_result(None)
+
+
+_default: Clock = SystemClock()
+
+
+def default_clock() -> Clock:
+    """Return the clock of whoever is given none: the machine's, unless `use_clock` says otherwise."""
+    return _default
+
+
+@contextmanager
+def use_clock(clock: Clock) -> Generator[None]:
+    """Let `clock` be that of everything made inside the block without one, in all threads: a switch for tests."""
+    global _default
+    before, _default = _default, clock
+    try:
+        yield
+    finally:
+        _default = before

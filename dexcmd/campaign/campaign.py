@@ -22,7 +22,7 @@ from dexcmd.campaign.status import CampaignStatus
 from dexcmd.campaign.steering import Steering
 from dexcmd.campaign.store import Store
 from dexcmd.client import DexClient
-from dexcmd.clock import Clock, SystemClock
+from dexcmd.clock import Clock, default_clock
 from dexcmd.errors import CampaignError, CampaignExistsError, ConfigurationError, DexError
 
 __all__ = ["Campaign", "client_for", "list_campaigns"]
@@ -82,7 +82,7 @@ class Campaign(AsyncOnlyContext):
 
         self._journal = journal
         self._client = client
-        self._clock = SystemClock() if clock is None else clock
+        self._clock = default_clock() if clock is None else clock
         self._interval = control_interval
         self._stack = AsyncExitStack()
         self._opened: Store | None = None

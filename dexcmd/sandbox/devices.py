@@ -37,14 +37,18 @@ class SandboxDevice:
     A device that several users share is several of these, with one `device_id`.
     """
 
-    device_id: str
-    """UUID of the device."""
-    registration_id: str
-    """UUID of the registration; unique over the fleet."""
     name: str
     """What people call it, as in `LON-LAPTOP-0042`."""
     user_email: str
     """The person of this registration."""
+    device_id: str = attrs.field(default=attrs.Factory(lambda self: _uuid_of("device", self.name), takes_self=True))
+    """UUID of the device; by default one that its name alone decides."""
+    registration_id: str = attrs.field(
+        default=attrs.Factory(
+            lambda self: _uuid_of("registration", self.name, self.device_id, self.user_email), takes_self=True
+        )
+    )
+    """UUID of the registration, unique over the fleet; by default one that device and person decide."""
     platform: str = "windows"
     """`windows`, `mac` or `linux`; anything else passes through."""
     version: str = "2025.9.558.0"
@@ -57,6 +61,10 @@ class SandboxDevice:
     """Whether it picks commands up; those of a disconnected device time out."""
     last_seen: float = 90.0
     """Seconds before the sandbox's start that a disconnected device was there; unlisted past an hour."""
+
+
+def _uuid_of(*parts: str) -> str:
+    return str(UUID(int=random.Random("\n".join(parts)).getrandbits(128), version=4))  # noqa: S311 - made-up data
 
 
 def new_uuid(rng: random.Random) -> str:

@@ -40,6 +40,8 @@ class RecordedRequest:
     """HTTP status that was answered; None as long as none was, or when the connection was dropped instead."""
     processed: bool = False
     """Whether the service did what was asked: commands created, rows looked up, artifact found."""
+    fault: str | None = None
+    """The kind of the fault that struck it, as in `drop`; None if none did."""
     created: tuple[str, ...] = ()
     """Ids of the commands that it created."""
     params: Mapping[str, str] = attrs.field(factory=dict[str, str])

@@ -27,6 +27,15 @@ class FaultRule:
     hits: int = 0
     """How many requests it struck so far."""
 
+    @property
+    def missed(self) -> bool:
+        """Whether it had to strike and has struck nothing so far; chance excuses it."""
+        return self.hits == 0 and self.times != 0 and self.rate == 1.0
+
+    def __str__(self) -> str:
+        kinds = " or ".join(fault.kind for fault in self.mix)
+        return f"{kinds} on {', '.join(sorted(self.operations))}"
+
     def take(self, request: RecordedRequest) -> Fault | None:
         """Return what strikes this request, None if nothing does; it counts."""
         if request.operation not in self.operations or self.hits == self.times:
@@ -51,6 +60,11 @@ class FaultScript:
 
     def __init__(self) -> None:
         self._rules: list[FaultRule] = []
+
+    @property
+    def rules(self) -> Sequence[FaultRule]:
+        """What was added, in that order."""
+        return tuple(self._rules)
 
     def add(
         self,

@@ -4,18 +4,21 @@ import asyncio
 import json
 import secrets
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
 
 import anyio
+import anyio.from_thread
 from aiohttp import web
 
 from dexcmd.async_only import AsyncOnlyContext
-from dexcmd.clock import Clock, SystemClock
+from dexcmd.clock import Clock, default_clock
 from dexcmd.sandbox.artifacts import Artifact
+from dexcmd.sandbox.asserting import Expected, RequestAssertionError, explain
 from dexcmd.sandbox.behaviour import ArtifactSize, Behaviour
 from dexcmd.sandbox.devices import SandboxDevice, make_devices
 from dexcmd.sandbox.faults import Fault
@@ -45,7 +48,7 @@ class Sandbox(AsyncOnlyContext):
       share per token don't mix sandboxes;
     - `account_id`: 32 hex digits; None for random ones;
     - `clock`: the time of everything in here; with a `ScaledClock` devices are faster, with a `ManualClock`
-      the test decides.  None for a `SystemClock`;
+      the test decides.  None for that of `dexcmd.clock.default_clock`, the machine's;
     - `behaviour`: every switch;
     - `seed`: of everything made up: devices, ids of commands, durations;
     - `quota`: commands per day (UTC);
@@ -90,7 +93,7 @@ class Sandbox(AsyncOnlyContext):
             )
         self.token: str = token or secrets.token_urlsafe(30)
         self.account_id: str = account_id or secrets.token_hex(16)
-        self.clock: Clock = clock or SystemClock()
+        self.clock: Clock = default_clock() if clock is None else clock
         self.state = SandboxState(
             devices,
             clock=self.clock,
@@ -161,11 +164,57 @@ class Sandbox(AsyncOnlyContext):
         """
         return self._service.artifact(self.state.commands[command_id])
 
+    def assert_requested(
+        self,
+        method: str,
+        path: str,
+        *,
+        times: int | None = None,
+        query: Mapping[str, object] | None = None,
+        json: object = None,
+        status: int | None = None,
+    ) -> list[RecordedRequest]:
+        """Return the requests that arrived so far and are as described, in their order.
+
+        Raises `AssertionError`, which shows the log with what comes closest first, unless there is at least one,
+        or exactly `times`, so that `times=0` says that there was none.
+
+        - `method`: in upper case, as it is sent;
+        - `path`: below the account's `/dex`, as in `/commands`, or as a whole; `*` stands for anything within a
+          segment, as in `/commands/*/downloads/*`;
+        - `query`: parameters that it has to have; it may have more;
+        - `json`: what its body has to hold: of an object the given fields at least, of a list every item;
+        - `status`: what was answered.
+
+        Raises `ValueError` for a method or a path of another form.
+        """
+        __tracebackhide__ = True
+        expected = Expected(method=method, path=path, query=query or {}, json=json, status=status)
+        requests = list(self.requests)
+        found = [request for request in requests if not expected.differences(request)]
+        if len(found) != times if times is not None else not found:
+            raise RequestAssertionError(explain(expected, times, requests))
+        return found
+
     def consume_rate_limit(self, requests: int) -> None:
         """Take that many requests out of the current window, as another user of the account would."""
         self._service.limiter.consume(requests, self.clock.monotonic(), self.behaviour)
 
     # --- running
+
+    @contextmanager
+    def in_thread(self) -> Generator[Self]:
+        """Run it in a thread of its own, for code without an event loop, or with loops that come and go.
+
+            with Sandbox(3).in_thread() as sandbox: ...
+
+        Raises as `async with` does.  It may be looked at and changed from any thread, between requests.
+        """
+        with (
+            anyio.from_thread.start_blocking_portal("asyncio") as portal,
+            portal.wrap_async_context_manager(self),
+        ):
+            yield self
 
     async def __aenter__(self) -> Self:
         """Start to listen."""
@@ -256,6 +305,7 @@ class Sandbox(AsyncOnlyContext):
         reply = service.refuse(recorded)
         if reply is None:
             fault = self.faults.take(recorded)
+            recorded.fault = None if fault is None else fault.kind
             if fault is not None and fault.kind == "slow":
                 reply = await self._respond_slowly(recorded, fault)
             else:

@@ -100,8 +100,9 @@ class Quota:
 class SandboxState:
     """Everything that the service remembers.
 
-    The sandbox's requests read and change it, and so may a test: `create` makes a command that no request
-    asked for (another operator's, or a history of thousands), `revise` replaces an artifact by another one.
+    The sandbox's requests read and change it, and so may a test: `add_device` enlarges the fleet, `create` makes
+    a command that no request asked for (another operator's, or a history of thousands), `revise` replaces an
+    artifact by another one.
     """
 
     def __init__(
@@ -114,7 +115,6 @@ class SandboxState:
         quota: int = 800,
         artifact_size: ArtifactSize = None,
     ) -> None:
-        self.devices: Sequence[SandboxDevice] = tuple(devices)
         self.behaviour = behaviour
         self._clock = clock
         self._artifact_size = artifact_size
@@ -126,6 +126,7 @@ class SandboxState:
         self._all: list[StoredCommand] = []
         self._by_device: dict[str, list[StoredCommand]] = {}
         self._registrations: dict[str, list[SandboxDevice]] = {}
+        self.devices: Sequence[SandboxDevice] = tuple(devices)
         for device in self.devices:
             self._registrations.setdefault(device.device_id, []).append(device)
 
@@ -150,6 +151,15 @@ class SandboxState:
     def registrations(self, device_id: str) -> Sequence[SandboxDevice]:
         """Return the rows of a device; none if it is unknown."""
         return self._registrations.get(device_id, ())
+
+    def add_device(self, device: SandboxDevice) -> SandboxDevice:
+        """Add a row to the fleet and return it.  Raises `ValueError` if its registration is there already."""
+        rows = self._registrations.setdefault(device.device_id, [])
+        if any(row.registration_id == device.registration_id for row in rows):
+            raise ValueError(f"{device.name} of {device.user_email} is in the fleet already")
+        rows.append(device)
+        self.devices = (*self.devices, device)
+        return device
 
     def listed_devices(self, search: str | None = None) -> list[SandboxDevice]:
         """Return the devices connected within the last hour whose name or email contains `search`."""

@@ -1,23 +1,20 @@
 """The command line as a process, and what it needs to be driven."""
 
-import asyncio
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Empty, Queue
-from typing import Any, Self, TypeVar
+from typing import Any
 
 import attrs
 import pytest
 
 from dexcmd.sandbox import Behaviour, NewCommand, Sandbox
-
-T = TypeVar("T")
 
 PATIENCE = 60.0
 """Seconds after which a test gives up on a process; never reached unless something is wrong."""
@@ -109,64 +106,30 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
                 stream.close()
 
 
+@attrs.frozen
 class Service:
-    """A sandbox on a thread of its own, so that the command line can have an event loop in the test's."""
+    """What the tests of the command line ask of a sandbox."""
 
-    def __init__(self, **options: Any) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._options = options
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self.sandbox = self.run(self._open())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.run(self.sandbox.__aexit__(None, None, None))
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _open(self) -> Sandbox:
-        return await Sandbox(**self._options).__aenter__()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do something on the sandbox's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
+    sandbox: Sandbox
 
     def create(self, count: int) -> list[str]:
         """Create commands on the first devices, and return their ids, newest first."""
-
-        async def create() -> list[str]:
-            state = self.sandbox.state
-            return [state.create(NewCommand(device, "pcap")).id for device in state.devices[:count]][::-1]
-
-        return self.run(create())
+        state = self.sandbox.state
+        return [state.create(NewCommand(device, "pcap")).id for device in state.devices[:count]][::-1]
 
     def made(self, operation: str) -> int:
         """Return how many requests of an operation have arrived."""
         return sum(request.operation == operation for request in self.sandbox.requests)
 
 
-@pytest.fixture(scope="module")
-def shared_service() -> Iterator[Service]:
-    with Service(devices=6, behaviour=Behaviour.instant()) as service:
-        yield service
-
-
 @pytest.fixture
 def service(
-    shared_service: Service, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    environment: dict[str, str], dex_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Service:
-    """Return a service of the module's, which the environment names, without the faults of other tests; in a folder
-    of one's own.
-    """
-    for name, value in shared_service.sandbox.environment.items():
-        monkeypatch.setenv(name, value)
+    """Return a service whose commands are done at once, which the environment names; in a folder of one's own."""
+    dex_sandbox.behaviour = Behaviour.instant()
     monkeypatch.chdir(tmp_path)
-    shared_service.sandbox.faults.clear()
-    return shared_service
+    return Service(dex_sandbox)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from dexcmd.cli import main
 from dexcmd.cli.download.run import Row, Standing
 from dexcmd.cli.view import Stage
 from dexcmd.errors import AuthenticationError
-from dexcmd.sandbox import Behaviour, Fault
+from dexcmd.sandbox import Fault
 from dexcmd.transfer.progress import Progress
 from dexcmd.transfer.saved import SavedArtifact
 from tests.cli.conftest import Service, Start
@@ -120,16 +120,12 @@ def test_a_bad_line_of_stdin_ends_it_after_what_came_before(service: Service, st
     assert told.splitlines()[-1].startswith("error: stdin: can't read '{': ")
 
 
-@pytest.fixture
-def slow(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch):
-    with Service(devices=8, behaviour=Behaviour.instant(), artifact_size=LARGE) as service:
-        for name, value in service.sandbox.environment.items():
-            monkeypatch.setenv(name, value)
-        yield service
+slow = pytest.mark.dex_sandbox(artifact_size=LARGE)
 
 
-def test_the_first_ctrl_c_finishes_what_is_under_way(slow: Service, start: Start, tmp_path: Path):
-    ids = slow.create(6)
+@slow
+def test_the_first_ctrl_c_finishes_what_is_under_way(service: Service, start: Start, tmp_path: Path):
+    ids = service.create(6)
     process = start("download", *ids, "--concurrency", "1", "--bytes-per-second", "6M")
     process.wait_for(r"\tsaved\t")
     process.popen.send_signal(signal.SIGINT)
@@ -140,11 +136,12 @@ def test_the_first_ctrl_c_finishes_what_is_under_way(slow: Service, start: Start
     assert 1 <= saved < 6
     assert told.splitlines()[-1] == f"{saved} saved ({saved * 3}.0 MB), {6 - saved} not begun"
     assert len(list((tmp_path / "captures").iterdir())) == saved
-    assert slow.made("download") == saved
+    assert service.made("download") == saved
 
 
-def test_ctrl_c_ends_the_wait_for_stdin(slow: Service, start: Start):
-    [command_id] = slow.create(1)
+@slow
+def test_ctrl_c_ends_the_wait_for_stdin(service: Service, start: Start):
+    [command_id] = service.create(1)
     process = start("download", "-", stdin=subprocess.PIPE)
     assert process.popen.stdin is not None
     process.popen.stdin.write(f"{command_id}\n")
@@ -156,8 +153,9 @@ def test_ctrl_c_ends_the_wait_for_stdin(slow: Service, start: Start):
     assert told.splitlines()[-1] == "1 saved (3.0 MB)"
 
 
-def test_the_second_ctrl_c_leaves_at_once_and_what_came_is_gone_on_from(slow: Service, start: Start, tmp_path: Path):
-    [command_id] = slow.create(1)
+@slow
+def test_the_second_ctrl_c_leaves_at_once_and_what_came_is_gone_on_from(service: Service, start: Start, tmp_path: Path):
+    [command_id] = service.create(1)
     process = start("download", command_id, "--bytes-per-second", "2M", "-vv", stderr=subprocess.STDOUT)
     # What stands on disk of it.
     part = tmp_path / "captures" / f".{command_id}.zip.part"

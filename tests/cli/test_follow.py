@@ -55,10 +55,7 @@ def test_all_succeeded(service: Service, capsys: pytest.CaptureFixture[str]):
 def test_some_failed_or_did_not_end(service: Service, capsys: pytest.CaptureFixture[str]):
     sandbox = service.sandbox
     sandbox.behaviour = Behaviour.instant(failure_rate=1.0)
-    try:
-        [failed] = service.create(1)
-    finally:
-        sandbox.behaviour = Behaviour.instant()
+    [failed] = service.create(1)
     assert main(["follow", failed, "unknown", "--timeout", "0.1"]) == 3
     shown = capsys.readouterr()
     rows = [line.split("\t") for line in shown.out.splitlines()]

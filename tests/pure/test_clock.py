@@ -2,12 +2,14 @@
 
 import asyncio
 import math
+import threading
 import time
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dexcmd.clock import ManualClock, ScaledClock, SystemClock
+from dexcmd.clock import ManualClock, ScaledClock, SystemClock, default_clock, use_clock
 
 
 class TestSystemClock:
@@ -164,3 +166,82 @@ class TestManualClock:
 
         asyncio.run(main())
         assert clock.monotonic() == 10.0
+
+    def test_loops_of_two_threads_share_it(self):
+        clock, both = ManualClock(), threading.Barrier(2)
+        woken: dict[str, list[float]] = {"this": [], "other": []}
+
+        def run(name: str, *naps: float) -> None:
+            async def main() -> None:
+                both.wait()
+                for seconds in naps:
+                    await clock.sleep(seconds)
+                    woken[name].append(clock.monotonic())
+
+            asyncio.run(main())
+
+        other = threading.Thread(target=run, args=("other", 30.0))
+        other.start()
+        run("this", 10.0, 10.0)
+        other.join()
+        assert sorted(clock.slept) == [10.0, 10.0, 30.0]
+        # A thread may be late to go to sleep or to wake, and time pass meanwhile; nobody wakes too early.
+        [first, second], [third] = woken["this"], woken["other"]
+        assert (first >= 10.0, second - first >= 10.0, third >= 30.0) == (True, True, True)
+        assert 30.0 <= clock.monotonic() <= 50.0
+
+    @pytest.mark.parametrize("closed", [True, False])
+    def test_a_sleeper_whose_loop_has_stopped_holds_nobody_up(self, closed: bool):
+        clock = ManualClock()
+        stopped = asyncio.new_event_loop()
+        sleeper = stopped.create_task(clock.sleep(5.0))
+        stopped.call_soon(stopped.stop)
+        stopped.run_forever()
+        if closed:
+            sleeper.cancel()
+            stopped.run_until_complete(asyncio.wait([sleeper]))
+            stopped.close()
+        asyncio.run(clock.sleep(20.0))
+        assert clock.monotonic() == 20.0
+        if not closed:
+            # Its time has come meanwhile.
+            stopped.run_until_complete(sleeper)
+            stopped.close()
+        assert clock.monotonic() == 20.0
+
+    def test_time_does_not_pass_for_a_sleeper_whose_loop_is_closed(self):
+        clock = ManualClock()
+        gone = asyncio.new_event_loop()
+        # Held, for a task that is destroyed while it is pending says so.
+        sleeper = clock.sleep(50.0)
+        end = sleeper_begun(gone, sleeper)
+        gone.close()
+        asyncio.run(clock.sleep(20.0))
+        asyncio.run(clock.sleep(40.0))
+        assert clock.monotonic() == 60.0
+        assert not end.done()
+        sleeper.close()
+
+
+def sleeper_begun(loop: asyncio.AbstractEventLoop, sleeper: Coroutine[object, None, None]) -> "asyncio.Future[None]":
+    """Run a sleeper up to its sleep, without a task."""
+    begun: list[asyncio.Future[None]] = []
+
+    async def begin() -> None:
+        begun.append(sleeper.send(None))
+
+    loop.run_until_complete(begin())
+    return begun[0]
+
+
+class TestDefaultClock:
+    def test_it_is_the_machines(self):
+        assert isinstance(default_clock(), SystemClock)
+
+    def test_another_one_for_a_while(self):
+        clock = ManualClock()
+        before = default_clock()
+        with pytest.raises(RuntimeError, match="inside"), use_clock(clock):
+            assert default_clock() is clock
+            raise RuntimeError("inside")
+        assert default_clock() is before

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import attrs
 import pytest
@@ -53,6 +54,25 @@ class TestDevices:
         assert [each.eligible for each in fleet].count(False) == 4
         assert [each.connected for each in fleet].count(False) == 4
         assert all(each.eligible and each.connected for each in fleet[:192])
+
+    def test_a_name_and_a_person_make_a_device(self):
+        ada, bo = (SandboxDevice(name="LON-1", user_email=f"{who}@example.com") for who in ("ada", "bo"))
+        assert ada == SandboxDevice(name="LON-1", user_email="ada@example.com")
+        assert ada.device_id == bo.device_id != ada.registration_id
+        assert ada.registration_id != bo.registration_id
+        assert {UUID(row).version for row in (ada.device_id, ada.registration_id)} == {4}
+        assert SandboxDevice(name="LON-2", user_email="ada@example.com").device_id != ada.device_id
+
+    def test_a_fleet_grows(self, clock: ManualClock):
+        state = make_state(clock, 2)
+        ada = SandboxDevice(name="LON-1", user_email="ada@example.com")
+        assert state.add_device(ada) is ada
+        bo = state.add_device(SandboxDevice(name="LON-1", user_email="bo@example.com"))
+        assert state.devices[2:] == (ada, bo)
+        assert state.registrations(ada.device_id) == [ada, bo]
+        assert state.listed_devices("lon-1") == [ada, bo]
+        with pytest.raises(ValueError, match=r"LON-1 of ada@example\.com is in the fleet already"):
+            state.add_device(ada)
 
     def test_rows_are_told_apart(self):
         fleet = make_devices(500)

@@ -1,0 +1,1 @@
+"""Captures for the helpdesk: a sample of an application on dexcmd."""

@@ -1,0 +1,90 @@
+"""The API reference has every public name, and the map of the code every part of it."""
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+PACKAGE = DOCS.parent / "dexcmd"
+
+PUBLIC = (
+    "dexcmd",
+    "dexcmd.campaign.events",
+    "dexcmd.campaign.records",
+    "dexcmd.campaign.spec",
+    "dexcmd.campaign.store",
+    "dexcmd.clock",
+    "dexcmd.events",
+    "dexcmd.sandbox",
+    "dexcmd.testing",
+    "dexcmd.transfer.sink",
+)
+"""The modules that users import from."""
+
+KINDS = "module|currentmodule|class|exception|function|data"
+DIRECTIVE = re.compile(rf"^\s*\.\. (auto)?({KINDS}):: ([\w.]+)(?:\(\).*)?$", re.MULTILINE)
+IMPORT = re.compile(r"^(?:from|import) (dexcmd[\w.]*)", re.MULTILINE)
+NAMED = re.compile(r"`([\w.]+/?)`")
+TYPE_VARIABLES = {"R_co"}
+
+
+def documented() -> list[str]:
+    """Return the full names of what the directives of the reference are about; the build of the site checks each."""
+    names: list[str] = []
+    for page in sorted((DOCS / "reference").glob("*.md")):
+        module = ""
+        for auto, kind, name in DIRECTIVE.findall(page.read_text(encoding="utf-8")):
+            if kind in {"module", "currentmodule"}:
+                module = name
+                if auto:
+                    names += [f"{name}.{public}" for public in import_module(name).__all__]
+            else:
+                names.append(name if name.startswith("dexcmd.") else f"{module}.{name}")
+    return names
+
+
+DOCUMENTED = documented()
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_the_reference_has_every_public_name(module: str):
+    names = set(import_module(module).__all__) - TYPE_VARIABLES
+    assert {name for name in names if f"{module}.{name}" not in DOCUMENTED and not elsewhere(module, name)} == set()
+
+
+def elsewhere(module: str, name: str) -> bool:
+    """Tell whether the reference has a name under the package, where it is public too."""
+    return f"dexcmd.{name}" in DOCUMENTED and getattr(import_module("dexcmd"), name) is getattr(
+        import_module(module), name
+    )
+
+
+def test_the_reference_has_nothing_twice():
+    assert sorted(set(DOCUMENTED)) == sorted(DOCUMENTED)
+
+
+def test_the_docs_import_public_modules_only():
+    pages = [PACKAGE.parent / "README.md", *DOCS.rglob("*.md")]
+    assert {name for page in pages for name in IMPORT.findall(page.read_text(encoding="utf-8"))} <= set(PUBLIC)
+
+
+def test_the_map_names_every_module():
+    whole, _, campaign = (DOCS / "map.md").read_text(encoding="utf-8").partition("## Below `campaign/`")
+    assert modules_below(PACKAGE) <= set(NAMED.findall(whole))
+    assert modules_below(PACKAGE / "campaign") <= {*NAMED.findall(campaign), "__init__.py"}
+
+
+def modules_below(folder: Path) -> set[str]:
+    """Return the modules and, with a slash behind, the packages of a folder."""
+    packages = {f"{path.name}/" for path in folder.iterdir() if (path / "__init__.py").is_file()}
+    return {path.name for path in folder.glob("*.py")} | packages
+
+
+def test_the_map_names_nothing_that_is_gone():
+    text = (DOCS / "map.md").read_text(encoding="utf-8")
+    gone = {
+        name for name in NAMED.findall(text) if not any(PACKAGE.rglob(name.rstrip("/"))) and name.endswith((".py", "/"))
+    }
+    assert gone <= {"dexcmd/"}

@@ -1,0 +1,133 @@
+"""What somebody is told whose test fails, and how tests are marked."""
+
+import pytest
+
+HEAD = """
+import asyncio
+import pytest
+from dexcmd import DexClient
+from dexcmd.sandbox import Fault
+
+async def quota():
+    async with DexClient() as dex:
+        await dex.quota.get()
+
+"""
+
+
+def test_a_failed_test_shows_what_was_requested(runs: pytest.Pytester):
+    runs.makepyfile(
+        HEAD
+        + """
+def test_it(dex_sandbox):
+    dex_sandbox.faults.add(Fault.error(503), on="get_quota")
+    asyncio.run(quota())
+    assert dex_sandbox.state.commands
+"""
+    )
+    result = runs.runpytest("-p", "no:asyncio")
+    # That there is a fault which ended it is told by the test itself.
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*- Requests to dex_sandbox -*",
+            "#  at      request              status  fault",
+            "1  +0.0 s  GET /commands/quota  503     error",
+            "2  +0.* s  GET /commands/quota  200",
+        ]
+    )
+
+
+def test_a_failed_assertion_on_requests_shows_them_once(runs: pytest.Pytester):
+    runs.makepyfile(
+        HEAD
+        + """
+def test_it(dex_sandbox):
+    asyncio.run(quota())
+    dex_sandbox.assert_requested("POST", "/commands", times=1)
+"""
+    )
+    result = runs.runpytest("-p", "no:asyncio")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            ">*dex_sandbox.assert_requested(*",
+            "E*POST /commands was never requested, and should have been once; the log, with what comes closest first:",
+            "E*#  at      request              status  fault  what differs",
+            "E*1  +0.0 s  GET /commands/quota  200            GET, not POST; another path",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*Requests to dex_sandbox*")
+    # It is about the test and not about the kit.
+    result.stdout.no_fnmatch_line("*server.py*")
+
+
+def test_a_fault_that_struck_nothing_fails_a_test_that_passed(runs: pytest.Pytester):
+    runs.makepyfile(
+        HEAD
+        + """
+def test_it(dex_sandbox):
+    dex_sandbox.faults.add(Fault.drop(), on=["get_quota", "list_devices"], skip=1)
+    asyncio.run(quota())
+
+def test_that_failed(dex_sandbox):
+    dex_sandbox.faults.add(Fault.drop(), on="get_quota")
+    raise RuntimeError("it")
+
+def test_that_was_skipped(dex_sandbox):
+    dex_sandbox.faults.add(Fault.drop(), on="get_quota")
+    pytest.skip("no")
+
+@pytest.mark.dex_sandbox(unstruck_faults=True)
+def test_that_may(dex_sandbox):
+    dex_sandbox.faults.add(Fault.drop(), on="get_quota")
+
+def test_by_chance(dex_sandbox):
+    dex_sandbox.faults.add_random(rate=0.5, mix=[Fault.drop()], on="list_devices")
+"""
+    )
+    result = runs.runpytest("-p", "no:asyncio")
+    result.assert_outcomes(passed=3, failed=1, skipped=1, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at teardown of test_it*",
+            "scripted, and nothing was struck by it: drop on get_quota, list_devices",
+            "*unstruck_faults=True*",
+            "1  +0.0 s  GET /commands/quota  200",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("mark", "told"),
+    [
+        ("3", "*UsageError: @pytest.mark.dex_sandbox takes keyword arguments only*"),
+        ("device=3", "*TypeError: *unexpected keyword argument 'device'*"),
+        ("account_id='x'", "*ValueError: account_id must be 32 hex digits, not 'x'*"),
+    ],
+)
+def test_marks_that_say_nothing(runs: pytest.Pytester, mark: str, told: str):
+    runs.makepyfile(
+        f"""
+import pytest
+
+@pytest.mark.dex_sandbox({mark})
+def test_it(dex_sandbox):
+    pass
+"""
+    )
+    result = runs.runpytest("-p", "no:asyncio")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"E*{told}"])
+
+
+def test_it_tells_of_itself(runs: pytest.Pytester):
+    shown = runs.runpytest("-p", "no:asyncio", "--markers").stdout
+    shown.fnmatch_lines(["@pytest.mark.dex_sandbox(*): what `dex_sandbox` is made with, *"])
+    shown = runs.runpytest("-p", "no:asyncio", "--fixtures").stdout
+    for name, told in (
+        ("dex_clock", "Return the clock of `dex_sandbox` and of its clients"),
+        ("dex_sandbox", "Run a sandbox for this test"),
+        ("dex_client", "Return a client for `dex_sandbox`"),
+    ):
+        shown.fnmatch_lines([f"{name} *", f"*{told}*"])
