@@ -16,7 +16,7 @@ from dexcmd.wire.times import format_time
 
 __all__ = ["Verdict", "audit", "verdict"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 PAGES_AT_ONCE = 10
 """Pages whose rows are judged together: a question to the journal each."""
