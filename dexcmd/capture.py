@@ -35,7 +35,7 @@ from dexcmd.validators import above_zero, count
 
 __all__ = ["Capture", "CaptureOptions", "CaptureResult", "CaptureState"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 CaptureState = OutcomeState | Literal["failed", "saved"]
 

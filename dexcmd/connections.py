@@ -16,7 +16,7 @@ class Connections:
         self._home = injected
         self._elsewhere: aiohttp.ClientSession | None = None
         self._closed = False
-        self.injected = injected is not None
+        self.injected: bool = injected is not None
 
     @property
     def home(self) -> aiohttp.ClientSession:

@@ -42,7 +42,7 @@ from dexcmd.tasks import run_tasks
 
 __all__ = ["Batch", "Creation", "OnOutcomes", "Record", "split_culprits"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 STOPS = (QuotaExceededError, AuthenticationError, PermissionDeniedError, NotFoundError, RateLimitError)
 """Refusals that the next POST would meet as well, unless they name a command that is to blame."""

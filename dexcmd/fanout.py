@@ -17,7 +17,7 @@ from dexcmd.validators import above_zero, count, one_of
 
 __all__ = ["BulkCreate", "BulkOptions", "OnQuota", "plan_batches"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 LEAST_QUOTA_WAIT = 1.0
 MOST_QUOTA_WAIT = 300.0

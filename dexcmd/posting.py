@@ -19,7 +19,7 @@ from dexcmd.wire.retrying import surely_not_processed
 
 __all__ = ["Ambiguous", "CreatedLog", "Known", "Poster", "Posted", "culprits", "match_rows", "unclaimed"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _POINTER = re.compile(r"/commands/(\d{1,3})(/.*)?")
 

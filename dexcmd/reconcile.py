@@ -23,7 +23,7 @@ from dexcmd.wire.times import format_time
 
 __all__ = ["Candidates", "Look", "Lost", "Reconciler"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 MARGIN_SECONDS = 5.0
 """How much earlier than its POST a command may seem to be created.

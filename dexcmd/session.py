@@ -30,7 +30,7 @@ from dexcmd.wire.window import RateLimit
 
 __all__ = ["Request", "Session"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 USER_AGENT = f"dexcmd/{__version__}"
 
@@ -86,7 +86,7 @@ class Session:
 
     def __init__(self, settings: Settings, connections: Connections) -> None:
         self.settings = settings
-        self.service_clock = ServiceClock()
+        self.service_clock: ServiceClock = ServiceClock()
         self._connections = connections
         self._slots = anyio.CapacityLimiter(MOST_CALLS_AT_ONCE)
         self._pacer = pacer_for(settings.clock, str(settings.base_url.origin), settings.token.digest())

@@ -77,7 +77,7 @@ class Campaign(AsyncOnlyContext):
         the latest, `pause` and the like of another process are noticed.  `clock` is for tests.
         """
         self._spec = None if isinstance(campaign, str) else campaign
-        self.name = campaign if isinstance(campaign, str) else campaign.name
+        self.name: str = campaign if isinstance(campaign, str) else campaign.name
         """Its name in the journal."""
 
         self._journal = journal

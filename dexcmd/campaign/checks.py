@@ -50,7 +50,7 @@ class SeveralMistakesError(ConfigurationError):
     """Several mistakes of one value; each begins with the name of the attribute."""
 
     def __init__(self, mistakes: Iterable[str]) -> None:
-        self.mistakes = tuple(mistakes)
+        self.mistakes: tuple[str, ...] = tuple(mistakes)
         super().__init__("; ".join(self.mistakes))
 
 

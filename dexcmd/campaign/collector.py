@@ -21,7 +21,7 @@ from dexcmd.transfer.saved import Saved
 
 __all__ = ["Collector", "Fetch"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Fetch = Callable[[Flight, Command], Awaitable[tuple[str, Saved]]]
 """Brings the artifact of a command to its place and returns where that is.  Raises `DexError`."""
@@ -43,7 +43,7 @@ class Collector:
         """By when they are to be tried again."""
 
         self._count = itertools.count()
-        self.fetching = 0
+        self.fetching: int = 0
         """How many are being fetched at this moment."""
 
     async def load(self) -> None:

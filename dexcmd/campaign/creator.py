@@ -53,7 +53,7 @@ from dexcmd.resources.requests import MOST_PER_POST, Target
 
 __all__ = ["Creator", "Stopped"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 REFILL = 500
 """Due targets that are read from the journal at a time."""

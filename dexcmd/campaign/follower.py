@@ -12,7 +12,7 @@ from dexcmd.resources.command import Command, command_id_of
 
 __all__ = ["Follower"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 POLL_INTERVAL = 5.0
 """Seconds between the polls for a few commands; for many of them the schedule of `Watch` says more."""

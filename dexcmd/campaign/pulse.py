@@ -16,7 +16,7 @@ class Pulse:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._event = anyio.Event()
-        self.version = 0
+        self.version: int = 0
         """How often it was touched."""
 
     def touch(self) -> None:

@@ -30,7 +30,7 @@ from dexcmd.transfer.template import PlaceTemplate
 
 __all__ = ["MakeClient", "Runner"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 MakeClient = Callable[[AccountSpec], DexClient]
 

@@ -17,7 +17,7 @@ from dexcmd.tasks import run_beside
 
 __all__ = ["Shard"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 AUDIT_TRIES = 3
 AUDIT_WAIT = 60.0

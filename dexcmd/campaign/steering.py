@@ -18,7 +18,7 @@ class Steering:
         self._interval = interval
         self._pulses: list[Pulse] = []
         self.control: Control = "run"
-        self.stopping = False
+        self.stopping: bool = False
         """Whether this process is to end soon: nothing more is begun, and what is being fetched is finished."""
 
     def attach(self, pulse: Pulse) -> None:

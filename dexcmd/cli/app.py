@@ -42,7 +42,7 @@ ACCOUNT = Group("With an account", sort_key=1)
 TRYING = Group("Without one", sort_key=2)
 OTHER = Group("Other", sort_key=3)
 
-app = App(
+app: App = App(
     name="dexcmd",
     help=_HELP,
     # The Markdown that would be the default takes a tenth of a second to load.  Plain text keeps its line

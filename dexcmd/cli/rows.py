@@ -158,7 +158,7 @@ class RowWriter(Generic[T]):
         elif sys.stdout.isatty():
             self._line = line or self._line
             self._table = [] if line is None else None
-        self.count = 0
+        self.count: int = 0
         """Rows so far."""
 
     def add(self, row: T) -> None:

@@ -17,7 +17,7 @@ from dexcmd.wire.envelope import api_error, read_envelope
 
 __all__ = ["MOST_ERROR_BYTES", "MOST_JSON_BYTES", "Attempt", "transport_error"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 MOST_JSON_BYTES = 32 * 1024 * 1024
 """Fifty rows are some 20 KiB.  What is this large is no page, and must not fill the memory."""

@@ -22,7 +22,7 @@ from dexcmd.wire.window import RateLimit, ServiceView, Window
 
 __all__ = ["Pace", "Pacer", "Place", "pacer_for"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 @attrs.define

@@ -12,7 +12,7 @@ from dexcmd.wire.retrying import TryAgain, decide
 
 __all__ = ["Retry"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 class Retry:

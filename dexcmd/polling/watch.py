@@ -20,7 +20,7 @@ from dexcmd.wire.window import Window
 
 __all__ = ["POLL_SHARE", "Watch"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 POLL_SHARE = 0.25
 """The most that polling takes of the rate limit; the rest is for creating and downloading."""

@@ -94,7 +94,7 @@ class Sandbox(AsyncOnlyContext):
         self.token: str = token or secrets.token_urlsafe(30)
         self.account_id: str = account_id or secrets.token_hex(16)
         self.clock: Clock = default_clock() if clock is None else clock
-        self.state = SandboxState(
+        self.state: SandboxState = SandboxState(
             devices,
             clock=self.clock,
             behaviour=behaviour,
@@ -102,7 +102,7 @@ class Sandbox(AsyncOnlyContext):
             quota=quota,
             artifact_size=artifact_size,
         )
-        self.faults = FaultScript()
+        self.faults: FaultScript = FaultScript()
         self.requests: list[RecordedRequest] = []
         self._service = Service(self.state, token=self.token, account_id=self.account_id, seed=seed)
         self._host = host

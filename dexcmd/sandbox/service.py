@@ -79,7 +79,7 @@ class Service:
 
     def __init__(self, state: SandboxState, *, token: str, account_id: str, seed: int) -> None:
         self.state = state
-        self.limiter = RateLimiter()
+        self.limiter: RateLimiter = RateLimiter()
         self.api_origin = ""
         """Scheme, host and port of the API; set while it listens."""
         self.storage_origin = ""

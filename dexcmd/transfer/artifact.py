@@ -31,12 +31,12 @@ class Artifact(AsyncOnlyIteration):
         self.body = body
         self.filename = filename
         """The bare name that the service gives the artifact.  It is not checked for use as a file name."""
-        self.size = body.size
+        self.size: int | None = body.size
         """Bytes of the whole artifact; None where the service does not announce them."""
-        self.etag = body.version.etag
-        self.offset = body.offset
+        self.etag: str | None = body.version.etag
+        self.offset: int = body.offset
         """Where in the artifact the body starts: 0 but in a resumed download."""
-        self.received = body.offset
+        self.received: int = body.offset
         """Bytes of the artifact up to where the body has arrived."""
 
     def __aiter__(self) -> "Artifact":

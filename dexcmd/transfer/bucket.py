@@ -19,7 +19,7 @@ from dexcmd.errors import DownloadError, one_line
 
 __all__ = ["Attributes", "Place", "Upload", "Written"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Attributes = dict[str, str] | None
 """None where nothing but bytes can be stored."""

@@ -25,7 +25,7 @@ class BodyCheck:
     def __init__(self, verify: Verify) -> None:
         self._sha256 = hashlib.sha256()
         self._zip = ZipStream() if verify == "zip" else None
-        self.size = 0
+        self.size: int = 0
         """Bytes taken."""
 
     def feed(self, data: bytes) -> None:

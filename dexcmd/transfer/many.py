@@ -85,7 +85,7 @@ class SaveMany(Background[SaveResult[R]]):
         self._stopped = stopped
         self._concurrency = concurrency
         self._ordered = ordered
-        self.totals = SaveTotals()
+        self.totals: SaveTotals = SaveTotals()
         """Of the results that are known, whether iterated over yet or not."""
 
     def stop(self) -> None:

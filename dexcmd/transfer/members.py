@@ -51,9 +51,9 @@ class MemberStream(AsyncOnlyIteration):
         self._archive_name = archive.name
         self._pieces = archive.pieces(info)
         self._closed = False
-        self.name = info.orig_filename
+        self.name: str = info.orig_filename
         """As stored in the archive."""
-        self.size = info.file_size
+        self.size: int = info.file_size
         """Bytes of the whole member; there are never more."""
 
     def __aiter__(self) -> "MemberStream":

@@ -244,7 +244,7 @@ class Tail:
 
     def __init__(self) -> None:
         self._chunks: deque[bytes] = deque()
-        self.size = 0
+        self.size: int = 0
         """Bytes that are kept."""
 
     def add(self, chunk: bytes) -> None:

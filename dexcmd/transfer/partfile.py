@@ -65,7 +65,7 @@ class PartFile:
 
     def __init__(self, path: Path, descriptor: int, size: int, *, named: bool) -> None:
         self.path = path
-        self.size = size
+        self.size: int = size
         """Bytes written."""
 
         self.named = named

@@ -32,7 +32,7 @@ from dexcmd.transfer.throttle import Throttle
 
 __all__ = ["DEFAULT_LIMITS", "NotBegunError", "OnProgress", "SaveOptions", "save_artifact"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 RANGE_NOT_SATISFIABLE = 416
 

@@ -22,7 +22,7 @@ class Spool:
     def __init__(self) -> None:
         with _explained(Path(tempfile.gettempdir())):
             self._descriptor, name = tempfile.mkstemp(prefix="dexcmd-")
-        self.path = Path(name)
+        self.path: Path = Path(name)
 
     def write(self, pieces: Sequence[bytes]) -> None:
         """Write the next bytes."""

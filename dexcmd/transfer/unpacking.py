@@ -77,14 +77,14 @@ class Archive:
     """
 
     def __init__(self, path: Path, name: str | None = None) -> None:
-        self.name = name or path.name
+        self.name: str = name or path.name
         with self._told():
             self._file = path.open("rb")
             try:
-                self.size = os.fstat(self._file.fileno()).st_size
+                self.size: int = os.fstat(self._file.fileno()).st_size
                 """Bytes of the file."""
                 archive = zipfile.ZipFile(self._file)
-                self.infos = archive.infolist()
+                self.infos: list[zipfile.ZipInfo] = archive.infolist()
                 """All members, in the order of the archive's directory."""
                 self._whole = ends_with_its_directory(archive)
             except BaseException:

@@ -127,7 +127,8 @@ class TestNames:
                 assert await other.held("c")
 
     async def test_one_that_can_not_be(self, tmp_path: Path):
-        assert await refusal(tmp_path / "a\0b") == "embedded null byte"
+        # Said in other words by each Python.
+        assert "embedded null" in await refusal(tmp_path / "a\0b")
 
 
 class TestRefused:

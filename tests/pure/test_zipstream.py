@@ -313,17 +313,21 @@ class TestLies:
             ({}, {16: 0x55}, False),
             ({30: ord("b")}, {}, False),
             ({}, {46: ord("b")}, False),
-            # `zipfile` reads these; what was received is not what the directory tells of, all the same.
-            ({}, {20: 0x55}, True),
+            # `zipfile` reads these; what was received is not what the directory tells of, all the same.  From 3.12.2 on
+            # it refuses a member that would reach into what comes next.
+            ({}, {20: 0x55}, None),
             ({}, {24: 0x55}, True),
             ({8: DEFLATED}, {}, True),
         ],
         ids=["crc", "local name", "name", "packed", "size", "local method"],
     )
-    def test_a_directory_that_says_something_else(self, local: dict[int, int], central: dict[int, int], readable: bool):
+    def test_a_directory_that_says_something_else(
+        self, local: dict[int, int], central: dict[int, int], readable: bool | None
+    ):
         # Seen: whole, with another name in the directory.
         data = patched(ONE, local=local, central=central)
-        assert is_whole(data) is readable
+        if readable is not None:
+            assert is_whole(data) is readable
         assert verdict(data) == "damaged"
 
     @pytest.mark.parametrize("name", [b"\xff", b"\xc3"])

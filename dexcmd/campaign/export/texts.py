@@ -53,7 +53,11 @@ class TextFile:
 
     def __init__(self, kind: type[CsvRows] | type[JsonRows], path: Path) -> None:
         self._file = path.open("w", encoding="utf-8", newline="")
-        self.write = kind(self._file).write
+        self._rows = kind(self._file)
+
+    def write(self, rows: Sequence[ExportRow]) -> None:
+        """Write rows."""
+        self._rows.write(rows)
 
     def finish(self) -> None:
         """Write what is left."""

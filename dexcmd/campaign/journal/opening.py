@@ -70,7 +70,7 @@ class JournalFile:
     """A journal's file and the connections to it: one that writes, and one that reads beside it."""
 
     def __init__(self, path: Path, busy_seconds: float, migrations: Sequence[Migration]) -> None:
-        self.path = path
+        self.path: Path = path
         self.migrations = migrations
         self._busy_seconds = busy_seconds
         self._connections: list[sqlite3.Connection] = []
