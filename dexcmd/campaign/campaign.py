@@ -65,14 +65,14 @@ class Campaign(AsyncOnlyContext):
         self,
         campaign: CampaignSpec | str,
         *,
-        journal: "str | os.PathLike[str] | Store",
+        journal: "str | os.PathLike[str] | Store | None",
         client: MakeClient = client_for,
         clock: Clock | None = None,
         control_interval: float = 1.0,
     ) -> None:
         """Name the campaign: by its spec, or by its name where it is in the journal already.
 
-        `journal` is a file, made where there is none.  `client` makes the client of an account; by default with the
+        `journal` is a file, made where there is none; without one (None) it can be planned and no more.  `client` makes the client of an account; by default with the
         token of the environment variable that the account names.  `control_interval` is after how many seconds, at
         the latest, `pause` and the like of another process are noticed.  `clock` is for tests.
         """
@@ -90,7 +90,8 @@ class Campaign(AsyncOnlyContext):
 
     async def __aenter__(self) -> Self:
         """Open the journal.  Raises `CampaignError`, also where a campaign that is only named is not in it."""
-        self._opened = await self._stack.enter_async_context(journal_of(self._journal))
+        if self._journal is not None:
+            self._opened = await self._stack.enter_async_context(journal_of(self._journal))
         try:
             if self._spec is None:
                 self._spec = spec_from_json((await self._known()).spec)
@@ -117,7 +118,7 @@ class Campaign(AsyncOnlyContext):
     def store(self) -> Store:
         """Return the journal."""
         if self._opened is None:
-            raise RuntimeError("Campaign: enter it with `async with` first")
+            raise RuntimeError("Campaign: it has no journal, or is to be entered with `async with` first")
         return self._opened
 
     # --- before and while it runs
@@ -137,7 +138,7 @@ class Campaign(AsyncOnlyContext):
                     clients[account.name] = await stack.enter_async_context(self._client(account))
                 except ConfigurationError as error:
                     clients[account.name] = error
-            return await make_plan(self.spec, clients, self.store, self._clock, accounts=accounts)
+            return await make_plan(self.spec, clients, self._opened, self._clock, accounts=accounts)
 
     async def run(self, plan: Plan | None = None, *, on_event: OnEvent | None = None) -> CampaignStatus:
         """Run it until all is decided, or `stop` is called, and return how it stands then.
@@ -149,43 +150,51 @@ class Campaign(AsyncOnlyContext):
         another process runs it, and `DexError` for what concerns all accounts, such as a full disk.  What the service
         refuses to one account stops that one only, and the status tells.
         """
-        async with self.store.hold(self.name):
-            await self._set_up(plan)
-            self._steering = Steering(self.store, self.name, self._interval)
-            runner = Runner(
-                store=self.store,
-                spec=self.spec,
-                steering=self._steering,
-                clock=self._clock,
-                client=self._client,
-                plan_the_rest=self._plan_the_rest,
-                on_event=on_event or (lambda _: None),
-            )
-            try:
-                await runner.run()
-            finally:
-                self._steering = None
+        # There from the first moment on, so that a `stop` while it is being planned counts.
+        self._steering = steering = Steering(self.store, self.name, self._interval)
+        try:
+            async with self.store.hold(self.name):
+                await self._set_up(plan)
+                if not steering.stopping:
+                    runner = Runner(
+                        store=self.store,
+                        spec=self.spec,
+                        steering=steering,
+                        clock=self._clock,
+                        client=self._client,
+                        plan_the_rest=self._plan_the_rest,
+                        on_event=on_event or (lambda _: None),
+                    )
+                    await runner.run()
+        finally:
+            self._steering = None
         return await self.status()
 
     def stop(self) -> None:
         """Have `run` return soon: it creates nothing more, waits for answers, and finishes what is being fetched.
 
-        The campaign is not ended by that: the next `run` goes on.
+        The campaign is not ended by that: the next `run` goes on.  Where it is not being run nothing happens.
         """
         if self._steering is not None:
             self._steering.stop()
 
-    async def _set_up(self, plan: Plan | None) -> None:
+    async def known(self) -> bool:
+        """Tell whether the journal has it, so that `run` goes on with it.
+
+        Raises `CampaignExistsError` where the journal has another campaign of that name.
+        """
         record = await self.store.campaign(self.name)
-        if record is not None:
-            if record.fingerprint != fingerprint(self.spec):
-                raise CampaignExistsError(
-                    f"there is a campaign {self.name!r} in the journal that is to do something else: "
-                    "go on with it by its name, or give this one another"
-                )
-            return
-        plan = plan or await self.plan()
-        await self.store.append(self.name, [*plan.events()])
+        if record is not None and record.fingerprint != fingerprint(self.spec):
+            raise CampaignExistsError(
+                f"there is a campaign {self.name!r} in the journal that is to do something else: "
+                "go on with it by its name, or give this one another"
+            )
+        return record is not None
+
+    async def _set_up(self, plan: Plan | None) -> None:
+        if not await self.known():
+            plan = plan or await self.plan()
+            await self.store.append(self.name, [*plan.events()])
 
     async def _plan_the_rest(self) -> Mapping[str, DexError]:
         """Plan the accounts that could not be read when the campaign was set up, and return why if that is still so."""
