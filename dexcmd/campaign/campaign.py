@@ -23,7 +23,7 @@ from dexcmd.campaign.steering import Steering
 from dexcmd.campaign.store import Store
 from dexcmd.client import DexClient
 from dexcmd.clock import Clock, SystemClock
-from dexcmd.errors import CampaignError, CampaignExistsError, ConfigurationError, DexError
+from dexcmd.errors import CampaignError, CampaignExistsError, CampaignNotFoundError, ConfigurationError, DexError
 
 __all__ = ["Campaign", "client_for", "list_campaigns"]
 
@@ -89,7 +89,10 @@ class Campaign(AsyncOnlyContext):
         self._steering: Steering | None = None
 
     async def __aenter__(self) -> Self:
-        """Open the journal.  Raises `CampaignError`, also where a campaign that is only named is not in it."""
+        """Open the journal.
+
+        Raises `CampaignError`, and `CampaignNotFoundError` where a campaign that is only named is not in it.
+        """
         if self._journal is not None:
             self._opened = await self._stack.enter_async_context(journal_of(self._journal))
         try:
@@ -216,7 +219,7 @@ class Campaign(AsyncOnlyContext):
     # --- from anywhere
 
     async def status(self) -> CampaignStatus:
-        """Return how it stands, whoever runs it.  Raises `CampaignError` where the journal does not know it."""
+        """Return how it stands, whoever runs it.  Raises `CampaignNotFoundError` where the journal does not know it."""
         await self._known()
         return await read_status(self.store, self.spec, here=self._steering is not None)
 
@@ -255,7 +258,7 @@ class Campaign(AsyncOnlyContext):
     async def _known(self) -> CampaignRecord:
         record = await self.store.campaign(self.name)
         if record is None:
-            raise CampaignError(f"there is no campaign {self.name!r} in the journal")
+            raise CampaignNotFoundError(f"there is no campaign {self.name!r} in the journal")
         return record
 
 
