@@ -72,9 +72,10 @@ class Campaign(AsyncOnlyContext):
     ) -> None:
         """Name the campaign: by its spec, or by its name where it is in the journal already.
 
-        `journal` is a file, made where there is none; without one (None) it can be planned and no more.  `client` makes the client of an account; by default with the
-        token of the environment variable that the account names.  `control_interval` is after how many seconds, at
-        the latest, `pause` and the like of another process are noticed.  `clock` is for tests.
+        `journal` is a file, made where there is none; without one (None) it can be planned, and no more.  `client`
+        makes the client of an account; by default with the token of the environment variable that the account names.
+        `control_interval` is after how many seconds, at the latest, `pause` and the like of another process are
+        noticed.  `clock` is for tests.
         """
         self._spec = None if isinstance(campaign, str) else campaign
         self.name = campaign if isinstance(campaign, str) else campaign.name

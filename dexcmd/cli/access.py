@@ -12,7 +12,7 @@ from dexcmd.errors import ConfigurationError
 
 __all__ = ["TOKEN_VARIABLE", "Access", "access", "read_token", "token_of"]
 
-TOKEN_VARIABLE = "CLOUDFLARE_API_TOKEN"
+TOKEN_VARIABLE = "CLOUDFLARE_API_TOKEN"  # noqa: S105 - where it is, not what
 
 MOST_TOKEN_BYTES = 4096
 """A file that is longer holds something else."""
@@ -37,7 +37,9 @@ def access(common: Common, environment: Mapping[str, str]) -> Access:
     if not account_id:
         raise ConfigurationError("no account: set CLOUDFLARE_ACCOUNT_ID or pass --account")
     base_url = common.base_url or environment.get("CLOUDFLARE_BASE_URL")
-    return Access(account_id=account_id, token=token_of(TOKEN_VARIABLE, common.token_file, environment), base_url=base_url or None)
+    return Access(
+        account_id=account_id, token=token_of(TOKEN_VARIABLE, common.token_file, environment), base_url=base_url or None
+    )
 
 
 def token_of(variable: str, file: Path | None, environment: Mapping[str, str], whose: str = "") -> str:
@@ -51,7 +53,9 @@ def token_of(variable: str, file: Path | None, environment: Mapping[str, str], w
         return token
     if named := environment.get(f"{variable}_FILE"):
         return read_token(Path(named))
-    option = ", or name a file that holds it with --token-file" if variable == TOKEN_VARIABLE else f" or {variable}_FILE"
+    option = (
+        ", or name a file that holds it with --token-file" if variable == TOKEN_VARIABLE else f" or {variable}_FILE"
+    )
     raise ConfigurationError(f"no API token{whose}: set {variable}{option}")
 
 

@@ -11,7 +11,15 @@ from dexcmd.resources.devices import Device
 from dexcmd.resources.quota import Quota
 from dexcmd.transfer.saved import SavedArtifact
 
-__all__ = ["Document", "command_document", "device_document", "download_document", "quota_document", "time_document"]
+__all__ = [
+    "Document",
+    "command_document",
+    "device_document",
+    "download_document",
+    "plain",
+    "quota_document",
+    "time_document",
+]
 
 Document = Mapping[str, object]
 
@@ -19,6 +27,11 @@ Document = Mapping[str, object]
 def time_document(moment: datetime | None) -> str | None:
     """Return a time, always of UTC."""
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def plain(value: object) -> object:
+    """Return a value as JSON has it: a time as text, all else as it is."""
+    return time_document(value) if isinstance(value, datetime) else value
 
 
 def quota_document(quota: Quota) -> Document:

@@ -38,7 +38,7 @@ Yes = Annotated[bool, Parameter(name=["--yes", "-y"], help="Don't ask.", negativ
 
 NOTHING = Common()
 
-campaign = App(name="campaign", help=_HELP)
+campaign = App(name="campaign", help=_HELP, group_commands="Commands")
 
 
 @campaign.command(sort_key=1)
@@ -152,9 +152,7 @@ def cancel(
     name: Name,
     /,
     *,
-    drop: Annotated[
-        bool, Parameter(help="Don't collect what still runs.", negative="", show_default=False)
-    ] = False,
+    drop: Annotated[bool, Parameter(help="Don't collect what still runs.", negative="", show_default=False)] = False,
     journal: Journal = None,
     common: WithCommon = NOTHING,
 ) -> int:
@@ -179,9 +177,7 @@ def export(
     format: Annotated[  # noqa: A002 - the option's name
         Format | None, Parameter(help="By default that of the output's name, or csv.", show_default=False)
     ] = None,
-    output: Annotated[
-        Path | None, Parameter(help="A file; by default stdout.", show_default=False)
-    ] = None,
+    output: Annotated[Path | None, Parameter(help="A file; by default stdout.", show_default=False)] = None,
     overwrite: Annotated[bool, Parameter(help="Replace the file.", negative="", show_default=False)] = False,
     journal: Journal = None,
     common: WithCommon = NOTHING,

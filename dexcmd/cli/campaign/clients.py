@@ -6,7 +6,7 @@ from pathlib import Path
 import attrs
 
 from dexcmd.campaign.spec import AccountSpec, CampaignSpec
-from dexcmd.cli.access import TOKEN_VARIABLE, read_token, token_of
+from dexcmd.cli.access import TOKEN_VARIABLE, token_of
 from dexcmd.cli.common import Common
 from dexcmd.client import DexClient
 from dexcmd.errors import ConfigurationError
