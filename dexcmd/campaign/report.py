@@ -8,7 +8,7 @@ from dexcmd.campaign.state import TargetState
 from dexcmd.campaign.status import AccountStatus, CampaignState, CampaignStatus
 from dexcmd.errors import one_line
 
-__all__ = ["report_lines", "report_row", "report_time"]
+__all__ = ["report_account", "report_lines", "report_row", "report_time"]
 
 _STANDS: Mapping[CampaignState, str] = {
     "planned": "is planned and was never run",
@@ -69,6 +69,11 @@ def report_time(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def report_account(name: str, account_id: str) -> str:
+    """Return the heading of an account."""
+    return f"account {account_id}" if name == account_id else f"account {one_line(name)} ({account_id})"
+
+
 def _head(status: CampaignStatus) -> Iterator[str]:
     elsewhere = " (by another process)" if status.running_elsewhere else ""
     yield f"{status.name} {_STANDS[status.state]}{elsewhere}"
@@ -126,7 +131,7 @@ def _still_running(status: CampaignStatus) -> int:
 
 
 def _account(account: AccountStatus) -> Iterator[str]:
-    yield f"account {one_line(account.name)} ({account.account_id})"
+    yield report_account(account.name, account.account_id)
     if account.waves > 1:
         yield f"  wave {account.wave} of {account.waves}" if account.wave else f"  wave 1 of {account.waves} not begun"
     if account.stopped is not None:

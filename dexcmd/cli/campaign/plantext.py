@@ -6,7 +6,7 @@ import attrs
 
 from dexcmd.campaign.events import SkipReason, TargetPlanned
 from dexcmd.campaign.plan import AccountPlan, Plan
-from dexcmd.campaign.report import report_row, report_time
+from dexcmd.campaign.report import report_account, report_row, report_time
 from dexcmd.campaign.spec import CampaignSpec
 from dexcmd.cli.documents import Document, plain, time_document
 from dexcmd.cli.failure import explain
@@ -168,7 +168,7 @@ def _unreadable(plan: Plan, name: str) -> str:
 
 
 def _account(plan: AccountPlan, spec: CampaignSpec) -> Iterator[str]:
-    yield f"account {one_line(plan.account.name)} ({plan.account.account_id})"
+    yield report_account(plan.account.name, plan.account.account_id)
     if plan.error is not None:
         yield f"  can't be read: {explain(plan.error)}"
         return
