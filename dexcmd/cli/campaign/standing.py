@@ -114,7 +114,7 @@ class Standing:
         if self.stopping:
             yield "stopping: nothing more is created, what is being fetched is finished"
         elif status.control != "run":
-            yield CONTROLS[status.control]
+            yield f"{status.name} {CONTROLS[status.control]}"
         accounts = status.accounts
         lines = [line for account in accounts if (line := _account_line(account, alone=len(accounts) == 1))]
         yield from lines[:MOST_ACCOUNTS]

@@ -83,13 +83,9 @@ def run_cancel(common: Common, journal: Path | None, name: str, *, drop: bool) -
     status = _with(journal, name, cancel)
     said = [f"{name} is cancelled: nothing more is created"]
     if running:
-        said.append(
-            f"{counted(running, 'command')} still run{'s' if running == 1 else ''}, for the service can't cancel"
-        )
-        collected = "not collected" if drop else "followed and fetched"
-        it = "it is" if running == 1 else "they are"
-        by = "by the process that runs the campaign" if status.running_elsewhere else ""
-        said.append(f"{it} {collected} {by}".rstrip())
+        it, they, s = ("it", "it is", "s") if running == 1 else ("them", "they are", "")
+        said.append(f"{counted(running, 'command')} still run{s}, for the service can't cancel {it}")
+        said.append(f"{they} {'not collected' if drop else 'followed and fetched'}")
     if not status.running_elsewhere and status.state == "interrupted":
         said.append(f"`dexcmd campaign resume {name}{same_options(common, journal)}` brings it to its end")
     _tell(common, status, "; ".join(said))
