@@ -340,7 +340,7 @@ def test_steered_while_nothing_runs_it(office: Office, say: Say):
     )
     code, out, _ = say("resume", "london")
     assert code == 4
-    assert "still running           6" in out
+    assert "still running             6" in out
 
 
 def test_resume_ends_a_pause_and_runs_it_here(office: Office, say: Say):
