@@ -53,14 +53,14 @@ class Row:
         )
 
     @classmethod
-    def of_outcome(cls, device: Device, outcome: Outcome) -> "Row":
-        """Return the row of what was created, and nothing more."""
+    def of_outcome(cls, device: Device, outcome: Outcome, *, no_wait: bool) -> "Row":
+        """Return the row of what was created, and nothing more, which is an interruption unless nobody would wait."""
         return cls(
             device=device,
             type=outcome.request.type,
             state=outcome.state,
             command_id=outcome.command_id,
-            reason=outcome.reason,
+            reason="cancelled" if outcome.state in MADE and not no_wait else outcome.reason,
             error=outcome.error,
         )
 
@@ -80,7 +80,7 @@ class Row:
         if self.error is not None:
             return str(explain(self.error))
         if self.text is None and self.command_id is not None and self.reason == "cancelled":
-            return f"interrupted: command {self.command_id} goes on"
+            return "interrupted; it goes on"
         return self.text or REASONS.get(self.reason or "", self.reason)
 
 
@@ -98,7 +98,7 @@ LINES = (
     Column[Row](title="path", text=_path),
     Column[Row](title="size", text=lambda row: None if row.artifact is None else str(row.artifact.size)),
     Column[Row](title="sha256", text=lambda row: None if row.artifact is None else row.artifact.sha256),
-    Column[Row](title="why not", text=lambda row: row.why),
+    Column[Row](title="why", text=lambda row: row.why),
 )
 
 TABLE = (
@@ -109,9 +109,15 @@ TABLE = (
         text=lambda row: row.state.replace("_", " "),
         styles={"saved": "green", "created": "green", "adopted": "green", "failed": "red", "rejected": "red"},
     ),
-    Column[Row](title="file", text=_path, folds_at=24),
+    Column[Row](
+        # What is not there has an id that nobody may lose.
+        title="file, or command",
+        text=lambda row: row.command_id if row.artifact is None else row.artifact.path.name,
+        folds_at=24,
+    ),
     Column[Row](title="size", text=lambda row: None if row.artifact is None else size_text(row.artifact.size)),
-    Column[Row](title="why not", text=lambda row: row.why, folds_at=16),
+    # Short, so that it takes no room where all is well.
+    Column[Row](title="why", text=lambda row: row.why, folds_at=16),
 )
 
 CREATED = (

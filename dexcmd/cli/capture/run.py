@@ -96,7 +96,7 @@ def _commands(count: int) -> str:
 
 def _nothing(choice: Choice) -> int:
     why = "none of them can be captured" if choice.left else "no such device was connected within the last hour"
-    complain(Failure(why, "`dexcmd devices` shows them", FAILED))
+    complain(Failure(why, "`dexcmd devices` shows which there are", FAILED))
     return FAILED
 
 
@@ -197,7 +197,10 @@ class _Work:
             return []
         rest = [outcome for outcome in outcomes if outcome.request.target not in self._told]
         self._told.update(outcome.request.target for outcome in rest)
-        return [Row.of_outcome(self._devices[outcome.request.target], outcome) for outcome in rest]
+        return [
+            Row.of_outcome(self._devices[outcome.request.target], outcome, no_wait=self._job.no_wait)
+            for outcome in rest
+        ]
 
     def _tell(self) -> None:
         """Say what it came to, and how to go on."""
@@ -206,7 +209,7 @@ class _Work:
         rows = self._standing.rows
         if not rows:
             return
-        note(self._standing.summary)
+        note(self._standing.summary(self._job.into))
         if (error := next((row.error for row in rows if row.error is not None), None)) and not sys.stdout.isatty():
             # Who sees the rows has seen it.
             complain(explain(error), sum(row.error is not None for row in rows) - 1)

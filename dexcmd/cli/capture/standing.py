@@ -1,6 +1,7 @@
 """How far a capture is, and what it comes to.  Pure."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import attrs
 
@@ -95,20 +96,19 @@ class Standing:
         )
         return Picture(stages, said)
 
-    @property
-    def summary(self) -> str:
+    def summary(self, into: Path) -> str:
         """Return it in a line, at the end."""
         states = {
             "saved": self.count("saved"),
             "failed": self.count("failed"),
-            "created": self.count(*MADE),
+            "created" if self.no_wait else "created and not saved": self.count(*MADE),
             "rejected": self.count("rejected"),
             "unknown": self.count("unknown"),
             "not attempted": self.count("not_attempted"),
         }
         parts = [f"{number} {state}" for state, number in states.items() if number]
         if self.size:
-            parts[0] += f" ({size_text(self.size)})"
+            parts[0] += f" in {into} ({size_text(self.size)})"
         return ", ".join(parts)
 
     def exit_code(self, *, interrupted: bool) -> int:
