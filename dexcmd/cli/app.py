@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from dexcmd._version import __version__
 from dexcmd.cli.campaign import campaign
+from dexcmd.cli.capture import capture
 from dexcmd.cli.common import STDIN, Common
 from dexcmd.cli.completion import completion
 from dexcmd.cli.demo import demo
@@ -60,8 +61,9 @@ app.meta.group_parameters = Group("Global options, before or after the command",
 app.command(quota, group=ACCOUNT, sort_key=1)
 app.command(devices, group=ACCOUNT, sort_key=2)
 app.command(commands, group=ACCOUNT, sort_key=3)
-app.command(follow, group=ACCOUNT, sort_key=4)
-app.command(download, group=ACCOUNT, sort_key=5)
+app.command(capture, group=ACCOUNT, sort_key=4)
+app.command(follow, group=ACCOUNT, sort_key=5)
+app.command(download, group=ACCOUNT, sort_key=6)
 campaign.group, campaign.sort_key = (ACCOUNT,), 7
 app.command(campaign)
 app.command(demo, group=TRYING)

@@ -68,9 +68,19 @@ def test_answers(
     answer: bool,
 ):
     terminal.attach(monkeypatch)
-    terminal.type(keys)
+    shown: list[str] = []
+
+    def answer_it() -> None:
+        shown.append(terminal.read_until("[y/N] "))
+        terminal.type(keys)
+
+    # Typed too early.
+    terminal.type("y\n")
+    thread = threading.Thread(target=answer_it)
+    thread.start()
     assert confirm("Go\non?", yes=False) is answer
-    assert "Go on? [y/N] " in terminal.read_until("[y/N] ")
+    thread.join()
+    assert "Go on? [y/N] " in shown[0]
     assert capsys.readouterr().out == ""
 
 
