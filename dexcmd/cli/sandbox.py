@@ -66,8 +66,12 @@ def sandbox(
 
     # Not its clock: the time that it tells has to pass as it does for its clients.
     usual = Behaviour()
-    spans = {name: scaled(getattr(usual, name), speed) for name in ("pickup_seconds", "run_seconds", "upload_seconds")}
-    behaviour = Behaviour(disconnected_timeout=usual.disconnected_timeout / speed, **spans)
+    behaviour = Behaviour(
+        pickup_seconds=scaled(usual.pickup_seconds, speed),
+        run_seconds=scaled(usual.run_seconds, speed),
+        upload_seconds=scaled(usual.upload_seconds, speed),
+        disconnected_timeout=usual.disconnected_timeout / speed,
+    )
 
     async def serve() -> None:
         async with AsyncExitStack() as stack:

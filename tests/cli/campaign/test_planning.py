@@ -36,7 +36,8 @@ def test_a_plan_says_what_a_run_would_do_and_writes_nothing(office: Office, say:
 def test_why_devices_are_skipped_and_which(office: Office, say: Say):
     first, second = office.service.sandbox.state.devices[:2]
     file = office.write(
-        f'[targets]\nexclude = ["{first.user_email}"]\nemails = ["{first.user_email}", "{second.user_email}", "x@y.zz"]\n'
+        f'[targets]\nexclude = ["{first.user_email}"]\n'
+        f'emails = ["{first.user_email}", "{second.user_email}", "x@y.zz"]\n'
     )
     code, out, _ = say("plan", file)
     assert code == 0
@@ -120,7 +121,8 @@ def test_tokens_from_the_variables_that_the_file_names(
 def test_an_account_that_cant_be_read(office: Office, say: Say):
     mine = office.service.sandbox.account_id
     file = office.write(
-        f'[[accounts]]\naccount_id = "{mine}"\n[[accounts]]\naccount_id = "{OTHER}"\nname = "apac"\ntoken_env = "APAC"\n'
+        f'[[accounts]]\naccount_id = "{mine}"\n'
+        f'[[accounts]]\naccount_id = "{OTHER}"\nname = "apac"\ntoken_env = "APAC"\n'
     )
     code, out, _ = say("plan", file)
     assert code == 3
