@@ -333,8 +333,10 @@ class TestDocumentation:
 
     def test_every_event(self):
         kinds = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, CampaignEvent)]
-        told = [kind for kind in kinds if kind.__name__ in events.__all__ and kind is not CampaignEvent]
-        assert len(told) == 21
+        # The plan is written down before a run, and what the operator wants by whoever it is.
+        others = {"CampaignEvent", "CampaignPlanned", "TargetPlanned", "ControlRequested"}
+        told = [kind for kind in kinds if kind.__name__ in {*events.__all__} - others]
+        assert len(told) == 18
         for kind in told:
             name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
             found = re.search(rf"^\| `{name}` \| (.*) \|$", self.TEXT, re.MULTILINE)
