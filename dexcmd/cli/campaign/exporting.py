@@ -54,6 +54,10 @@ def run_export(
             export = partial(export_campaign, campaign.store, name, format=kind, overwrite=overwrite)
             return await export(sys.stdout if output is None else output)
 
+    if output is not None and not overwrite and output.exists():
+        raise ConfigurationError(
+            f"there is already something at {output}, not to be overwritten; --overwrite replaces it"
+        )
     rows = run_until_stopped(work)
     if output is not None:
         note(f"{counted(rows, 'row')} in {output}")
