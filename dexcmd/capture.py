@@ -28,7 +28,7 @@ from dexcmd.resources.requests import CommandRequest
 from dexcmd.session import Session
 from dexcmd.tasks import run_tasks
 from dexcmd.transfer.many import Save
-from dexcmd.transfer.save import SaveOptions
+from dexcmd.transfer.save import OnProgress, SaveOptions
 from dexcmd.transfer.saved import R
 from dexcmd.transfer.sink import Sink
 from dexcmd.validators import above_zero, count
@@ -53,7 +53,7 @@ class CaptureResult(Generic[R]):
     `saved`: the artifact is on disk, in `artifact`.  `failed`: the command was created but there is no
     artifact, and `error` says why: the device reported FAILED (`CommandFailedError`), it did not end in time
     (`WaitTimeoutError`), or it could not be downloaded.  `rejected`, `not_attempted` and `unknown` are those
-    of `Outcome`.
+    of `Outcome`, and so are `created` and `adopted`: `stop` was called before there was an artifact.
     """
 
     request: CommandRequest
@@ -62,7 +62,7 @@ class CaptureResult(Generic[R]):
     artifact: R | None = None
     error: DexError | None = None
     reason: str | None = None
-    """Why it was not attempted: `quota`, `abort` or `cancelled`."""
+    """Why it was not attempted: `quota`, `abort` or `cancelled`; the latter for what was left, too."""
 
 
 @attrs.frozen(kw_only=True)
@@ -81,6 +81,8 @@ class CaptureOptions(Generic[R]):
     most_in_flight: int = attrs.field(validator=count)
     """Commands that are created and neither saved nor failed; no more are created meanwhile."""
 
+    on_progress: OnProgress | None
+
 
 class Capture(Background[CaptureResult[R]]):
     """The results of `dex.capture`, one a target, each as soon as it is known."""
@@ -92,8 +94,10 @@ class Capture(Background[CaptureResult[R]]):
         self._options = options
         self._clock = session.settings.clock
         self._watch = Watch(session, poll_interval=options.poll_interval, filename_grace=FILENAME_GRACE)
-        self._requests: dict[str, CommandRequest] = {}
+        self._made: dict[str, Outcome] = {}
         """Those whose command was created and is not done with."""
+
+        self._stopped = False
 
         self._room = anyio.Semaphore(options.most_in_flight)
         self._change = anyio.Event()
@@ -106,9 +110,21 @@ class Capture(Background[CaptureResult[R]]):
         """Return what was created so far, an outcome for each request: also after leaving early or a cancellation."""
         return self._bulk.result
 
+    def stop(self) -> None:
+        """Create no more commands, begin no more downloads, and wait for no device; then the iteration ends.
+
+        What is being sent or received comes to its end.  Each request still gets its result: a command that was created
+        and whose artifact is not there is `created` or `adopted`, for the reason `cancelled`, and can be followed
+        and downloaded later.
+        """
+        self._stopped = True
+        self._bulk.stop()
+        self._change.set()
+
     async def _produce(self, results: MemoryObjectSendStream[CaptureResult[R]]) -> None:
         # Before anything is created: a capture that has nowhere to go costs quota and privacy for nothing.
-        async with self._downloads.saver(self._options.sink, SaveOptions()) as save:
+        options = SaveOptions(on_progress=self._options.on_progress)
+        async with self._downloads.saver(self._options.sink, options) as save:
             await self._capture(save, results)
 
     async def _capture(self, saver: Save[R], results: MemoryObjectSendStream[CaptureResult[R]]) -> None:
@@ -138,19 +154,19 @@ class Capture(Background[CaptureResult[R]]):
         for outcome in outcomes:
             if outcome.command_id is not None:
                 await self._room.acquire()
-                self._add(outcome.command_id, outcome.request)
+                self._add(outcome.command_id, outcome)
             elif self._results is not None:
                 await self._results.send(
                     CaptureResult[R](outcome.request, outcome.state, error=outcome.error, reason=outcome.reason)
                 )
 
-    def _add(self, command_id: str, request: CommandRequest) -> None:
-        self._requests[command_id] = request
+    def _add(self, command_id: str, outcome: Outcome) -> None:
+        self._made[command_id] = outcome
         self._watch.add(
             command_id,
             not_before=self._commands.created.not_before(command_id),
-            command_type=request.type,
-            device_id=request.device_id,
+            command_type=outcome.request.type,
+            device_id=outcome.request.device_id,
             deadline=self._clock.monotonic() + self._options.timeout,
             is_new=True,
         )
@@ -160,13 +176,19 @@ class Capture(Background[CaptureResult[R]]):
         self, ended: MemoryObjectSendStream[Command], results: MemoryObjectSendStream[CaptureResult[R]]
     ) -> None:
         while len(self._watch) or not self._all_created:
+            if self._stopped and len(self._watch):
+                for command_id in self._watch.ids:
+                    await self._leave(command_id, self._watch.drop(command_id), results)
+                continue
             if not len(self._watch):
                 self._change = anyio.Event()
                 await self._change.wait()
                 continue
             # In slices, for what is created meanwhile: that is not due before a slice is over.
-            while (wait := self._watch.next_poll_at - self._clock.monotonic()) > 0:
+            while not self._stopped and (wait := self._watch.next_poll_at - self._clock.monotonic()) > 0:
                 await self._clock.sleep(min(wait, self._options.poll_interval))
+            if self._stopped:
+                continue
             await self._poll(results)
             for command in self._watch.take_ended():
                 if command.succeeded:
@@ -202,13 +224,24 @@ class Capture(Background[CaptureResult[R]]):
 
     async def _save(self, save: Save[R], command: Command, results: MemoryObjectSendStream[CaptureResult[R]]) -> None:
         command_id = command_id_of(command)
+        if self._stopped:
+            await self._leave(command_id, command, results)
+            return
         try:
             artifact = await save(command)
         except DexError as error:
             await self._fail(command_id, error, results, command)
         else:
-            request = self._requests[command_id]
+            request = self._made[command_id].request
             await self._finish(command_id, CaptureResult(request, "saved", command, artifact), results)
+
+    async def _leave(
+        self, command_id: str, command: Command | None, results: MemoryObjectSendStream[CaptureResult[R]]
+    ) -> None:
+        """Tell of a command that nobody waits for any more."""
+        made = self._made[command_id]
+        result = CaptureResult[R](made.request, made.state, command or made.command, reason="cancelled")
+        await self._finish(command_id, result, results)
 
     async def _fail(
         self,
@@ -217,7 +250,7 @@ class Capture(Background[CaptureResult[R]]):
         results: MemoryObjectSendStream[CaptureResult[R]],
         command: Command | None = None,
     ) -> None:
-        request = self._requests[command_id]
+        request = self._made[command_id].request
         await self._finish(
             command_id,
             CaptureResult[R](request, "failed", command or Command(id=command_id), error=error),
@@ -227,6 +260,6 @@ class Capture(Background[CaptureResult[R]]):
     async def _finish(
         self, command_id: str, result: CaptureResult[R], results: MemoryObjectSendStream[CaptureResult[R]]
     ) -> None:
-        del self._requests[command_id]
+        del self._made[command_id]
         await results.send(result)
         self._room.release()

@@ -24,6 +24,7 @@ from dexcmd.resources.quota import QuotaResource
 from dexcmd.resources.requests import CommandRequest
 from dexcmd.secret import Secret
 from dexcmd.session import SETTLE_SECONDS, Session, Settings
+from dexcmd.transfer.save import OnProgress
 from dexcmd.transfer.saved import R, SavedArtifact
 from dexcmd.transfer.sink import Sink
 from dexcmd.validators import finite_number
@@ -125,6 +126,7 @@ class DexClient(AsyncOnlyContext):
         on_quota: OnQuota = "stop",
         quota_wait_seconds: float = 90_000.0,
         most_in_flight: int = 1000,
+        on_progress: OnProgress | None = None,
     ) -> Capture[SavedArtifact]: ...
 
     @overload
@@ -140,6 +142,7 @@ class DexClient(AsyncOnlyContext):
         on_quota: OnQuota = "stop",
         quota_wait_seconds: float = 90_000.0,
         most_in_flight: int = 1000,
+        on_progress: OnProgress | None = None,
     ) -> Capture[R]: ...
 
     def capture(
@@ -154,6 +157,7 @@ class DexClient(AsyncOnlyContext):
         on_quota: OnQuota = "stop",
         quota_wait_seconds: float = 90_000.0,
         most_in_flight: int = 1000,
+        on_progress: OnProgress | None = None,
     ) -> Capture[Any]:
         """Create commands, follow them and save their artifacts into a folder, or another `Sink`, in one.
 
@@ -163,8 +167,8 @@ class DexClient(AsyncOnlyContext):
         `create_concurrency` POSTs and `concurrency` downloads run at a time.  A command that has not ended
         `timeout` seconds after its creation is given up (it goes on: the service can't cancel it).  While
         `most_in_flight` commands are created and not done with, no more are created.  The rest is as for
-        `create_many` and `follow`.  What fails is a result and no exception.  Leaving the block early stops
-        everything and removes unfinished files.
+        `create_many`, `follow` and `save`.  What fails is a result and no exception.  `results.stop()` begins nothing
+        new and ends it.  Leaving the block early stops everything and removes unfinished files.
 
         Raises `ConfigurationError`, before anything is sent.
         """
@@ -180,6 +184,7 @@ class DexClient(AsyncOnlyContext):
             timeout=timeout,
             poll_interval=poll_interval,
             most_in_flight=most_in_flight,
+            on_progress=on_progress,
         )
         return Capture(self._session, self.commands, options)
 

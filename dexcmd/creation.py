@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 import anyio
+import attrs
 
 from dexcmd.errors import (
     AmbiguousCreateError,
@@ -81,6 +82,19 @@ def split_culprits(requests: Sequence[CommandRequest], error: APIError) -> tuple
     return [], [tuple(requests[:middle]), tuple(requests[middle:])]
 
 
+@attrs.define(eq=False)
+class _Sent:
+    """When a POST went out last."""
+
+    started: float
+    since: datetime | None
+    """The service's time then."""
+
+    under_way: bool = False
+    scope: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
+    """Ends it while it is not under way."""
+
+
 class Creation:
     """Creates commands.
 
@@ -121,6 +135,10 @@ class Creation:
         self._queue: deque[Batch] = deque()
         self._busy = 0
         self._closing = False
+        self._stopped = False
+        self._unsent: set[anyio.CancelScope] = set()
+        """Those of POSTs that are not under way: they wait for their turn, or to be sent again."""
+
         self._lost: list[Lost] = []
         self._looks = 0
         self._looked_at = -math.inf
@@ -171,6 +189,15 @@ class Creation:
         """Let `serve` end once there is nothing left to do."""
         self._closing = True
         self._touch()
+
+    def stop(self) -> None:
+        """Send nothing more: what was not sent is `not_attempted`, for the reason `cancelled`.
+
+        What was sent comes to its end: answers are awaited, and lost ones looked for.
+        """
+        self._stopped = True
+        for scope in self._unsent:
+            scope.cancel()
 
     def go_on(self) -> None:
         """Forget what stopped it: the next POST may fare better."""
@@ -253,20 +280,31 @@ class Creation:
     # --- one POST
 
     async def _create(self, batch: Batch) -> None:
-        started = self._clock.monotonic()
-        since = self._reconciler.since(started)
-        reason = None if self._before_post is None else await self._before_post(batch, since)
-        if reason is not None:
-            for request in batch:
-                self._conclude(Outcome(request, "not_attempted", reason=reason))
+        if self._stopped:
+            self._leave(batch, "cancelled")
             return
+        started = self._clock.monotonic()
+        sent = _Sent(started, self._reconciler.since(started))
+        reason = None if self._before_post is None else await self._before_post(batch, sent.since)
+        if reason is not None:
+            self._leave(batch, reason)
+            return
+        try:
+            with sent.scope:
+                self._note(sent, under_way=False)
+                await self._post(batch, sent)
+        finally:
+            self._unsent.discard(sent.scope)
+        if sent.scope.cancelled_caught:
+            if sent.under_way:
+                # It went out in the same moment.
+                self._lose(batch, AmbiguousCreateError("stopped while its POST was under way"), sent)
+            else:
+                self._leave(batch, "cancelled")
 
+    async def _post(self, batch: Batch, sent: "_Sent") -> None:
         def on_sent(under_way: bool) -> None:
-            nonlocal started, since
-            if under_way:
-                started = self._clock.monotonic()
-                # Told now, from what earlier answers said: the one that is going to be lost may say anything.
-                since = self._reconciler.since(started)
+            self._note(sent, under_way=under_way)
             error = AmbiguousCreateError("cancelled while its POST was under way")
             for request in batch:
                 self._record(
@@ -281,7 +319,7 @@ class Creation:
             # Of a hook, while something may have been created.
             raise
         except Ambiguous as ambiguous:
-            self._lose(batch, ambiguous.cause, started, since)
+            self._lose(batch, ambiguous.cause, sent)
         except DexError as error:
             if isinstance(error, APIError) and (not isinstance(error, STOPS) or culprits(error.errors, len(batch))):
                 self._refuse(batch, error)
@@ -299,7 +337,23 @@ class Creation:
             if missing:
                 said = (ErrorDetail("the answer has fewer rows than commands were asked for"), *posted.said)
                 cause = BadRequestError(200, said, method="POST", path="/dex/commands")
-                self._lose(missing, cause, started, since)
+                self._lose(missing, cause, sent)
+
+    def _note(self, sent: "_Sent", *, under_way: bool) -> None:
+        sent.under_way = under_way
+        if under_way:
+            sent.started = self._clock.monotonic()
+            # Told now, from what earlier answers said: the one that is going to be lost may say anything.
+            sent.since = self._reconciler.since(sent.started)
+            self._unsent.discard(sent.scope)
+        elif self._stopped:
+            sent.scope.cancel()
+        else:
+            self._unsent.add(sent.scope)
+
+    def _leave(self, batch: Batch, reason: str) -> None:
+        for request in batch:
+            self._conclude(Outcome(request, "not_attempted", reason=reason))
 
     def _refuse(self, batch: Batch, error: APIError) -> None:
         rejected, rest = split_culprits(batch, error) if self._split else (batch, [])
@@ -309,16 +363,14 @@ class Creation:
 
     # --- lost answers
 
-    def _lose(
-        self, requests: Sequence[CommandRequest], cause: DexError, started: float, since: datetime | None
-    ) -> None:
+    def _lose(self, requests: Sequence[CommandRequest], cause: DexError, sent: "_Sent") -> None:
         logger.warning("looking for %d commands whose create answer is lost: %s", len(requests), cause)
         until = self._clock.monotonic() + self._settle_seconds()
         for request in requests:
             # The first POST may still have had an effect that shows late, so it is looked for from there.
             first = self._absent.get(request.target)
             if first is None:
-                self._lost.append(Lost(request, cause, started, until, since))
+                self._lost.append(Lost(request, cause, sent.started, until, sent.since))
             else:
                 self._lost.append(Lost(request, cause, first.started, until, first.since))
             self._record(Outcome(request, "unknown", error=_untold("its create answer is lost", cause)))

@@ -25,6 +25,7 @@ __all__ = [
     "CampaignError",
     "CampaignExistsError",
     "CampaignFileError",
+    "CampaignNotFoundError",
     "CommandFailedError",
     "ConfigurationError",
     "DexError",
@@ -278,6 +279,10 @@ class CampaignError(DexError):
 
 class CampaignExistsError(CampaignError):
     """There is already a campaign of that name, with another plan."""
+
+
+class CampaignNotFoundError(CampaignError, LookupError):
+    """The journal has no campaign of that name."""
 
 
 class CampaignBusyError(CampaignError):

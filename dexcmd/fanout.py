@@ -4,6 +4,7 @@ import logging
 from collections.abc import Coroutine, Generator, Sequence
 from typing import Any, Literal
 
+import anyio
 import attrs
 
 from dexcmd.creation import Batch, Creation, OnOutcomes
@@ -78,6 +79,8 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
         self._run_once: Coroutine[Any, Any, BulkResult] | None = None
         self._started = False
         self._ended = False
+        self._stopped = False
+        self._wait = anyio.CancelScope()
         self._least_wait = LEAST_QUOTA_WAIT
 
     @property
@@ -87,6 +90,15 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
         A request that was not got to yet is `not_attempted`, reason `cancelled`.
         """
         return BulkResult(tuple(self._outcomes))
+
+    def stop(self) -> None:
+        """Send nothing more, and let what was sent come to its end; then it ends.
+
+        What was not sent is `not_attempted`, for the reason `cancelled`.  A lost answer is still looked for.
+        """
+        self._stopped = True
+        self._creation.stop()
+        self._wait.cancel()
 
     def __await__(self) -> Generator[Any, Any, BulkResult]:
         """Create the commands and return the outcomes.  What fails is an outcome and no exception.
@@ -130,6 +142,9 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
         self._started = True
         todo = list(self._options.requests)
         while todo:
+            if self._stopped:
+                await self._leave(todo, "cancelled")
+                break
             quota = await self._quota()
             room = len(todo) if quota.remaining is None else quota.remaining
             if room > 0:
@@ -137,7 +152,7 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
                 if self._creation.stopped_by is None or self._creation.out_of_quota:
                     continue
                 await self._leave(todo, "abort")
-            elif await self._wait_for_reset(quota):
+            elif await self._wait_for_reset(quota) or self._stopped:
                 continue
             else:
                 await self._leave(todo, "quota")
@@ -171,9 +186,11 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
         self._quota_wait_left -= wait
         logger.info("the quota is used up: waiting %.0f s for its reset", wait)
         end = clock.monotonic() + wait
-        while (left := end - clock.monotonic()) > 0 and not self._session.closed:
-            # In slices, to notice when the client is closed.
-            await clock.sleep(min(left, QUOTA_WAIT_SLICE))
+        with self._wait:
+            while (left := end - clock.monotonic()) > 0 and not self._session.closed:
+                # In slices, to notice when the client is closed.
+                await clock.sleep(min(left, QUOTA_WAIT_SLICE))
+        self._wait = anyio.CancelScope()
         return not self._session.closed
 
     async def _create(self, requests: Sequence[CommandRequest]) -> list[CommandRequest]:
@@ -184,7 +201,7 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
 
     async def _leave(self, requests: Sequence[CommandRequest], reason: str) -> None:
         """Note why requests are not attempted."""
-        error = self._creation.stopped_by
+        error = None if reason == "cancelled" else self._creation.stopped_by
         outcomes = [Outcome(request, "not_attempted", error=error, reason=reason) for request in requests]
         for outcome in outcomes:
             self._record(outcome)

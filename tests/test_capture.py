@@ -21,7 +21,9 @@ from dexcmd import (
     WaitTimeoutError,
 )
 from dexcmd.clock import ManualClock
+from dexcmd.events import RequestFinished
 from dexcmd.sandbox import Behaviour, Fault
+from dexcmd.transfer.progress import Progress
 from tests.conftest import Rig
 
 pytestmark = pytest.mark.anyio
@@ -272,3 +274,44 @@ async def test_a_closed_client_captures_nothing(rig: Rig, tmp_path: Path) -> Non
     await rig.dex.close()
     with pytest.raises(ConfigurationError, match="closed"):
         rig.dex.capture(rig.requests(1), into=tmp_path)
+
+
+async def test_stop_waits_for_no_device_and_tells_of_each_command(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(60, behaviour=Behaviour(run_seconds=(600.0, 600.0)))
+    posts = 0
+
+    def stop(event: object) -> None:
+        nonlocal posts
+        if isinstance(event, RequestFinished) and event.method == "POST":
+            posts += 1
+            if posts == 2:
+                capture.stop()
+
+    capture = rig.client(on_event=stop).capture(rig.requests(40), into=tmp_path, create_concurrency=1)
+    results = await collect(capture)
+    assert Counter((result.state, result.reason) for result in results) == {
+        ("created", "cancelled"): 20,
+        ("not_attempted", "cancelled"): 20,
+    }
+    made = [result.command.id for result in results if result.command is not None]
+    assert set(made) == set(rig.sandbox.state.commands)
+    assert rig.clock.monotonic() < 60
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_stop_finishes_downloads_that_are_under_way(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(30)
+    seen: list[Progress] = []
+
+    def stop(progress: Progress) -> None:
+        seen.append(progress)
+        capture.stop()
+
+    capture = rig.dex.capture(rig.requests(20), into=tmp_path, concurrency=2, on_progress=stop)
+    results = await collect(capture)
+    states = Counter(result.state for result in results)
+    assert states["saved"] + states["created"] == 20
+    assert 1 <= states["saved"] <= 2
+    assert seen
+    assert left_over(tmp_path) == []
+    assert len(list(tmp_path.iterdir())) == states["saved"]

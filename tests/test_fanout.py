@@ -15,6 +15,7 @@ from dexcmd import (
     TransportError,
 )
 from dexcmd.clock import ManualClock
+from dexcmd.events import RequestFinished, RequestSent, Retrying
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
 from tests.conftest import Rig
 
@@ -174,3 +175,81 @@ async def test_closing_ends_a_wait_for_the_quota(rig: Rig) -> None:
     bulk = await dex.commands.create_many(rig.requests(3), on_quota="wait", quota_wait_seconds=1e6)
     assert states(bulk.outcomes) == ["created", "created", "not_attempted"]
     assert rig.made("get_quota") <= 2
+
+
+def reasons(outcomes: tuple[Outcome, ...]) -> list[str | None]:
+    return [outcome.reason for outcome in outcomes]
+
+
+async def test_stopped_before_it_began_it_sends_nothing(rig: Rig) -> None:
+    await rig.start()
+    bulk = rig.dex.commands.create_many(rig.requests(3))
+    bulk.stop()
+    assert reasons((await bulk).outcomes) == ["cancelled"] * 3
+    assert rig.sandbox.requests == []
+
+
+async def test_stop_lets_what_was_sent_come_to_its_end(rig: Rig) -> None:
+    await rig.start(60)
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", skip=1)
+
+    def stop(event: object) -> None:
+        if isinstance(event, RequestSent) and rig.made("create_commands") == 1:
+            bulk.stop()
+
+    bulk = rig.client(on_event=stop).commands.create_many(rig.requests(50), concurrency=1)
+    result = await bulk
+    assert states(result.outcomes) == ["created"] * 10 + ["adopted"] * 10 + ["not_attempted"] * 30
+    assert {outcome.reason for outcome in result.in_state("not_attempted")} == {"cancelled"}
+    assert {outcome.command_id for outcome in result.outcomes[:20]} == set(rig.sandbox.state.commands)
+
+
+async def test_stop_sends_nothing_that_waits_to_be_sent_again(rig: Rig) -> None:
+    await rig.start()
+    rig.sandbox.faults.add(Fault.rate_limited(retry_after=300), on="create_commands")
+    bulk = rig.client(on_event=lambda event: isinstance(event, Retrying) and bulk.stop()).commands.create_many(
+        rig.requests(3)
+    )
+    assert reasons((await bulk).outcomes) == ["cancelled"] * 3
+    assert rig.clock.monotonic() < 60
+    assert not rig.sandbox.state.commands
+
+
+async def test_a_stop_in_the_moment_of_a_post_looks_for_what_it_made(rig: Rig) -> None:
+    class Stop(ManualClock):
+        async def sleep(self, seconds: float) -> None:
+            await super().sleep(seconds)
+            bulk.stop()
+
+    await rig.start()
+    rig.sandbox.faults.add(Fault.rate_limited(retry_after=1), on="create_commands")
+    bulk = rig.client(clock=Stop()).commands.create_many(rig.requests(3))
+    result = await bulk
+    # Whether it still got out is the connection's business.
+    assert {command.id for command in result.commands} == set(rig.sandbox.state.commands)
+    assert {outcome.state for outcome in result.outcomes} <= {"adopted", "not_attempted"}
+
+
+async def test_stop_ends_a_wait_for_the_quota(rig: Rig) -> None:
+    class Stop(ManualClock):
+        async def sleep(self, seconds: float) -> None:
+            bulk.stop()
+            await super().sleep(seconds)
+
+    await rig.start(quota=2)
+    bulk = rig.client(clock=Stop()).commands.create_many(rig.requests(3), on_quota="wait", quota_wait_seconds=1e6)
+    assert reasons((await bulk).outcomes) == [None, None, "cancelled"]
+
+
+async def test_stop_sends_nothing_again_that_the_list_does_not_show(rig: Rig) -> None:
+    await rig.start()
+    rig.sandbox.faults.add(Fault.drop(), on="create_commands")
+
+    def stop(event: object) -> None:
+        if isinstance(event, RequestFinished) and event.method == "POST":
+            bulk.stop()
+
+    bulk = rig.client(on_event=stop).commands.create_many(rig.requests(3))
+    assert reasons((await bulk).outcomes) == ["cancelled"] * 3
+    assert rig.made("create_commands") == 1
+    assert rig.clock.monotonic() > 100

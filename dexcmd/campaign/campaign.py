@@ -23,7 +23,7 @@ from dexcmd.campaign.steering import Steering
 from dexcmd.campaign.store import Store
 from dexcmd.client import DexClient
 from dexcmd.clock import Clock, default_clock
-from dexcmd.errors import CampaignError, CampaignExistsError, ConfigurationError, DexError
+from dexcmd.errors import CampaignError, CampaignExistsError, CampaignNotFoundError, ConfigurationError, DexError
 
 __all__ = ["Campaign", "client_for", "list_campaigns"]
 
@@ -65,16 +65,17 @@ class Campaign(AsyncOnlyContext):
         self,
         campaign: CampaignSpec | str,
         *,
-        journal: "str | os.PathLike[str] | Store",
+        journal: "str | os.PathLike[str] | Store | None",
         client: MakeClient = client_for,
         clock: Clock | None = None,
         control_interval: float = 1.0,
     ) -> None:
         """Name the campaign: by its spec, or by its name where it is in the journal already.
 
-        `journal` is a file, made where there is none.  `client` makes the client of an account; by default with the
-        token of the environment variable that the account names.  `control_interval` is after how many seconds, at
-        the latest, `pause` and the like of another process are noticed.  `clock` is for tests.
+        `journal` is a file, made where there is none; without one (None) it can be planned, and no more.  `client`
+        makes the client of an account; by default with the token of the environment variable that the account names.
+        `control_interval` is after how many seconds, at the latest, `pause` and the like of another process are
+        noticed.  `clock` is for tests.
         """
         self._spec = None if isinstance(campaign, str) else campaign
         self.name: str = campaign if isinstance(campaign, str) else campaign.name
@@ -89,8 +90,12 @@ class Campaign(AsyncOnlyContext):
         self._steering: Steering | None = None
 
     async def __aenter__(self) -> Self:
-        """Open the journal.  Raises `CampaignError`, also where a campaign that is only named is not in it."""
-        self._opened = await self._stack.enter_async_context(journal_of(self._journal))
+        """Open the journal.
+
+        Raises `CampaignError`, and `CampaignNotFoundError` where a campaign that is only named is not in it.
+        """
+        if self._journal is not None:
+            self._opened = await self._stack.enter_async_context(journal_of(self._journal))
         try:
             if self._spec is None:
                 self._spec = spec_from_json((await self._known()).spec)
@@ -117,7 +122,7 @@ class Campaign(AsyncOnlyContext):
     def store(self) -> Store:
         """Return the journal."""
         if self._opened is None:
-            raise RuntimeError("Campaign: enter it with `async with` first")
+            raise RuntimeError("Campaign: it has no journal, or is to be entered with `async with` first")
         return self._opened
 
     # --- before and while it runs
@@ -137,7 +142,7 @@ class Campaign(AsyncOnlyContext):
                     clients[account.name] = await stack.enter_async_context(self._client(account))
                 except ConfigurationError as error:
                     clients[account.name] = error
-            return await make_plan(self.spec, clients, self.store, self._clock, accounts=accounts)
+            return await make_plan(self.spec, clients, self._opened, self._clock, accounts=accounts)
 
     async def run(self, plan: Plan | None = None, *, on_event: OnEvent | None = None) -> CampaignStatus:
         """Run it until all is decided, or `stop` is called, and return how it stands then.
@@ -150,43 +155,51 @@ class Campaign(AsyncOnlyContext):
         another process runs it, and `DexError` for what concerns all accounts, such as a full disk.  What the service
         refuses to one account stops that one only, and the status tells.
         """
-        async with self.store.hold(self.name):
-            await self._set_up(plan)
-            self._steering = Steering(self.store, self.name, self._interval)
-            runner = Runner(
-                store=self.store,
-                spec=self.spec,
-                steering=self._steering,
-                clock=self._clock,
-                client=self._client,
-                plan_the_rest=self._plan_the_rest,
-                on_event=on_event or (lambda _: None),
-            )
-            try:
-                await runner.run()
-            finally:
-                self._steering = None
+        # There from the first moment on, so that a `stop` while it is being planned counts.
+        self._steering = steering = Steering(self.store, self.name, self._interval)
+        try:
+            async with self.store.hold(self.name):
+                await self._set_up(plan)
+                if not steering.stopping:
+                    runner = Runner(
+                        store=self.store,
+                        spec=self.spec,
+                        steering=steering,
+                        clock=self._clock,
+                        client=self._client,
+                        plan_the_rest=self._plan_the_rest,
+                        on_event=on_event or (lambda _: None),
+                    )
+                    await runner.run()
+        finally:
+            self._steering = None
         return await self.status()
 
     def stop(self) -> None:
         """Have `run` return soon: it creates nothing more, waits for answers, and finishes what is being fetched.
 
-        The campaign is not ended by that: the next `run` goes on.
+        The campaign is not ended by that: the next `run` goes on.  Where it is not being run nothing happens.
         """
         if self._steering is not None:
             self._steering.stop()
 
-    async def _set_up(self, plan: Plan | None) -> None:
+    async def known(self) -> bool:
+        """Tell whether the journal has it, so that `run` goes on with it.
+
+        Raises `CampaignExistsError` where the journal has another campaign of that name.
+        """
         record = await self.store.campaign(self.name)
-        if record is not None:
-            if record.fingerprint != fingerprint(self.spec):
-                raise CampaignExistsError(
-                    f"there is a campaign {self.name!r} in the journal that is to do something else: "
-                    "go on with it by its name, or give this one another"
-                )
-            return
-        plan = plan or await self.plan()
-        await self.store.append(self.name, [*plan.events()])
+        if record is not None and record.fingerprint != fingerprint(self.spec):
+            raise CampaignExistsError(
+                f"there is a campaign {self.name!r} in the journal that is to do something else: "
+                "go on with it by its name, or give this one another"
+            )
+        return record is not None
+
+    async def _set_up(self, plan: Plan | None) -> None:
+        if not await self.known():
+            plan = plan or await self.plan()
+            await self.store.append(self.name, [*plan.events()])
 
     async def _plan_the_rest(self) -> Mapping[str, DexError]:
         """Plan the accounts that could not be read when the campaign was set up, and return why if that is still so."""
@@ -208,7 +221,7 @@ class Campaign(AsyncOnlyContext):
     # --- from anywhere
 
     async def status(self) -> CampaignStatus:
-        """Return how it stands, whoever runs it.  Raises `CampaignError` where the journal does not know it."""
+        """Return how it stands, whoever runs it.  Raises `CampaignNotFoundError` where the journal does not know it."""
         await self._known()
         return await read_status(self.store, self.spec, here=self._steering is not None)
 
@@ -247,7 +260,7 @@ class Campaign(AsyncOnlyContext):
     async def _known(self) -> CampaignRecord:
         record = await self.store.campaign(self.name)
         if record is None:
-            raise CampaignError(f"there is no campaign {self.name!r} in the journal")
+            raise CampaignNotFoundError(f"there is no campaign {self.name!r} in the journal")
         return record
 
 

@@ -4,14 +4,14 @@ from dexcmd.campaign.settling import SettlingTime
 from dexcmd.campaign.spec import CampaignSpec
 from dexcmd.campaign.status import CampaignStatus, Settling, status_of
 from dexcmd.campaign.store import Store
-from dexcmd.errors import CampaignError
+from dexcmd.errors import CampaignNotFoundError
 from dexcmd.session import SETTLE_SECONDS
 
 __all__ = ["read_status"]
 
 
 async def read_status(store: Store, spec: CampaignSpec, *, here: bool = False) -> CampaignStatus:
-    """Return how a campaign stands; raises `CampaignError` where the journal does not know it.
+    """Return how a campaign stands; raises `CampaignNotFoundError` where the journal does not know it.
 
     `here` is whether this process runs it.
     """
@@ -19,7 +19,7 @@ async def read_status(store: Store, spec: CampaignSpec, *, here: bool = False) -
     held = await store.held(spec.name)
     record = await store.campaign(spec.name)
     if record is None:
-        raise CampaignError(f"there is no campaign {spec.name!r} in the journal")
+        raise CampaignNotFoundError(f"there is no campaign {spec.name!r} in the journal")
     accounts = await store.accounts(spec.name)
     settling: dict[str, Settling] = {}
     for account in accounts:

@@ -8,7 +8,7 @@ from dexcmd.campaign.state import TargetState
 from dexcmd.campaign.status import AccountStatus, CampaignState, CampaignStatus
 from dexcmd.errors import one_line
 
-__all__ = ["report_lines"]
+__all__ = ["report_account", "report_lines", "report_row", "report_time"]
 
 _STANDS: Mapping[CampaignState, str] = {
     "planned": "is planned and was never run",
@@ -42,8 +42,11 @@ _FAILURES: Mapping[FailureClass, str] = {
 }
 
 
-def report_lines(status: CampaignStatus) -> list[str]:
-    """Return the report of a campaign, without line ends.  Times are of UTC."""
+def report_lines(status: CampaignStatus, options: str = "") -> list[str]:
+    """Return the report of a campaign, without line ends.  Times are of UTC.
+
+    `options` are added to the commands that it names, such as where the journal is, each with a blank before it.
+    """
     return [
         *_head(status),
         "",
@@ -52,23 +55,30 @@ def report_lines(status: CampaignStatus) -> list[str]:
         *_commands(status),
         *(line for account in status.accounts for line in ("", *_account(account))),
         "",
-        *(f"next: {step}" for step in _next(status)),
+        *(f"next: {step}" for step in _next(status, options)),
     ]
 
 
-def _row(label: str, number: int, note: str = "") -> str:
+def report_row(label: str, number: int, note: str = "") -> str:
+    """Return a line with a number in its middle."""
     return f"{label:<18}{number:>9,}  {note}".rstrip()
 
 
-def _time(time: datetime) -> str:
+def report_time(time: datetime) -> str:
+    """Return a time, of UTC."""
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def report_account(name: str, account_id: str) -> str:
+    """Return the heading of an account."""
+    return f"account {account_id}" if name == account_id else f"account {one_line(name)} ({account_id})"
 
 
 def _head(status: CampaignStatus) -> Iterator[str]:
     elsewhere = " (by another process)" if status.running_elsewhere else ""
     yield f"{status.name} {_STANDS[status.state]}{elsewhere}"
-    deadline = "" if status.deadline is None else f"; creates nothing after {_time(status.deadline)}"
-    yield f"planned at {_time(status.planned_at)}{deadline}"
+    deadline = "" if status.deadline is None else f"; creates nothing after {report_time(status.deadline)}"
+    yield f"planned at {report_time(status.planned_at)}{deadline}"
     if _is_being_cancelled(status):
         dropped = ", and what runs is not collected" if status.control == "cancel_drop" else ""
         yield f"to be cancelled: nothing more is created{dropped}"
@@ -80,33 +90,35 @@ def _is_being_cancelled(status: CampaignStatus) -> bool:
 
 def _targets(status: CampaignStatus) -> Iterator[str]:
     skipped = status.count("skipped")
-    yield _row("targets", status.count(), f"and {skipped:,} skipped by the plan" if skipped else "")
+    yield report_row("targets", status.count(), f"and {skipped:,} skipped by the plan" if skipped else "")
     for state, note in _STATES.items():
         if not (number := status.count(state)):
             continue
-        yield _row(f"  {state.replace('_', ' ')}", number, f"{status.size / 1e6:,.1f} MB" if state == "saved" else note)
+        yield report_row(
+            f"  {state.replace('_', ' ')}", number, f"{status.size / 1e6:,.1f} MB" if state == "saved" else note
+        )
         for failure, reason in _FAILURES.items() if state == "failed" else ():
             if of_class := sum(account.failures[failure] for account in status.accounts):
-                yield _row(f"    {failure}", of_class, reason)
+                yield report_row(f"    {failure}", of_class, reason)
 
 
 def _commands(status: CampaignStatus) -> Iterator[str]:
     accounts = status.accounts
     commands, surplus = sum(one.commands for one in accounts), sum(one.surplus for one in accounts)
     posts = sum(one.posts for one in accounts)
-    yield _row("commands made", commands, f"in {posts:,} POST{'' if posts == 1 else 's'}")
-    yield _row(
+    yield report_row("commands made", commands, f"in {posts:,} POST{'' if posts == 1 else 's'}")
+    yield report_row(
         "surplus",
         surplus,
         "second commands of targets, from POSTs that were sent again as their answers were lost; not collected",
     )
-    yield _row("quota spent", commands + surplus, "commands made and surplus")
+    yield report_row("quota spent", commands + surplus, "commands made and surplus")
     foreign = sum(one.foreign for one in accounts)
-    yield _row("foreign", foreign, "somebody else's commands in the campaign's time, from the same quota")
+    yield report_row("foreign", foreign, "somebody else's commands in the campaign's time, from the same quota")
     if any(account.audited_at is None and account.posts for account in accounts):
         yield "  surplus and foreign are what is known by now: the audit that counts them is still to come"
     if left := _still_running(status):
-        yield _row("still running", left, "commands that go on to their end, for the service can't cancel them")
+        yield report_row("still running", left, "commands that go on to their end, for the service can't cancel them")
 
 
 def _still_running(status: CampaignStatus) -> int:
@@ -119,17 +131,17 @@ def _still_running(status: CampaignStatus) -> int:
 
 
 def _account(account: AccountStatus) -> Iterator[str]:
-    yield f"account {one_line(account.name)} ({account.account_id})"
+    yield report_account(account.name, account.account_id)
     if account.waves > 1:
         yield f"  wave {account.wave} of {account.waves}" if account.wave else f"  wave 1 of {account.waves} not begun"
     if account.stopped is not None:
         reason = "" if account.reason is None else f": {one_line(account.reason)}"
         yield f"  {account.stopped}{reason}"
     if account.quota is not None and account.usage is not None:
-        reset = "" if account.reset_time is None else f", reset at {_time(account.reset_time)}"
+        reset = "" if account.reset_time is None else f", reset at {report_time(account.reset_time)}"
         yield f"  quota: {account.usage:,} of {account.quota:,} used{reset}"
     if account.stopped is None and account.waits_until is not None:
-        yield f"  waits for the quota until {_time(account.waits_until)}"
+        yield f"  waits for the quota until {report_time(account.waits_until)}"
     settling = account.settling
     seen = (
         f"the slowest of {settling.n:,} that were answered was listed within {settling.longest:.1f} s"
@@ -138,14 +150,14 @@ def _account(account: AccountStatus) -> Iterator[str]:
     )
     yield f"  settling: a lost command is looked for {settling.seconds:.0f} s long; {seen}"
     if account.audited_at is not None:
-        yield f"  audited at {_time(account.audited_at)}"
+        yield f"  audited at {report_time(account.audited_at)}"
 
 
-def _next(status: CampaignStatus) -> Iterator[str]:
-    name = status.name
+def _next(status: CampaignStatus, options: str) -> Iterator[str]:
+    name = f"{status.name}{options}"
     match status.state:
         case "planned":
-            yield f"`dexcmd campaign run` begins it, `dexcmd campaign cancel {name}` gives it up"
+            yield f"`dexcmd campaign run {name}` begins it, `dexcmd campaign cancel {name}` gives it up"
         case "running" | "waiting":
             yield f"nothing, it goes on by itself; `dexcmd campaign pause {name}` holds it"
         case "paused" | "interrupted":

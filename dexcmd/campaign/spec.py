@@ -34,6 +34,7 @@ from dexcmd.wire.paths import valid_account_id
 
 __all__ = [
     "BUCKETS",
+    "INTO",
     "AbortRule",
     "AccountSpec",
     "ArtifactsSpec",
@@ -66,6 +67,9 @@ Both look for it in the list, and take it over where it is found.  What the list
 
 BUCKETS = ("s3", "gs", "az")
 """The schemes of URLs of buckets."""
+
+INTO = "captures"
+"""The folder of artifacts where nothing is said of it."""
 
 ZERO = timedelta(0)
 
@@ -242,7 +246,7 @@ class Retries:
 class ArtifactsSpec:
     """Where artifacts go."""
 
-    into: str = attrs.field(default="captures", validator=_into)
+    into: str = attrs.field(default=INTO, validator=_into)
     """A folder, seen from the campaign file, or the URL of a bucket such as `s3://bucket/prefix`."""
 
     name: str = attrs.field(default="{account}/{created:%Y-%m-%d}/{user_email}-{command_id}.zip", validator=_template)

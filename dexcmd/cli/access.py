@@ -10,7 +10,9 @@ from dexcmd.cli.common import Common
 from dexcmd.cli.stderr import warn
 from dexcmd.errors import ConfigurationError
 
-__all__ = ["Access", "access", "read_token"]
+__all__ = ["TOKEN_VARIABLE", "Access", "access", "read_token", "token_of"]
+
+TOKEN_VARIABLE = "CLOUDFLARE_API_TOKEN"  # noqa: S105 - where it is, not what
 
 MOST_TOKEN_BYTES = 4096
 """A file that is longer holds something else."""
@@ -35,17 +37,26 @@ def access(common: Common, environment: Mapping[str, str]) -> Access:
     if not account_id:
         raise ConfigurationError("no account: set CLOUDFLARE_ACCOUNT_ID or pass --account")
     base_url = common.base_url or environment.get("CLOUDFLARE_BASE_URL")
-    return Access(account_id=account_id, token=_token(common.token_file, environment), base_url=base_url or None)
+    return Access(
+        account_id=account_id, token=token_of(TOKEN_VARIABLE, common.token_file, environment), base_url=base_url or None
+    )
 
 
-def _token(file: Path | None, environment: Mapping[str, str]) -> str:
+def token_of(variable: str, file: Path | None, environment: Mapping[str, str], whose: str = "") -> str:
+    """Return the token that a file holds, or a variable, or the file that `<variable>_FILE` names.
+
+    Raises `ConfigurationError`, which says what to set; `whose` is added to what is missing.
+    """
     if file is not None:
         return read_token(file)
-    if token := environment.get("CLOUDFLARE_API_TOKEN"):
+    if token := environment.get(variable):
         return token
-    if named := environment.get("CLOUDFLARE_API_TOKEN_FILE"):
+    if named := environment.get(f"{variable}_FILE"):
         return read_token(Path(named))
-    raise ConfigurationError("no API token: set CLOUDFLARE_API_TOKEN, or name a file that holds it with --token-file")
+    option = (
+        ", or name a file that holds it with --token-file" if variable == TOKEN_VARIABLE else f" or {variable}_FILE"
+    )
+    raise ConfigurationError(f"no API token{whose}: set {variable}{option}")
 
 
 def read_token(file: Path) -> str:

@@ -11,12 +11,14 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from dexcmd._version import __version__
+from dexcmd.cli.campaign import campaign
+from dexcmd.cli.capture import capture
 from dexcmd.cli.common import STDIN, Common
 from dexcmd.cli.completion import completion
 from dexcmd.cli.demo import demo
 from dexcmd.cli.download import download
 from dexcmd.cli.exits import BROKEN_PIPE, OK, USAGE, Stopped
-from dexcmd.cli.failure import Failure, explain
+from dexcmd.cli.failure import Failure, explain_each
 from dexcmd.cli.follow import follow
 from dexcmd.cli.lists import commands, devices, quota
 from dexcmd.cli.log import logging_to_stderr
@@ -59,8 +61,11 @@ app.meta.group_parameters = Group("Global options, before or after the command",
 app.command(quota, group=ACCOUNT, sort_key=1)
 app.command(devices, group=ACCOUNT, sort_key=2)
 app.command(commands, group=ACCOUNT, sort_key=3)
-app.command(follow, group=ACCOUNT, sort_key=4)
-app.command(download, group=ACCOUNT, sort_key=5)
+app.command(capture, group=ACCOUNT, sort_key=4)
+app.command(follow, group=ACCOUNT, sort_key=5)
+app.command(download, group=ACCOUNT, sort_key=6)
+campaign.group, campaign.sort_key = (ACCOUNT,), 7
+app.command(campaign)
 app.command(demo, group=TRYING)
 app.command(sandbox, group=TRYING)
 app.command(completion)
@@ -122,9 +127,9 @@ def run(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except CycloptsError as error:
-        return _tell(Failure(" ".join(str(error).split()).removesuffix("."), _where_to_look(error), USAGE), tokens)
+        return _tell([Failure(" ".join(str(error).split()).removesuffix("."), _where_to_look(error), USAGE)], tokens)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told in a line
-        return _tell(explain(error), tokens)
+        return _tell(explain_each(error), tokens)
     return code if isinstance(code, int) else OK
 
 
@@ -133,8 +138,9 @@ def _where_to_look(error: CycloptsError) -> str:
     return f"see {command} --help"
 
 
-def _tell(failure: Failure, tokens: Sequence[str]) -> int:
+def _tell(failures: Sequence[Failure], tokens: Sequence[str]) -> int:
     if "--debug" in tokens:
         traceback.print_exc()
-    complain(failure)
-    return failure.exit_code
+    for failure in failures:
+        complain(failure)
+    return failures[0].exit_code

@@ -8,13 +8,19 @@ from dexcmd.cli.access import access
 from dexcmd.cli.common import Common
 from dexcmd.cli.signals import GentleStop, run_until_stopped
 from dexcmd.client import DexClient
+from dexcmd.events import Event
 
 __all__ = ["call"]
 
 T = TypeVar("T")
 
 
-def call(common: Common, work: Callable[[DexClient], Awaitable[T]], gently: GentleStop | None = None) -> T:
+def call(
+    common: Common,
+    work: Callable[[DexClient], Awaitable[T]],
+    gently: GentleStop | None = None,
+    on_event: Callable[[Event], object] | None = None,
+) -> T:
     """Run `work` with a client and return what it returns.
 
     Raises `DexError`, and `Stopped` where a signal ended it.
@@ -22,7 +28,9 @@ def call(common: Common, work: Callable[[DexClient], Awaitable[T]], gently: Gent
     found = access(common, os.environ)
 
     async def run() -> T:
-        async with DexClient(api_token=found.token, account_id=found.account_id, base_url=found.base_url) as dex:
+        async with DexClient(
+            api_token=found.token, account_id=found.account_id, base_url=found.base_url, on_event=on_event
+        ) as dex:
             return await work(dex)
 
     return run_until_stopped(run, gently)

@@ -11,14 +11,31 @@ from dexcmd.resources.devices import Device
 from dexcmd.resources.quota import Quota
 from dexcmd.transfer.saved import SavedArtifact
 
-__all__ = ["Document", "command_document", "device_document", "download_document", "quota_document", "time_document"]
+__all__ = [
+    "CAPTURE_SCHEMA",
+    "Document",
+    "capture_document",
+    "command_document",
+    "device_document",
+    "download_document",
+    "plain",
+    "quota_document",
+    "time_document",
+]
 
 Document = Mapping[str, object]
+
+CAPTURE_SCHEMA = "capture/1"
 
 
 def time_document(moment: datetime | None) -> str | None:
     """Return a time, always of UTC."""
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def plain(value: object) -> object:
+    """Return a value as JSON has it: a time as text, all else as it is."""
+    return time_document(value) if isinstance(value, datetime) else value
 
 
 def quota_document(quota: Quota) -> Document:
@@ -76,5 +93,37 @@ def download_document(command_id: str, state: str, artifact: SavedArtifact | Non
         "size": None if artifact is None else artifact.size,
         "sha256": None if artifact is None else artifact.sha256,
         "resumed_from": None if artifact is None else artifact.resumed_from,
+        "error": error,
+    }
+
+
+def capture_document(
+    device: Device,
+    command_type: str,
+    state: str,
+    *,
+    command_id: str | None,
+    status: str | None,
+    artifact: SavedArtifact | None,
+    reason: str | None,
+    error: str | None,
+) -> Document:
+    """Return a line of `capture`."""
+    return {
+        "schema": CAPTURE_SCHEMA,
+        "id": command_id,
+        "state": state,
+        "type": command_type,
+        "status": status,
+        "device_id": device.device_id,
+        "registration_id": device.registration_id,
+        "device_name": device.device_name,
+        "user_email": device.person_email,
+        "platform": device.platform,
+        "path": None if artifact is None else str(artifact.path),
+        "size": None if artifact is None else artifact.size,
+        "sha256": None if artifact is None else artifact.sha256,
+        "resumed_from": None if artifact is None else artifact.resumed_from,
+        "reason": reason,
         "error": error,
     }

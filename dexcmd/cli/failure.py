@@ -8,6 +8,10 @@ from dexcmd.errors import (
     APIError,
     ArtifactExistsError,
     AuthenticationError,
+    CampaignBusyError,
+    CampaignExistsError,
+    CampaignFileError,
+    CampaignNotFoundError,
     ConfigurationError,
     DexError,
     InsufficientSpaceError,
@@ -25,7 +29,7 @@ from dexcmd.errors import (
     one_line,
 )
 
-__all__ = ["Failure", "explain"]
+__all__ = ["Failure", "explain", "explain_each"]
 
 TOKEN_REFUSED = 10000
 """The code with which the service refuses a token, without a word about why."""
@@ -56,6 +60,13 @@ def explain(error: BaseException) -> Failure:
     line = one_line(_text(error), LONGEST)
     hint, code = _advice(error)
     return Failure(line, hint, code)
+
+
+def explain_each(error: BaseException) -> list[Failure]:
+    """Return what an error comes to: more than one where it tells of several mistakes."""
+    if isinstance(error, CampaignFileError):
+        return [Failure(one_line(f"{error.source}: {mistake}", LONGEST), None, USAGE) for mistake in error.mistakes]
+    return [explain(error)]
 
 
 def _text(error: BaseException) -> str:
@@ -89,6 +100,12 @@ def _advice(error: BaseException) -> tuple[str | None, int]:
             return "move it away, or save into another folder", FAILED
         case InvalidArtifactError():
             return "--verify size takes it as it is", FAILED
+        case CampaignNotFoundError():
+            return "`dexcmd campaign list` shows what there is", USAGE
+        case CampaignExistsError():
+            return None, USAGE
+        case CampaignBusyError():
+            return "`dexcmd campaign status` shows how far it is", FAILED
         case DexError() | OSError():
             return None, FAILED
         case _:

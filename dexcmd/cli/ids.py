@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncGenerator, Sequence
 
 from dexcmd.cli.common import STDIN
+from dexcmd.cli.documents import CAPTURE_SCHEMA
 from dexcmd.errors import ConfigurationError, ResponseDecodeError
 from dexcmd.resources.command import Command
 from dexcmd.wire.converter import structure
@@ -21,17 +22,21 @@ def command_of_line(line: str) -> Command | None:
     """Return the command that a line names; None for one that is empty.
 
     That is an id, which may have more behind a blank or a tab, or JSON with an `id`: what `commands` and `follow`
-    write, with all that it says.  Raises `ConfigurationError`.
+    write, with all that it says.  A line of `capture` for which there was no command is an empty one.  Raises
+    `ConfigurationError`.
     """
     text = line.strip()
-    if not text:
+    if not text or line.startswith("\t"):
         return None
     if not text.startswith("{"):
         return Command(id=text.split()[0])
     try:
-        command = structure(json.loads(text), Command, "$")
+        found = json.loads(text)
+        command = structure(found, Command, "$")
     except (ValueError, ResponseDecodeError) as error:
         raise ConfigurationError(f"stdin: can't read {text[:60]!r}: {error}") from error
+    if not command.id and found.get("schema") == CAPTURE_SCHEMA:
+        return None
     if not command.id:
         raise ConfigurationError(f"stdin: there is no id in {text[:60]!r}")
     return command

@@ -30,10 +30,15 @@ def export_lines(environment: Mapping[str, str]) -> str:
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
 
 
+def scaled(span: tuple[float, float], speed: float) -> tuple[float, float]:
+    """Return a span of seconds, so many times as short."""
+    return span[0] / speed, span[1] / speed
+
+
 def sandbox(
     *,
     devices: Annotated[int, Parameter(help="Rows of its made-up fleet.", validator=Number(gte=1))] = 25,
-    speed: Annotated[float, Parameter(help="How many times as fast its time runs.", validator=_speed)] = 60.0,
+    speed: Annotated[float, Parameter(help="How many times as fast its devices work.", validator=_speed)] = 60.0,
     port: Annotated[
         int, Parameter(help="Where on 127.0.0.1 it listens; 0: any.", validator=Number(gte=0, lte=65535))
     ] = 0,
@@ -56,19 +61,27 @@ def sandbox(
     import asyncio
 
     from dexcmd.cli.signals import run_until_stopped
-    from dexcmd.clock import ScaledClock
     from dexcmd.errors import DexError
-    from dexcmd.sandbox import Sandbox
+    from dexcmd.sandbox import Behaviour, Sandbox
+
+    # Not its clock: the time that it tells has to pass as it does for its clients.
+    usual = Behaviour()
+    behaviour = Behaviour(
+        pickup_seconds=scaled(usual.pickup_seconds, speed),
+        run_seconds=scaled(usual.run_seconds, speed),
+        upload_seconds=scaled(usual.upload_seconds, speed),
+        disconnected_timeout=usual.disconnected_timeout / speed,
+    )
 
     async def serve() -> None:
         async with AsyncExitStack() as stack:
-            service = Sandbox(devices, clock=ScaledClock(speed), seed=seed, quota=quota, port=port)
+            service = Sandbox(devices, behaviour=behaviour, seed=seed, quota=quota, port=port)
             try:
                 await stack.enter_async_context(service)
             except OSError as error:
                 raise DexError(f"can't listen on port {port}: {error.strerror or error}") from error
             write(json_line(service.environment) if common.json else export_lines(service.environment).rstrip())
-            note(f"{devices} devices, time runs {speed:g} times as fast; Ctrl-C stops it")
+            note(f"{devices} devices, {speed:g} times as fast as real ones; Ctrl-C stops it")
             await asyncio.Event().wait()
 
     try:

@@ -1,15 +1,21 @@
-"""What may be typed after an option: times, durations and sizes, told apart from nonsense before anything is done."""
+"""What may be typed after an option, told apart from nonsense before anything is done."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, Token
 
 from dexcmd.cli.moments import parse_duration, parse_moment
 from dexcmd.cli.texts import parse_size
 
-__all__ = ["Duration", "Moment", "Size"]
+__all__ = ["CommandType", "Duration", "Moment", "Platform", "Search", "Size", "User"]
+
+CommandType = Literal["pcap", "speed-test", "warp-diag"]
+
+Search = Annotated[str | None, Parameter(help="Looked for in names and emails.")]
+User = Annotated[str | None, Parameter(help="Only those of this email.")]
+Platform = Annotated[str | None, Parameter(help="Only these, such as windows, mac or linux.")]
 
 
 def _reads(parse: Callable[[str], object]) -> Callable[[Any, Sequence[Token]], object]:

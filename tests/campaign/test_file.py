@@ -97,7 +97,7 @@ class TestExample:
         text = text.replace(OTHER_ID, "fedcba").replace('"100%"', '"5%"').replace("devices.csv", "no.csv")
         shown = re.findall(r"^```text\n(.*?)^```", DOCS.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)[0]
         found = [line for line in mistakes(text) if "no.csv" not in line]
-        assert " ".join(shown.split()) == f"london.toml: {'; '.join(found)}"
+        assert " ".join(shown.split()) == " ".join(f"error: london.toml: {mistake}" for mistake in found)
 
 
 class TestReading:
@@ -106,7 +106,8 @@ class TestReading:
         assert spec == campaign(
             name="x",
             accounts=(AccountSpec(account_id=ACCOUNT_ID, name=ACCOUNT_ID),),
-            artifacts=ArtifactsSpec(into="captures"),
+            # It means the same for whoever goes on from another folder.
+            artifacts=ArtifactsSpec(into="/srv/campaigns/captures"),
         )
 
     @pytest.mark.parametrize(
@@ -271,7 +272,6 @@ class TestMistakes:
             "accounts: there is none, and CLOUDFLARE_ACCOUNT_ID is not set",
             "name: missing",
             "command: missing",
-            "accounts: must be at least one",
         ]
 
     @pytest.mark.parametrize(

@@ -117,7 +117,11 @@ class TestNext:
     @pytest.mark.parametrize(
         ("changes", "held", "expected"),
         [
-            ({"first_run_at": None}, False, "`dexcmd campaign run` begins it, `dexcmd campaign cancel c` gives it up"),
+            (
+                {"first_run_at": None},
+                False,
+                "`dexcmd campaign run c` begins it, `dexcmd campaign cancel c` gives it up",
+            ),
             ({}, True, "nothing, it goes on by itself; `dexcmd campaign pause c` holds it"),
             ({}, False, "`dexcmd campaign resume c` goes on where it stands"),
             ({"control": "pause"}, True, "`dexcmd campaign resume c` goes on where it stands"),

@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from dexcmd import (
+    Campaign,
     CampaignBusyError,
     CampaignError,
     CampaignExistsError,
@@ -409,6 +410,42 @@ async def test_a_cancelled_campaign_is_not_resumed(campaigns: CampaignRig) -> No
         assert (await campaign.status()).state == "finished"
         with pytest.raises(CampaignError, match="ended"):
             await campaign.pause()
+
+
+async def test_a_stop_while_it_is_being_planned_counts(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=5)
+    spec = campaigns.spec(deadline=timedelta(hours=1))
+
+    def stopping(account: AccountSpec) -> DexClient:
+        campaign.stop()
+        return campaigns.client(account)
+
+    async with campaigns.campaign(spec, client=stopping) as campaign:
+        assert not await campaign.known()
+        status = await campaign.run(on_event=campaigns.events.append)
+        # It has not begun, and neither has the time up to its deadline.
+        assert (status.state, status.deadline) == ("planned", None)
+        assert await campaign.known()
+    assert not campaigns.events
+    assert not sandbox.state.commands
+    status = await campaigns.run(spec)
+    assert (status.state, status.count("saved")) == ("finished", 5)
+
+
+async def test_a_stop_of_what_does_not_run_is_forgotten(campaigns: CampaignRig) -> None:
+    await campaigns.account(devices=5)
+    async with campaigns.campaign(campaigns.spec()) as campaign:
+        campaign.stop()
+        assert (await campaign.run()).state == "finished"
+
+
+async def test_without_a_journal_it_is_planned_and_no_more(campaigns: CampaignRig) -> None:
+    await campaigns.account(devices=5)
+    async with Campaign(campaigns.spec(), journal=None, client=campaigns.client, clock=campaigns.clock) as campaign:
+        assert (await campaign.plan()).commands == 5
+        with pytest.raises(RuntimeError, match="no journal"):
+            await campaign.run()
+    assert not campaigns.folder.joinpath("journal.db").exists()
 
 
 async def test_stop_ends_the_process_and_not_the_campaign(campaigns: CampaignRig) -> None:

@@ -1,12 +1,16 @@
 """The command line as a process, and what it needs to be driven."""
 
+import fcntl
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
@@ -15,6 +19,8 @@ import attrs
 import pytest
 
 from dexcmd.sandbox import Behaviour, NewCommand, Sandbox
+
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 PATIENCE = 60.0
 """Seconds after which a test gives up on a process; never reached unless something is wrong."""
@@ -104,6 +110,70 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
         for stream in (popen.stdin, popen.stdout, popen.stderr):
             if stream is not None:
                 stream.close()
+
+
+class Screen:
+    """A `dexcmd` on a pseudo terminal, and all that it has written there."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], *arguments: str) -> None:
+        self._ours, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dexcmd.cli", *arguments],
+            cwd=folder,
+            env={**os.environ, "TERM": "xterm-256color", "LINES": "24", "COLUMNS": "80", **environment},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            # The terminal's own, so that Ctrl-C typed there is a signal.
+            start_new_session=True,
+            preexec_fn=partial(fcntl.ioctl, 0, termios.TIOCSCTTY, 0),
+        )
+        os.close(theirs)
+        self.raw = ""
+
+    @property
+    def text(self) -> str:
+        return ESCAPE.sub("", self.raw).replace("\r\n", "\n")
+
+    def read(self) -> bool:
+        try:
+            piece = os.read(self._ours, 65536)
+        except OSError:
+            # How Linux tells that the other side has closed.
+            piece = b""
+        self.raw += piece.decode()
+        return bool(piece)
+
+    def wait_for(self, text: str) -> None:
+        while text not in self.text:
+            assert self.read(), self.text
+
+    def type(self, keys: str) -> None:
+        """Type keys, such as `y\\n`, or `\\x03` for Ctrl-C."""
+        os.write(self._ours, keys.encode())
+
+    def finish(self) -> int:
+        while self.read():
+            pass
+        return self.process.wait(PATIENCE)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+
+
+@pytest.fixture
+def show(tmp_path: Path) -> Iterator[Callable[..., Screen]]:
+    screens: list[Screen] = []
+
+    def show(*arguments: str, **environment: str) -> Screen:
+        screens.append(Screen(tmp_path, environment, *arguments))
+        return screens[-1]
+
+    yield show
+    for screen in screens:
+        screen.close()
 
 
 @attrs.frozen

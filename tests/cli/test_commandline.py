@@ -30,7 +30,7 @@ def run_python(code: str, environment: dict[str, str]) -> "subprocess.CompletedP
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
 
 
-COMMANDS = ("quota", "devices", "commands", "follow", "download", "sandbox", "demo", "completion")
+COMMANDS = ("campaign", "quota", "devices", "commands", "follow", "download", "sandbox", "demo", "completion")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)])
@@ -71,10 +71,19 @@ def test_without_arguments_the_help_is_shown(capsys: pytest.CaptureFixture[str])
         ("follow", ["IDS", "--timeout"]),
         ("download", ["IDS", "--into", "--concurrency", "--verify", "--bytes-per-second"]),
         ("completion", ["SHELL"]),
+        ("campaign", ["plan", "run", "status", "pause", "resume", "cancel", "export", "list", "DEXCMD_JOURNAL"]),
+        ("campaign plan", ["FILE", "--all", "--journal"]),
+        ("campaign run", ["FILE-OR-NAME", "--yes", "--journal"]),
+        ("campaign status", ["NAME", "--watch", "--journal"]),
+        ("campaign pause", ["NAME", "--journal"]),
+        ("campaign resume", ["NAME", "--journal"]),
+        ("campaign cancel", ["NAME", "--drop", "--journal"]),
+        ("campaign export", ["NAME", "--format", "--output", "--overwrite", "--journal"]),
+        ("campaign list", ["--journal"]),
     ],
 )
 def test_the_help_of_a_command(command: str, options: list[str], capsys: pytest.CaptureFixture[str]):
-    assert main([command, "--help"]) == 0
+    assert main([*command.split(), "--help"]) == 0
     shown = capsys.readouterr().out
     for option in (*options, "--json", "--account", "--base-url", "--token-file", "--verbose", "--debug"):
         assert option in shown
@@ -109,6 +118,10 @@ def test_version(capsys: pytest.CaptureFixture[str]):
         ["download"],
         ["download", "x", "--into", "-"],
         ["download", "x", "--bytes-per-second", "fast"],
+        ["campaign", "plan"],
+        ["campaign", "run", "london", "--force"],
+        ["campaign", "start", "london"],
+        ["campaign", "export", "london", "--format", "xlsx"],
         ["completion"],
         ["completion", "tcsh"],
         ["quota", "--token", "secret"],

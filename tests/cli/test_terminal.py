@@ -1,77 +1,14 @@
 """What is seen on a terminal."""
 
-import os
-import pty
 import re
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dexcmd.cli.terminal import stderr_console, stdout_console
-from tests.cli.conftest import PATIENCE, Service
-
-ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
-
-
-class Screen:
-    """A `dexcmd` on a pseudo terminal, and all that it has written there."""
-
-    def __init__(self, folder: Path, environment: dict[str, str], *arguments: str) -> None:
-        self._ours, theirs = pty.openpty()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "dexcmd.cli", *arguments],
-            cwd=folder,
-            env={**os.environ, "TERM": "xterm-256color", "LINES": "24", "COLUMNS": "80", **environment},
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-        )
-        os.close(theirs)
-        self.raw = ""
-
-    @property
-    def text(self) -> str:
-        return ESCAPE.sub("", self.raw).replace("\r\n", "\n")
-
-    def read(self) -> bool:
-        try:
-            piece = os.read(self._ours, 65536)
-        except OSError:
-            # How Linux tells that the other side has closed.
-            piece = b""
-        self.raw += piece.decode()
-        return bool(piece)
-
-    def wait_for(self, text: str) -> None:
-        while text not in self.text:
-            assert self.read(), self.text
-
-    def finish(self) -> int:
-        while self.read():
-            pass
-        return self.process.wait(PATIENCE)
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._ours)
-
-
-@pytest.fixture
-def show(tmp_path: Path) -> Iterator[Callable[..., Screen]]:
-    screens: list[Screen] = []
-
-    def show(*arguments: str, **environment: str) -> Screen:
-        screens.append(Screen(tmp_path, environment, *arguments))
-        return screens[-1]
-
-    yield show
-    for screen in screens:
-        screen.close()
+from tests.cli.conftest import Screen, Service
 
 
 def test_a_table_that_fits(service: Service, show: Callable[..., Screen]):

@@ -15,7 +15,7 @@ from dexcmd.campaign.export.parquet import ParquetFile
 from dexcmd.campaign.export.schema import ExportRow
 from dexcmd.campaign.export.texts import CsvRows, JsonRows, TextFile
 from dexcmd.campaign.store import Store
-from dexcmd.errors import CampaignError, ConfigurationError
+from dexcmd.errors import CampaignError, CampaignNotFoundError, ConfigurationError
 from dexcmd.threads import run_to_the_end
 
 __all__ = ["ExportFormat", "export_campaign"]
@@ -50,14 +50,14 @@ async def export_campaign(
     A campaign that runs meanwhile goes on, and each of its rows is as old as the page that it was read with.
 
     Raises `ConfigurationError` for a format that there is not, or not for a stream, for a file that is there already,
-    and where pyarrow is missing for `parquet`; `CampaignError` for a campaign that the journal does not know, and where
-    the file can't be written.  What a stream raises is left as it is.
+    and where pyarrow is missing for `parquet`; `CampaignNotFoundError` for a campaign that the journal does not know,
+    and `CampaignError` where the file can't be written.  What a stream raises is left as it is.
     """
     if format not in FILES:
         raise ConfigurationError(f"format must be one of {', '.join(FILES)}, not {format!r}")
     record = await store.campaign(campaign)
     if record is None:
-        raise CampaignError(f"there is no campaign {campaign!r} in the journal")
+        raise CampaignNotFoundError(f"there is no campaign {campaign!r} in the journal")
     async with aclosing(pages_of(store, record)) as pages:
         if isinstance(destination, str | os.PathLike):
             return await _into_file(pages, Path(destination), FILES[format], overwrite=overwrite)

@@ -6,12 +6,11 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from dexcmd.cli.common import Common, WithCommon
-from dexcmd.cli.typed import Moment
+from dexcmd.cli.typed import CommandType, Moment, Platform, Search, User
 
 __all__ = ["commands", "devices", "quota"]
 
 Status = Literal["PENDING_EXEC", "PENDING_UPLOAD", "SUCCESS", "FAILED"]
-Type = Literal["pcap", "speed-test", "warp-diag"]
 
 NOTHING = Common()
 
@@ -30,8 +29,9 @@ def quota(*, common: WithCommon = NOTHING) -> int:
 
 def devices(
     *,
-    search: Annotated[str | None, Parameter(help="Looked for in names and emails.")] = None,
-    platform: Annotated[str | None, Parameter(help="Only these, such as windows, mac or linux.")] = None,
+    search: Search = None,
+    user: User = None,
+    platform: Platform = None,
     common: WithCommon = NOTHING,
 ) -> int:
     """List the devices that were connected within the last hour.
@@ -43,14 +43,15 @@ def devices(
       dexcmd devices --platform windows --json > windows.jsonl
     """
     from dexcmd.cli.lists.run import run_devices
+    from dexcmd.cli.selection import Selection
 
-    return run_devices(common, search, platform)
+    return run_devices(common, Selection(search=search, user=user, platform=platform))
 
 
 def commands(
     *,
     status: Annotated[Status | None, Parameter(help="Only those in this status.")] = None,
-    type: Annotated[Type | None, Parameter(help="Only those of this type.")] = None,  # noqa: A002 - the option's name
+    type: Annotated[CommandType | None, Parameter(help="Only those of this type.")] = None,  # noqa: A002 - the option's name
     device: Annotated[str | None, Parameter(help="Only those of this device id.")] = None,
     user: Annotated[str | None, Parameter(help="Only those of this email.")] = None,
     since: Annotated[Moment | None, Parameter(help="Created since then.")] = None,

@@ -10,6 +10,7 @@ from dexcmd.cli.documents import command_document, device_document, quota_docume
 from dexcmd.cli.exits import OK
 from dexcmd.cli.moments import age_text, duration_text, time_text
 from dexcmd.cli.rows import Column, RowWriter
+from dexcmd.cli.selection import Selection, selected_devices
 from dexcmd.client import DexClient
 from dexcmd.resources.command import Command
 from dexcmd.resources.devices import Device
@@ -97,14 +98,13 @@ def run_quota(common: Common) -> int:
     return OK
 
 
-def run_devices(common: Common, search: str | None, platform: str | None) -> int:
+def run_devices(common: Common, selection: Selection) -> int:
     """Write the devices.  Raises `DexError`."""
     writer = RowWriter(DEVICES, device_document, as_json=common.json)
 
     async def work(dex: DexClient) -> None:
-        async for device in dex.devices.list(search=search):
-            if platform is None or (device.platform or "").lower() == platform.lower():
-                writer.add(device)
+        async for device in selected_devices(dex, selection):
+            writer.add(device)
 
     call(common, work)
     writer.finish("no such devices were connected within the last hour")

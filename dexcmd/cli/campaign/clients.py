@@ -1,0 +1,46 @@
+"""Clients for the accounts of a campaign: where their tokens come from, and where they go."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import attrs
+
+from dexcmd.campaign.spec import AccountSpec, CampaignSpec
+from dexcmd.cli.access import TOKEN_VARIABLE, token_of
+from dexcmd.cli.common import Common
+from dexcmd.client import DexClient
+from dexcmd.errors import ConfigurationError
+from dexcmd.events import Event
+
+__all__ = ["Clients"]
+
+
+@attrs.frozen
+class Clients:
+    """Makes the client of an account."""
+
+    common: Common
+    environment: Mapping[str, str]
+    on_event: Callable[[Event], object] | None = None
+
+    def __call__(self, account: AccountSpec) -> DexClient:
+        """Return a client.  Raises `ConfigurationError` where there is no token for the account."""
+        return DexClient(
+            api_token=token_of(account.token_env, self._file(account), self.environment, f" for {account.name}"),
+            account_id=account.account_id,
+            base_url=self.common.base_url,
+            on_event=self.on_event,
+        )
+
+    def check(self, spec: CampaignSpec) -> None:
+        """Raise `ConfigurationError` for a global option that would mean nothing for the campaign."""
+        chosen = self.common.account
+        if chosen is not None and chosen not in [account.account_id for account in spec.accounts]:
+            raise ConfigurationError(f"the campaign {spec.name} names its accounts, and {chosen} is none of them")
+        if self.common.token_file is not None and not any(map(self._file, spec.accounts)):
+            raise ConfigurationError(
+                f"--token-file stands for {TOKEN_VARIABLE}, and each account of {spec.name} has a token_env of its own"
+            )
+
+    def _file(self, account: AccountSpec) -> Path | None:
+        return self.common.token_file if account.token_env == TOKEN_VARIABLE else None

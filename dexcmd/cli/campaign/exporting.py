@@ -1,0 +1,64 @@
+"""A campaign as a table."""
+
+import sys
+from functools import partial
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Literal
+
+from dexcmd.campaign.export.write import export_campaign
+from dexcmd.cli.campaign.finding import journal_of, opened
+from dexcmd.cli.campaign.plantext import counted
+from dexcmd.cli.common import Common
+from dexcmd.cli.exits import OK
+from dexcmd.cli.signals import run_until_stopped
+from dexcmd.cli.stderr import note
+from dexcmd.errors import ConfigurationError
+
+__all__ = ["format_of", "run_export"]
+
+Format = Literal["csv", "jsonl", "parquet", "sqlite"]
+
+ENDINGS: dict[str, Format] = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".db": "sqlite",
+    ".sqlite": "sqlite",
+    ".sqlite3": "sqlite",
+}
+
+
+def format_of(chosen: Format | None, output: Path | None, *, as_json: bool) -> Format:
+    """Return the format: the chosen one, or by the output's name.  Raises `ConfigurationError`."""
+    if chosen is None and output is not None and output.suffix.lower() in ENDINGS:
+        return ENDINGS[output.suffix.lower()]
+    found = chosen or ("jsonl" if as_json else "csv")
+    if output is None and found in ("parquet", "sqlite"):
+        raise ConfigurationError(f"{found} is no text for stdout: name a file with --output")
+    return found
+
+
+def run_export(
+    common: Common, journal: Path | None, name: str, chosen: Format | None, output: Path | None, *, overwrite: bool
+) -> int:
+    """Write a row for each target, and return the exit code.  Raises `DexError`."""
+    kind = format_of(chosen, output, as_json=common.json)
+    if output is None and isinstance(sys.stdout, TextIOWrapper):
+        # The export says how its lines end, and is UTF-8 wherever it goes.
+        sys.stdout.reconfigure(encoding="utf-8", newline="")
+
+    async def work() -> int:
+        async with opened(name, journal_of(journal)) as campaign:
+            export = partial(export_campaign, campaign.store, name, format=kind, overwrite=overwrite)
+            return await export(sys.stdout if output is None else output)
+
+    if output is not None and not overwrite and output.exists():
+        raise ConfigurationError(
+            f"there is already something at {output}, not to be overwritten; --overwrite replaces it"
+        )
+    rows = run_until_stopped(work)
+    if output is not None:
+        note(f"{counted(rows, 'row')} in {output}")
+    return OK

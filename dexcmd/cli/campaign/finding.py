@@ -1,0 +1,63 @@
+"""Which campaign is meant, and in which journal it is."""
+
+import os
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from dexcmd.campaign.campaign import Campaign, client_for
+from dexcmd.campaign.file import ACCOUNT_VARIABLE, read_campaign_file
+from dexcmd.campaign.spec import AccountSpec, CampaignSpec
+from dexcmd.cli.campaign.place import journal_path
+from dexcmd.cli.common import Common
+from dexcmd.client import DexClient
+from dexcmd.errors import CampaignNotFoundError
+
+__all__ = ["existing", "file_or_name", "journal_of", "opened", "read_file"]
+
+ENDING = ".toml"
+
+
+def journal_of(option: Path | None) -> Path:
+    """Return where the journal is.  Raises `ConfigurationError`."""
+    return journal_path(option, os.environ, sys.platform)
+
+
+def existing(journal: Path) -> Path | None:
+    """Return a journal that is there; None where it would have to be made."""
+    return journal if journal.exists() else None
+
+
+def read_file(common: Common, file: Path) -> CampaignSpec:
+    """Return what a campaign file says.
+
+    `--account` is that of one that names none.  Raises `ConfigurationError`.
+    """
+    environment = dict(os.environ) if common.account is None else {**os.environ, ACCOUNT_VARIABLE: common.account}
+    return read_campaign_file(file, environment)
+
+
+def file_or_name(common: Common, what: str) -> CampaignSpec | str:
+    """Return what the file says, or the name: one that is no file, nor looks like the path of one.
+
+    Raises `ConfigurationError`.
+    """
+    file = Path(what)
+    if what.endswith(ENDING) or file.name != what or file.is_file():
+        return read_file(common, file)
+    return what
+
+
+@asynccontextmanager
+async def opened(
+    campaign: CampaignSpec | str, journal: Path, client: Callable[[AccountSpec], DexClient] = client_for
+) -> AsyncGenerator[Campaign]:
+    """Open a campaign, the journal of which is made where there is none; not for one that is only named.
+
+    Raises `CampaignError`, and `CampaignNotFoundError` where one is named that the journal does not have.
+    """
+    if isinstance(campaign, str) and existing(journal) is None:
+        raise CampaignNotFoundError(f"there is no campaign {campaign!r}, nor a journal at {journal}")
+    async with Campaign(campaign, journal=journal, client=client) as found:
+        yield found

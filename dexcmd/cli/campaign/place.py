@@ -1,0 +1,47 @@
+"""Where the journal is, and how a command is told to find it again.  Pure."""
+
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from dexcmd.cli.common import Common
+from dexcmd.errors import ConfigurationError
+
+__all__ = ["VARIABLE", "journal_path", "same_options"]
+
+VARIABLE = "DEXCMD_JOURNAL"
+
+FILE = Path("dexcmd", "journal.db")
+
+
+def journal_path(
+    option: Path | None, environment: Mapping[str, str], system: str, home: Callable[[], Path] = Path.home
+) -> Path:
+    """Return where the journal is: by the option, by `DEXCMD_JOURNAL`, or where the system keeps a user's state.
+
+    `system` is `sys.platform`.  Raises `ConfigurationError` where there is no home.
+    """
+    if option is not None:
+        return option
+    if named := environment.get(VARIABLE):
+        return Path(named)
+    try:
+        return _state_folder(environment, system, home) / FILE
+    except RuntimeError:
+        raise ConfigurationError(f"no home folder for the journal: set {VARIABLE} or pass --journal") from None
+
+
+def _state_folder(environment: Mapping[str, str], system: str, home: Callable[[], Path]) -> Path:
+    if system == "win32":
+        return Path(environment.get("LOCALAPPDATA") or home() / "AppData" / "Local")
+    if system == "darwin":
+        return home() / "Library" / "Application Support"
+    # What is not absolute is to be ignored, says the XDG specification.
+    named = environment.get("XDG_STATE_HOME", "")
+    return Path(named) if named.startswith("/") else home() / ".local" / "state"
+
+
+def same_options(common: Common, journal: Path | None) -> str:
+    """Return the options with which another command finds the same campaign and service, with a blank before each."""
+    options = {"--journal": journal, "--base-url": common.base_url, "--token-file": common.token_file}
+    return "".join(f" {name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None)

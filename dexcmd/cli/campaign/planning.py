@@ -1,0 +1,111 @@
+"""A plan: made, and shown."""
+
+import os
+from pathlib import Path
+
+import attrs
+
+from dexcmd.campaign.campaign import Campaign
+from dexcmd.campaign.events import TargetPlanned
+from dexcmd.campaign.plan import Plan
+from dexcmd.cli.campaign.clients import Clients
+from dexcmd.cli.campaign.finding import existing, journal_of, read_file
+from dexcmd.cli.campaign.plantext import counted, plan_document, plan_lines
+from dexcmd.cli.common import Common
+from dexcmd.cli.exits import OK, PARTLY
+from dexcmd.cli.failure import explain
+from dexcmd.cli.rows import Column, RowWriter, json_line, write
+from dexcmd.cli.signals import run_until_stopped
+from dexcmd.cli.stderr import note, warn
+from dexcmd.cli.terminal import say, stderr_console, stdout_console
+from dexcmd.cli.view import Picture, showing, view_for
+from dexcmd.errors import CampaignExistsError
+from dexcmd.events import Event, RequestFinished
+
+__all__ = ["Looking", "make_plan", "run_plan"]
+
+COLUMNS = (
+    Column[TargetPlanned](title="wave", text=lambda row: str(row.wave) if row.wave else "-"),
+    Column[TargetPlanned](title="account", text=lambda row: row.account, optional=5),
+    Column[TargetPlanned](title="device", text=lambda row: row.device_id, folds_at=18),
+    Column[TargetPlanned](title="registration", text=lambda row: row.registration_id, optional=6),
+    Column[TargetPlanned](title="name", text=lambda row: row.device_name, folds_at=12, optional=3),
+    Column[TargetPlanned](title="user", text=lambda row: row.user_email, folds_at=16),
+    Column[TargetPlanned](title="platform", text=lambda row: row.platform, optional=2),
+    Column[TargetPlanned](title="version", text=lambda row: row.version, optional=4),
+    Column[TargetPlanned](title="skipped", text=lambda row: row.skip),
+    Column[TargetPlanned](title="detail", text=lambda row: row.detail, folds_at=12, optional=1),
+)
+
+
+@attrs.define
+class Looking:
+    """How far a plan is."""
+
+    accounts: int
+    requests: int = 0
+
+    def on_event(self, event: Event) -> None:
+        """Count what happens inside the clients."""
+        self.requests += isinstance(event, RequestFinished)
+
+    def picture(self) -> Picture:
+        """Return it to be shown."""
+        return Picture((), f"looking at {counted(self.accounts, 'account')}: {counted(self.requests, 'request')}")
+
+
+async def make_plan(campaign: Campaign, looking: Looking) -> Plan:
+    """Return what a run would do, and show meanwhile that something is done.  Raises `DexError`."""
+    async with showing(view_for(stderr_console()), looking.picture):
+        return await campaign.plan()
+
+
+def run_plan(common: Common, journal: Path | None, file: Path, *, name_all: bool) -> int:
+    """Write what a run would do, and return the exit code.  Raises `DexError`."""
+    spec = read_file(common, file)
+    # None is made: that would be something written.
+    place = existing(journal_of(journal))
+    looking = Looking(len(spec.accounts))
+    clients = Clients(common, os.environ, looking.on_event)
+    clients.check(spec)
+
+    async def work() -> Plan:
+        async with Campaign(spec, journal=place, client=clients) as campaign:
+            if place is not None:
+                await _tell_if_known(campaign)
+            return await make_plan(campaign, looking)
+
+    plan = run_until_stopped(work)
+    if common.json:
+        write(json_line(plan_document(plan, name_all=name_all)))
+    else:
+        _show(plan, name_all=name_all)
+    return exit_code(plan)
+
+
+async def _tell_if_known(campaign: Campaign) -> None:
+    try:
+        if await campaign.known():
+            note(f"{campaign.name} is in the journal already: a run goes on with it, and does not plan it anew")
+    except CampaignExistsError as error:
+        warn(str(error))
+
+
+def _show(plan: Plan, *, name_all: bool) -> None:
+    console = stdout_console()
+    for line in plan_lines(plan):
+        say(console, line)
+    if name_all:
+        writer = RowWriter(COLUMNS, attrs.asdict, as_json=False)
+        write("")
+        for target in plan.target_events():
+            writer.add(target)
+        writer.finish("no devices")
+
+
+def exit_code(plan: Plan) -> int:
+    """Return the exit code of a plan: whether all accounts could be read."""
+    errors = list(plan.errors.values())
+    if not errors:
+        return OK
+    return PARTLY if len(errors) < len(plan.accounts) else explain(errors[0]).exit_code

@@ -1,0 +1,221 @@
+"""What a plan says: to people, at length and in short, and as a document.  Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import attrs
+
+from dexcmd.campaign.events import SkipReason, TargetPlanned
+from dexcmd.campaign.plan import AccountPlan, Plan
+from dexcmd.campaign.report import report_account, report_row, report_time
+from dexcmd.campaign.spec import CampaignSpec
+from dexcmd.cli.documents import Document, plain, time_document
+from dexcmd.cli.failure import explain
+from dexcmd.cli.moments import duration_text
+from dexcmd.cli.texts import size_text
+from dexcmd.errors import one_line
+
+__all__ = ["brief_lines", "counted", "plan_document", "plan_lines", "question"]
+
+REASONS: Mapping[SkipReason, str] = {
+    "excluded": "`exclude` has its id, name or email",
+    "platform": "it is of another platform",
+    "unsupported_version": "its version is not within `version`, or not known",
+    "not_eligible": "the service says so",
+    "offline": "the service says that it is not connected",
+    "already_running": "it has a command of the type that has not ended",
+    "not_sampled": "the lot did not fall on it",
+    "not_found": "it is named, and no device list of the last hour shows it",
+}
+"""In the order in which they are looked for."""
+
+MOST_NAMED = 5
+"""Users whom the short form names."""
+
+
+def counted(number: int, thing: str) -> str:
+    """Return how many of something there are, in words: `1 device`, `4,990 devices`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """Return all of a plan but the names of devices, without line ends.  Times are of UTC."""
+    return [
+        *_head(plan),
+        "",
+        *_devices(plan),
+        *(line for account in plan.accounts for line in ("", *_account(account, plan.spec))),
+        "",
+        *_costs(plan),
+    ]
+
+
+def brief_lines(plan: Plan) -> list[str]:
+    """Return what is to be known before one says yes."""
+    readable = [account for account in plan.accounts if account.error is None]
+    skips = ", ".join(f"{_words(reason)} {plan.skips[reason]:,}" for reason in REASONS if plan.skips[reason])
+    lines = [
+        f"{plan.spec.name}: {_command(plan.spec)} on {_whom(plan)}",
+        *([f"skipped: {skips}"] if skips else []),
+    ]
+    for account in readable:
+        name = f"{one_line(account.account.name)}: " if len(plan.accounts) > 1 else ""
+        waves = f" in waves of {_numbers(account.waves)}" if len(account.waves) > 1 else ""
+        days = "".join(f"; {line}" for line in _quota(account, plan.spec)[1:])
+        lines.append(f"{name}{counted(len(account.targets), 'command')}{waves}{days}")
+    lines += [
+        f"{one_line(name)}: {_unreadable(plan, name)}, planned and captured once it can be" for name in plan.errors
+    ]
+    lines.append(f"artifacts: {_bytes(plan)}, into {plan.spec.artifacts.into}")
+    return lines
+
+
+def question(plan: Plan) -> str:
+    """Return what a run asks before it begins."""
+    devices = len({(account.account.name, target.device_id) for account in plan.accounts for target in account.targets})
+    accounts = sum(bool(account.targets) for account in plan.accounts)
+    return (
+        f"Start {counted(plan.commands, 'capture')} on {counted(devices, 'device')} of {counted(accounts, 'account')}?"
+    )
+
+
+def plan_document(plan: Plan, *, name_all: bool) -> Document:
+    """Return a plan as a document, its devices with `name_all` only."""
+    return {
+        "schema": "campaign-plan/1",
+        "campaign": plan.spec.name,
+        "type": plan.spec.command.type,
+        "planned_at": time_document(plan.planned_at),
+        "deadline": time_document(plan.deadline),
+        "commands": plan.commands,
+        "skipped": {reason: plan.skips[reason] for reason in REASONS},
+        "requests": {**attrs.asdict(plan.requests), "total": plan.requests.total},
+        "least_seconds": plan.least_seconds,
+        "bytes": attrs.asdict(plan.size),
+        "accounts": [_account_document(account, name_all=name_all) for account in plan.accounts],
+    }
+
+
+def _account_document(plan: AccountPlan, *, name_all: bool) -> Document:
+    quota = None if plan.quota is None else {name: plain(value) for name, value in attrs.asdict(plan.quota).items()}
+    devices = {"targets": _targets(plan.targets), "skipped_devices": _targets(plan.skipped)} if name_all else {}
+    return {
+        "name": plan.account.name,
+        "account_id": plan.account.account_id,
+        "error": None if plan.error is None else str(explain(plan.error)),
+        "commands": len(plan.targets),
+        "waves": list(plan.waves),
+        "skipped": {reason: plan.skips.get(reason, 0) for reason in REASONS},
+        "quota": quota,
+        "requests": {**attrs.asdict(plan.requests), "total": plan.requests.total},
+        **devices,
+    }
+
+
+def _targets(targets: Sequence[TargetPlanned]) -> list[Document]:
+    return [attrs.asdict(target, filter=attrs.filters.exclude("at", "account")) for target in targets]
+
+
+def _words(reason: str) -> str:
+    return reason.replace("_", " ")
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    *most, last = (f"{number:,}" for number in numbers)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _command(spec: CampaignSpec) -> str:
+    args = attrs.asdict(spec.command, filter=lambda _, value: value is not None)
+    told = ", ".join(f"{name} {_arg(value)}" for name, value in args.items())
+    return f"{spec.command.type} ({told})" if told else spec.command.type
+
+
+def _arg(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return " and ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _whom(plan: Plan) -> str:
+    """Return whose devices are captured: some by name, all by number."""
+    targets = [target for account in plan.accounts for target in account.targets]
+    names = [target.user_email or target.device_name or target.device_id or "" for target in targets[:MOST_NAMED]]
+    more = f" and {len(targets) - len(names):,} more" if len(targets) > len(names) else ""
+    return f"the devices of {one_line(', '.join(names))}{more}"
+
+
+def _head(plan: Plan) -> Iterator[str]:
+    yield f"plan of {plan.spec.name}: {_command(plan.spec)}"
+    if plan.deadline is not None:
+        yield f"creates nothing after {report_time(plan.deadline)}"
+
+
+def _devices(plan: Plan) -> Iterator[str]:
+    skipped = sum(plan.skips.values())
+    yield report_row("devices", plan.commands + skipped, "registrations that match" if plan.commands + skipped else "")
+    yield report_row("  captured", plan.commands, "a command each")
+    if skipped:
+        yield report_row("  skipped", skipped)
+    for reason, why in REASONS.items():
+        if number := plan.skips[reason]:
+            yield report_row(f"    {_words(reason)}", number, why).rstrip()
+
+
+def _unreadable(plan: Plan, name: str) -> str:
+    return f"can't be read ({explain(plan.errors[name]).line})"
+
+
+def _account(plan: AccountPlan, spec: CampaignSpec) -> Iterator[str]:
+    yield report_account(plan.account.name, plan.account.account_id)
+    if plan.error is not None:
+        yield f"  can't be read: {explain(plan.error)}"
+        return
+    yield f"  {counted(len(plan.targets), 'command')}, {counted(len(plan.skipped), 'device')} skipped"
+    if len(plan.waves) > 1:
+        yield f"  waves of {_numbers(plan.waves)}"
+    for line in _quota(plan, spec):
+        yield f"  {line}"
+
+
+def _quota(plan: AccountPlan, spec: CampaignSpec) -> list[str]:
+    """Return how far the quota goes: how it stands first, then what follows from that."""
+    quota = plan.quota
+    if quota is None or quota.quota is None or quota.usage is None:
+        return ["quota: the service does not tell"]
+    reset = "" if quota.reset_time is None else f", reset at {report_time(quota.reset_time)}"
+    left = f"; {spec.leave_quota:,} of each day are left to others" if spec.leave_quota else ""
+    lines = [f"quota: {quota.usage:,} of {quota.quota:,} used{reset}{left}"]
+    if quota.days is None:
+        lines.append("the quota never suffices: nothing can be created")
+    elif quota.days and quota.last_reset is not None:
+        last = report_time(quota.last_reset)
+        today = f"{quota.today:,} before the reset, then up to {quota.per_day:,} a day"
+        lines.append(f"{counted(quota.days, 'day')} by the quota: {today}, the last from {last} on")
+    if quota.late:
+        lines.append(f"{counted(quota.late, 'command')} of these would come after the deadline: they are not created")
+    return lines
+
+
+def _costs(plan: Plan) -> Iterator[str]:
+    requests = plan.requests
+    yield report_row(
+        "requests",
+        requests.total,
+        f"{requests.create:,} to create, {requests.download:,} to download, about {requests.polls:,} polls and "
+        f"{requests.audit:,} for the audit; this plan took {requests.planning:,}",
+    )
+    least = duration_text(plan.least_seconds)
+    yield f"{'least time':<18}{least:>9}  by the rate limit; captures, quota and pauses come on top"
+    yield f"{'bytes':<18}{_bytes(plan)}"
+    yield f"{'artifacts':<18}{plan.spec.artifacts.into.rstrip('/')}/{plan.spec.artifacts.name}"
+
+
+def _bytes(plan: Plan) -> str:
+    size = plan.size
+    if size.total is None or size.each is None:
+        return "of a size that is not known"
+    if size.kind == "at_most":
+        return f"{size_text(size.total)} at most, {size_text(size.each)} each"
+    return f"about {size_text(size.total)}, {size_text(size.each)} each as the mean of {size.n:,} in the journal"

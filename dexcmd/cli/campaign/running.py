@@ -1,0 +1,200 @@
+"""Running a campaign in this process: planned, asked for, shown, and ended as it is told to."""
+
+import asyncio
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import attrs
+
+from dexcmd.campaign.campaign import Campaign
+from dexcmd.campaign.events import AccountStopped, CampaignEvent, QuotaWaited, WaveOpened
+from dexcmd.campaign.plan import Plan
+from dexcmd.campaign.report import report_time
+from dexcmd.campaign.spec import CampaignSpec
+from dexcmd.campaign.status import CampaignStatus
+from dexcmd.cli.campaign.clients import Clients
+from dexcmd.cli.campaign.finding import existing, file_or_name, journal_of, opened
+from dexcmd.cli.campaign.place import same_options
+from dexcmd.cli.campaign.planning import Looking, make_plan
+from dexcmd.cli.campaign.plantext import brief_lines, question
+from dexcmd.cli.campaign.standing import Standing, campaign_view, keep_looking
+from dexcmd.cli.campaign.statustext import event_document, exit_code
+from dexcmd.cli.campaign.steering import write_status
+from dexcmd.cli.common import Common
+from dexcmd.cli.confirm import confirm
+from dexcmd.cli.exits import ABORTED, OK, Stopped
+from dexcmd.cli.rows import json_line, write
+from dexcmd.cli.signals import GentleStop, run_until_stopped
+from dexcmd.cli.stderr import note
+from dexcmd.cli.terminal import say, stderr_console
+from dexcmd.cli.view import showing
+from dexcmd.errors import CampaignError, one_line
+
+__all__ = ["event_line", "run_campaign", "run_resume"]
+
+STOPPING = "creating nothing more and finishing what is being fetched; Ctrl-C again leaves at once"
+LONGEST = 1000
+
+ALL_DONE = ("finished", "aborted", "cancelled")
+
+
+@attrs.frozen
+class Beginning:
+    """What there is before a run: how a campaign stands that the journal knows, or the plan of a new one."""
+
+    name: str
+    status: CampaignStatus | None = None
+    plan: Plan | None = None
+
+
+def run_campaign(common: Common, journal: Path | None, what: str, *, yes: bool) -> int:
+    """Run a campaign, or go on with it, and return the exit code.  Raises `DexError`."""
+    campaign = file_or_name(common, what)
+    place = journal_of(journal)
+    beginning = run_until_stopped(lambda: _look(common, place, campaign))
+    if beginning.plan is not None and not _begin(beginning.plan, yes=yes):
+        note("nothing was begun")
+        return ABORTED
+    if beginning.status is not None:
+        status = beginning.status
+        if status.state in ALL_DONE:
+            write_status(common, journal, status)
+            return exit_code(status)
+        note(f"goes on with {status.name}: {status.count('saved'):,} of {status.count():,} are fetched")
+        if status.control == "pause":
+            again = f"`dexcmd campaign resume {status.name}{same_options(common, journal)}`"
+            note(f"{status.name} is paused: nothing more is created before {again}")
+    return _run(common, journal, campaign, beginning.plan)
+
+
+def run_resume(common: Common, journal: Path | None, name: str) -> int:
+    """End a pause, run the campaign where no process does, and return the exit code.  Raises `DexError`."""
+    place = journal_of(journal)
+
+    async def resume() -> CampaignStatus:
+        async with opened(name, place) as campaign:
+            if (await campaign.status()).control == "pause":
+                await campaign.resume()
+            return await campaign.status()
+
+    status = run_until_stopped(resume)
+    if not status.running_elsewhere:
+        return run_campaign(common, journal, name, yes=True)
+    note(f"{name} goes on in the process that runs it")
+    if common.json:
+        write_status(common, journal, status)
+    return OK
+
+
+async def _look(common: Common, journal: Path, campaign: CampaignSpec | str) -> Beginning:
+    """Find out whether it is a new one, and plan it then; nothing is written for that."""
+    looking = Looking(0)
+    clients = Clients(common, os.environ, looking.on_event)
+    if isinstance(campaign, CampaignSpec) and existing(journal) is None:
+        async with Campaign(campaign, journal=None, client=clients) as found:
+            return await _planned(found, looking, clients)
+    async with opened(campaign, journal, clients) as found:
+        if await found.known():
+            clients.check(found.spec)
+            return Beginning(found.name, status=await found.status())
+        return await _planned(found, looking, clients)
+
+
+async def _planned(campaign: Campaign, looking: Looking, clients: Clients) -> Beginning:
+    clients.check(campaign.spec)
+    looking.accounts = len(campaign.spec.accounts)
+    return Beginning(campaign.name, plan=await make_plan(campaign, looking))
+
+
+def _begin(plan: Plan, *, yes: bool) -> bool:
+    """Show whom a plan touches, and tell whether to begin.  Raises `DexError` where there is nobody."""
+    if len(plan.errors) == len(plan.accounts):
+        raise next(iter(plan.errors.values()))
+    if not plan.commands:
+        reasons = ", ".join(f"{reason} {number:,}" for reason, number in plan.skips.items())
+        raise CampaignError("no device is to be captured" + (f": all are skipped ({reasons})" if reasons else ""))
+    console = stderr_console()
+    for line in brief_lines(plan):
+        say(console, line)
+    return confirm(question(plan), yes=yes)
+
+
+def _run(common: Common, journal: Path | None, campaign: CampaignSpec | str, plan: Plan | None) -> int:
+    gently = GentleStop(partial(note, STOPPING))
+    name = campaign if isinstance(campaign, str) else campaign.name
+    run = _Run(common, journal_of(journal), campaign, plan, gently)
+    try:
+        status = run_until_stopped(run.run, gently)
+    except Stopped:
+        note(f"what was done stays: `dexcmd campaign resume {name}{same_options(common, journal)}` goes on")
+        raise
+    if run.broken is not None:
+        raise run.broken
+    write_status(common, journal, status)
+    return exit_code(status)
+
+
+@attrs.define
+class _Run:
+    common: Common
+    journal: Path
+    campaign: CampaignSpec | str
+    plan: Plan | None
+    gently: GentleStop
+    broken: BrokenPipeError | None = None
+    """Set when whoever read the events has gone."""
+
+    async def run(self) -> CampaignStatus:
+        """Run it, and return how it stands then.  Raises `DexError`, and `Stopped` where it did not even begin."""
+        async with opened(self.campaign, self.journal, Clients(self.common, os.environ)) as campaign:
+            if self.gently.requested:
+                raise Stopped(signal.SIGINT)
+            standing = Standing(None, campaign.spec.leave_quota)
+
+            def stop() -> None:
+                standing.stopping = True
+                campaign.stop()
+
+            self.gently.then(stop)
+            async with showing(campaign_view(stderr_console()), standing.picture):
+                looking = asyncio.create_task(keep_looking(campaign, standing))
+                try:
+                    status = await campaign.run(self.plan, on_event=partial(self._tell, campaign))
+                finally:
+                    looking.cancel()
+                    await asyncio.gather(looking, return_exceptions=True)
+                standing.look(status, time.monotonic())
+        return status
+
+    def _tell(self, campaign: Campaign, event: CampaignEvent) -> None:
+        if self.common.json:
+            self._write(campaign, event)
+        elif line := event_line(event, campaign.spec):
+            note(line)
+
+    def _write(self, campaign: Campaign, event: CampaignEvent) -> None:
+        if self.broken is not None:
+            return
+        try:
+            write(json_line(event_document(campaign.name, event)))
+        except BrokenPipeError as error:
+            # What is under way comes to its end all the same.
+            self.broken = error
+            self.gently.request()
+
+
+def event_line(event: CampaignEvent, spec: CampaignSpec) -> str | None:
+    """Return what people are told of an event while a campaign runs; None for most."""
+    match event:
+        case WaveOpened() if spec.waves.sizes:
+            line = f"wave {event.wave} begins"
+        case QuotaWaited():
+            line = f"the quota is used up: waits for its reset, until {report_time(event.until)}"
+        case AccountStopped() if event.kind != "finished":
+            line = event.kind if event.reason is None else f"{event.kind}: {event.reason}"
+        case _:
+            return None
+    return one_line(line if len(spec.accounts) == 1 else f"{event.account}: {line}", LONGEST)

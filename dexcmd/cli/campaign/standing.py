@@ -1,0 +1,244 @@
+"""How far a campaign is, shown again and again: for the process that runs it, and for one that only looks."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+import attrs
+from rich.console import Console
+
+from dexcmd.campaign.campaign import Campaign
+from dexcmd.campaign.events import Control
+from dexcmd.campaign.status import AccountStatus, CampaignStatus
+from dexcmd.cli.campaign.statustext import failures_of
+from dexcmd.cli.moments import duration_text
+from dexcmd.cli.rates import Rate
+from dexcmd.cli.stderr import note
+from dexcmd.cli.terminal import say
+from dexcmd.cli.texts import size_text
+from dexcmd.cli.view import LiveView, Picture, Stage, View
+from dexcmd.errors import CampaignNotFoundError, one_line
+
+__all__ = ["CampaignLines", "Standing", "campaign_view", "keep_looking"]
+
+LOOK_SECONDS = 1.0
+"""Between two looks at the journal, at least."""
+
+LOOK_SHARE = 20
+"""Looking takes no more than one part of so many of the time, however large the campaign is."""
+
+RATE_SECONDS = 120.0
+"""How far a rate looks back: captures come in bursts."""
+
+MOST_ACCOUNTS = 6
+"""Accounts that have a line each."""
+
+LINE_SECONDS = 60.0
+"""Between two plain lines, at least."""
+
+CONTROLS: dict[Control, str] = {
+    "run": "goes on: the pause is over",
+    "pause": "is paused: nothing more is created, what runs is followed and fetched",
+    "cancel_keep": "is cancelled: nothing more is created, what runs is followed and fetched",
+    "cancel_drop": "is cancelled: nothing more is created, what runs is left alone",
+}
+
+
+def _rate() -> Rate:
+    return Rate(RATE_SECONDS)
+
+
+@attrs.define
+class Standing:
+    """How far a campaign is."""
+
+    status: CampaignStatus | None
+    """None while it is being planned."""
+
+    leave_quota: int
+    stopping: bool = False
+    """Whether this process creates nothing more."""
+
+    _created: Rate = attrs.field(factory=_rate, init=False)
+    _saved: Rate = attrs.field(factory=_rate, init=False)
+    _at_quota: dict[str, tuple[int | None, int]] = attrs.field(factory=dict[str, tuple[int | None, int]], init=False)
+    """What each account's quota was when it was asked, and how many commands there were then."""
+
+    def look(self, status: CampaignStatus, now: float) -> None:
+        """Take over how it stands at a time in seconds, which does not go back."""
+        self.status = status
+        created, _, saved = _stages(status)
+        self._created.note(created.count, now)
+        self._saved.note(saved.count, now)
+        for account in status.accounts:
+            if self._at_quota.get(account.name, (None, 0))[0] != account.usage:
+                self._at_quota[account.name] = (account.usage, account.commands)
+
+    def picture(self) -> Picture:
+        """Return it to be shown."""
+        status = self.status
+        if status is None:
+            return Picture((), "writing the plan down")
+        created, captured, saved = _stages(status)
+        held = self._is_held(status)
+        stages = (
+            attrs.evolve(created, note=_pace(created, self._created, held=held)),
+            captured,
+            attrs.evolve(saved, note=_pace(saved, self._saved, held=held)),
+        )
+        return Picture(stages, "\n".join(self._said(status)))
+
+    def _is_held(self, status: CampaignStatus) -> bool:
+        """Tell whether what is left to create waits for more than its turn, so that no rate tells how long it takes."""
+        if self.stopping or status.control != "run":
+            return True
+        return any(
+            account.waits_until is not None or account.states["pending"] > self._room(account)
+            for account in status.accounts
+            if account.stopped is None
+        )
+
+    def _room(self, account: AccountStatus) -> float:
+        """Return how many commands the day's quota still has room for."""
+        if account.quota is None or account.usage is None:
+            return float("inf")
+        _, commands = self._at_quota.get(account.name, (None, account.commands))
+        return account.quota - account.usage - self.leave_quota - (account.commands - commands)
+
+    def _said(self, status: CampaignStatus) -> Iterator[str]:
+        yield ", ".join(_counts(status))
+        if self.stopping:
+            yield "stopping: nothing more is created, what is being fetched is finished"
+        elif status.control != "run":
+            yield f"{status.name} {CONTROLS[status.control]}"
+        accounts = status.accounts
+        lines = [line for account in accounts if (line := _account_line(account, alone=len(accounts) == 1))]
+        yield from lines[:MOST_ACCOUNTS]
+        if len(lines) > MOST_ACCOUNTS:
+            yield f"and {len(lines) - MOST_ACCOUNTS} more accounts"
+
+
+def _stages(status: CampaignStatus) -> tuple[Stage, Stage, Stage]:
+    """Return how many targets have come how far; what has failed before is not expected to come there."""
+    failures = failures_of(status)
+    to_create = status.count() - status.count("not_attempted") - failures["rejected"] - failures["unknown"]
+    to_capture = to_create - failures["device"] - failures["timeout"]
+    saved = status.count("saved")
+    captured = saved + status.count("collecting") + failures["download"]
+    created = captured + status.count("running") + failures["device"] + failures["timeout"]
+    return (
+        Stage("created", created, to_create),
+        Stage("captured", captured, to_capture),
+        Stage("fetched", saved, to_capture - failures["download"]),
+    )
+
+
+def _pace(stage: Stage, rate: Rate, *, held: bool) -> str:
+    """Return how fast a stage goes on, and how long the rest of it takes unless it is held up by something else."""
+    left = (stage.total or 0) - stage.count
+    if rate.per_second <= 0 or not left:
+        return ""
+    pace = f"{rate.per_second * 60:.0f}/min"
+    seconds = rate.seconds_for(left)
+    return pace if seconds is None or held else f"{pace}, {duration_text(seconds)} left"
+
+
+def _counts(status: CampaignStatus) -> Iterator[str]:
+    yield f"{status.count('saved'):,} fetched ({size_text(status.size)})"
+    if running := status.count("running"):
+        yield f"{running:,} running"
+    if creating := status.count("creating"):
+        yield f"{creating:,} being created"
+    if failed := status.count("failed"):
+        kinds = ", ".join(f"{kind} {number:,}" for kind, number in failures_of(status).items() if number)
+        yield f"{failed:,} failed ({kinds})"
+    if dropped := status.count("not_attempted"):
+        yield f"{dropped:,} not attempted"
+
+
+def _account_line(account: AccountStatus, *, alone: bool) -> str:
+    """Return what there is to say of an account, empty where it is nothing."""
+    said = [*_account_says(account)]
+    if alone:
+        return ", ".join(said)
+    targets = sum(number for state, number in account.states.items() if state != "skipped")
+    return ", ".join([f"{one_line(account.name)}: {account.states['saved']:,} of {targets:,}", *said])
+
+
+def _account_says(account: AccountStatus) -> Iterator[str]:
+    if account.stopped is not None:
+        if account.stopped != "finished":
+            yield account.stopped if account.reason is None else f"{account.stopped}: {one_line(account.reason)}"
+        return
+    if account.waves > 1 and account.wave:
+        yield f"wave {account.wave} of {account.waves}"
+    if account.waits_until is not None:
+        left = (account.waits_until - datetime.now(UTC)).total_seconds()
+        yield f"waits for the quota: reset in {duration_text(left)}"
+    elif account.posts and not any(account.states[state] for state in ("pending", "creating", "running", "collecting")):
+        yield "looks for late commands in the list"
+
+
+async def keep_looking(
+    campaign: Campaign, standing: Standing, *, until: Callable[[CampaignStatus], bool] = lambda _: False
+) -> None:
+    """Look at a campaign again and again, and tell what its operator wants of it."""
+    while True:
+        began, before = time.monotonic(), standing.status
+        # It is not in the journal while it is being written there.
+        with suppress(CampaignNotFoundError):
+            status = await campaign.status()
+            standing.look(status, began)
+            if before is not None and before.control != status.control:
+                note(f"{status.name} {CONTROLS[status.control]}")
+            if until(status):
+                return
+        await asyncio.sleep(max(LOOK_SECONDS, LOOK_SHARE * (time.monotonic() - began)))
+
+
+def campaign_view(console: Console) -> View:
+    """Return the view of a campaign that suits a console."""
+    return LiveView(console) if console.is_interactive else CampaignLines(console)
+
+
+class CampaignLines:
+    """A line now and then where the counts have changed; nothing while a campaign waits."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._told: tuple[Stage, ...] = ()
+        self._told_at = float("-inf")
+        self._picture: Picture | None = None
+
+    def __enter__(self) -> Self:
+        """Do nothing."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Tell how it stands at the end."""
+        self._tell()
+
+    def show(self, picture: Picture) -> None:
+        """Print a line if it is time for one."""
+        self._picture = picture
+        if self._clock() - self._told_at >= LINE_SECONDS:
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._picture is None:
+            return
+        counts = tuple(attrs.evolve(stage, note="") for stage in self._picture.stages)
+        if not counts or counts == self._told:
+            return
+        self._told, self._told_at = counts, self._clock()
+        parts = [f"{stage.count:,} of {stage.total:,} {stage.name}" for stage in self._picture.stages]
+        # The first of these says how many are fetched once more.
+        parts += self._picture.said.splitlines()[0].split(", ")[1:]
+        say(self._console, ", ".join([*parts, *filter(None, [self._picture.stages[-1].note])]))

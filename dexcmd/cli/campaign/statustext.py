@@ -1,0 +1,96 @@
+"""How a campaign stands, as documents and rows.  Pure."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import get_args
+
+import attrs
+
+from dexcmd.campaign.events import CampaignEvent
+from dexcmd.campaign.spec import FailureClass
+from dexcmd.campaign.state import TargetState
+from dexcmd.campaign.status import AccountStatus, CampaignStatus
+from dexcmd.cli.documents import Document, plain, time_document
+from dexcmd.cli.exits import ABORTED, INTERRUPTED, OK, PARTLY, REFUSED
+from dexcmd.cli.moments import age_text
+from dexcmd.cli.rows import Column
+from dexcmd.cli.texts import size_text
+
+__all__ = ["COLUMNS", "event_document", "exit_code", "failures_of", "status_document"]
+
+
+def failures_of(status: CampaignStatus) -> Mapping[FailureClass, int]:
+    """Return how many of all targets have failed, by the class; all classes are there."""
+    return {kind: sum(account.failures[kind] for account in status.accounts) for kind in get_args(FailureClass)}
+
+
+def exit_code(status: CampaignStatus) -> int:
+    """Return what a campaign comes to that this process does not run any more."""
+    match status.state:
+        case "finished":
+            return OK if status.count("saved") == status.count() else PARTLY
+        case "aborted" | "cancelled":
+            return ABORTED
+        case "refused":
+            return REFUSED
+        case _:
+            # There is something left to do, and a run goes on.
+            return INTERRUPTED
+
+
+def status_document(status: CampaignStatus) -> Document:
+    """Return how a campaign stands."""
+    states = {state: status.count(state) for state in get_args(TargetState)}
+    return {
+        "schema": "campaign-status/1",
+        "campaign": status.name,
+        "state": status.state,
+        "control": status.control,
+        "running_elsewhere": status.running_elsewhere,
+        "planned_at": time_document(status.planned_at),
+        "deadline": time_document(status.deadline),
+        "targets": status.count(),
+        "states": states,
+        "failures": failures_of(status),
+        "bytes": status.size,
+        "commands": sum(account.commands for account in status.accounts),
+        "posts": sum(account.posts for account in status.accounts),
+        "surplus": sum(account.surplus for account in status.accounts),
+        "foreign": sum(account.foreign for account in status.accounts),
+        "accounts": [_account(account) for account in status.accounts],
+    }
+
+
+def _account(account: AccountStatus) -> Document:
+    return {name: plain(value) for name, value in attrs.asdict(account).items()}
+
+
+def event_document(campaign: str, event: CampaignEvent) -> Document:
+    """Return one event of a campaign: its own fields behind those that each has."""
+    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
+    fields = {name: plain(value) for name, value in attrs.asdict(event).items()}
+    return {"schema": "campaign-event/1", "campaign": campaign, "event": kind, "at": fields.pop("at"), **fields}
+
+
+def _age(status: CampaignStatus) -> str:
+    return age_text(status.planned_at, datetime.now(status.planned_at.tzinfo))
+
+
+_STYLES = {"finished": "green", "aborted": "red", "refused": "red", "paused": "yellow", "interrupted": "yellow"}
+
+COLUMNS = (
+    Column[CampaignStatus](title="campaign", text=lambda row: row.name, folds_at=12),
+    Column[CampaignStatus](title="state", text=lambda row: row.state, styles=_STYLES),
+    Column[CampaignStatus](title="targets", text=lambda row: str(row.count())),
+    Column[CampaignStatus](title="saved", text=lambda row: str(row.count("saved"))),
+    Column[CampaignStatus](title="failed", text=lambda row: str(row.count("failed"))),
+    Column[CampaignStatus](
+        title="left",
+        text=lambda row: str(row.count("pending", "creating", "running", "collecting")),
+    ),
+    Column[CampaignStatus](
+        title="size", text=lambda row: str(row.size), shown=lambda row: size_text(row.size), optional=2
+    ),
+    Column[CampaignStatus](title="planned", text=lambda row: time_document(row.planned_at), shown=_age, optional=1),
+)

@@ -1,0 +1,115 @@
+"""Which devices are captured, of those that are named or match, and why others are not.  Pure but for stdin."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import attrs
+
+from dexcmd.cli.common import STDIN
+from dexcmd.cli.ids import Lines
+from dexcmd.errors import ConfigurationError
+from dexcmd.resources.devices import Device
+
+__all__ = ["Choice", "Left", "Name", "choose", "name_of_line", "read_names"]
+
+CONNECTED = "connected"
+
+
+@attrs.frozen
+class Name:
+    """A device by its id, and one registration of it where that is told."""
+
+    device_id: str
+    registration_id: str | None = None
+
+
+@attrs.frozen
+class Left:
+    """A row, or a name without one, that is not captured."""
+
+    device: Device
+    reason: Literal["not_eligible", "not_found"]
+
+    @property
+    def text(self) -> str:
+        """Return why, for people."""
+        if self.reason == "not_found":
+            return "not found among the devices that were connected within the last hour"
+        return f"not eligible: {self.device.ineligible_reason or 'the service does not say why'}"
+
+
+@attrs.frozen
+class Choice:
+    """What is captured, and what is not."""
+
+    devices: tuple[Device, ...]
+    left: tuple[Left, ...]
+
+    @property
+    def not_connected(self) -> int:
+        """Return how many are captured in the hope that they come back; one without a status counts as connected."""
+        return sum(bool(device.status) and device.status != CONNECTED for device in self.devices)
+
+
+def name_of_line(line: str) -> Name | None:
+    """Return the device that a line names; None for one that is empty.
+
+    That is an id; a line of `devices`, which has the registration behind a tab; or JSON with a `device_id`, and perhaps
+    a `registration_id`.  Raises `ConfigurationError`.
+    """
+    text = line.strip()
+    if not text.startswith("{"):
+        cells = [cell.strip() for cell in text.split("\t")]
+        registration = cells[1] if len(cells) > 1 else ""
+        return Name(cells[0].split()[0], registration or None) if text else None
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ConfigurationError(f"stdin: can't read {text[:60]!r}: {error}") from error
+    device_id, registration = found.get("device_id"), found.get("registration_id")
+    if not isinstance(device_id, str) or not device_id or not isinstance(registration, str | None):
+        raise ConfigurationError(f"stdin: there is no device_id in {text[:60]!r}")
+    return Name(device_id, registration or None)
+
+
+async def read_names(ids: Sequence[str], lines: Lines) -> list[Name]:
+    """Return the devices that arguments name, with those of stdin where `STDIN` stands.
+
+    Raises `ConfigurationError`.
+    """
+    names: list[Name] = []
+    for device_id in ids:
+        if device_id != STDIN:
+            names.append(Name(device_id))
+            continue
+        async for line in lines.read():
+            name = name_of_line(line)
+            if name is not None:
+                names.append(name)
+    return list(dict.fromkeys(names))
+
+
+def choose(rows: Iterable[Device], names: Sequence[Name] | None) -> Choice:
+    """Return which rows are captured: all of them, or those that are named, as far as the service lets."""
+    wanted = None if names is None else set(names)
+    found: set[Name] = set()
+    devices: dict[Name, Device] = {}
+    left: list[Left] = []
+    for device in rows:
+        row = Name(device.device_id or "", device.registration_id)
+        if wanted is not None:
+            meant = wanted & {row, Name(row.device_id)}
+            found |= meant
+            if not meant:
+                continue
+        if device.eligible is not False and device.device_id and device.person_email:
+            devices[row] = device
+        else:
+            left.append(Left(device, "not_eligible"))
+    left += [
+        Left(Device(device_id=name.device_id, registration_id=name.registration_id), "not_found")
+        for name in names or ()
+        if name not in found
+    ]
+    return Choice(tuple(devices.values()), tuple(left))

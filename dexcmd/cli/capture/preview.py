@@ -1,0 +1,72 @@
+"""Whom a capture touches and what it costs, shown before anybody is asked."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from dexcmd.cli.capture.choice import Choice
+from dexcmd.cli.moments import duration_text
+from dexcmd.cli.rows import Column, layout, plain_line, table_lines
+from dexcmd.cli.terminal import say
+from dexcmd.resources.devices import Device
+from dexcmd.resources.quota import Quota
+from dexcmd.resources.requests import CommandArgs
+from dexcmd.wire.converter import unstructure_args
+
+__all__ = ["preview", "preview_lines"]
+
+MOST_SHOWN = 10
+
+COLUMNS = (
+    Column[Device](title="device", text=lambda row: row.device_name or row.device_id, folds_at=12),
+    Column[Device](title="user", text=lambda row: row.person_email, folds_at=16),
+    Column[Device](title="platform", text=lambda row: row.platform),
+    Column[Device](title="status", text=lambda row: row.status, styles={"connected": "green"}),
+)
+
+
+def preview(console: Console, choice: Choice, quota: Quota, args: CommandArgs, *, named: bool) -> None:
+    """Show the first devices, and say all else in a few lines."""
+    shown = choice.devices[:MOST_SHOWN]
+    say(console, f"{_what(args)} on:")
+    if console.is_terminal:
+        for line in table_lines(console, layout(COLUMNS, shown, console.width), shown):
+            console.print(line, soft_wrap=True)
+    else:
+        for device in shown:
+            say(console, plain_line(COLUMNS, device))
+    for text in preview_lines(choice, quota, datetime.now(UTC), named=named):
+        say(console, text)
+
+
+def _what(args: CommandArgs) -> str:
+    given = ", ".join(f"{name} {_text(value)}" for name, value in unstructure_args(args).items())
+    return f"{args.type} ({given})" if given else args.type
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return " and ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+
+
+def preview_lines(choice: Choice, quota: Quota, now: datetime, *, named: bool) -> Iterator[str]:
+    """Yield what there is to say besides the first rows."""
+    count = len(choice.devices)
+    if count > MOST_SHOWN:
+        yield f"and {count - MOST_SHOWN} more, {count} in all"
+    if choice.not_connected:
+        yield f"{choice.not_connected} of them not connected now: their commands fail after 10 minutes, if they stay so"
+    if choice.left:
+        yield f"left out: {len(choice.left)} that {'can not be captured' if named else 'are not eligible'}"
+    if quota.remaining is None:
+        return
+    reset = ""
+    if quota.reset_time is not None:
+        reset = f", which resets in {duration_text((quota.reset_time - now).total_seconds())}"
+    yield f"takes {count} of {quota.remaining} commands left of the day's quota{reset}"
+    if count > quota.remaining:
+        yield f"warning: the quota has room for {quota.remaining} of {count}"

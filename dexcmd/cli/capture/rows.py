@@ -1,0 +1,142 @@
+"""What became of each target, as rows.  Pure."""
+
+import attrs
+
+from dexcmd.capture import CaptureResult
+from dexcmd.cli.capture.choice import Left
+from dexcmd.cli.documents import Document, capture_document
+from dexcmd.cli.failure import explain
+from dexcmd.cli.rows import Column
+from dexcmd.cli.texts import size_text
+from dexcmd.errors import CommandFailedError
+from dexcmd.outcome import Outcome
+from dexcmd.resources.devices import Device
+from dexcmd.transfer.saved import SavedArtifact
+
+__all__ = ["CREATED", "LINES", "MADE", "TABLE", "Row", "row_document"]
+
+MADE = ("created", "adopted")
+
+REASONS = {"quota": "the day's quota is used up", "cancelled": "interrupted", "abort": "given up after another error"}
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """What became of one target."""
+
+    device: Device
+    type: str
+    state: str
+    command_id: str | None = None
+    status: str | None = None
+    """SUCCESS or FAILED, once it is known."""
+
+    artifact: SavedArtifact | None = None
+    reason: str | None = None
+    error: Exception | None = None
+    text: str | None = None
+    """Why it is not there, where that takes no error."""
+
+    @classmethod
+    def of_result(cls, device: Device, result: CaptureResult[SavedArtifact]) -> "Row":
+        """Return the row of a capture."""
+        command = result.command
+        return cls(
+            device=device,
+            type=result.request.type,
+            state=result.state,
+            command_id=None if command is None else command.id,
+            status=command.status if command is not None and command.ended else None,
+            artifact=result.artifact,
+            reason=result.reason,
+            error=result.error,
+        )
+
+    @classmethod
+    def of_outcome(cls, device: Device, outcome: Outcome, *, no_wait: bool) -> "Row":
+        """Return the row of what was created, and nothing more, which is an interruption unless nobody would wait."""
+        return cls(
+            device=device,
+            type=outcome.request.type,
+            state=outcome.state,
+            command_id=outcome.command_id,
+            reason="cancelled" if outcome.state in MADE and not no_wait else outcome.reason,
+            error=outcome.error,
+        )
+
+    @classmethod
+    def of_left(cls, left: Left, command_type: str) -> "Row":
+        """Return the row of what was named and is not captured."""
+        return cls(device=left.device, type=command_type, state="not_attempted", reason=left.reason, text=left.text)
+
+    @property
+    def goes_on(self) -> bool:
+        """Tell whether there may still be something to fetch."""
+        return self.command_id is not None and self.artifact is None and not isinstance(self.error, CommandFailedError)
+
+    @property
+    def why(self) -> str | None:
+        """Return why it is not there, and what to do about it."""
+        if self.error is not None:
+            return str(explain(self.error))
+        if self.text is None and self.command_id is not None and self.reason == "cancelled":
+            return "interrupted; it goes on"
+        return self.text or REASONS.get(self.reason or "", self.reason)
+
+
+def _path(row: Row) -> str | None:
+    return None if row.artifact is None else str(row.artifact.path)
+
+
+LINES = (
+    Column[Row](title="command", text=lambda row: row.command_id),
+    Column[Row](title="state", text=lambda row: row.state),
+    Column[Row](title="device", text=lambda row: row.device.device_id),
+    Column[Row](title="registration", text=lambda row: row.device.registration_id),
+    Column[Row](title="name", text=lambda row: row.device.device_name),
+    Column[Row](title="user", text=lambda row: row.device.person_email),
+    Column[Row](title="path", text=_path),
+    Column[Row](title="size", text=lambda row: None if row.artifact is None else str(row.artifact.size)),
+    Column[Row](title="sha256", text=lambda row: None if row.artifact is None else row.artifact.sha256),
+    Column[Row](title="why", text=lambda row: row.why),
+)
+
+TABLE = (
+    Column[Row](title="device", text=lambda row: row.device.device_name or row.device.device_id, folds_at=12),
+    Column[Row](title="user", text=lambda row: row.device.person_email, folds_at=16, optional=1),
+    Column[Row](
+        title="state",
+        text=lambda row: row.state.replace("_", " "),
+        styles={"saved": "green", "created": "green", "adopted": "green", "failed": "red", "rejected": "red"},
+    ),
+    Column[Row](
+        # What is not there has an id that nobody may lose.
+        title="file, or command",
+        text=lambda row: row.command_id if row.artifact is None else row.artifact.path.name,
+        folds_at=24,
+    ),
+    Column[Row](title="size", text=lambda row: None if row.artifact is None else size_text(row.artifact.size)),
+    # Short, so that it takes no room where all is well.
+    Column[Row](title="why", text=lambda row: row.why, folds_at=16),
+)
+
+CREATED = (
+    Column[Row](title="command", text=lambda row: row.command_id),
+    *TABLE[:3],
+    TABLE[5],
+)
+"""The table where nothing is waited for."""
+
+
+def row_document(row: Row) -> Document:
+    """Return a line of JSON."""
+    return capture_document(
+        row.device,
+        row.type,
+        row.state,
+        command_id=row.command_id,
+        status=row.status,
+        artifact=row.artifact,
+        reason=row.reason,
+        error=row.why,
+    )

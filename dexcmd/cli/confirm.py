@@ -1,0 +1,45 @@
+"""A question before something is done that costs quota and privacy."""
+
+import sys
+import termios
+
+from dexcmd.errors import ConfigurationError, one_line
+
+__all__ = ["confirm"]
+
+ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
+
+LONGEST = 1000
+
+
+def confirm(question: str, *, yes: bool) -> bool:
+    """Ask on the terminal and tell whether the answer is yes; with `yes`, it is so without a question.
+
+    Nothing typed, and the end of what is typed, is a no.  Not to be called while an event loop runs: Ctrl-C at the
+    question is a `KeyboardInterrupt`.  Raises `ConfigurationError` where there is nobody to ask.
+    """
+    if yes:
+        return True
+    # The question goes where it does not mix with results, and has to be seen there.
+    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):  # pyright: ignore[reportUnnecessaryComparison] - so it is where one was closed
+        raise ConfigurationError("there is no terminal to ask on: --yes goes ahead without asking")
+    # What was typed before the question was there is no answer to it.
+    termios.tcflush(sys.stdin, termios.TCIFLUSH)
+    try:
+        while (answer := _ask(one_line(question, LONGEST))) is None:
+            pass
+    except KeyboardInterrupt:
+        # What is said next does not belong behind the question.
+        sys.stderr.write("\n")
+        raise
+    return answer
+
+
+def _ask(question: str) -> bool | None:
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    line = sys.stdin.readline()
+    if not line:
+        sys.stderr.write("\n")
+        return False
+    return ANSWERS.get(line.strip().lower())
