@@ -33,7 +33,7 @@ def bash_script() -> str:
 @pytest.mark.parametrize(
     ("words", "offers"),
     [
-        ((""), {"quota", "devices", "commands", "follow", "download", "demo", "sandbox", "completion"}),
+        ((""), {"quota", "devices", "commands", "capture", "follow", "download", "demo", "sandbox", "completion"}),
         (("do",), {"download"}),
         (("--js",), {"--json"}),
         (("commands", "--st"), {"--status"}),
