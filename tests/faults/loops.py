@@ -3,13 +3,15 @@
 import asyncio
 import selectors
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
 import anyio.to_thread
 
-__all__ = ["HastyLoop", "wait_for_threads"]
+__all__ = ["HastyLoop", "LoopClock", "at_work", "wait_for_threads"]
 
 
 class _Selector(selectors.DefaultSelector):
@@ -70,3 +72,32 @@ def wait_for_threads() -> None:
     loop = asyncio.get_running_loop()
     if isinstance(loop, HastyLoop):
         loop.selector.threads = anyio.to_thread.current_default_thread_limiter()
+
+
+@contextmanager
+def at_work() -> Iterator[None]:
+    """Let the running loop skip no time inside the block, in which a thread of ours is waited for."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, HastyLoop)
+    loop.selector.executing += 1
+    try:
+        yield
+    finally:
+        loop.selector.executing -= 1
+
+
+class LoopClock:
+    """The time of the running loop as everybody's: the limits of sockets are in it, and what is slept on this clock."""
+
+    def __init__(self, start: datetime) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._epoch, self._began = start, self._loop.time()
+
+    def monotonic(self) -> float:
+        return self._loop.time() - self._began
+
+    def now(self) -> datetime:
+        return self._epoch.astimezone(UTC) + timedelta(seconds=self.monotonic())
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
