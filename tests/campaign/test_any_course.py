@@ -53,7 +53,8 @@ from dexcmd.campaign.store import Store
 from dexcmd.sandbox import Behaviour, Fault, Sandbox, SandboxDevice, make_devices
 from dexcmd.sandbox.state import NewCommand
 from tests.campaign.memory import MemoryStore
-from tests.faults.loops import HastyLoop, LoopClock, at_work, wait_for_threads
+from tests.campaign.test_crash import Crash, CrashingStore
+from tests.faults.loops import HastyLoop, LoopClock, wait_for_threads
 
 _COMMON: dict[str, Any] = {
     "deadline": None,
@@ -97,9 +98,7 @@ def fleet(kinds: Sequence[str], seed: int) -> list[SandboxDevice]:
         devices.append(attrs.evolve(device, **changes))
         if kind == "shared":
             registration = f"{seed:08d}-0000-4000-8000-{number:012d}"
-            devices.append(
-                attrs.evolve(device, registration_id=registration, user_email=f"second.{device.user_email}")
-            )
+            devices.append(attrs.evolve(device, registration_id=registration, user_email=f"second.{device.user_email}"))
     return devices
 
 
@@ -220,7 +219,10 @@ SPECS = st.fixed_dictionaries(
     {
         "command": st.sampled_from([Pcap(), WarpDiag(), SpeedTest()]),
         "targets": mostly(
-            Targeting(), Targeting(platforms=("windows",)), Targeting(version=">=2025"), Targeting(sample=Share(count=3))
+            Targeting(),
+            Targeting(platforms=("windows",)),
+            Targeting(version=">=2025"),
+            Targeting(sample=Share(count=3)),
         ),
         "waves": mostly(
             Waves(),
@@ -249,7 +251,9 @@ SPECS = st.fixed_dictionaries(
         "lost_answers": mostly("reconcile", "give_up"),
         "audit_after": mostly(timedelta(minutes=15), timedelta(minutes=5)),
         "name_template": mostly(
-            "{account}/{created:%Y-%m-%d}/{user_email}-{command_id}.zip", "{command_id}.zip", "{wave}/{type}-{command_id}"
+            "{account}/{created:%Y-%m-%d}/{user_email}-{command_id}.zip",
+            "{command_id}.zip",
+            "{wave}/{type}-{command_id}",
         ),
     }
 )
@@ -308,42 +312,6 @@ COURSES = st.builds(
 )
 
 # --- how it runs
-
-
-class Crash(BaseException):
-    """The end of a process: nothing of ours may catch it and go on."""
-
-
-class Watched:
-    """A journal whose work the loop waits for, and that may end the process at one of its writes."""
-
-    def __init__(self, store: Store, ends: Interruption | None = None) -> None:
-        self._store = store
-        self._left = ends.at if ends is not None and ends.kind.startswith("crash") else 0
-        self._after = ends is not None and ends.kind == "crash after"
-        self.crashed = False
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._store, name)
-        if name in ("hold", "path"):
-            return found
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            with at_work():
-                return await found(*args, **kwargs)
-
-        return call
-
-    async def append(self, campaign: str, events: Sequence[CampaignEvent]) -> None:
-        self._left -= 1
-        if self.crashed or (self._left == 0 and not self._after):
-            self.crashed = True
-            raise Crash
-        with at_work():
-            await self._store.append(campaign, events)
-        if self._left == 0:
-            self.crashed = True
-            raise Crash
 
 
 @attrs.define
@@ -477,9 +445,10 @@ class Run:
         return status
 
     async def run(self, store: Store, ends: Interruption | None) -> CampaignStatus:
-        watched = Watched(store, ends)
+        crashes = ends is not None and ends.kind.startswith("crash")
+        journal = CrashingStore(store, ends.at, after=ends.kind == "crash after") if ends and crashes else store
         events, operator = 0, AsyncExitStack()
-        async with operator, self.campaign(watched) as campaign:
+        async with operator, self.campaign(journal) as campaign:
 
             def act() -> None:
                 assert ends is not None
@@ -511,7 +480,7 @@ class Run:
         """Do what an operator does at another terminal."""
         # It may have ended just now.
         with suppress(CampaignError):
-            async with self.campaign(Watched(store), by_name=True) as other:
+            async with self.campaign(store, by_name=True) as other:
                 if kind == "pause":
                     await other.pause()
                     await self.clock.sleep(1000)
@@ -541,7 +510,7 @@ class Run:
             async with open_journal(self.folder / "journal.db") as store:
                 record = await store.campaign("any")
                 if record is not None and record.control == "pause":
-                    async with self.campaign(Watched(store), by_name=True) as campaign:
+                    async with self.campaign(store, by_name=True) as campaign:
                         await campaign.resume()
             status = await self.process()
             assert status is not None

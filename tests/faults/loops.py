@@ -2,16 +2,17 @@
 
 import asyncio
 import selectors
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
 import anyio.to_thread
+import pytest
 
-__all__ = ["HastyLoop", "LoopClock", "at_work", "wait_for_threads"]
+from dexcmd.threads import GroupThread
+
+__all__ = ["HastyLoop", "LoopClock", "wait_for_threads"]
 
 
 class _Selector(selectors.DefaultSelector):
@@ -28,9 +29,7 @@ class _Selector(selectors.DefaultSelector):
 
     def busy(self) -> bool:
         """Tell whether a thread is at work that the loop is waiting for, which takes real time."""
-        if self.executing or (self.threads is not None and self.threads.borrowed_tokens > 0):
-            return True
-        return any(thread.name == "dexcmd-commit" for thread in threading.enumerate())
+        return bool(self.executing) or (self.threads is not None and self.threads.borrowed_tokens > 0)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= self.IDLE_SECONDS or self.busy():
@@ -66,24 +65,27 @@ class HastyLoop(asyncio.SelectorEventLoop):
     def _executed(self, _: object) -> None:
         self.selector.executing -= 1
 
+    def run_forever(self) -> None:
+        """Run, and skip no time while a thread that commits is waited for."""
+        do = GroupThread[Any].do
+
+        async def counted(thread: GroupThread[Any], item: Any) -> None:
+            self.selector.executing += 1
+            try:
+                await do(thread, item)
+            finally:
+                self.selector.executing -= 1
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(GroupThread, "do", counted)
+            super().run_forever()
+
 
 def wait_for_threads() -> None:
     """Let the running loop skip no time while a thread of anyio's is at work, for that takes real time."""
     loop = asyncio.get_running_loop()
     if isinstance(loop, HastyLoop):
         loop.selector.threads = anyio.to_thread.current_default_thread_limiter()
-
-
-@contextmanager
-def at_work() -> Iterator[None]:
-    """Let the running loop skip no time inside the block, in which a thread of ours is waited for."""
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, HastyLoop)
-    loop.selector.executing += 1
-    try:
-        yield
-    finally:
-        loop.selector.executing -= 1
 
 
 class LoopClock:
