@@ -1,5 +1,5 @@
-"""Whatever happens to a campaign, its journal, its files and the service agree in the end: random fleets, specs, services,
-faults, and ends of processes.
+"""Whatever happens to a campaign, its journal, its files and the service agree in the end: random fleets, specs,
+services, faults, and ends of processes.
 
 A few campaigns, always the same ones, run with the other tests.  For many more, others each time:
 
