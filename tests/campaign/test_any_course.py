@@ -509,7 +509,7 @@ class Run:
         for number in range(LAST_RUNS):
             async with open_journal(self.folder / "journal.db") as store:
                 record = await store.campaign("any")
-                if record is not None and record.control == "pause":
+                if record is not None and record.control == "pause" and record.ended != "finished":
                     async with self.campaign(store, by_name=True) as campaign:
                         await campaign.resume()
             status = await self.process()
