@@ -12,7 +12,7 @@ import pytest
 
 from dexcmd.threads import GroupThread
 
-__all__ = ["HastyLoop", "LoopClock", "wait_for_threads"]
+__all__ = ["HastyLoop", "LoopClock", "StillLoop", "wait_for_threads"]
 
 
 class _Selector(selectors.DefaultSelector):
@@ -47,8 +47,10 @@ class HastyLoop(asyncio.SelectorEventLoop):
     in production, so that a slow machine fails no test, and a silent service is found out in milliseconds.
     """
 
+    selector_class = _Selector
+
     def __init__(self) -> None:
-        self.selector = _Selector()
+        self.selector = self.selector_class()
         super().__init__(self.selector)
 
     def time(self) -> float:
@@ -79,6 +81,28 @@ class HastyLoop(asyncio.SelectorEventLoop):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(GroupThread, "do", counted)
             super().run_forever()
+
+
+class _StillSelector(_Selector):
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None or timeout <= 0:
+            return super().select(timeout)
+        while True:
+            events = super().select(self.IDLE_SECONDS)
+            if events:
+                return events
+            if not self.busy():
+                self.skipped += timeout
+                return events
+
+
+class StillLoop(HastyLoop):
+    """A `HastyLoop` whose time is only what it skips: work takes none, so a slow machine is as fast as any."""
+
+    selector_class = _StillSelector
+
+    def time(self) -> float:
+        return self.selector.skipped
 
 
 def wait_for_threads() -> None:
