@@ -83,7 +83,7 @@ LAST_RUNS = 5
 # --- what may be
 
 
-KINDS = ("plain", "plain", "plain", "plain", "shared", "ineligible", "disconnected", "away", "old")
+KINDS = (*["plain"] * 8, "shared", "shared", "ineligible", "disconnected", "away", "old")
 
 
 def fleet(kinds: Sequence[str], seed: int) -> list[SandboxDevice]:
@@ -160,8 +160,8 @@ ANYWHERE = [
     Fault.cut(0.5),
     Fault.cut(0.5, framing="chunked"),
 ]
-ON_CREATE = [
-    *ANYWHERE,
+LOST = [
+    Fault.drop(),
     Fault.drop(processed=True),
     Fault.drop(processed=True),
     Fault.error(502, processed=True),
@@ -206,13 +206,14 @@ def strikes(on: str, faults: Sequence[Fault], most: int = 3) -> st.SearchStrateg
     )
 
 
-LOST_POSTS = strikes("create_commands", ON_CREATE)
+ON_CREATE = st.one_of(
+    strikes("create_commands", LOST), strikes("create_commands", LOST), strikes("create_commands", ANYWHERE)
+)
 SCRIPTS = st.builds(
     list[Strike].__add__,
-    st.lists(LOST_POSTS, max_size=2),
+    st.one_of(st.just([]), st.lists(ON_CREATE, min_size=1, max_size=2), st.lists(ON_CREATE, min_size=1, max_size=4)),
     st.lists(
         st.one_of(
-            LOST_POSTS,
             strikes("list_commands", ANYWHERE, 8),
             strikes("list_devices", ANYWHERE),
             strikes("get_quota", ANYWHERE),
@@ -281,7 +282,9 @@ class Interruption:
 INTERRUPTIONS = st.lists(
     st.builds(
         Interruption,
-        mostly("crash before", "crash after", "crash after", "stop", "cut off", "pause", "cancel_keep", "cancel_drop"),
+        st.sampled_from(
+            ["crash before", "crash after", "crash after", "stop", "cut off", "pause", "cancel_keep", "cancel_drop"]
+        ),
         st.integers(1, 60),
         st.integers(0, 30),
     ),
