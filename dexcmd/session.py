@@ -54,7 +54,7 @@ class Request:
     body: bytes | None = None
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
     silence_seconds: float | None = None
-    """How long not a byte may come, where that is less than an attempt may take."""
+    """How long not a byte may come; None for as long as an attempt may take."""
 
     @property
     def idempotent(self) -> bool:
@@ -160,7 +160,6 @@ class Session:
             chain.append(Pace(call, self._pacer, settings.rate_limit, self._slots, self.service_clock))
         chain.append(Attempt(call, settings.token, stream, at_home=at_home, is_closed=lambda: connections.closed))
         seconds = settings.retry.attempt_seconds
-        silence = seconds if request.silence_seconds is None else min(request.silence_seconds, seconds)
         try:
             return await http.request(
                 request.method,
@@ -176,7 +175,7 @@ class Session:
                     # Ends before the attempt does, so that what was never connected is told as such.
                     total=None,
                     connect=min(CONNECT_SECONDS, seconds * 0.9),
-                    sock_read=silence,
+                    sock_read=seconds if request.silence_seconds is None else request.silence_seconds,
                 ),
                 proxy=None if connections.injected else _proxy(url),
             )

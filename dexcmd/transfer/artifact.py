@@ -1,6 +1,6 @@
 """An artifact as it streams in."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -8,6 +8,7 @@ import aiohttp
 from dexcmd.async_only import AsyncOnlyIteration
 from dexcmd.errors import InvalidArtifactError, StalledDownloadError, TruncatedArtifactError, one_line
 from dexcmd.session import Request, Session
+from dexcmd.transfer.direct import body_chunks
 from dexcmd.transfer.ranges import Ask, Body, Version, describe_body
 
 __all__ = ["Artifact", "open_artifact"]
@@ -24,8 +25,8 @@ _NOT_AN_ARTIFACT = ("application/json", "application/problem+json", "text/html")
 class Artifact(AsyncOnlyIteration):
     """A body that is being received.  Iterate over it with `async for` for its bytes as they arrive."""
 
-    def __init__(self, response: aiohttp.ClientResponse, body: Body, filename: str, path: str) -> None:
-        self._chunks = response.content.iter_any()
+    def __init__(self, chunks: AsyncIterator[bytes], body: Body, filename: str, path: str) -> None:
+        self._chunks = chunks
         self._path = path
         self.body = body
         self.filename = filename
@@ -85,11 +86,14 @@ async def open_artifact(
     Raises `DexError`; where the service sends JSON or HTML instead, or nothing, `InvalidArtifactError`.
     """
     headers = {"Accept": ACCEPT, "Accept-Encoding": "identity", **ask.headers}
-    request = Request("GET", path, headers=headers, silence_seconds=silence_seconds)
+    silence = session.settings.retry.attempt_seconds
+    if silence_seconds is not None:
+        silence = min(silence, silence_seconds)
+    request = Request("GET", path, headers=headers, silence_seconds=silence)
     async with session.stream(request) as response:
         if response.content_type in _NOT_AN_ARTIFACT:
             raise InvalidArtifactError(f"GET {path}: the service sends {response.content_type} for an artifact")
         body = describe_body(response.status, response.headers, ask, version)
         if body.size == 0:
             raise InvalidArtifactError(f"GET {path}: the service sends an artifact without a byte")
-        yield Artifact(response, body, filename, path)
+        yield Artifact(body_chunks(response, encoded=body.encoded, silence_seconds=silence), body, filename, path)

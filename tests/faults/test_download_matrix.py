@@ -1,14 +1,16 @@
 """Every fault of a download against `save` and `open`: the bytes, the requests, who was told the token, what is left.
 
 A cell is data: what strikes the requests for the file, one after the other, and what must come of it.  It is run with
-a small artifact, which stays in memory until it is whole, and with a large one, which does not; and for the ways of
+a small artifact, which stays in memory until it is whole, with a large one, which does not, and with one that is read
+directly from its connection, as long ones are; and for the ways of
 verifying that it names (in turn; for all of them with `DEXCMD_CAMPAIGNS=thorough`).  After a cell that fails another
 client saves the artifact, whatever the cell has left.
 """
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,11 +38,12 @@ from dexcmd.transfer.limits import DownloadLimits
 from dexcmd.transfer.ranges import OVERLAP
 from dexcmd.transfer.save import DEFAULT_LIMITS
 from tests.conftest import Rig
+from tests.faults.directly import reading_directly
 from tests.faults.loops import HastyLoop, wait_for_threads
 
 pytestmark = pytest.mark.anyio
 
-SIZES = {"small": 300_000, "large": 3_000_000}
+SIZES = {"small": 300_000, "large": 3_000_000, "direct": 3_100_000}
 ATTEMPTS = 4
 POLICY = RetryPolicy(attempts=ATTEMPTS, attempt_seconds=5.0)
 FILES: Any = ("download", "storage")
@@ -692,9 +695,11 @@ def connections() -> Iterator[Connections]:
 
 
 @pytest.fixture
-async def started(rig: Rig) -> Rig:
+async def started(rig: Rig, request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     wait_for_threads()
-    return rig
+    directly = "size" in request.fixturenames and request.getfixturevalue("size") == SIZES["direct"]
+    with reading_directly() if directly else nullcontext():
+        yield rig
 
 
 def check_names(folder: Path, command_id: str, left: Left) -> bool:

@@ -6,6 +6,7 @@
 import asyncio
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from dexcmd.events import Event, RequestSent
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
 from dexcmd.sandbox.state import NewCommand
 from dexcmd.transfer.limits import DownloadLimits
+from tests.faults.directly import reading_directly
 from tests.faults.loops import HastyLoop, wait_for_threads
 from tests.faults.test_campaign import PROFILE
 
@@ -248,17 +250,18 @@ class Run:
         assert [path.name for path in self.folder.iterdir()] == [final.name]
 
 
-def run(size: int, sequence: Sequence[Step]) -> set[str]:
-    with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=HastyLoop) as runner:
+def run(size: int, sequence: Sequence[Step], *, directly: bool = False) -> set[str]:
+    reading = reading_directly() if directly else nullcontext()
+    with reading, tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=HastyLoop) as runner:
         one = Run(size, sequence, Path(folder))
         runner.run(one())
         return one.events
 
 
 @settings(PROFILE, max_examples=PROFILE.max_examples // 2)
-@given(st.sampled_from(SIZES), SEQUENCES)
-def test_a_file_is_whole_or_not_there(size: int, sequence: list[Step]) -> None:
-    for what in run(size, sequence):
+@given(st.sampled_from(SIZES), SEQUENCES, st.booleans())
+def test_a_file_is_whole_or_not_there(size: int, sequence: list[Step], directly: bool) -> None:
+    for what in run(size, sequence, directly=directly):
         event(what)
 
 

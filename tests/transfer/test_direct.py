@@ -1,0 +1,158 @@
+"""Long bodies read directly from their connection: in the clear and over TLS, no more than there is room for."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from itertools import chain, repeat
+from typing import Any
+
+import aiohttp
+import anyio
+import pytest
+import trustme
+
+from dexcmd.transfer.direct import BUFFER, DIRECT_FROM, body_chunks
+
+pytestmark = pytest.mark.anyio
+
+SIZE = DIRECT_FROM + 12_345
+PIECE = bytes(range(256)) * 256
+SECONDS = 30.0
+
+Send = Callable[[asyncio.StreamWriter], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture(params=["clear", "tls"])
+def contexts(request: pytest.FixtureRequest) -> tuple[ssl.SSLContext | None, ssl.SSLContext | bool]:
+    """Return what the service and what the client are to use."""
+    if request.param == "clear":
+        return None, True
+    authority = trustme.CA()
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.configure_trust(client)
+    return server, client
+
+
+@asynccontextmanager
+async def answering(
+    send: Send, contexts: tuple[ssl.SSLContext | None, ssl.SSLContext | bool]
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """Give the answer of a service that announces `SIZE` bytes and sends what `send` does."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE)
+        await send(writer)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=contexts[0])
+    scheme, port = "http" if contexts[0] is None else "https", server.sockets[0].getsockname()[1]
+    url = f"{scheme}://127.0.0.1:{port}/"
+    async with server, aiohttp.ClientSession() as session, session.get(url, ssl=contexts[1]) as response:
+        yield response
+
+
+async def whole(writer: asyncio.StreamWriter) -> None:
+    left = SIZE
+    for piece in chain(repeat(PIECE, SIZE // len(PIECE)), [PIECE[: SIZE % len(PIECE)]]):
+        writer.write(piece)
+        left -= len(piece)
+        await writer.drain()
+    assert not left
+
+
+def chunks_of(response: aiohttp.ClientResponse, silence: float = SECONDS) -> AsyncIterator[bytes]:
+    return body_chunks(response, encoded=False, silence_seconds=silence)
+
+
+async def test_every_byte_comes_in_its_order(contexts: Any) -> None:
+    async with answering(whole, contexts) as response:
+        body, sizes = bytearray(), list[int]()
+        async for chunk in chunks_of(response):
+            body += chunk
+            sizes.append(len(chunk))
+    assert body == PIECE * (SIZE // len(PIECE)) + PIECE[: SIZE % len(PIECE)]
+    assert max(sizes) <= BUFFER
+
+
+async def test_nothing_is_read_that_there_is_no_room_for(contexts: Any) -> None:
+    async with answering(whole, contexts) as response:
+        assert response.connection is not None
+        transport = response.connection.transport
+        assert transport is not None
+        chunks = chunks_of(response)
+        received = len(await anext(chunks))
+        while received < 2 * BUFFER:
+            received += len(await anext(chunks))
+        with anyio.fail_after(SECONDS):
+            while transport.is_reading():
+                await asyncio.sleep(0)
+        # What there is room for has come, and waits for whoever takes it.
+        assert len(await anext(chunks)) == BUFFER
+        with anyio.fail_after(SECONDS):
+            async for chunk in chunks:
+                received += len(chunk)
+    assert received == SIZE - BUFFER
+
+
+async def test_what_has_come_does_not_wait_for_ever_for_more(contexts: Any) -> None:
+    more = asyncio.Event()
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        for _ in range(3):
+            writer.write(b"0123456789")
+            await writer.drain()
+            await more.wait()
+            more.clear()
+
+    async with answering(send, contexts) as response:
+        chunks = chunks_of(response)
+        for _ in range(3):
+            assert await anext(chunks) == b"0123456789"
+            more.set()
+
+
+async def test_silence_is_a_timeout(contexts: Any) -> None:
+    async def send(writer: asyncio.StreamWriter) -> None:
+        writer.write(PIECE)
+
+    async with answering(send, contexts) as response:
+        received = 0
+        with pytest.raises(TimeoutError):
+            async for chunk in chunks_of(response, 0.2):
+                received += len(chunk)
+    assert received == len(PIECE)
+
+
+async def test_an_early_end_is_an_error_after_what_came(contexts: Any) -> None:
+    async def send(writer: asyncio.StreamWriter) -> None:
+        writer.write(PIECE * 40)
+        await writer.drain()
+        writer.close()
+
+    async with answering(send, contexts) as response:
+        received = 0
+        with pytest.raises(aiohttp.ClientPayloadError):
+            async for chunk in chunks_of(response):
+                received += len(chunk)
+    assert received == len(PIECE) * 40
+
+
+async def test_a_reset_is_told(contexts: Any) -> None:
+    go = asyncio.Event()
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        writer.write(PIECE)
+        await go.wait()
+        writer.transport.abort()
+
+    async with answering(send, contexts) as response:
+        chunks, received = chunks_of(response), 0
+        while received < len(PIECE):
+            received += len(await anext(chunks))
+        go.set()
+        with pytest.raises((aiohttp.ClientError, OSError)):
+            await anext(chunks)
