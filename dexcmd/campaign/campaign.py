@@ -201,18 +201,10 @@ class Campaign(AsyncOnlyContext):
             plan = plan or await self.plan()
             await self.store.append(self.name, [*plan.events()])
 
-    async def _plan_the_rest(self) -> Mapping[str, DexError]:
-        """Plan the accounts that could not be read when the campaign was set up, and return why if that is still so."""
-        planned: set[str] = set()
-        targets = 0
-        for count in await self.store.counts(self.name):
-            planned.add(count.account)
-            targets += count.n
-        records = await self.store.accounts(self.name)
-        missing = {account.name for account in records if account.name not in planned and account.stopped is None}
-        if not missing:
-            return {}
-        plan = await self._plan([account for account in self.spec.accounts if account.name in missing])
+    async def _plan_the_rest(self, accounts: Sequence[AccountSpec]) -> Mapping[str, DexError]:
+        """Plan accounts that could not be read when the campaign was set up, and return why if that is still so."""
+        targets = sum(count.n for count in await self.store.counts(self.name))
+        plan = await self._plan(accounts)
         events = [attrs.evolve(event, target=event.target + targets) for event in plan.target_events()]
         if events:
             await self.store.append(self.name, events)

@@ -1,7 +1,7 @@
 """A campaign in one process: its accounts side by side, until all is decided or the process is to stop."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import datetime
 from functools import partial
@@ -44,8 +44,8 @@ class Runner:
     steering: Steering
     clock: Clock
     client: MakeClient
-    plan_the_rest: Callable[[], Awaitable[Mapping[str, DexError]]]
-    """Plans the accounts that have no plan yet, and returns for which of them there can be none, and why."""
+    plan_the_rest: Callable[[Sequence[AccountSpec]], Awaitable[Mapping[str, DexError]]]
+    """Plans accounts that have no plan yet, and returns for which of them there can be none, and why."""
 
     on_event: OnEvent
 
@@ -89,29 +89,47 @@ class Runner:
 
     async def _run_accounts(self, started: datetime) -> None:
         await self.steering.look()
-        unplanned = await self.plan_the_rest()
         campaign = await self.store.campaign(self.spec.name)
         first_run_at = started if campaign is None or campaign.first_run_at is None else campaign.first_run_at
         deadline = deadline_of(self.spec, first_run_at)
         records = {account.name: account for account in await self.store.accounts(self.spec.name)}
+        left = [account for account in self.spec.accounts if records[account.name].stopped is None]
+        planned = {count.account for count in await self.store.counts(self.spec.name)}
+        rest = [account for account in left if account.name not in planned]
+        async with sink_for(self.spec.artifacts).open(self.clock) as destination:
+
+            async def run(account: AccountSpec, error: DexError | None = None) -> None:
+                await self._run_account(account, records[account.name], destination, deadline, error)
+
+            async def run_the_rest() -> None:
+                # Whoever could not be read before may take its time now as well: the others do not wait for it.
+                errors = await self.plan_the_rest(rest)
+                await run_tasks([partial(run, account, errors.get(account.name)) for account in rest])
+
+            going_on = [partial(run, account) for account in left if account.name in planned]
+            await run_tasks([*going_on, run_the_rest] if rest else going_on)
+
+    async def _run_account(
+        self,
+        account: AccountSpec,
+        record: AccountRecord,
+        destination: Any,
+        deadline: datetime | None,
+        error: DexError | None,
+    ) -> None:
+        """Run an account, unless there is an error for which it can't be."""
         async with AsyncExitStack() as stack:
-            destination = await stack.enter_async_context(sink_for(self.spec.artifacts).open(self.clock))
-            shards: list[Callable[[], Awaitable[None]]] = []
-            for account in self.spec.accounts:
-                record = records[account.name]
-                if record.stopped is not None:
-                    continue
+            if error is None:
                 try:
-                    if account.name in unplanned:
-                        raise unplanned[account.name]
                     dex = await stack.enter_async_context(self.client(account))
-                except DexError as error:
+                except DexError as failure:
                     # It has no token, say; the others may have theirs.
-                    stop = AccountStopped(at=self.clock.now(), account=account.name, kind="refused", reason=str(error))
-                    await self._note(stop)
+                    error = failure
                 else:
-                    shards.append((await self._shard(dex, account, record, destination, deadline)).run)
-            await run_tasks(shards)
+                    await (await self._shard(dex, account, record, destination, deadline)).run()
+        if error is not None:
+            stop = AccountStopped(at=self.clock.now(), account=account.name, kind="refused", reason=str(error))
+            await self._note(stop)
 
     async def _shard(
         self, dex: DexClient, account: AccountSpec, record: AccountRecord, destination: Any, deadline: datetime | None

@@ -1,6 +1,6 @@
-"""Kills a process that runs a campaign, at random moments, and looks at what comes of the campaign in the end.
+"""Kills processes that run a campaign, and looks at what comes of the campaign in the end.
 
-The tests do it a few times.  For more:
+The tests do it a few times, at moments that they choose.  For more, at random moments:
 
     python -m tests.campaign.kill --kills 50 --devices 5000 --seed 1
 """
@@ -29,12 +29,11 @@ from dexcmd import Pcap
 from dexcmd.campaign.layout import spec_to_json
 from dexcmd.campaign.spec import AccountSpec, ArtifactsSpec, CampaignSpec, Pace
 from dexcmd.sandbox import Behaviour, Fault, Sandbox, make_devices
+from dexcmd.sandbox.requestlog import Operation, RecordedRequest
 from tests.campaign.kill_program import SharedClock
 
 SPEED = 60.0
 EPOCH = datetime(2026, 1, 1, 9, tzinfo=UTC)
-SETTLE_SECONDS = 60.0
-AUDIT_AFTER = 120.0
 
 LOST = (
     Fault.drop(processed=True),
@@ -53,7 +52,13 @@ class Report:
     devices: int
     kills: int = 0
     runs: int = 0
+    failed: int = 0
+    """Processes that ended by an error of their own."""
+
     commands: int = 0
+    spent: int = 0
+    """Of the quota, by the service."""
+
     lost: int = 0
     """Commands of the service that the journal does not know, as of a target or as surplus."""
     doubled: int = 0
@@ -76,23 +81,24 @@ class Report:
 
     def __str__(self) -> str:
         return (
-            f"{self.kills} kills, {self.runs} processes, {self.devices} devices, {self.posts_lost} POSTs lost, "
-            f"{self.seconds:.0f} s: {self.commands} commands made, {self.lost} lost, {self.doubled} doubled, "
-            f"{self.surplus} surplus, {self.unknown} unknown; {self.saved} files, {self.broken} broken, "
-            f"{self.refetched} fetched again, {self.twice} came twice before they were in place; {len(self.left)} left"
+            f"{self.kills} kills, {self.runs} processes ({self.failed} failed), {self.devices} devices, "
+            f"{self.posts_lost} POSTs lost, {self.seconds:.0f} s: {self.commands} commands made, "
+            f"{self.spent} of the quota spent, {self.lost} lost, {self.doubled} doubled, {self.surplus} surplus, "
+            f"{self.unknown} unknown; "
+            f"{self.saved} files, {self.broken} broken, {self.refetched} fetched again, "
+            f"{self.twice} came twice before they were in place; {len(self.left)} left"
         )
 
 
-def spec_for(sandbox: Sandbox, folder: Path, **changes: Any) -> CampaignSpec:
-    settings: dict[str, Any] = {
-        "name": "kill",
-        "command": Pcap(),
-        "accounts": (AccountSpec(account_id=sandbox.account_id, name="acme"),),
-        "pace": Pace(in_flight=2000),
-        "artifacts": ArtifactsSpec(into=str(folder), name="{user_email}/{command_id}.zip"),
-        "audit_after": timedelta(seconds=AUDIT_AFTER),
-    }
-    return CampaignSpec(**{**settings, **changes})
+def spec_for(sandbox: Sandbox, folder: Path, audit_after: float) -> CampaignSpec:
+    return CampaignSpec(
+        name="kill",
+        command=Pcap(),
+        accounts=(AccountSpec(account_id=sandbox.account_id, name="acme"),),
+        pace=Pace(in_flight=2000),
+        artifacts=ArtifactsSpec(into=str(folder), name="{user_email}/{command_id}.zip"),
+        audit_after=timedelta(seconds=audit_after),
+    )
 
 
 class Processes:
@@ -139,60 +145,135 @@ def in_place(folder: Path) -> set[str]:
     return {path.stem for path in folder.rglob("*.zip")}
 
 
-async def kill_at_random(
-    *, devices: int, kills: int, seed: int, folder: Path, list_lag: float = 0.0, latest: float | None = None
-) -> Report:
-    """Run a campaign in processes that are killed, each within `latest` seconds of real time, then once more
-    to its end.
-    """
-    rng = random.Random(seed)
-    report = Report(devices)
+@attrs.frozen(kw_only=True)
+class Trial:
+    """What is tried."""
+
+    devices: int
+    seed: int
+    list_lag: float = 0.0
+    """Seconds of the sandbox's clock, as all that follow."""
+
+    settle_seconds: float = 60.0
+    audit_after: float = 120.0
+    lost_first: int = 0
+    """How many POSTs are worked off, with their answers lost, before any is answered."""
+
+
+@attrs.frozen
+class Moment:
+    """When a process is killed: with the nth request of a kind, as it arrives, or with its nth write to the journal."""
+
+    nth: int
+    operation: Operation | None = None
+    after: bool = False
+    """For a write: whether it is durable."""
+
+
+@attrs.define
+class Bench:
+    """The service, and what runs against it."""
+
+    sandbox: Sandbox
+    processes: Processes
+    captures: Path
+    report: Report
+    moment: Moment | None = None
+    """When the process is killed that runs now."""
+
+    arrived: int = 0
+    """How many requests of that kind it has made."""
+
+    number: int = 0
+    """Of the process."""
+
+    async def run(self, *, within: float | None = None, at: Moment | None = None) -> None:
+        """Run a process until it is killed, `within` seconds of real time or `at` a moment, or to its end."""
+        report, placed, before = self.report, in_place(self.captures), len(self.sandbox.requests)
+        self.moment, self.arrived = at, 0
+        write = at if at is not None and at.operation is None else None
+        self.number = await self.processes.start(
+            appends=0 if write is None else write.nth, after=write is not None and write.after
+        )
+        report.runs += 1
+        ended = asyncio.ensure_future(self.processes.ended())
+        if within is not None:
+            await asyncio.wait([ended], timeout=within)
+            if not ended.done():
+                _kill(self.number)
+        status = await ended
+        report.kills += os.WIFSIGNALED(status)
+        report.failed += os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0
+        asked = {one.params["command_id"] for one in self.sandbox.requests[before:] if one.operation == "download"}
+        report.refetched += len(asked & placed)
+
+    def look(self, request: RecordedRequest) -> bool:
+        """Kill the process if this is the moment; a condition of a fault that strikes nothing."""
+        if self.moment is not None and request.operation == self.moment.operation:
+            self.arrived += 1
+            if self.arrived == self.moment.nth:
+                _kill(self.number)
+        return False
+
+
+def _kill(number: int) -> None:
+    # It may have ended just before.
+    with suppress(ProcessLookupError):
+        os.kill(number, signal.SIGKILL)
+
+
+@asynccontextmanager
+async def bench(trial: Trial, folder: Path) -> AsyncIterator[Bench]:
+    """Set all up, and judge what has come of it when the block ends."""
+    report = Report(trial.devices)
     started = time.monotonic()
-    fleet = make_devices(devices, multi_user_share=0.02, ineligible_share=0, disconnected_share=0)
+    fleet = make_devices(trial.devices, multi_user_share=0.02, ineligible_share=0, disconnected_share=0)
     clock = SharedClock(SPEED, started, EPOCH)
-    behaviour = Behaviour(rate_limit=None, list_lag=list_lag)
-    async with Sandbox(fleet, clock=clock, behaviour=behaviour, quota=10 * devices) as sandbox:
-        rule = sandbox.faults.add_random(rate=0.15, mix=LOST, on="create_commands", seed=seed)
-        captures = folder / "captures"
+    behaviour = Behaviour(rate_limit=None, list_lag=trial.list_lag)
+    async with Sandbox(fleet, clock=clock, behaviour=behaviour, quota=10 * trial.devices) as sandbox:
+        captures, journal = folder / "captures", folder / "journal.db"
+        # It sees each request, being the first.
+        sandbox.faults.add(Fault.drop(), where=lambda request: on.look(request))
+        if trial.lost_first:
+            sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=trial.lost_first)
+        rule = sandbox.faults.add_random(rate=0.15, mix=LOST, on="create_commands", seed=trial.seed)
         task = {
-            "journal": str(folder / "journal.db"),
-            "spec": spec_to_json(spec_for(sandbox, captures)),
+            "journal": str(journal),
+            "spec": spec_to_json(spec_for(sandbox, captures, trial.audit_after)),
             "token": sandbox.token,
             "base_url": sandbox.base_url,
             "speed": SPEED,
             "started": started,
             "epoch": EPOCH.isoformat(),
-            "settle_seconds": SETTLE_SECONDS,
+            "settle_seconds": trial.settle_seconds,
         }
         async with Processes.open(task) as processes:
-            for _ in range(kills):
-                await one_run(processes, sandbox, captures, report, rng.uniform(0.05, latest or 1.0))
-            await one_run(processes, sandbox, captures, report, None)
-        report.posts_lost = rule.hits
-        judge(report, sandbox, captures, folder / "journal.db")
+            on = Bench(sandbox, processes, captures, report)
+            yield on
+        report.posts_lost = rule.hits + trial.lost_first
+        judge(report, sandbox, captures, journal)
     report.seconds = time.monotonic() - started
-    return report
 
 
-async def one_run(
-    processes: Processes, sandbox: Sandbox, captures: Path, report: Report, seconds: float | None, **changes: Any
-) -> int:
-    """Run a process, to its end or until it is killed after so many seconds, and return its status."""
-    placed = in_place(captures)
-    before = len(sandbox.requests)
-    number = await processes.start(**changes)
-    report.runs += 1
-    ended = asyncio.ensure_future(processes.ended())
-    if seconds is not None:
-        await asyncio.wait([ended], timeout=seconds)
-        with suppress(ProcessLookupError):
-            if not ended.done():
-                os.kill(number, signal.SIGKILL)
-                report.kills += 1
-    status = await ended
-    asked = {request.params["command_id"] for request in sandbox.requests[before:] if request.operation == "download"}
-    report.refetched += len(asked & placed)
-    return status
+async def kill_at_random(trial: Trial, folder: Path, *, kills: int, latest: float = 1.0) -> Report:
+    """Run a campaign in processes that are killed, each within `latest` seconds of real time, then once more to its
+    end.
+    """
+    rng = random.Random(trial.seed)
+    async with bench(trial, folder) as on:
+        for _ in range(kills):
+            await on.run(within=rng.uniform(0.05, latest))
+        await on.run()
+    return on.report
+
+
+async def kill_at(trial: Trial, folder: Path, moments: Sequence[Moment]) -> Report:
+    """Run a campaign in processes that are killed each at a moment, then once more to its end."""
+    async with bench(trial, folder) as on:
+        for moment in moments:
+            await on.run(at=moment)
+        await on.run()
+    return on.report
 
 
 def judge(report: Report, sandbox: Sandbox, captures: Path, journal: Path) -> None:
@@ -210,6 +291,7 @@ def judge(report: Report, sandbox: Sandbox, captures: Path, journal: Path) -> No
         )
     assert events["CampaignPlanned"] == 1
     report.commands = len(made)
+    report.spent = sandbox.state.quota.usage
     report.surplus = len(surplus)
     report.lost = len(made.keys() - known.keys() - surplus) + len(known.keys() - made.keys())
     targets = Counter(
@@ -246,15 +328,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         report = asyncio.run(
             kill_at_random(
-                devices=options.devices,
+                Trial(devices=options.devices, seed=options.seed, list_lag=options.list_lag),
+                Path(folder),
                 kills=options.kills,
-                seed=options.seed,
-                folder=Path(folder),
-                list_lag=options.list_lag,
             )
         )
     print(report)
-    return int(bool(report.lost or report.doubled or report.broken or report.refetched))
+    wrong = report.failed or report.lost or report.doubled or report.broken or report.refetched
+    return int(bool(wrong or report.spent != report.commands))
 
 
 if __name__ == "__main__":

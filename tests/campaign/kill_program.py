@@ -42,11 +42,13 @@ class Death:
         return getattr(self._store, name)
 
     async def append(self, campaign: str, events: Sequence[CampaignEvent]) -> None:
+        # Others may be written meanwhile.
         self._left -= 1
-        if self._left == 0 and not self._after:
+        last = self._left == 0
+        if last and not self._after:
             os.kill(os.getpid(), signal.SIGKILL)
         await self._store.append(campaign, events)
-        if self._left == 0:
+        if last:
             os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -34,12 +34,14 @@ class CrashingStore:
         return getattr(self._store, name)
 
     async def append(self, campaign: str, events: Sequence[CampaignEvent]) -> None:
+        # Others may be written meanwhile.
         self._left -= 1
-        if self.crashed or (self._left == 0 and not self._after):
+        last = self._left == 0
+        if self.crashed or (last and not self._after):
             self.crashed = True
             raise Crash
         await self._store.append(campaign, events)
-        if self._left == 0:
+        if last:
             self.crashed = True
             raise Crash
 
