@@ -45,9 +45,10 @@ def run_export(
 ) -> int:
     """Write a row for each target, and return the exit code.  Raises `DexError`."""
     kind = format_of(chosen, output, as_json=common.json)
-    if output is None and isinstance(sys.stdout, TextIOWrapper):
+    stdout: object = sys.stdout
+    if output is None and isinstance(stdout, TextIOWrapper):
         # The export says how its lines end, and is UTF-8 wherever it goes.
-        sys.stdout.reconfigure(encoding="utf-8", newline="")
+        stdout.reconfigure(encoding="utf-8", newline="")
 
     async def work() -> int:
         async with opened(name, journal_of(journal)) as campaign:

@@ -1,6 +1,7 @@
 """What a plan says: to people, at length and in short, and as a document.  Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import attrs
 
@@ -130,7 +131,7 @@ def _command(spec: CampaignSpec) -> str:
     return f"{spec.command.type} ({told})" if told else spec.command.type
 
 
-def _arg(value: object) -> str:
+def _arg(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
