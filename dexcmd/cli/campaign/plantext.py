@@ -1,7 +1,7 @@
 """What a plan says: to people, at length and in short, and as a document.  Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import cast
 
 import attrs
 
@@ -131,12 +131,12 @@ def _command(spec: CampaignSpec) -> str:
     return f"{spec.command.type} ({told})" if told else spec.command.type
 
 
-def _arg(value: Any) -> str:
+def _arg(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:g}"
-    return " and ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return " and ".join(map(str, cast("Sequence[object]", value))) if isinstance(value, list | tuple) else str(value)
 
 
 def _whom(plan: Plan) -> str:
