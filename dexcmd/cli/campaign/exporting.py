@@ -4,7 +4,7 @@ import sys
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 
 from dexcmd.campaign.export.write import export_campaign
 from dexcmd.cli.campaign.finding import journal_of, opened
@@ -45,14 +45,15 @@ def run_export(
 ) -> int:
     """Write a row for each target, and return the exit code.  Raises `DexError`."""
     kind = format_of(chosen, output, as_json=common.json)
-    if output is None and isinstance(sys.stdout, TextIOWrapper):
+    stream: TextIO = sys.stdout
+    if output is None and isinstance(stream, TextIOWrapper):
         # The export says how its lines end, and is UTF-8 wherever it goes.
-        sys.stdout.reconfigure(encoding="utf-8", newline="")
+        stream.reconfigure(encoding="utf-8", newline="")
 
     async def work() -> int:
         async with opened(name, journal_of(journal)) as campaign:
             export = partial(export_campaign, campaign.store, name, format=kind, overwrite=overwrite)
-            return await export(sys.stdout if output is None else output)
+            return await export(stream if output is None else output)
 
     if output is not None and not overwrite and output.exists():
         raise ConfigurationError(

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,8 +12,9 @@ from dexcmd.campaign.file import ACCOUNT_VARIABLE, read_campaign_file
 from dexcmd.campaign.spec import AccountSpec, CampaignSpec
 from dexcmd.cli.campaign.place import journal_path
 from dexcmd.cli.common import Common
+from dexcmd.cli.stderr import warn
 from dexcmd.client import DexClient
-from dexcmd.errors import CampaignNotFoundError
+from dexcmd.errors import CampaignNotFoundError, DexWarning
 
 __all__ = ["existing", "file_or_name", "journal_of", "opened", "read_file"]
 
@@ -35,7 +37,12 @@ def read_file(common: Common, file: Path) -> CampaignSpec:
     `--account` is that of one that names none.  Raises `ConfigurationError`.
     """
     environment = dict(os.environ) if common.account is None else {**os.environ, ACCOUNT_VARIABLE: common.account}
-    return read_campaign_file(file, environment)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DexWarning)
+        spec = read_campaign_file(file, environment)
+    for warning in dict.fromkeys(str(warning.message) for warning in caught):
+        warn(warning)
+    return spec
 
 
 def file_or_name(common: Common, what: str) -> CampaignSpec | str:

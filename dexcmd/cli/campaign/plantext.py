@@ -1,6 +1,7 @@
 """What a plan says: to people, at length and in short, and as a document.  Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 import attrs
 
@@ -135,7 +136,9 @@ def _arg(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:g}"
-    return " and ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, list | tuple):
+        return " and ".join(cast("Sequence[str]", value))
+    return str(value)
 
 
 def _whom(plan: Plan) -> str:
