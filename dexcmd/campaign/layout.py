@@ -4,7 +4,6 @@ Durations are texts such as `1h30m`, shares are `5` or `"10%"`, and a command is
 """
 
 import json
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -28,7 +27,7 @@ from dexcmd.campaign.spec import (
     Targeting,
     Waves,
 )
-from dexcmd.errors import CampaignFileError, ConfigurationError, DexWarning
+from dexcmd.errors import CampaignFileError, ConfigurationError
 from dexcmd.resources.requests import CommandArgs, Pcap, SpeedTest, WarpDiag
 from dexcmd.wire.converter import shown, strict_converter
 from dexcmd.wire.times import parse_time
@@ -84,10 +83,7 @@ def spec_from_json(text: str, source: str = "the journaled campaign") -> Campaig
         document: object = json.loads(text)
     except ValueError as error:
         raise CampaignFileError(source, (f"it is no JSON: {error}",)) from None
-    with warnings.catch_warnings():
-        # What there was to be warned of was said when it was written.
-        warnings.simplefilter("ignore", DexWarning)
-        spec, mistakes = spec_from(document)
+    spec, mistakes = spec_from(document)
     if spec is None:
         raise CampaignFileError(source, tuple(mistakes))
     return spec

@@ -45,15 +45,11 @@ def run_export(
 ) -> int:
     """Write a row for each target, and return the exit code.  Raises `DexError`."""
     kind = format_of(chosen, output, as_json=common.json)
-    stream: TextIO = sys.stdout
-    if output is None and isinstance(stream, TextIOWrapper):
-        # The export says how its lines end, and is UTF-8 wherever it goes.
-        stream.reconfigure(encoding="utf-8", newline="")
 
     async def work() -> int:
         async with opened(name, journal_of(journal)) as campaign:
             export = partial(export_campaign, campaign.store, name, format=kind, overwrite=overwrite)
-            return await export(stream if output is None else output)
+            return await export(_stdout() if output is None else output)
 
     if output is not None and not overwrite and output.exists():
         raise ConfigurationError(
@@ -63,3 +59,10 @@ def run_export(
     if output is not None:
         note(f"{counted(rows, 'row')} in {output}")
     return OK
+
+
+def _stdout() -> TextIO:
+    """Return stdout as an export needs it: it says itself how its lines end, and is UTF-8 wherever it goes."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", newline="")
+    return sys.stdout

@@ -3,8 +3,8 @@
 import os
 import sys
 import warnings
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from dexcmd.campaign.campaign import Campaign, client_for
@@ -16,7 +16,7 @@ from dexcmd.cli.stderr import warn
 from dexcmd.client import DexClient
 from dexcmd.errors import CampaignNotFoundError, DexWarning
 
-__all__ = ["existing", "file_or_name", "journal_of", "opened", "read_file"]
+__all__ = ["existing", "file_or_name", "journal_of", "opened", "read_file", "told_before"]
 
 ENDING = ".toml"
 
@@ -56,6 +56,14 @@ def file_or_name(common: Common, what: str) -> CampaignSpec | str:
     return what
 
 
+@contextmanager
+def told_before() -> Generator[None]:
+    """Leave out what there is to be warned of in a campaign of the journal: it was told when its file was read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DexWarning)
+        yield
+
+
 @asynccontextmanager
 async def opened(
     campaign: CampaignSpec | str, journal: Path, client: Callable[[AccountSpec], DexClient] = client_for
@@ -66,5 +74,6 @@ async def opened(
     """
     if isinstance(campaign, str) and existing(journal) is None:
         raise CampaignNotFoundError(f"there is no campaign {campaign!r}, nor a journal at {journal}")
-    async with Campaign(campaign, journal=journal, client=client) as found:
-        yield found
+    with told_before():
+        async with Campaign(campaign, journal=journal, client=client) as found:
+            yield found
