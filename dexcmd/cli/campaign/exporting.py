@@ -1,8 +1,8 @@
 """A campaign as a table."""
 
 import sys
+from collections.abc import Callable
 from functools import partial
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -63,6 +63,9 @@ def run_export(
 
 def _stdout() -> TextIO:
     """Return stdout as an export needs it: it says itself how its lines end, and is UTF-8 wherever it goes."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8", newline="")
-    return sys.stdout
+    stream: TextIO = sys.stdout
+    # What stands in for it need not have that.
+    reconfigure: Callable[..., object] | None = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(encoding="utf-8", newline="")
+    return stream
