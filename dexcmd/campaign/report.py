@@ -139,7 +139,7 @@ def _account(account: AccountStatus) -> Iterator[str]:
         yield f"  {account.stopped}{reason}"
     if account.quota is not None and account.usage is not None:
         reset = "" if account.reset_time is None else f", reset at {report_time(account.reset_time)}"
-        yield f"  quota: {account.usage:,} of {account.quota:,} used{reset}"
+        yield f"  quota: {account.usage:,} of {account.quota:,} used when last asked{reset}"
     if account.stopped is None and account.waits_until is not None:
         yield f"  waits for the quota until {report_time(account.waits_until)}"
     settling = account.settling

@@ -26,4 +26,9 @@ def _console(*, stderr: bool, terminal: bool) -> Console:
 
 def say(console: Console, text: str, style: str | None = None) -> None:
     """Print a line: broken between words on a terminal, and nowhere in a file or a pipe."""
-    console.print(text, style=style, markup=False, soft_wrap=not console.is_terminal)
+    if console.is_terminal:
+        console.print(text, style=style, markup=False)
+    else:
+        # Not through rich, which ends the process its own way where whoever read it has gone.
+        console.file.write(f"{text}\n")
+        console.file.flush()

@@ -60,7 +60,7 @@ still running             4  commands that go on to their end, for the service c
 
 account a (00000000000000000000000000000001)
   aborted: 12 of 20 failed
-  quota: 800 of 800 used, reset at 2026-03-01 23:00 UTC
+  quota: 800 of 800 used when last asked, reset at 2026-03-01 23:00 UTC
   settling: a lost command is looked for 120 s long; the slowest of 7 that were answered was listed within 4.5 s
   audited at 2026-03-01 09:39 UTC
 
@@ -188,7 +188,7 @@ class TestAccounts:
         ("fields", "line"),
         [
             ({"wave": 2}, "  wave 2 of 3"),
-            ({"quota": 200, "usage": 20}, "  quota: 20 of 200 used"),
+            ({"quota": 200, "usage": 20}, "  quota: 20 of 200 used when last asked"),
             ({"stopped": "refused"}, "  refused"),
             ({"audited_at": minutes(60)}, "  audited at 2026-03-01 09:00 UTC"),
         ],

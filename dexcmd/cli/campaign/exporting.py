@@ -1,10 +1,10 @@
 """A campaign as a table."""
 
 import sys
+from collections.abc import Callable
 from functools import partial
-from io import TextIOWrapper
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 
 from dexcmd.campaign.export.write import export_campaign
 from dexcmd.cli.campaign.finding import journal_of, opened
@@ -45,15 +45,18 @@ def run_export(
 ) -> int:
     """Write a row for each target, and return the exit code.  Raises `DexError`."""
     kind = format_of(chosen, output, as_json=common.json)
+<<<<<<< HEAD
     stdout: object = sys.stdout
     if output is None and isinstance(stdout, TextIOWrapper):
         # The export says how its lines end, and is UTF-8 wherever it goes.
         stdout.reconfigure(encoding="utf-8", newline="")
+=======
+>>>>>>> cli-campaign
 
     async def work() -> int:
         async with opened(name, journal_of(journal)) as campaign:
             export = partial(export_campaign, campaign.store, name, format=kind, overwrite=overwrite)
-            return await export(sys.stdout if output is None else output)
+            return await export(_stdout() if output is None else output)
 
     if output is not None and not overwrite and output.exists():
         raise ConfigurationError(
@@ -63,3 +66,13 @@ def run_export(
     if output is not None:
         note(f"{counted(rows, 'row')} in {output}")
     return OK
+
+
+def _stdout() -> TextIO:
+    """Return stdout as an export needs it: it says itself how its lines end, and is UTF-8 wherever it goes."""
+    stream: TextIO = sys.stdout
+    # What stands in for it need not have that.
+    reconfigure: Callable[..., object] | None = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(encoding="utf-8", newline="")
+    return stream

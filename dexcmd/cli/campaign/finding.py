@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+import warnings
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from dexcmd.campaign.campaign import Campaign, client_for
@@ -11,10 +12,11 @@ from dexcmd.campaign.file import ACCOUNT_VARIABLE, read_campaign_file
 from dexcmd.campaign.spec import AccountSpec, CampaignSpec
 from dexcmd.cli.campaign.place import journal_path
 from dexcmd.cli.common import Common
+from dexcmd.cli.stderr import warn
 from dexcmd.client import DexClient
-from dexcmd.errors import CampaignNotFoundError
+from dexcmd.errors import CampaignNotFoundError, DexWarning
 
-__all__ = ["existing", "file_or_name", "journal_of", "opened", "read_file"]
+__all__ = ["existing", "file_or_name", "journal_of", "opened", "read_file", "told_before"]
 
 ENDING = ".toml"
 
@@ -35,7 +37,12 @@ def read_file(common: Common, file: Path) -> CampaignSpec:
     `--account` is that of one that names none.  Raises `ConfigurationError`.
     """
     environment = dict(os.environ) if common.account is None else {**os.environ, ACCOUNT_VARIABLE: common.account}
-    return read_campaign_file(file, environment)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DexWarning)
+        spec = read_campaign_file(file, environment)
+    for warning in dict.fromkeys(str(warning.message) for warning in caught):
+        warn(warning)
+    return spec
 
 
 def file_or_name(common: Common, what: str) -> CampaignSpec | str:
@@ -49,6 +56,14 @@ def file_or_name(common: Common, what: str) -> CampaignSpec | str:
     return what
 
 
+@contextmanager
+def told_before() -> Generator[None]:
+    """Leave out what there is to be warned of in a campaign of the journal: it was told when its file was read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DexWarning)
+        yield
+
+
 @asynccontextmanager
 async def opened(
     campaign: CampaignSpec | str, journal: Path, client: Callable[[AccountSpec], DexClient] = client_for
@@ -59,5 +74,6 @@ async def opened(
     """
     if isinstance(campaign, str) and existing(journal) is None:
         raise CampaignNotFoundError(f"there is no campaign {campaign!r}, nor a journal at {journal}")
-    async with Campaign(campaign, journal=journal, client=client) as found:
-        yield found
+    with told_before():
+        async with Campaign(campaign, journal=journal, client=client) as found:
+            yield found

@@ -136,7 +136,9 @@ def _arg(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:g}"
-    return " and ".join(map(str, cast("Sequence[object]", value))) if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, list | tuple):
+        return " and ".join(cast("Sequence[str]", value))
+    return str(value)
 
 
 def _whom(plan: Plan) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from dexcmd.campaign.campaign import Campaign
-from dexcmd.campaign.events import AccountStopped, CampaignEvent, QuotaWaited, WaveOpened
+from dexcmd.campaign.events import AccountStopped, CampaignEvent, CreatingAborted, QuotaWaited, WaveOpened
 from dexcmd.campaign.plan import Plan
 from dexcmd.campaign.report import report_time
 from dexcmd.campaign.spec import CampaignSpec
@@ -193,6 +193,8 @@ def event_line(event: CampaignEvent, spec: CampaignSpec) -> str | None:
             line = f"wave {event.wave} begins"
         case QuotaWaited():
             line = f"the quota is used up: waits for its reset, until {report_time(event.until)}"
+        case CreatingAborted():
+            line = f"nothing more is created: {event.reason}"
         case AccountStopped() if event.kind != "finished":
             line = event.kind if event.reason is None else f"{event.kind}: {event.reason}"
         case _:

@@ -6,7 +6,7 @@ from pathlib import Path
 from dexcmd.campaign.campaign import Campaign, list_campaigns
 from dexcmd.campaign.report import report_lines
 from dexcmd.campaign.status import CampaignStatus
-from dexcmd.cli.campaign.finding import existing, journal_of, opened
+from dexcmd.cli.campaign.finding import existing, journal_of, opened, told_before
 from dexcmd.cli.campaign.place import same_options
 from dexcmd.cli.campaign.plantext import counted
 from dexcmd.cli.campaign.standing import Standing, campaign_view, keep_looking
@@ -109,7 +109,8 @@ def run_list(common: Common, journal: Path | None) -> int:
     writer = RowWriter(COLUMNS, status_document, as_json=common.json)
 
     async def look() -> list[CampaignStatus]:
-        return [] if existing(place) is None else await list_campaigns(place)
+        with told_before():
+            return [] if existing(place) is None else await list_campaigns(place)
 
     for status in run_until_stopped(look):
         writer.add(status)

@@ -157,3 +157,14 @@ def test_a_plan_of_what_the_journal_knows(office: Office, say: Say):
     code, _, err = say("run", file, "--yes")
     assert code == 2
     assert "to do something else" in err
+
+
+def test_what_the_service_does_not_document_is_told_once(office: Office, say: Say):
+    file = office.write("command.time_limit_min = 20\n")
+    warning = "warning: time_limit_min=20 is above the documented maximum of 10\n"
+    code, out, err = say("plan", file)
+    assert (code, err) == (0, warning)
+    assert "plan of london: pcap (time_limit_min 20)" in out
+    assert say("run", file, "--yes")[2].count(warning) == 1
+    # Whoever goes on by the name was told, or somebody else was.
+    assert say("run", "london")[::2] == (0, "")

@@ -117,6 +117,18 @@ def test_whoever_reads_the_events_may_go(office: Office):
     assert office.made == 6
 
 
+@pytest.mark.parametrize(
+    "arguments", [["status", "london"], ["list"], ["plan", "london.toml"]], ids=lambda words: words[0]
+)
+def test_whoever_reads_a_report_may_go(office: Office, say: Say, arguments: list[str]):
+    assert say("run", office.write(), "--yes")[0] == 0
+    command = [sys.executable, "-m", "dexcmd.cli", "campaign", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(PATIENCE) == 141
+
+
 # --- how it may end
 
 
