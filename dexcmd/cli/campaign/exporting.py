@@ -45,13 +45,6 @@ def run_export(
 ) -> int:
     """Write a row for each target, and return the exit code.  Raises `DexError`."""
     kind = format_of(chosen, output, as_json=common.json)
-<<<<<<< HEAD
-    stdout: object = sys.stdout
-    if output is None and isinstance(stdout, TextIOWrapper):
-        # The export says how its lines end, and is UTF-8 wherever it goes.
-        stdout.reconfigure(encoding="utf-8", newline="")
-=======
->>>>>>> cli-campaign
 
     async def work() -> int:
         async with opened(name, journal_of(journal)) as campaign:

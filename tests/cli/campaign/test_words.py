@@ -12,7 +12,15 @@ from rich.console import Console
 
 from dexcmd import Pcap, SpeedTest, WarpDiag
 from dexcmd.campaign import events
-from dexcmd.campaign.events import AccountStopped, CampaignEvent, QuotaWaited, RunStarted, TargetPlanned, WaveOpened
+from dexcmd.campaign.events import (
+    AccountStopped,
+    CampaignEvent,
+    CreatingAborted,
+    QuotaWaited,
+    RunStarted,
+    TargetPlanned,
+    WaveOpened,
+)
 from dexcmd.campaign.forecast import QuotaForecast, Requests, SizeForecast
 from dexcmd.campaign.plan import AccountPlan, Plan
 from dexcmd.campaign.spec import AccountSpec, CampaignSpec, Share, Waves
@@ -255,6 +263,8 @@ class TestEvents:
         assert event_line(wave, TWO) is None
         waited = QuotaWaited(at=NOW, account="emea", until=NOW + timedelta(hours=16))
         assert event_line(waited, ONE) == ("the quota is used up: waits for its reset, until 2026-03-02 00:00 UTC")
+        aborted = CreatingAborted(at=NOW, account="emea", reason="4 of 5 failed")
+        assert event_line(aborted, ONE) == "nothing more is created: 4 of 5 failed"
         assert event_line(AccountStopped(at=NOW, account="emea", kind="aborted"), TWO) == "emea: aborted"
         assert event_line(AccountStopped(at=NOW, account="emea", kind="finished"), TWO) is None
         assert event_line(RunStarted(at=NOW), ONE) is None
