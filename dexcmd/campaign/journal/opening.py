@@ -20,7 +20,7 @@ AGAIN_SECONDS = 0.01
 SMALLEST = 512
 """Bytes of a database that has anything in it."""
 
-WRITER_CACHE_KIB = 16 * 1024
+WRITER_CACHE_KIB = 4 * 1024
 CHECKPOINT_PAGES = 4096
 """After how many pages, of 4 KiB, the log of what was committed is carried over into the file itself.
 
