@@ -1,9 +1,11 @@
 """A question before something is done that costs quota and privacy."""
 
 import sys
-import termios
 
 from dexcmd.errors import ConfigurationError, one_line
+
+if sys.platform != "win32":
+    import termios
 
 __all__ = ["confirm"]
 
@@ -23,8 +25,9 @@ def confirm(question: str, *, yes: bool) -> bool:
     # The question goes where it does not mix with results, and has to be seen there.
     if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):  # pyright: ignore[reportUnnecessaryComparison] - so it is where one was closed
         raise ConfigurationError("there is no terminal to ask on: --yes goes ahead without asking")
-    # What was typed before the question was there is no answer to it.
-    termios.tcflush(sys.stdin, termios.TCIFLUSH)
+    if sys.platform != "win32":
+        # What was typed before the question was there is no answer to it.
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
     try:
         while (answer := _ask(one_line(question, LONGEST))) is None:
             pass

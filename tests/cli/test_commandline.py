@@ -30,7 +30,18 @@ def run_python(code: str, environment: dict[str, str]) -> "subprocess.CompletedP
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
 
 
-COMMANDS = ("campaign", "quota", "devices", "commands", "follow", "download", "sandbox", "demo", "completion")
+COMMANDS = (
+    "quota",
+    "devices",
+    "commands",
+    "capture",
+    "follow",
+    "download",
+    "campaign",
+    "sandbox",
+    "demo",
+    "completion",
+)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)])

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
-from dexcmd.cli.documents import command_document, device_document, download_document, quota_document
+from dexcmd.cli.documents import capture_document, command_document, device_document, download_document, quota_document
 from dexcmd.resources.command import Command
 from dexcmd.resources.devices import Device
 from dexcmd.resources.quota import Quota
@@ -105,3 +105,34 @@ def test_what_is_not_known_is_null_and_what_is_documented_is_there():
         for name in document:
             if name != "schema":
                 assert f"`{name}`" in row
+
+
+def test_capture():
+    device = Device("d", "name", True, None, "a@example.com", "mac", "r", "connected", TIME, "1.2")
+    saved = SavedArtifact(path=Path("captures/c.zip"), size=7, sha256="5e", resumed_from=3)
+    document = capture_document(
+        device, "pcap", "saved", command_id="c", status="SUCCESS", artifact=saved, reason=None, error=None
+    )
+    assert document == {
+        "schema": "capture/1",
+        "id": "c",
+        "state": "saved",
+        "type": "pcap",
+        "status": "SUCCESS",
+        "device_id": "d",
+        "registration_id": "r",
+        "device_name": "name",
+        "user_email": "a@example.com",
+        "platform": "mac",
+        "path": "captures/c.zip",
+        "size": 7,
+        "sha256": "5e",
+        "resumed_from": 3,
+        "reason": None,
+        "error": None,
+    }
+    none = capture_document(
+        device, "pcap", "not_attempted", command_id=None, status=None, artifact=None, reason="quota", error="used up"
+    )
+    assert list(none) == list(document)
+    assert [none[name] for name in ("id", "path", "size", "sha256", "resumed_from")] == [None] * 5

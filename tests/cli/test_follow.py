@@ -25,6 +25,8 @@ from tests.cli.conftest import Service, Start
         ("", None),
         ("  \n", None),
         ("c1\n", Command(id="c1")),
+        ("\tnot_attempted\td1", None),
+        ('{"schema":"capture/1","id":null}', None),
         (" c1\tpcap\tSUCCESS", Command(id="c1")),
         ("c1 and more", Command(id="c1")),
         ('{"schema":"x/1","id":"c1","status":"SUCCESS"}', Command(id="c1", status="SUCCESS")),

@@ -48,6 +48,10 @@ def test_devices(service: Service, capsys: pytest.CaptureFixture[str]):
     assert [document["device_id"] for document in documents(capsys)] == same
     assert main(["devices", "--json", "--search", devices[2].user_email]) == 0
     assert [document["device_id"] for document in documents(capsys)] == [devices[2].device_id]
+    assert main(["devices", "--json", "--user", devices[2].user_email.upper()]) == 0
+    assert [document["device_id"] for document in documents(capsys)] == [devices[2].device_id]
+    assert main(["devices", "--user", devices[2].user_email[1:]]) == 0
+    assert lines(capsys) == []
 
 
 def test_commands(service: Service, capsys: pytest.CaptureFixture[str]):
