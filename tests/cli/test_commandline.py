@@ -31,8 +31,16 @@ def run_python(code: str, environment: dict[str, str]) -> "subprocess.CompletedP
 
 
 COMMANDS = (
-    *("quota", "devices", "commands", "capture", "follow", "download"),
-    *("campaign", "sandbox", "demo", "completion"),
+    "quota",
+    "devices",
+    "commands",
+    "capture",
+    "follow",
+    "download",
+    "campaign",
+    "sandbox",
+    "demo",
+    "completion",
 )
 
 

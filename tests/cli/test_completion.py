@@ -33,7 +33,15 @@ def bash_script() -> str:
 @pytest.mark.parametrize(
     ("words", "offers"),
     [
-        ((""), {"quota", "devices", "commands", "capture", "follow", "download", "demo", "sandbox", "completion"}),
+        (
+            (""),
+            {
+                *("quota", "devices", "commands", "capture", "follow"),
+                *("download", "campaign", "demo", "sandbox", "completion"),
+            },
+        ),
+        (("campaign", "re"), {"resume"}),
+        (("campaign", "export", "--format", ""), {"csv", "jsonl", "parquet", "sqlite"}),
         (("do",), {"download"}),
         (("--js",), {"--json"}),
         (("commands", "--st"), {"--status"}),

@@ -20,7 +20,7 @@ from dexcmd.campaign.journal.projection import (
     event_rows,
     writes,
 )
-from dexcmd.errors import CampaignError, CampaignExistsError, CampaignNotFoundError, TargetBusyError
+from dexcmd.errors import CampaignError, CampaignExistsError, TargetBusyError
 
 __all__ = ["Append", "Appender"]
 
@@ -160,7 +160,7 @@ class Appender:
         if place is None:
             row = self._connection.execute("SELECT id FROM campaign WHERE name = ?", (campaign,)).fetchone()
             if row is None:
-                raise CampaignNotFoundError(f"there is no campaign {campaign!r} in the journal")
+                raise CampaignError(f"there is no campaign {campaign!r} in the journal")
             accounts = self._connection.execute("SELECT name, id FROM account WHERE campaign = ?", row)
             place = self._places[campaign] = Place(campaign, row[0], dict(accounts))
         return place
