@@ -152,7 +152,7 @@ def test_what_is_named_and_can_not_be_captured(serve: Serve, capsys: pytest.Capt
     assert states[others[0]][:2] == ["", "not_attempted"]
     assert states[others[0]][-1] == "not eligible: asleep"
     assert states["away"][-1].startswith("not found")
-    assert "left out: 2 that can not be captured" in shown.err
+    assert "left out of those named: 2" in shown.err
     assert "1 saved in captures" in shown.err
     assert shown.err.splitlines()[-1].endswith("2 not attempted")
     assert main(["capture", "pcap", others[0], "--yes"]) == 1
@@ -163,7 +163,7 @@ def test_what_is_named_and_can_not_be_captured(serve: Serve, capsys: pytest.Capt
     assert main(["capture", "pcap", "--all", "--yes", "--json"]) == 0
     shown = capsys.readouterr()
     assert {document["device_id"] for document in documents(shown.out)} == set(eligible)
-    assert "left out: 2 that are not eligible" in shown.err
+    assert "left out, for they are not eligible: 2" in shown.err
     assert main(["capture", "pcap", "--search", "nobody has this name"]) == 1
     assert "no such device was connected" in capsys.readouterr().err
 

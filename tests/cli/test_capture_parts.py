@@ -95,7 +95,7 @@ def test_preview():
     assert list(preview_lines(choice, quota, NOW, named=False)) == [
         "and 2 more, 12 in all",
         "12 of them not connected now: their commands fail after 10 minutes, if they stay so",
-        "left out: 1 that are not eligible",
+        "left out, for they are not eligible: 1",
         "takes 12 of 5 commands left of the day's quota, which resets in 2 h",
         "warning: the quota has room for 5 of 12",
     ]
