@@ -55,6 +55,7 @@ app: App = App(
     # Ctrl-C is answered in one place, `main`.
     suppress_keyboard_interrupt=False,
 )
+app.meta.suppress_keyboard_interrupt = False
 app.meta.group_parameters = Group("Global options, before or after the command", sort_key=4)
 
 # The modules of the commands are light: each imports what it needs of the SDK when it is run.

@@ -1,5 +1,8 @@
 """A question before something is done that costs quota and privacy."""
 
+import select
+import signal
+import socket
 import sys
 
 from dexcmd.errors import ConfigurationError, one_line
@@ -17,8 +20,9 @@ LONGEST = 1000
 def confirm(question: str, *, yes: bool) -> bool:
     """Ask on the terminal and tell whether the answer is yes; with `yes`, it is so without a question.
 
-    Nothing typed, and the end of what is typed, is a no.  Not to be called while an event loop runs: Ctrl-C at the
-    question is a `KeyboardInterrupt`.  Raises `ConfigurationError` where there is nobody to ask.
+    Nothing typed, and the end of what is typed, is a no.  To be called from the main thread, and not while an event
+    loop runs: Ctrl-C at the question is a `KeyboardInterrupt`.  Raises `ConfigurationError` where there is nobody to
+    ask.
     """
     if yes:
         return True
@@ -41,8 +45,22 @@ def confirm(question: str, *, yes: bool) -> bool:
 def _ask(question: str) -> bool | None:
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
+    if sys.platform != "win32":
+        _wait_for_typing()
     line = sys.stdin.readline()
     if not line:
         sys.stderr.write("\n")
         return False
     return ANSWERS.get(line.strip().lower())
+
+
+def _wait_for_typing() -> None:
+    """Return when there is a line, or a signal, which a read alone would sleep over if it came just before."""
+    woken, wake = socket.socketpair()
+    with woken, wake:
+        wake.setblocking(False)
+        before = signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        try:
+            select.select([sys.stdin, woken], [], [])
+        finally:
+            signal.set_wakeup_fd(before)

@@ -92,6 +92,7 @@ def test_yes_asks_nothing(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize("missing", ["stdin", "stderr"])
 @pytest.mark.parametrize("closed", [True, False])
 def test_nobody_to_ask(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing: str, closed: bool):
+    terminal.attach(monkeypatch)
     with (tmp_path / "file").open("w+") as file:
         monkeypatch.setattr(f"sys.{missing}", None if closed else file)
         with pytest.raises(ConfigurationError, match="--yes"):
@@ -103,7 +104,8 @@ def test_ctrl_c_interrupts_and_leaves_the_line(terminal: Terminal, monkeypatch: 
 
     def interrupt() -> None:
         terminal.read_until("[y/N] ")
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        # To this thread, which breaks off no read of the other one: as a signal that comes just before it.
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
     thread.start()

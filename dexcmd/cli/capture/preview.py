@@ -61,7 +61,7 @@ def preview_lines(choice: Choice, quota: Quota, now: datetime, *, named: bool) -
     if choice.not_connected:
         yield f"{choice.not_connected} of them not connected now: their commands fail after 10 minutes, if they stay so"
     if choice.left:
-        yield f"left out: {len(choice.left)} that {'can not be captured' if named else 'are not eligible'}"
+        yield f"left out{' of those named' if named else ', for they are not eligible'}: {len(choice.left)}"
     if quota.remaining is None:
         return
     reset = ""

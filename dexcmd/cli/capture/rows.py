@@ -113,7 +113,7 @@ TABLE = (
         # What is not there has an id that nobody may lose.
         title="file, or command",
         text=lambda row: row.command_id if row.artifact is None else row.artifact.path.name,
-        folds_at=24,
+        folds_at=40,
     ),
     Column[Row](title="size", text=lambda row: None if row.artifact is None else size_text(row.artifact.size)),
     # Short, so that it takes no room where all is well.

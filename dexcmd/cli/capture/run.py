@@ -115,7 +115,7 @@ class _Work:
         self._gently = GentleStop(partial(note, FINISHING), self._standing.stop)
         self._since = datetime.now(UTC) - MARGIN
         self._outcomes = BulkResult(())
-        self._finished = False
+        self._finished = self._written = False
         columns = (CREATED if job.no_wait else TABLE) if sys.stdout.isatty() else LINES
         self._writer = RowWriter(columns, row_document, as_json=common.json)
 
@@ -141,6 +141,7 @@ class _Work:
         else:
             self._write_left()
             self._write_rest()
+            self._written = True
         finally:
             self._tell()
         return self._standing.exit_code(interrupted=self._gently.requested)
@@ -213,7 +214,7 @@ class _Work:
         if (error := next((row.error for row in rows if row.error is not None), None)) and not sys.stdout.isatty():
             # Who sees the rows has seen it.
             complain(explain(error), sum(row.error is not None for row in rows) - 1)
-        if self._job.no_wait and self._finished and not sys.stdout.isatty() and not self._gently.requested:
+        if self._job.no_wait and self._written and not sys.stdout.isatty() and not self._gently.requested:
             # Whoever reads the ids knows.
             rows = [row for row in rows if row.state == "unknown"]
         for line in advice(rows, self._common, self._job.into, self._since):
