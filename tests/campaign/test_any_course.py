@@ -52,6 +52,7 @@ from dexcmd.campaign.status import CampaignStatus
 from dexcmd.campaign.store import Store
 from dexcmd.sandbox import Behaviour, Fault, Sandbox, SandboxDevice, make_devices
 from dexcmd.sandbox.state import NewCommand
+from tests.campaign.conftest import SWIFT
 from tests.campaign.memory import MemoryStore
 from tests.campaign.test_crash import Crash, CrashingStore
 from tests.faults.loops import LoopClock, StillLoop, wait_for_threads
@@ -74,9 +75,6 @@ MOST_REQUESTS = 5000
 """No campaign needs a tenth of it; one that goes round in circles is ended and shown."""
 
 CONTROL_INTERVAL = 100.0
-SWIFT = "/dev/shm" if Path("/dev/shm").is_dir() else None
-"""A folder where syncing takes no time, for that is not what is tested here."""
-
 LAST_RUNS = 5
 """Of a campaign that nothing interrupts any more; faults may still make the service refuse an account."""
 
