@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 from dexcmd import Campaign, CampaignError, DexClient, Pcap, RetryPolicy, SpeedTest, WarpDiag
@@ -62,7 +62,10 @@ _COMMON: dict[str, Any] = {
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
 }
 PROFILES = {
-    "modest": settings(max_examples=60, derandomize=True, database=None, **_COMMON),
+    # What fails is told at once, not made smaller: that takes longer than a test may.
+    "modest": settings(
+        max_examples=60, derandomize=True, database=None, phases=(Phase.explicit, Phase.generate), **_COMMON
+    ),
     "thorough": settings(max_examples=int(os.environ.get("DEXCMD_EXAMPLES", "1000")), print_blob=True, **_COMMON),
 }
 PROFILE = PROFILES[os.environ.get("DEXCMD_CAMPAIGNS", "modest")]
