@@ -22,6 +22,7 @@ from dexcmd.errors import (
     APIError,
     AuthenticationError,
     BadRequestError,
+    CampaignError,
     ConfigurationError,
     DexError,
     ErrorDetail,
@@ -33,7 +34,7 @@ from dexcmd.errors import (
 from dexcmd.events import CommandAdopted
 from dexcmd.outcome import Outcome
 from dexcmd.polling.watch import POLL_SHARE
-from dexcmd.posting import Ambiguous, CreatedLog, Poster, culprits
+from dexcmd.posting import Ambiguous, CreatedLog, Known, Poster, culprits
 from dexcmd.reconcile import Look, Lost, Reconciler
 from dexcmd.resources.requests import MOST_PER_POST, CommandRequest, Target
 from dexcmd.session import Session
@@ -86,8 +87,9 @@ class Creation:
     Each outcome is told to `record` at once, and may be told anew: while a POST is under way its requests are
     `unknown`, so that a cancellation at any moment leaves the truth.  Those that are final are handed to
     `on_outcomes`, which may hold the work back.  Without `split` a refusal is one of all requests of its POST, and
-    without `again` nothing is sent anew that the list does not show.  `settle_seconds` is asked whenever an answer is
-    lost, and is by default the client's.
+    without `again` nothing is sent anew that the list does not show.  `known` keeps commands from being taken for the
+    answer to a request that are known to be another's, and `settle_seconds` is asked whenever an answer is lost, and
+    is by default the client's.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Creation:
         *,
         on_outcomes: OnOutcomes | None = None,
         before_post: BeforePost | None = None,
+        known: Known | None = None,
         settle_seconds: Callable[[], float] | None = None,
         concurrency: int = 1,
         split: bool = True,
@@ -105,8 +108,8 @@ class Creation:
     ) -> None:
         self._session = session
         self._clock = session.settings.clock
-        self._poster = Poster(session, created)
-        self._reconciler = Reconciler(session, created)
+        self._poster = Poster(session, created, known)
+        self._reconciler = Reconciler(session, created, known)
         self._record = record
         self._on_outcomes = on_outcomes
         self._before_post = before_post
@@ -153,10 +156,16 @@ class Creation:
         self._queue.append(batch)
         self._touch()
 
-    async def wait_for_room(self) -> None:
-        """Return when a worker of `serve` has nothing to do, so that what is submitted is sent at once."""
+    async def wait_for_room(self) -> bool:
+        """Return when a worker of `serve` has nothing to do, so that what is submitted is sent at once.
+
+        Tells whether that took any time.
+        """
+        waited = False
         while len(self._queue) + self._busy >= self._concurrency:
             await self._change.wait()
+            waited = True
+        return waited
 
     def close(self) -> None:
         """Let `serve` end once there is nothing left to do."""
@@ -222,6 +231,9 @@ class Creation:
                 self._touch()
 
     def _conclude(self, outcome: Outcome) -> None:
+        if outcome.command is not None:
+            # What is asked for next for the target is another command, and has its own tries.
+            self._absent.pop(outcome.request.target, None)
         self._record(outcome)
         self._final.append(outcome)
 
@@ -265,6 +277,9 @@ class Creation:
 
         try:
             posted = await self._poster.post(batch, on_sent)
+        except CampaignError:
+            # Of a hook, while something may have been created.
+            raise
         except Ambiguous as ambiguous:
             self._lose(batch, ambiguous.cause, started, since)
         except DexError as error:
@@ -339,6 +354,9 @@ class Creation:
         lost, began = list(self._lost), self._clock.monotonic()
         try:
             look = await self._reconciler.look(lost)
+        except CampaignError:
+            # Of a hook, and not of the list.
+            raise
         except UNREADABLE as error:
             for one in lost:
                 error_told = _untold(str(error), one.cause)

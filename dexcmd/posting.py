@@ -3,7 +3,7 @@
 import logging
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -17,11 +17,14 @@ from dexcmd.resources.requests import CommandRequest, encode_batch
 from dexcmd.session import Request, Session
 from dexcmd.wire.retrying import surely_not_processed
 
-__all__ = ["Ambiguous", "CreatedLog", "Poster", "Posted", "culprits", "match_rows"]
+__all__ = ["Ambiguous", "CreatedLog", "Known", "Poster", "Posted", "culprits", "match_rows", "unclaimed"]
 
 logger = logging.getLogger(__name__)
 
 _POINTER = re.compile(r"/commands/(\d{1,3})(/.*)?")
+
+Known = Callable[[Collection[str]], Awaitable[Collection[str]]]
+"""Asked which of some commands are known to have been made for requests of others than this client."""
 
 
 class CreatedLog:
@@ -86,9 +89,10 @@ class Ambiguous(Exception):  # noqa: N818 - what is known of a POST, which never
 class Poster:
     """Sends POSTs for one client."""
 
-    def __init__(self, session: Session, created: CreatedLog) -> None:
+    def __init__(self, session: Session, created: CreatedLog, known: Known | None = None) -> None:
         self._session = session
         self._created = created
+        self._known = known
 
     async def post(self, batch: Sequence[CommandRequest], on_sent: Callable[[bool], None]) -> Posted:
         """Send the POST of a checked batch; `on_sent` is as that of `Call`.
@@ -99,20 +103,28 @@ class Poster:
         clock = self._session.settings.clock
         started = clock.monotonic()
         request = Request("POST", "/dex/commands", body=encode_batch(batch))
-        try:
-            with self._created.under_way(batch):
+        refusal: DexError | None = None
+        rows: list[Command] = []
+        served_at: datetime | None = None
+        said: tuple[ErrorDetail, ...] = ()
+        with self._created.under_way(batch):
+            try:
                 envelope = await self._session.call(request, on_sent)
-                # One that a lost POST has adopted meanwhile is not this one's as well.
-                rows = [row for row in decode_commands(envelope.result) if row.id not in self._created]
-        except DexError as error:
-            if surely_not_processed(error):
+                told, served_at, said = decode_commands(envelope.result), envelope.served_at, envelope.errors
+            except DexError as error:
+                if not surely_not_processed(error):
+                    raise Ambiguous(error) from error
                 on_sent(False)
-                raise await self._reason(error, batch, clock.monotonic() - started) from error
-            raise Ambiguous(error) from error
+                refusal = error
+            else:
+                # One that a lost POST has adopted meanwhile is not this one's as well.
+                rows = await unclaimed(told, self._created, self._known)
+        if refusal is not None:
+            raise await self._reason(refusal, batch, clock.monotonic() - started) from refusal
         not_before = None
-        if envelope.served_at is not None:
+        if served_at is not None:
             # `Date` is cut to the second, and told when the answer was made.
-            not_before = envelope.served_at - timedelta(seconds=clock.monotonic() - started + 1)
+            not_before = served_at - timedelta(seconds=clock.monotonic() - started + 1)
         matched = match_rows(batch, rows)
         for asked, row in zip(batch, matched, strict=True):
             if row is not None and row.id is not None:
@@ -121,12 +133,12 @@ class Poster:
         for row in rows:
             if row not in matched:
                 logger.warning("the answer to a POST names a command that was not asked for: %s", row.id)
-        blamed = culprits(envelope.errors, len(batch))
+        blamed = culprits(said, len(batch))
         errors = [
             BadRequestError(200, tuple(blamed[index]), None, "POST", "/dex/commands") if index in blamed else None
             for index in range(len(batch))
         ]
-        return Posted(tuple(matched), tuple(errors), envelope.errors)
+        return Posted(tuple(matched), tuple(errors), said)
 
     async def _reason(self, error: DexError, batch: Sequence[CommandRequest], elapsed: float) -> DexError:
         """Return `QuotaExceededError` where the quota is the reason for a refusal.
@@ -146,6 +158,17 @@ class Poster:
         if quota.remaining is None or quota.remaining >= len(batch):
             return error
         return QuotaExceededError(error.status, error.errors, error.ray_id, error.method, error.path, error.retry_after)
+
+
+async def unclaimed(rows: Iterable[Command], created: CreatedLog, known: Known | None) -> list[Command]:
+    """Return the rows of commands that belong to no request yet, as far as that is known; those without an id do not.
+
+    Raises what `known` does.
+    """
+    ids = [row.id for row in rows if row.id is not None and row.id not in created]
+    taken = await known(ids) if known is not None and ids else ()
+    # Asked again of `created`: something may have been adopted meanwhile.
+    return [row for row in rows if row.id is not None and row.id not in created and row.id not in taken]
 
 
 def culprits(errors: Sequence[ErrorDetail], count: int) -> dict[int, list[ErrorDetail]]:

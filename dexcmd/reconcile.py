@@ -2,8 +2,8 @@
 
 Creating is not idempotent, and there is no key that would make it so.  The list is the only witness.  A command is
 taken for the lost one if it is of the same type, for the same device and registration, was created since just before
-the POST by the service's own clock, and is not known to this client already.  What stays possible: another operator's
-equal command in the same moments is taken for ours.
+the POST by the service's own clock, and belongs to no other request: of this client, or of whatever else tells which
+commands it knows.  What stays possible: another operator's equal command in the same moments is taken for ours.
 """
 
 import logging
@@ -14,7 +14,7 @@ import attrs
 
 from dexcmd.errors import DexError
 from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery
-from dexcmd.posting import CreatedLog, match_rows
+from dexcmd.posting import CreatedLog, Known, match_rows, unclaimed
 from dexcmd.resources.command import Command, decode_commands, identity
 from dexcmd.resources.quota import QuotaResource
 from dexcmd.resources.requests import CommandRequest
@@ -75,12 +75,14 @@ class Candidates:
             (one.request.device_id, one.request.type): [] for one in self._lost
         }
 
+    def of(self, rows: Iterable[Command]) -> list[Command]:
+        """Return the rows that are of a device and a type of the lost."""
+        return [row for row in rows if (row.device_id, row.type) in self._rows]
+
     def add(self, rows: Iterable[Command]) -> None:
-        """Take note of rows."""
-        for row in rows:
-            candidates = self._rows.get((row.device_id, row.type))
-            if candidates is not None and row.id is not None and row.id not in self._known:
-                candidates.append(row)
+        """Take note of rows, those of other devices and types excepted, and those of commands that are claimed."""
+        for row in self.of(rows):
+            self._rows[row.device_id, row.type].append(row)
 
     def matches(self) -> dict[CommandRequest, Command]:
         """Return the lost requests that have a row, each row for one of them.
@@ -108,17 +110,18 @@ class Candidates:
 class Reconciler:
     """Looks lost requests up in the list, many with one walk."""
 
-    def __init__(self, session: Session, known: CreatedLog) -> None:
+    def __init__(self, session: Session, created: CreatedLog, known: Known | None = None) -> None:
         self._session = session
+        self._created = created
         self._known = known
 
     async def look(self, lost: Sequence[Lost]) -> Look:
         """Walk the list once, newest first, as far back as the earliest of the POSTs.
 
-        Raises `DexError` where the list can't be read.
+        Raises `DexError` where the list can't be read, and what `known` does.
         """
         await self._date(lost)
-        undecided = frozenset(one.request for one in lost if self._known.is_under_way(one.request))
+        undecided = frozenset(one.request for one in lost if self._created.is_under_way(one.request))
         lost = [one for one in lost if one.request not in undecided]
         if not lost:
             return Look({}, complete=False, undecided=undecided)
@@ -128,17 +131,17 @@ class Reconciler:
         since = min(one.since for one in lost if one.since is not None)
         query = ListQuery("/dex/commands", MOST_PER_PAGE, {"from": format_time("since", since)}, bound="to")
         pages = Listing(self._session, query, decode_commands, identity).pages()
-        candidates = Candidates(lost, self._known)
+        candidates = Candidates(lost, self._created)
         async for page in pages:
-            candidates.add(page)
+            candidates.add(await unclaimed(candidates.of(page), self._created, self._known))
             if len(candidates.matches()) == len(lost):
                 break
         # While the list was walked, a POST may have begun, or have been answered.
-        undecided |= {one.request for one in lost if self._known.is_under_way(one.request)}
+        undecided |= {one.request for one in lost if self._created.is_under_way(one.request)}
         found = {request: command for request, command in candidates.matches().items() if request not in undecided}
         for request, command in found.items():
             if command.id is not None:
-                self._known.add(command.id, command.created_date)
+                self._created.add(command.id, command.created_date)
                 logger.warning("adopted command %s for device %s", command.id, request.device_id)
         return Look(found, complete=True, pages=pages.fetched, undecided=undecided)
 

@@ -1,14 +1,21 @@
 """The late audit: the list once more from the first POST on, for commands that nobody was told of."""
 
-import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 import attrs
 
 from dexcmd.campaign.desk import Desk, Flight, refused
-from dexcmd.campaign.events import Audited, CampaignEvent, CommandKnown, ForeignFound, SurplusFound
+from dexcmd.campaign.events import (
+    Audited,
+    CampaignEvent,
+    CommandKnown,
+    ForeignFound,
+    IntentClosed,
+    IntentOutcome,
+    SurplusFound,
+)
 from dexcmd.campaign.records import IntentRecord, TargetRecord
 from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery
 from dexcmd.resources.command import Command, decode_commands, identity
@@ -16,7 +23,7 @@ from dexcmd.wire.times import format_time
 
 __all__ = ["Verdict", "audit", "verdict"]
 
-logger = logging.getLogger(__name__)
+Follow = Callable[[Flight, Command], None]
 
 PAGES_AT_ONCE = 10
 """Pages whose rows are judged together: a question to the journal each."""
@@ -56,17 +63,13 @@ def verdict(
 
 
 class _Audit:
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, follow: Follow) -> None:
         self._desk = desk
-        self._used: set[tuple[int, str]] = set()
-        """POSTs, by target, that a command was found for: each made one for a target, and no more."""
-
-        self._adopted: set[int] = set()
-        self.flights: list[tuple[Flight, Command]] = []
+        self._follow = follow
         self.commands = self.surplus = self.foreign = 0
 
     async def judge(self, rows: Sequence[Command]) -> None:
-        """Write down what is not known of some rows."""
+        """Write down what is not known of some rows, and have followed what targets have got by that."""
         self.commands += len(rows)
         desk, ledger = self._desk, self._desk.ledger
         ids = [row.id for row in rows if row.id is not None]
@@ -76,53 +79,66 @@ class _Audit:
             return
         lost = await self._lost({row.device_id for row in strangers if row.device_id is not None})
         events: list[CampaignEvent] = []
+        adopted: dict[int, tuple[Flight, Command]] = {}
         for row in strangers:
-            # Oldest last in the list; each POST answers for one command.
-            mine = [
-                (target, intent)
-                for target, intent in lost[row.device_id]
-                if (target.number, intent.post) not in self._used
-            ]
-            found, intent = verdict(row, desk.spec.command.type, mine, desk.spec.audit_after)
-            if found.target is not None and intent is not None:
-                self._used.add((found.target.number, intent.post))
-            events.append(self._event(row, found))
+            found, intent = verdict(row, desk.spec.command.type, lost[row.device_id], desk.spec.audit_after)
+            if found.target is None or intent is None:
+                events.append(self._foreign(row))
+                continue
+            # Each POST made one command for a target, and no more; the journal has that for the next audit.
+            lost[row.device_id].remove((found.target, intent))
+            if found.kind == "adopted" and found.target.number not in adopted:
+                adopted[found.target.number] = desk.flight(found.target), row
+                events += self._adopted(found.target, intent, row)
+            else:
+                events += self._surplus(found.target, intent, row)
         await ledger.note(*events)
+        # At once, for the next page may not be had.
+        for flight, row in adopted.values():
+            flight.command_id = row.id
+            self._follow(flight, row)
 
-    def _event(self, row: Command, found: Verdict) -> CampaignEvent:
-        at, account, command_id = self._desk.clock.now(), self._desk.name, row.id or ""
-        target = found.target
-        if target is None:
-            self.foreign += 1
-            return ForeignFound(
-                at=at,
-                account=account,
-                command_id=command_id,
-                device_id=row.device_id,
-                type=row.type,
-                created_date=row.created_date,
-            )
-        if found.kind == "adopted" and target.number not in self._adopted:
-            self._adopted.add(target.number)
-            flight = self._desk.flight(target)
-            flight.command_id = command_id
-            self.flights.append((flight, row))
-            return CommandKnown(
-                at=at,
-                account=account,
-                target=target.number,
-                command_id=command_id,
-                provenance="adopted",
-                created_date=row.created_date,
-            )
-        self.surplus += 1
-        return SurplusFound(
-            at=at,
-            account=account,
+    def _foreign(self, row: Command) -> ForeignFound:
+        self.foreign += 1
+        return ForeignFound(
+            at=self._desk.clock.now(),
+            account=self._desk.name,
+            command_id=row.id or "",
+            device_id=row.device_id,
+            type=row.type,
+            created_date=row.created_date,
+        )
+
+    def _adopted(self, target: TargetRecord, intent: IntentRecord, row: Command) -> list[CampaignEvent]:
+        known = CommandKnown(
+            at=self._desk.clock.now(),
+            account=self._desk.name,
             target=target.number,
-            command_id=command_id,
+            command_id=row.id or "",
+            provenance="adopted",
+            created_date=row.created_date,
+        )
+        return [self._close(target, intent, "adopted"), known]
+
+    def _surplus(self, target: TargetRecord, intent: IntentRecord, row: Command) -> list[CampaignEvent]:
+        self.surplus += 1
+        found = SurplusFound(
+            at=self._desk.clock.now(),
+            account=self._desk.name,
+            target=target.number,
+            command_id=row.id or "",
             device_id=row.device_id,
             created_date=row.created_date,
+        )
+        return [self._close(target, intent, "surplus"), found]
+
+    def _close(self, target: TargetRecord, intent: IntentRecord, outcome: IntentOutcome) -> IntentClosed:
+        return IntentClosed(
+            at=self._desk.clock.now(),
+            account=self._desk.name,
+            target=target.number,
+            post=intent.post,
+            outcome=outcome,
         )
 
     async def _lost(self, devices: set[str]) -> dict[str | None, list[tuple[TargetRecord, IntentRecord]]]:
@@ -142,13 +158,13 @@ class _Audit:
         return lost
 
 
-async def audit(desk: Desk, since: datetime) -> list[tuple[Flight, Command]]:
+async def audit(desk: Desk, since: datetime, follow: Follow) -> None:
     """Look the list through from `since` of the service's clock on, and write down what it shows that is not known.
 
-    Returns the targets that have got their commands by that, to be followed.  Raises `Refused`, `DexError`.
+    `follow` is told of each target that has got its command by that.  Raises `Refused`, `DexError`.
     """
     query = ListQuery("/dex/commands", MOST_PER_PAGE, {"from": format_time("since", since)}, bound="to")
-    work = _Audit(desk)
+    work = _Audit(desk, follow)
     rows: list[Command] = []
     pages = Listing(desk.session, query, decode_commands, identity).pages()
     while True:
@@ -171,4 +187,3 @@ async def audit(desk: Desk, since: datetime) -> list[tuple[Flight, Command]]:
             foreign=work.foreign,
         )
     )
-    return work.flights

@@ -143,7 +143,8 @@ class Campaign(AsyncOnlyContext):
         """Run it until all is decided, or `stop` is called, and return how it stands then.
 
         What is not in the journal yet is planned first, or taken from `plan`.  What is goes on from where it stands.
-        `on_event` is called with each event, on the event loop, once it is durable.
+        `on_event` is called with each event, on the event loop, once it is durable.  What it raises ends the run as
+        `stop` does, and is raised in the end; it is not called again, and `events` has what it was not told.
 
         Raises `CampaignExistsError` where the journal has another campaign of that name, `CampaignBusyError` where
         another process runs it, and `DexError` for what concerns all accounts, such as a full disk.  What the service

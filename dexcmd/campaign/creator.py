@@ -1,10 +1,12 @@
 """The creating side of a shard: intents written down, POSTs sent, what became of them written down."""
 
 import logging
+import math
 import uuid
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal
 
 from dexcmd.campaign.decide import (
@@ -24,6 +26,7 @@ from dexcmd.campaign.desk import Desk, Flight, Refused, refused
 from dexcmd.campaign.events import (
     CampaignEvent,
     CommandKnown,
+    CreatingAborted,
     DropReason,
     IntentClosed,
     IntentOpened,
@@ -88,6 +91,7 @@ class Creator:
             lambda _: None,
             on_outcomes=self._take,
             before_post=self._open_intents,
+            known=partial(desk.ledger.store.known, desk.account.account_id),
             settle_seconds=lambda: desk.settling.seconds,
             concurrency=desk.spec.pace.creates,
             again=desk.spec.lost_answers == "reconcile",
@@ -97,16 +101,29 @@ class Creator:
         self._waiting: list[TargetRecord] = []
         """Due, but another registration of the same device is begun."""
 
+        self._asked: tuple[int, int, int] | None = None
+        """What had arrived when the journal was last asked for what is due."""
+
+        self._idle_since: tuple[int, int, int] | None = None
+        """What had arrived when there was nothing due; None where that is not known."""
+
+        self._idle_until: datetime | None = None
+        self._given_back = 0
+        """How many targets were begun, and are due again."""
+
         self._submitted: set[int] = set()
         self._busy: dict[int, datetime] = {}
         """Targets that another campaign is at, and until when they are left alone."""
 
         self._wave = record.wave
+        self._aborted = record.aborted
         self._quota_left: float | None = None
         self._counted_twice = False
-        self._quota_again_at: datetime | None = None
+        self._quota_again: float | None = None
+        """When to ask for the quota again, by the monotonic clock: this machine's other one may be set meanwhile."""
+
         self._quota_wait = LEAST_WAIT
-        self._waited_for: datetime | None = None
+        self._waited_for: float | None = None
         self._unreadable: DexError | None = None
         """Why the list could not be read, where answers got lost: their commands can't be told about."""
 
@@ -125,9 +142,16 @@ class Creator:
         """Return how many POSTs are under way."""
         return self._creation.under_way
 
+    @property
+    def submitted(self) -> int:
+        """Return how many targets are begun whose intent is not open yet."""
+        return len(self._submitted)
+
     async def load(self) -> None:
-        """Go on with the POSTs of an earlier process whose answers are not known."""
+        """Go on with the POSTs of an earlier process whose answers are not known, and with what it waited for."""
         desk = self._desk
+        if desk.spec.waves.soak and self._wave:
+            desk.ledger.decided_at = await desk.ledger.store.decided_at(*self._key, self._wave)
         intents = {intent.target: intent for intent in await desk.ledger.store.open_intents(*self._key)}
         for target in await desk.ledger.store.targets(desk.ledger.campaign, intents):
             self._resume(desk.flight(target), intents[target.number])
@@ -152,9 +176,11 @@ class Creator:
 
         Raises `Stopped` where the campaign is to create nothing more, and `Refused`.
         """
+        if self._aborted is not None:
+            raise Stopped("aborted", self._aborted)
         while not self._desk.steering.stopping:
             version = self._desk.pulse.version
-            self._look_at_refusal()
+            self.look_at_refusal()
             step = next_step(self._view(), self._desk.spec)
             if isinstance(step, Finish):
                 return
@@ -174,6 +200,10 @@ class Creator:
             case DropPending(reason):
                 await self.drop_pending(reason)
             case Stop(kind, why):
+                if kind == "aborted":
+                    # Durable: what is still to come may well bring the rule's percentage below its limit again.
+                    await self._desk.ledger.note(CreatingAborted(at=self._now, account=self._desk.name, reason=why))
+                    self._aborted = why
                 raise Stopped(kind, why)
             case _:
                 raise AssertionError(step)
@@ -182,9 +212,6 @@ class Creator:
         desk, ledger = self._desk, self._desk.ledger
         total, in_wave = ledger.total, ledger.wave(self._wave)
         left = self._quota_left
-        if self._wave and ledger.decided_at is None:
-            # It was decided by an earlier process, so the pause between waves counts from now.
-            ledger.decided_at = self._now
         return View(
             now=self._now,
             control=desk.steering.control,
@@ -192,7 +219,7 @@ class Creator:
             waves=ledger.waves,
             in_wave=in_wave,
             total=total,
-            begun=total.in_flight + len(self._submitted),
+            begun=total.in_flight + self.submitted,
             undecided_later=total.count("pending") - in_wave.count("pending"),
             wave_ended_at=ledger.decided_at,
             deadline=self._deadline,
@@ -205,9 +232,18 @@ class Creator:
     def _now(self) -> datetime:
         return self._desk.clock.now()
 
+    @property
+    def _quota_again_at(self) -> datetime | None:
+        if self._quota_again is None:
+            return None
+        return self._now + timedelta(seconds=self._quota_again - self._desk.clock.monotonic())
+
+    def _ask_again_in(self, seconds: float) -> None:
+        self._quota_again = self._desk.clock.monotonic() + seconds
+
     async def _wait(self, until: datetime | None, version: int, *, for_quota: bool = False) -> None:
-        if for_quota and until is not None and until != self._waited_for:
-            self._waited_for = until
+        if for_quota and until is not None and self._quota_again != self._waited_for:
+            self._waited_for = self._quota_again
             logger.info("%s: the quota is used up: waiting until %s", self._desk.name, until)
             await self._desk.ledger.note(QuotaWaited(at=self._now, account=self._desk.name, until=until))
         seconds = None if until is None else max(0.0, (until - self._now).total_seconds())
@@ -215,8 +251,8 @@ class Creator:
 
     # --- the quota
 
-    def _look_at_refusal(self) -> None:
-        """Decide what a refusal of the last POST means for the next."""
+    def look_at_refusal(self) -> None:
+        """Decide what a refusal of the last POST, or of the list, means for the next.  Raises `Refused`."""
         error = self._creation.stopped_by
         if self._unreadable is not None:
             raise Refused(self._unreadable)
@@ -238,8 +274,9 @@ class Creator:
 
     def _hold(self, seconds: float) -> None:
         """Create nothing for a while, and then ask for the quota."""
-        self._quota_left, self._counted_twice = 0, False
-        self._quota_again_at = self._now + timedelta(seconds=seconds)
+        # However much is given back of what was taken before.
+        self._quota_left, self._counted_twice = -math.inf, False
+        self._ask_again_in(seconds)
 
     async def ask_quota(self) -> None:
         """Learn how many commands may be created now.  Raises `Refused`."""
@@ -251,9 +288,11 @@ class Creator:
             logger.warning("%s: the quota can't be told: %s", desk.name, error)
             self._hold(self._backoff())
             return
-        reserved = await desk.ledger.store.reserved(desk.account.account_id)
+        now = desk.session.service_clock.at(desk.clock.monotonic()) or self._now
+        reserved = await desk.ledger.store.reserved(desk.account.account_id, now)
         self._quota_left = quota_room(quota.remaining, desk.spec.leave_quota, reserved)
-        self._counted_twice = reserved > 0
+        ours = desk.ledger.total.count("creating")
+        self._counted_twice = reserved > 0 and ours > 0
         await desk.ledger.note(
             QuotaSeen(
                 at=self._now,
@@ -263,16 +302,19 @@ class Creator:
                 reset_time=quota.reset_time,
             )
         )
-        wait = self._backoff() if self._quota_left <= 0 else 0.0
-        if quota.reset_time is not None:
-            now = desk.session.service_clock.at(desk.clock.monotonic()) or self._now
+        # When the POSTs of other campaigns are over nobody tells, but they are so within minutes.
+        others = reserved > ours and quota_room(quota.remaining, desk.spec.leave_quota, 0) > 0
+        wait = self._backoff() if others or self._quota_left <= 0 else 0.0
+        if quota.reset_time is not None and not others:
             wait = max(wait, (quota.reset_time - now).total_seconds() + 1.0)
-        self._quota_again_at = self._now + timedelta(seconds=wait)
+        self._ask_again_in(wait)
 
     # --- creating
 
     async def _create(self, most: int, version: int) -> None:
-        await self._creation.wait_for_room()
+        if await self._creation.wait_for_room():
+            # By now there may be less quota, or the operator or a rule may want something else.
+            return
         batch = await self._next_batch(most)
         if batch:
             self._submitted.update(flight.target.number for flight in batch)
@@ -280,10 +322,30 @@ class Creator:
                 self._quota_left -= len(batch)
             self._creation.submit(tuple(flight.request for flight in batch))
             return
-        due = await self._desk.ledger.store.next_due(*self._key, self._wave)
-        free = min(self._busy.values(), default=None)
-        times = [time for time in (due, free) if time is not None and time > self._now]
-        await self._wait(min(times, default=None), version)
+        await self._wait(await self._next_time(), version)
+
+    async def _next_time(self) -> datetime | None:
+        """Return when something is due that is not due yet; None where that is not known to be at any time."""
+        if self._is_idle:
+            return self._idle_until
+        asked = self._arrived
+        due, now = await self._desk.ledger.store.next_due(*self._key, self._wave), self._now
+        times = [time for time in (due, min(self._busy.values(), default=None)) if time is not None and time > now]
+        self._idle_until = min(times, default=None)
+        # One that is due by now waits for another target, and may hide when the next is due.
+        self._idle_since = asked if asked == self._asked and (due is None or due > now) else None
+        return self._idle_until
+
+    @property
+    def _arrived(self) -> tuple[int, int, int]:
+        """Return what changes when there may be more that is due."""
+        return self._wave, self._desk.ledger.arrivals, self._given_back
+
+    @property
+    def _is_idle(self) -> bool:
+        """Tell whether the journal has surely nothing more that is due: it may have to look through many for that."""
+        in_time = self._idle_until is None or self._now < self._idle_until
+        return in_time and self._idle_since == self._arrived
 
     async def _next_batch(self, most: int) -> list[Flight]:
         """Return up to `most` targets that are due, begun; their rows of an answer can be told apart."""
@@ -304,7 +366,8 @@ class Creator:
         return batch
 
     async def _next_due(self, now: datetime) -> TargetRecord | None:
-        if not self._due:
+        if not self._due and not self._is_idle:
+            self._asked = self._arrived
             # The journal shows as pending what is begun and whose intent is not open yet.
             left_out = self._busy.keys() | {target.number for target in self._waiting}
             limit = REFILL + len(left_out) + len(self._submitted) + MOST_PER_POST
@@ -321,8 +384,7 @@ class Creator:
         devices = {flight.request.device_id for flight in batch}
         last: dict[int, IntentRecord] = {}
         for intent in await self._desk.ledger.store.intents(*self._key, devices):
-            if intent.target not in last or intent.opened_at > last[intent.target].opened_at:
-                last[intent.target] = intent
+            last[intent.target] = intent
         for flight in batch:
             number = flight.target.number
             if number in last and last[number].outcome == "absent":
@@ -446,6 +508,7 @@ class Creator:
         if outcome.state != "unknown" and self._quota_left is not None and not self._creation.out_of_quota:
             self._quota_left += 1
         number = flight.target.number
+        self._given_back += 1
         self._submitted.discard(number)
         self._by_target.pop(flight.request.target, None)
         self._desk.land(number)

@@ -11,6 +11,7 @@ import attrs
 from dexcmd.campaign.spec import FailureClass
 
 __all__ = [
+    "AccountStarted",
     "AccountStopped",
     "ArtifactFailed",
     "ArtifactSaved",
@@ -22,6 +23,7 @@ __all__ = [
     "CommandOverdue",
     "Control",
     "ControlRequested",
+    "CreatingAborted",
     "DropReason",
     "ForeignFound",
     "IntentClosed",
@@ -53,7 +55,7 @@ SkipReason = Literal[
 ]
 """Why a device that was looked at is not captured."""
 
-IntentOutcome = Literal["created", "adopted", "rejected", "not_processed", "absent", "unknown"]
+IntentOutcome = Literal["created", "adopted", "rejected", "not_processed", "absent", "unknown", "surplus"]
 """What became of an intent.
 
 - `created`: the answer confirms it;
@@ -61,7 +63,8 @@ IntentOutcome = Literal["created", "adopted", "rejected", "not_processed", "abse
 - `rejected`: the service refused this command;
 - `not_processed`: it surely had no effect, and the target is due again;
 - `absent`: its answer was lost, and the list did not show it after the settling time; it may be sent once more;
-- `unknown`: that was so twice, or it is not to be sent again.
+- `unknown`: that was so twice, or it is not to be sent again;
+- `surplus`: it was `absent` or `unknown` before, and an audit found its command, which its target does not need.
 """
 
 Provenance = Literal["response", "adopted", "foreign"]
@@ -141,6 +144,22 @@ class ControlRequested(CampaignEvent):
 
 
 # --- accounts
+
+
+@attrs.frozen(kw_only=True)
+class AccountStarted(AccountEvent):
+    """A run has begun with the account."""
+
+    settle_seconds: float
+    """For how long its client is set to look for a lost command; how soon others are listed corrects that."""
+
+
+@attrs.frozen(kw_only=True)
+class CreatingAborted(AccountEvent):
+    """A rule says that nothing more is to be created, ever; what is created is followed and fetched all the same."""
+
+    reason: str
+    """In words, for people."""
 
 
 @attrs.frozen(kw_only=True)

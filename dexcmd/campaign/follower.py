@@ -109,18 +109,20 @@ class Follower:
         self._lags[command_id] = seconds
 
     async def _note_ended(self) -> None:
-        # What was dropped while a poll was under way is nobody's any more.
-        ended = [command for command in self._watch.take_ended() if command.id in self._flights]
+        # What was dropped while a poll was under way is nobody's any more, and what has ended is not to be dropped.
+        ended = [
+            (self._flights.pop(command_id_of(command)), command)
+            for command in self._watch.take_ended()
+            if command.id in self._flights
+        ]
         events: list[CampaignEvent] = []
-        for command in ended:
-            flight = self._flights[command_id_of(command)]
+        for flight, command in ended:
             events.append(self._ended(flight, command))
             if not command.succeeded:
                 events += self._desk.retry(flight, "device")
         if events:
             await self._desk.ledger.note(*events)
-        for command in ended:
-            flight = self._flights.pop(command_id_of(command))
+        for flight, command in ended:
             if command.succeeded:
                 self._collector.add(flight, command)
             else:

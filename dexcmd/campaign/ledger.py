@@ -46,6 +46,9 @@ class Ledger:
         self.decided_at: datetime | None = None
         """When a target was last decided, as far as this process knows."""
 
+        self.arrivals = 0
+        """How often a target has become due, at once or later."""
+
     async def load(self) -> None:
         """Take over what the journal has."""
         for count in await self.store.counts(self.campaign, self.account):
@@ -100,6 +103,7 @@ class Ledger:
             touched.add(event.target)
             if change.state in DECIDED:
                 self.decided_at = event.at
+            self.arrivals += change.state == "pending"
         for target in touched:
             # What is decided or due anew is loaded again if anything is to be done about it.
             if self._places[target].change.state in DECIDED or self._places[target].change.state == "pending":

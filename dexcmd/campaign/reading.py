@@ -10,12 +10,10 @@ from dexcmd.session import SETTLE_SECONDS
 __all__ = ["read_status"]
 
 
-async def read_status(
-    store: Store, spec: CampaignSpec, *, here: bool = False, settle_seconds: float = SETTLE_SECONDS
-) -> CampaignStatus:
+async def read_status(store: Store, spec: CampaignSpec, *, here: bool = False) -> CampaignStatus:
     """Return how a campaign stands; raises `CampaignError` where the journal does not know it.
 
-    `here` is whether this process runs it, and `settle_seconds` what the clients of its accounts are set to.
+    `here` is whether this process runs it.
     """
     # Whoever holds it may end meanwhile: asked for first, a campaign that has ended never looks interrupted.
     held = await store.held(spec.name)
@@ -26,6 +24,8 @@ async def read_status(
     settling: dict[str, Settling] = {}
     for account in accounts:
         lags = await store.lags(spec.name, account.name)
-        settling[account.name] = SettlingTime(settle_seconds, n=lags.n, longest=lags.longest).told()
+        # Before the first run nobody has said anything else.
+        configured = SETTLE_SECONDS if account.settle_seconds is None else account.settle_seconds
+        settling[account.name] = SettlingTime(configured, n=lags.n, longest=lags.longest).told()
     counts = await store.counts(spec.name)
     return status_of(record, spec, accounts, counts, settling, held=held, here=here)

@@ -54,6 +54,12 @@ class AccountRecord:
     """The wave that is open; 0 before the first."""
 
     wave_opened_at: datetime | None
+    settle_seconds: float | None
+    """What the client of its last run was set to; None before the first."""
+
+    aborted: str | None
+    """Which rule ended creating, in words; None where none did."""
+
     stopped: StopKind | None
     reason: str | None
     quota: int | None

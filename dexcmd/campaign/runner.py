@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -24,7 +24,7 @@ from dexcmd.campaign.steering import Steering
 from dexcmd.campaign.store import Store
 from dexcmd.client import DexClient
 from dexcmd.clock import Clock
-from dexcmd.errors import DexError
+from dexcmd.errors import CampaignError, DexError
 from dexcmd.tasks import run_beside, run_tasks
 from dexcmd.transfer.template import PlaceTemplate
 
@@ -49,22 +49,43 @@ class Runner:
 
     on_event: OnEvent
 
+    _untold: Exception | None = attrs.field(default=None, init=False)
+    """What `on_event` has raised."""
+
     async def run(self) -> None:
-        """Go on from where the journal has it.  Raises `DexError` for what concerns the campaign as a whole."""
+        """Go on from where the journal has it.
+
+        Raises `DexError` for what concerns the campaign as a whole, and what `on_event` raises: that is not called any
+        more then, and the run ends as if it was told to stop.
+        """
         started = self.clock.now()
         await self._note(RunStarted(at=started))
         try:
             await run_beside(partial(self._run_accounts, started), [self.steering.watch])
         except DexError:
-            await self._note(RunEnded(at=self.clock.now(), reason="failed"))
+            with suppress(CampaignError):
+                # It may well be the journal that has failed, and what came first is what is to be told.
+                await self._note(RunEnded(at=self.clock.now(), reason="failed"))
             raise
         accounts = await self.store.accounts(self.spec.name)
         done = all(account.stopped not in (None, "refused") for account in accounts)
         await self._note(RunEnded(at=self.clock.now(), reason="finished" if done else "interrupted"))
+        if self._untold is not None:
+            raise self._untold
 
     async def _note(self, event: CampaignEvent) -> None:
         await self.store.append(self.spec.name, [event])
-        self.on_event(event)
+        self._tell(event)
+
+    def _tell(self, event: CampaignEvent) -> None:
+        if self._untold is not None:
+            return
+        try:
+            self.on_event(event)
+        except Exception as error:  # noqa: BLE001 - it is not ours, and is raised in the end
+            logger.warning("the run is to end, for what is told of its events has raised %r", error)
+            self._untold = error
+            self.steering.stop()
 
     async def _run_accounts(self, started: datetime) -> None:
         await self.steering.look()
@@ -121,7 +142,7 @@ class Runner:
             spec=self.spec,
             account=account,
             session=session,
-            ledger=Ledger(self.store, self.spec.name, account.name, self.on_event),
+            ledger=Ledger(self.store, self.spec.name, account.name, self._tell),
             steering=self.steering,
             pulse=pulse,
             settling=SettlingTime(session.settings.settle_seconds, n=lags.n, longest=lags.longest),

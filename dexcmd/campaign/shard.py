@@ -7,11 +7,12 @@ from dexcmd.campaign.audit import audit
 from dexcmd.campaign.collector import Collector
 from dexcmd.campaign.creator import Creator, Stopped
 from dexcmd.campaign.desk import Desk, Flight, Refused
-from dexcmd.campaign.events import AccountStopped, StopKind, TargetDropped
+from dexcmd.campaign.events import AccountStarted, AccountStopped, StopKind, TargetDropped
 from dexcmd.campaign.follower import Follower
 from dexcmd.campaign.records import AccountRecord
-from dexcmd.errors import DexError
+from dexcmd.errors import CampaignError, DexError
 from dexcmd.posting import CreatedLog
+from dexcmd.resources.command import Command
 from dexcmd.tasks import run_beside
 
 __all__ = ["Shard"]
@@ -43,6 +44,8 @@ class Shard:
         """
         desk = self._desk
         await desk.ledger.load()
+        started = AccountStarted(at=desk.clock.now(), account=desk.name, settle_seconds=desk.settling.configured)
+        await desk.ledger.note(started)
         try:
             # It also tells the service's time, which the rest needs.
             await self._creator.ask_quota()
@@ -55,9 +58,13 @@ class Shard:
             await self._note_stop("refused", str(refused.error), desk.ledger.total.count("running"))
 
     async def _work(self) -> None:
+        running = 0
         while True:
             kind, why = await self._create()
-            running = await self._finish_begun()
+            running += await self._finish_begun()
+            if kind != "finished":
+                # What was begun then and came to nothing.
+                await self._creator.drop_pending(kind)
             adopted = await self._audit()
             if self._desk.steering.stopping:
                 await self._wind_down()
@@ -83,11 +90,12 @@ class Shard:
         desk, left = self._desk, 0
         while not desk.steering.stopping:
             version = desk.pulse.version
+            self._creator.look_at_refusal()
             if desk.steering.control == "cancel_drop":
                 running = self._follower.drop_all()
                 left += len(running)
                 await self._drop([*running, *self._collector.drop_all()])
-            if not desk.ledger.total.in_flight:
+            if not (desk.ledger.total.in_flight or self._creator.submitted):
                 break
             await desk.pulse.wait(version)
         return left
@@ -115,18 +123,25 @@ class Shard:
         desk, since = self._desk, self._creator.first_since
         if since is None or not await self._wait_for_late_commands():
             return False
+        found = 0
+
+        def follow(flight: Flight, command: Command) -> None:
+            nonlocal found
+            found += 1
+            self._follower.add(flight, command.created_date, None, is_new=False)
+
         for tries in range(1, AUDIT_TRIES + 1):
             try:
-                found = await audit(desk, since)
+                await audit(desk, since, follow)
+            except CampaignError:
+                raise
             except DexError as error:
                 logger.warning("%s: the audit failed: %s", desk.name, error)
                 if tries < AUDIT_TRIES and not desk.steering.stopping:
                     await desk.clock.sleep(AUDIT_WAIT)
-                continue
-            for flight, command in found:
-                self._follower.add(flight, command.created_date, None, is_new=False)
-            return bool(found)
-        return False
+            else:
+                break
+        return found > 0
 
     async def _wait_for_late_commands(self) -> bool:
         """Wait until what came of lost POSTs has shown up, if ever; tell whether to go on."""

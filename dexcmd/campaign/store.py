@@ -38,7 +38,8 @@ class Store(Protocol):
         or another of the same account, `CampaignExistsError` for a second `CampaignPlanned` of one name, and
         `CampaignError` for a command id that is known already and for a campaign, an account, a target or an intent to
         be closed that is not.
-        Foreign commands are not known in this sense: they may turn out to be those of another campaign.
+        Foreign commands are not known in this sense: they may turn out to be those of another campaign, and are foreign
+        no more then.
         """
         ...
 
@@ -79,6 +80,13 @@ class Store(Protocol):
         """Return the earliest `not_before` of the wave's pending targets that have one; None where none has."""
         ...
 
+    async def decided_at(self, campaign: str, account: str, wave: int) -> datetime | None:
+        """Return when the last of the wave's targets was decided that are; None where none is.
+
+        It may look at each of them: like `counts` it is asked once in a run.
+        """
+        ...
+
     async def targets(self, campaign: str, numbers: Collection[int]) -> list[TargetRecord]:
         """Return targets by their numbers, in order; there is none for a number that no target has."""
         ...
@@ -95,8 +103,12 @@ class Store(Protocol):
         """Return all intents for some devices, open or not, in the order in which they were opened."""
         ...
 
-    async def reserved(self, account_id: str) -> int:
-        """Return how many commands the open intents for an account reserve, over all campaigns of the journal."""
+    async def reserved(self, account_id: str, now: datetime) -> int:
+        """Return how many commands the open intents for an account reserve, over all campaigns of the journal.
+
+        `now` is by the service's clock: one that is to have settled by then reserves nothing any more, for what its
+        POST made is spent.
+        """
         ...
 
     async def running(self, campaign: str, account: str) -> list[CommandRecord]:
@@ -110,15 +122,11 @@ class Store(Protocol):
         """
         ...
 
-    async def commands_on(self, account_id: str, device_ids: Collection[str]) -> set[str]:
-        """Return the ids of the commands that campaigns of the journal know for some devices of an account.
-
-        These are the commands of targets and surplus ones: none of them may be taken for another lost one.
-        """
-        ...
-
     async def known(self, account_id: str, command_ids: Collection[str]) -> set[str]:
-        """Return which of some command ids belong to targets of campaigns of the journal; so do surplus ones."""
+        """Return which of some command ids belong to targets of campaigns of the journal; so do surplus ones.
+
+        None of them may be taken for the answer to another POST.
+        """
         ...
 
     async def lags(self, campaign: str, account: str) -> Lags:

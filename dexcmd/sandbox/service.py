@@ -183,7 +183,8 @@ class Service:
 
     def _finish(self, request: RecordedRequest, reply: Reply, ray: str) -> Reply:
         """Add the headers that every answer has."""
-        headers = {**reply.headers, "Date": http_date(self.state.now()), "Server": "cloudflare"}
+        # A fault may have said others.
+        headers = {"Date": http_date(self.state.now()), "Server": "cloudflare", **reply.headers}
         if request.operation == "storage":
             headers["Server"] = "storage"
             return attrs.evolve(reply, headers=headers)

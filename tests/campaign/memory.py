@@ -4,7 +4,7 @@ Nothing of it is indexed, and a batch of events is worked into a copy of all the
 """
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ import attrs
 
 from dexcmd.campaign.events import (
     AccountEvent,
+    AccountStarted,
     AccountStopped,
     ArtifactFailed,
     ArtifactSaved,
@@ -23,6 +24,7 @@ from dexcmd.campaign.events import (
     CommandKnown,
     CommandOverdue,
     ControlRequested,
+    CreatingAborted,
     ForeignFound,
     IntentClosed,
     IntentOpened,
@@ -48,7 +50,7 @@ from dexcmd.campaign.records import (
     Recorded,
     TargetRecord,
 )
-from dexcmd.campaign.state import change_of
+from dexcmd.campaign.state import DECIDED, change_of
 from dexcmd.errors import CampaignBusyError, CampaignError, CampaignExistsError, TargetBusyError
 
 __all__ = ["MemoryStore"]
@@ -84,7 +86,7 @@ class Tables:
     """Of `SurplusFound`."""
 
     foreign: dict[tuple[str, str], ForeignFound] = attrs.field(factory=dict[tuple[str, str], ForeignFound])
-    """By campaign and command: what is foreign to one may be another's own."""
+    """By campaign and command: what is foreign to one is so to others."""
 
     def copy(self) -> "Tables":
         return Tables(*(getattr(self, field.name).copy() for field in attrs.fields(Tables)))
@@ -147,6 +149,10 @@ class Tables:
                 changes = {"quota": quota, "usage": usage, "reset_time": reset, "waits_until": None}
             case QuotaWaited(until=until):
                 changes = {"waits_until": until}
+            case AccountStarted(settle_seconds=seconds):
+                changes = {"settle_seconds": seconds}
+            case CreatingAborted(reason=reason):
+                changes = {"aborted": reason}
             case AccountStopped(kind=kind, reason=reason, running=running):
                 changes = {"stopped": kind, "reason": reason, "left_running": running}
             case Audited():
@@ -155,8 +161,10 @@ class Tables:
                 if command_id not in self.surplus:
                     self._unknown(command_id)
                     self.surplus[command_id] = Of(campaign, event)
+                    self._claim(command_id)
             case ForeignFound(command_id=command_id):
-                self.foreign.setdefault((campaign, command_id), event)
+                if command_id not in self.commands and command_id not in self.surplus:
+                    self.foreign.setdefault((campaign, command_id), event)
             case IntentOpened(since=since):
                 first = self.accounts[campaign, event.account].first_since
                 changes = {"waits_until": None, "first_since": since if first is None else min(since, first)}
@@ -182,7 +190,9 @@ class Tables:
                 "not_before": event.not_before if isinstance(event, TargetRetried) else None,
                 "changed_at": event.at,
             }
-        if isinstance(event, IntentClosed | CommandEnded | CommandOverdue | ArtifactSaved | ArtifactFailed):
+        if isinstance(event, IntentClosed | CommandEnded | CommandOverdue | ArtifactSaved | ArtifactFailed) and (
+            getattr(event, "outcome", None) != "surplus"
+        ):
             changes["error"] = getattr(event, "error", None)
         target = self.targets[campaign, event.target]
         if isinstance(event, CommandKnown):
@@ -242,6 +252,7 @@ class Tables:
                     filename=None,
                 )
                 self.commands[command_id] = Of(campaign, command)
+                self._claim(command_id)
             case CommandEnded(command_id=command_id):
                 command = self._command(command_id)
                 ended = attrs.evolve(
@@ -268,6 +279,9 @@ class Tables:
         if command_id not in self.commands:
             raise CampaignError(f"command {command_id} is not known")
         return self.commands[command_id].record
+
+    def _claim(self, command_id: str) -> None:
+        self.foreign = {key: event for key, event in self.foreign.items() if key[1] != command_id}
 
     def _unknown(self, command_id: str) -> None:
         if command_id in self.commands or command_id in self.surplus:
@@ -362,6 +376,13 @@ class MemoryStore:
         times = [target.not_before for target in self._pending(campaign, account, wave)]
         return min((time for time in times if time is not None), default=None)
 
+    async def decided_at(self, campaign: str, account: str, wave: int) -> datetime | None:
+        targets = self._tables.targets.items()
+        mine = [
+            target for (name, _), target in targets if (name, target.account, target.wave) == (campaign, account, wave)
+        ]
+        return max((target.changed_at for target in mine if target.state in DECIDED), default=None)
+
     async def targets(self, campaign: str, numbers: Collection[int]) -> list[TargetRecord]:
         return [target for target in self._targets(campaign) if target.number in numbers]
 
@@ -376,9 +397,9 @@ class MemoryStore:
         intents = self._intents(campaign, account)
         return [intent for intent in intents if targets[campaign, intent.target].device_id in device_ids]
 
-    async def reserved(self, account_id: str) -> int:
+    async def reserved(self, account_id: str, now: datetime) -> int:
         return sum(
-            intent.outcome is None
+            intent.outcome is None and intent.settled_at > now
             for (campaign, name), account in self._tables.accounts.items()
             for intent in self._intents(campaign, name)
             if account.account_id == account_id
@@ -391,17 +412,13 @@ class MemoryStore:
         found = [command for command, target in self._latest(campaign, account) if target.state == "collecting"]
         return sorted(found, key=lambda command: command.completed_date or command.known_at)
 
-    async def commands_on(self, account_id: str, device_ids: Collection[str]) -> set[str]:
-        return {command_id for command_id, device_id in self._known_on(account_id) if device_id in device_ids}
-
     async def known(self, account_id: str, command_ids: Collection[str]) -> set[str]:
-        return {command_id for command_id, _ in self._known_on(account_id)} & set(command_ids)
-
-    def _known_on(self, account_id: str) -> Iterable[tuple[str, str | None]]:
-        """Return the commands of an account that are ours, each with its device."""
-        for command_id, of in [*self._tables.commands.items(), *self._tables.surplus.items()]:
-            if self._tables.accounts[of.campaign, of.record.account].account_id == account_id:
-                yield command_id, self._tables.targets[of.campaign, of.record.target].device_id
+        return {
+            command_id
+            for command_id, of in [*self._tables.commands.items(), *self._tables.surplus.items()]
+            if command_id in command_ids
+            and self._tables.accounts[of.campaign, of.record.account].account_id == account_id
+        }
 
     async def lags(self, campaign: str, account: str) -> Lags:
         listed_after = self._tables.listed_after

@@ -16,7 +16,7 @@ import pytest
 from dexcmd.campaign.events import CampaignEvent, ControlRequested, QuotaSeen, RunStarted, TargetPlanned
 from dexcmd.campaign.journal import SqliteStore, open_journal
 from dexcmd.errors import CampaignBusyError, CampaignError, CampaignExistsError, ConfigurationError, TargetBusyError
-from tests.campaign.facts import Facts, account_id
+from tests.campaign.facts import START, Facts, account_id
 from tests.campaign.journal_program import PER_BATCH, program
 
 pytestmark = pytest.mark.anyio
@@ -315,10 +315,9 @@ async def steps(folder: Path, targets: int) -> dict[str, int]:
             "undecided": lambda: store.undecided("c", "main", targets - 12, 5),
             "open_intents": lambda: store.open_intents("c", "main"),
             "intents": lambda: store.intents("c", "main", ["device-1", "device-2"]),
-            "reserved": lambda: store.reserved(account_id()),
+            "reserved": lambda: store.reserved(account_id(), START),
             "running": lambda: store.running("c", "main"),
             "collecting": lambda: store.collecting("c", "main"),
-            "commands_on": lambda: store.commands_on(account_id(), ["device-1", "device-2"]),
             "known": lambda: store.known(account_id(), ["c1", "c2", "x"]),
             "lags": lambda: store.lags("c", "main"),
             "mean_artifact_size": lambda: store.mean_artifact_size("pcap"),

@@ -50,6 +50,8 @@ NAMES = [
     "ArtifactFailed",
     "TargetRetried",
     "TargetDropped",
+    "AccountStarted",
+    "CreatingAborted",
 ]
 """What stands in journals: never to be changed, only added to."""
 
@@ -235,7 +237,10 @@ class TestCheck:
                 ],
             ),
             ("UPDATE account SET size = 5 WHERE id = 1", [f"account 1: size is 5, and {2**62} follows"]),
-            ("DELETE FROM foreign_command", ["foreign_command 1, f is missing"]),
+            (
+                "DELETE FROM foreign_command",
+                ["account 1: foreign_commands is 0, and 1 follows", "foreign_command 1, f is missing"],
+            ),
             ("DELETE FROM retry WHERE failure = 'timeout'", ["retry 4294967297, timeout is missing"]),
             (
                 "INSERT INTO post VALUES (2, 'p0')",

@@ -7,6 +7,7 @@ import attrs
 import pytest
 
 from dexcmd.campaign.events import (
+    AccountStarted,
     AccountStopped,
     ControlRequested,
     QuotaSeen,
@@ -245,8 +246,10 @@ class TestRead:
             Settling(seconds=120, n=1, longest=4.5),
             Settling(seconds=120, n=0, longest=0),
         )
-        a, _ = (await read_status(store, SPEC, settle_seconds=60)).accounts
+        await store.append("c", [facts.make(AccountStarted, settle_seconds=60.0)])
+        a, b = (await read_status(store, SPEC)).accounts
         assert a.settling == Settling(seconds=60, n=1, longest=4.5)
+        assert b.settling.seconds == 120
 
     async def test_who_runs_it(self):
         store = MemoryStore()

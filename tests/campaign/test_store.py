@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 
 from dexcmd.campaign import events
 from dexcmd.campaign.events import (
+    AccountStarted,
     AccountStopped,
     Audited,
     CampaignEvent,
     ControlRequested,
+    CreatingAborted,
     ForeignFound,
     QuotaSeen,
     QuotaWaited,
@@ -209,13 +211,13 @@ class TestIntents:
         with pytest.raises(TargetBusyError) as caught:
             await store.append("c", [facts.opened(number, "post-2") for number in (1, 2, 3)])
         assert sorted(caught.value.targets) == [1, 2]
-        assert await store.reserved(account_id()) == 2
+        assert await store.reserved(account_id(), START) == 2
 
     async def test_two_of_one_batch(self, store: Store, facts: Facts):
         await store.append("c", [facts.campaign(), facts.target(1)])
         with pytest.raises(TargetBusyError):
             await store.append("c", [facts.opened(1, "post-1"), facts.opened(1, "post-2")])
-        assert await store.reserved(account_id()) == 0
+        assert await store.reserved(account_id(), START) == 0
 
     @pytest.mark.parametrize("outcome", ["created", "adopted", "rejected", "not_processed", "absent", "unknown"])
     async def test_another_after_the_end_of_one(self, store: Store, facts: Facts, outcome: Any):
@@ -290,10 +292,12 @@ class TestIntents:
         await store.append("d", [other.campaign(("theirs", account_id(1))), other.target(1, device="device-9")])
         await store.append("c", [facts.opened(1), facts.opened(2)])
         await store.append("d", [other.opened(1)])
-        assert await store.reserved(account_id(1)) == 3
-        assert await store.reserved(account_id(2)) == 0
+        assert await store.reserved(account_id(1), START) == 3
+        assert await store.reserved(account_id(2), START) == 0
+        # By then what their POSTs made is spent, whatever became of the process.
+        assert await store.reserved(account_id(1), minutes(2)) == 0
         await store.append("c", [facts.closed(2, "created")])
-        assert await store.reserved(account_id(1)) == 2
+        assert await store.reserved(account_id(1), START) == 2
 
 
 class TestTargets:
@@ -448,8 +452,19 @@ class TestTargets:
         await store.append("c", [facts.campaign(), *facts.targets(3)])
         assert await numbers(store.targets("c", range(2, 40_000))) == [2, 3]
         assert await store.known(account_id(), [f"c{number}" for number in range(40_000)]) == set()
-        assert await store.commands_on(account_id(), [f"device-{number}" for number in range(40_000)]) == set()
         assert await store.intents("c", "main", [f"device-{number}" for number in range(40_000)]) == []
+
+    async def test_when_the_last_was_decided(self, store: Store, facts: Facts):
+        await store.append("c", [facts.campaign(), *facts.targets(3), facts.target(4, wave=2), *facts.created(1, "c1")])
+        assert await store.decided_at("c", "main", 1) is None
+        await store.append("c", [saved := facts.make(TargetDropped, target=2, reason="deadline")])
+        await store.append("c", [facts.make(TargetDropped, target=4, reason="deadline")])
+        await store.append("c", [*facts.created(3, "c3"), facts.overdue(3, "c3"), facts.retried(3, "timeout")])
+        assert await store.decided_at("c", "main", 1) == saved.at
+        await store.append("c", [ended := facts.ended(1, "c1", "FAILED")])
+        assert await store.decided_at("c", "main", 1) == ended.at
+        assert await store.decided_at("c", "main", 3) is None
+        assert await store.decided_at("c", "other", 1) is None
 
     async def test_counts(self, store: Store, facts: Facts):
         other = Facts("b")
@@ -561,7 +576,6 @@ class TestCommands:
         await store.append("c", facts.created(1, "c2", "post-2"))
         assert [command.command_id for command in await store.running("c", "main")] == ["c2"]
         assert (await state_of(store, 1)).command_id == "c2"
-        assert await store.commands_on(account_id(), ["device-1"]) == {"c1", "c2"}
 
     async def test_to_collect_in_the_order_of_their_ends(self, store: Store, facts: Facts):
         await store.append("c", [facts.campaign(("main", account_id()), ("b", account_id(2))), *facts.targets(4)])
@@ -592,17 +606,39 @@ class TestCommands:
         found = facts.make(SurplusFound, command_id="s1", target=2, device_id="device-2", created_date=minutes(1))
         foreign = facts.make(ForeignFound, command_id="f1", device_id="device-1", type="pcap", created_date=minutes(1))
         await store.append("c", [found, foreign])
-        assert await store.commands_on(account_id(), ["device-1"]) == {"c1", "d1"}
-        assert await store.commands_on(account_id(), ["device-2", "device-3"]) == {"c2", "s1"}
-        assert await store.commands_on(account_id(2), ["device-1"]) == {"e1"}
-        assert await store.commands_on(account_id(), []) == set()
         everything = ["c1", "c2", "d1", "e1", "s1", "f1", "x1"]
         assert await store.known(account_id(), everything) == {"c1", "c2", "d1", "s1"}
         assert await store.known(account_id(2), everything) == {"e1"}
         assert await store.known(account_id(), []) == set()
-        # Foreign to one, another's own.
+        # It turns out to be another's own, and so it is foreign no more.
+        assert (await main_account(store)).foreign == 1
         await store.append("d", [other.retried(1, "timeout"), other.known(1, "f1")])
         assert await store.known(account_id(), ["f1"]) == {"f1"}
+        assert (await main_account(store)).foreign == 0
+        await store.append("c", [foreign])
+        assert (await main_account(store)).foreign == 0
+
+    async def test_what_is_surplus_is_not_foreign(self, store: Store, facts: Facts):
+        def found(kind: type[CampaignEvent], **fields: Any) -> Any:
+            return facts.make(kind, command_id="x1", device_id="device-1", created_date=minutes(1), **fields)
+
+        lost = [
+            facts.opened(1),
+            facts.closed(1, "unknown", error="lost"),
+            facts.make(TargetDropped, target=1, reason="cancelled"),
+        ]
+        await store.append("c", [facts.campaign(), facts.target(1), *lost])
+        await store.append("c", [found(ForeignFound, type="pcap")])
+        lost_at = (await main_account(store)).last_lost_at
+        await store.append("c", [facts.closed(1, "surplus"), found(SurplusFound, target=1)])
+        await store.append("c", [found(ForeignFound, type="pcap")])
+        account = await main_account(store)
+        assert (account.surplus, account.foreign, account.last_lost_at) == (1, 0, lost_at)
+        # That says nothing of the target, but for its POST.
+        target = await state_of(store, 1)
+        assert (target.state, target.error) == ("not_attempted", "lost")
+        [intent] = await store.intents("c", "main", ["device-1"])
+        assert intent.outcome == "surplus"
 
     async def test_how_soon_they_are_listed(self, store: Store, facts: Facts):
         await store.append("c", [facts.campaign(("main", account_id()), ("b", account_id(2))), *facts.targets(4)])
@@ -635,6 +671,8 @@ class TestAccounts:
             account_id=account_id(),
             wave=0,
             wave_opened_at=None,
+            settle_seconds=None,
+            aborted=None,
             stopped=None,
             reason=None,
             left_running=0,
@@ -659,6 +697,12 @@ class TestAccounts:
         account = await main_account(store)
         assert (account.wave, account.wave_opened_at) == (2, second.at)
         assert (account.stopped, account.reason, account.left_running) == ("aborted", "12 of 20", 3)
+
+    async def test_what_is_told_of_a_run(self, store: Store, facts: Facts):
+        started = [facts.make(AccountStarted, settle_seconds=seconds) for seconds in (120.0, 300.5)]
+        await store.append("c", [facts.campaign(), *started, facts.make(CreatingAborted, reason="12 of 20")])
+        account = await main_account(store)
+        assert (account.settle_seconds, account.aborted, account.stopped) == (300.5, "12 of 20", None)
 
     @pytest.mark.parametrize("end", ["intent", "quota"])
     async def test_waiting_for_the_quota(self, store: Store, facts: Facts, end: str):
@@ -800,6 +844,9 @@ def one_of_each(facts: Facts) -> list[CampaignEvent]:
         facts.make(Audited, since=minutes(1), commands=3, surplus=1, foreign=1),
         facts.make(AccountStopped, kind="finished"),
         facts.make(RunEnded, reason="finished"),
+        # What is newer comes last, for journals of version 1 have all that is before.
+        facts.make(AccountStarted, settle_seconds=1 / 3),
+        facts.make(CreatingAborted, reason="too many"),
     ]
     abstract = {"CampaignEvent", "Provenance", "IntentOutcome", "SkipReason", "StopKind", "DropReason", "Control"}
     assert {type(event).__name__ for event in history} == set(events.__all__) - abstract
@@ -926,11 +973,17 @@ class Author:
             facts.make(RunEnded, reason="interrupted"),
             facts.make(ControlRequested, control="pause"),
             facts.make(
-                SurplusFound, command_id=f"s{self.count}", target=number, device_id=None, created_date=minutes(delay)
+                SurplusFound,
+                command_id=f"{'fs'[delay % 2]}{self.count % 3}",
+                target=number,
+                device_id=None,
+                created_date=minutes(delay),
             ),
             facts.make(ForeignFound, command_id=f"f{delay % 3}", device_id=None, type=None, created_date=None),
             facts.make(Audited, since=minutes(delay), commands=self.count, surplus=0, foreign=0),
             facts.make(AccountStopped, kind="refused", reason="403", running=delay),
+            facts.make(AccountStarted, settle_seconds=delay / 3),
+            facts.make(CreatingAborted, reason=f"rule {delay}"),
         ]
         return made[self.count % len(made)]
 
@@ -975,10 +1028,11 @@ async def snapshot(store: Store) -> dict[str, Any]:
     answers: dict[str, Any] = {"campaigns": await store.campaigns()}
     for type_ in ("pcap", "warp-diag"):
         answers["mean size", type_] = await store.mean_artifact_size(type_)
+    histories = [await store.events(campaign.name, limit=10_000) for campaign in answers["campaigns"]]
+    told = {getattr(one.event, "command_id", "none") for history in histories for one in history}
     for number in (1, 2):
-        on = await store.commands_on(account_id(number), devices)
-        answers["on", number] = on, await store.known(account_id(number), {*on, "f0", "f1"})
-        answers["reserved", number] = await store.reserved(account_id(number))
+        answers["known", number] = await store.known(account_id(number), told)
+        answers["reserved", number] = await store.reserved(account_id(number), minutes(5))
     for campaign in answers["campaigns"]:
         name = campaign.name
         answers[name] = (
@@ -1057,4 +1111,4 @@ async def test_campaigns_do_get_into_each_others_way(tmp_path: Path):
         for name in "cd":
             await author.go_on(name, 1, 2, 1)
         assert author.refused == [True]
-        assert await store.reserved(account_id()) == 1
+        assert await store.reserved(account_id(), START) == 1

@@ -44,6 +44,8 @@ KINDS: dict[str, type[CampaignEvent]] = {
     "ArtifactFailed": events.ArtifactFailed,
     "TargetRetried": events.TargetRetried,
     "TargetDropped": events.TargetDropped,
+    "AccountStarted": events.AccountStarted,
+    "CreatingAborted": events.CreatingAborted,
 }
 
 T = TypeVar("T")

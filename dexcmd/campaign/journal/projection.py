@@ -13,6 +13,7 @@ import attrs
 
 from dexcmd.campaign.events import (
     AccountEvent,
+    AccountStarted,
     AccountStopped,
     ArtifactFailed,
     ArtifactSaved,
@@ -23,6 +24,7 @@ from dexcmd.campaign.events import (
     CommandKnown,
     CommandOverdue,
     ControlRequested,
+    CreatingAborted,
     ForeignFound,
     IntentClosed,
     IntentOpened,
@@ -141,6 +143,8 @@ CONTROL = Statement("UPDATE campaign SET control = ? WHERE id = ?")
 OPEN_WAVE = Statement("UPDATE account SET wave = ?, wave_opened_at = ? WHERE id = ?")
 SEE_QUOTA = Statement("UPDATE account SET quota = ?, usage = ?, reset_time = ?, waits_until = NULL WHERE id = ?")
 WAIT = Statement("UPDATE account SET waits_until = ? WHERE id = ?")
+START = Statement("UPDATE account SET settle_seconds = ? WHERE id = ?")
+ABORT = Statement("UPDATE account SET aborted = ? WHERE id = ?")
 STOP = Statement("UPDATE account SET stopped = ?, reason = ?, left_running = ? WHERE id = ?")
 AUDIT = Statement("UPDATE account SET audited_at = ? WHERE id = ?")
 POST = Statement(
@@ -244,6 +248,14 @@ def _quota_seen(events: Sequence[QuotaSeen], place: Place, _: Seqs) -> list[Writ
 
 def _quota_waited(events: Sequence[QuotaWaited], place: Place, _: Seqs) -> list[Write]:
     return [(WAIT, [(micros(e.until), place.account(e.account)) for e in events])]
+
+
+def _account_started(events: Sequence[AccountStarted], place: Place, _: Seqs) -> list[Write]:
+    return [(START, [(e.settle_seconds, place.account(e.account)) for e in events])]
+
+
+def _creating_aborted(events: Sequence[CreatingAborted], place: Place, _: Seqs) -> list[Write]:
+    return [(ABORT, [(e.reason, place.account(e.account)) for e in events])]
 
 
 def _account_stopped(events: Sequence[AccountStopped], place: Place, _: Seqs) -> list[Write]:
@@ -369,8 +381,9 @@ def _intent_closed(events: Sequence[IntentClosed], place: Place, _: Seqs) -> lis
         (CLOSE_INTENT, [(e.outcome, micros(e.at), place.target(e.target), e.post) for e in events]),
         (LOSE, [*lost]),
     ]
-    # In their order, should two be of one target.
-    for changing, group in groupby(events, lambda e: change_of(e) is not None):
+    # In their order, should two be of one target.  What is surplus says nothing of how its target stands.
+    telling = (e for e in events if e.outcome != "surplus")
+    for changing, group in groupby(telling, lambda e: change_of(e) is not None):
         some = [*group]
         if changing:
             result.append((CHANGE_WITH_ERROR, _changes_with([e.error for e in some], some, place)))
@@ -458,6 +471,8 @@ _PROJECTORS: Mapping[type[CampaignEvent], Callable[[Any, Place, Seqs], list[Writ
     WaveOpened: _wave_opened,
     QuotaSeen: _quota_seen,
     QuotaWaited: _quota_waited,
+    AccountStarted: _account_started,
+    CreatingAborted: _creating_aborted,
     AccountStopped: _account_stopped,
     SurplusFound: _surplus_found,
     ForeignFound: _foreign_found,

@@ -38,6 +38,7 @@ from dexcmd.campaign.records import (
     Recorded,
     TargetRecord,
 )
+from dexcmd.campaign.state import DECIDED
 from dexcmd.campaign.store import ExportRow
 
 __all__ = [
@@ -45,8 +46,8 @@ __all__ = [
     "campaign",
     "campaigns",
     "collecting",
-    "commands_on",
     "counts",
+    "decided_at",
     "due_targets",
     "events",
     "export",
@@ -156,6 +157,15 @@ def next_due(db: Db, campaign: str, account: str, wave: int) -> datetime | None:
     return moment_or_none(found[0][0]) if found else None
 
 
+def decided_at(db: Db, campaign: str, account: str, wave: int) -> datetime | None:
+    """Return when the last of the wave's targets was decided that are."""
+    sql = f"""
+        SELECT max(changed_at) FROM target WHERE account = {ACCOUNT_ID} AND state IN {AMONG} AND wave = ?
+    """
+    [(at,)] = _rows(db, sql, campaign, account, _values(DECIDED), wave)
+    return moment_or_none(at)
+
+
 def targets(db: Db, campaign: str, numbers: Collection[int]) -> list[TargetRecord]:
     """Return targets by their numbers, in order."""
     sql = f"""
@@ -200,9 +210,10 @@ def intents(db: Db, campaign: str, account: str, device_ids: Collection[str]) ->
     return [intent_record(row) for row in _rows(db, sql, _values(device_ids), campaign, account)]
 
 
-def reserved(db: Db, account_id: str) -> int:
+def reserved(db: Db, account_id: str, now: datetime) -> int:
     """Return how many commands the open intents for an account reserve."""
-    [(n,)] = _rows(db, "SELECT count(*) FROM intent WHERE account_id = ? AND outcome IS NULL", account_id)
+    sql = "SELECT count(*) FROM intent WHERE account_id = ? AND outcome IS NULL AND settled_at > ?"
+    [(n,)] = _rows(db, sql, account_id, micros(now))
     return int(n)
 
 
@@ -226,18 +237,6 @@ def _latest(db: Db, campaign: str, account: str, state: str, order: str) -> list
         WHERE target.account = {ACCOUNT_ID} AND target.state = ? ORDER BY {order}
     """
     return [command_record(row) for row in _rows(db, sql, campaign, account, state)]
-
-
-def commands_on(db: Db, account_id: str, device_ids: Collection[str]) -> set[str]:
-    """Return the ids of commands for some devices of an account: those of targets, and surplus ones."""
-    of = f"""
-        FROM device JOIN target ON target.id = device.target JOIN {{table}} ON {{table}}.target = target.id
-        WHERE device.device_id IN {AMONG} AND +target.account IN {OF_SERVICE}
-    """
-    sql = f"SELECT command_id FROM (SELECT command.command_id {of.format(table='command')}"
-    sql += f" UNION ALL SELECT surplus_command.command_id {of.format(table='surplus_command')})"
-    devices = _values(device_ids)
-    return {command for (command,) in _rows(db, sql, devices, account_id, devices, account_id)}
 
 
 def known(db: Db, account_id: str, command_ids: Collection[str]) -> set[str]:

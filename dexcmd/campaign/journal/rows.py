@@ -40,7 +40,7 @@ CAMPAIGN = "name, spec, fingerprint, type, control, planned_at, first_run_at, en
 
 ACCOUNT = """
     name, account_id, wave, wave_opened_at, stopped, reason, left_running, quota, usage, reset_time, waits_until,
-    surplus, foreign_commands, audited_at, posts, commands, size, last_lost_at, first_since
+    surplus, foreign_commands, audited_at, posts, commands, size, last_lost_at, first_since, settle_seconds, aborted
 """
 
 TARGET = """
@@ -102,6 +102,8 @@ def account_record(row: Values) -> AccountRecord:
         size=row[16],
         last_lost_at=moment_or_none(row[17]),
         first_since=moment_or_none(row[18]),
+        settle_seconds=row[19],
+        aborted=row[20],
     )
 
 

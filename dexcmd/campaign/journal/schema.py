@@ -252,5 +252,40 @@ FIRST: Migration = (
     """,
 )
 
-MIGRATIONS: Sequence[Migration] = (FIRST,)
+SECOND: Migration = (
+    "ALTER TABLE account ADD COLUMN settle_seconds REAL",
+    "ALTER TABLE account ADD COLUMN aborted TEXT",
+    "DROP INDEX surplus_of_target",
+    # --- what is some campaign's own is foreign to none
+    "CREATE INDEX foreign_by_id ON foreign_command (command_id)",
+    """
+    CREATE TRIGGER foreign_not_counted AFTER DELETE ON foreign_command BEGIN
+        UPDATE account SET foreign_commands = foreign_commands - 1 WHERE id = old.account;
+    END
+    """,
+    """
+    CREATE TRIGGER command_is_not_foreign AFTER INSERT ON command BEGIN
+        DELETE FROM foreign_command WHERE command_id = new.command_id;
+    END
+    """,
+    """
+    CREATE TRIGGER surplus_is_not_foreign AFTER INSERT ON surplus_command BEGIN
+        DELETE FROM foreign_command WHERE command_id = new.command_id;
+    END
+    """,
+    """
+    CREATE TRIGGER foreign_is_nobodys BEFORE INSERT ON foreign_command
+    WHEN EXISTS (SELECT 1 FROM command WHERE command_id = new.command_id)
+        OR EXISTS (SELECT 1 FROM surplus_command WHERE command_id = new.command_id) BEGIN
+        SELECT raise(IGNORE);
+    END
+    """,
+    """
+    DELETE FROM foreign_command WHERE command_id IN (
+        SELECT command_id FROM command UNION ALL SELECT command_id FROM surplus_command
+    )
+    """,
+)
+
+MIGRATIONS: Sequence[Migration] = (FIRST, SECOND)
 """Each brings a journal of the version that is its index to the next.  Those that were released are never changed."""

@@ -168,6 +168,10 @@ class SqliteStore:
         """Return the earliest `not_before` of the wave's pending targets that have one; None where none has."""
         return await self._read(queries.next_due, campaign, account, wave)
 
+    async def decided_at(self, campaign: str, account: str, wave: int) -> datetime | None:
+        """Return when the last of the wave's targets was decided that are; None where none is."""
+        return await self._read(queries.decided_at, campaign, account, wave)
+
     async def targets(self, campaign: str, numbers: Collection[int]) -> list[TargetRecord]:
         """Return targets by their numbers, in order."""
         return await self._read(queries.targets, campaign, numbers)
@@ -184,9 +188,9 @@ class SqliteStore:
         """Return all intents for some devices, open or not, in the order in which they were opened."""
         return await self._read(queries.intents, campaign, account, device_ids)
 
-    async def reserved(self, account_id: str) -> int:
+    async def reserved(self, account_id: str, now: datetime) -> int:
         """Return how many commands the open intents for an account reserve, over all campaigns of the journal."""
-        return await self._read(queries.reserved, account_id)
+        return await self._read(queries.reserved, account_id, now)
 
     async def running(self, campaign: str, account: str) -> list[CommandRecord]:
         """Return the latest commands of targets in state `running`, in the order in which they became known."""
@@ -195,10 +199,6 @@ class SqliteStore:
     async def collecting(self, campaign: str, account: str) -> list[CommandRecord]:
         """Return the latest commands of targets in state `collecting`, due or not, the oldest ended first."""
         return await self._read(queries.collecting, campaign, account)
-
-    async def commands_on(self, account_id: str, device_ids: Collection[str]) -> set[str]:
-        """Return the ids of the commands that campaigns of the journal know for some devices of an account."""
-        return await self._read(queries.commands_on, account_id, device_ids)
 
     async def known(self, account_id: str, command_ids: Collection[str]) -> set[str]:
         """Return which of some command ids belong to targets of campaigns of the journal; so do surplus ones."""

@@ -1,0 +1,589 @@
+"""Campaigns in trouble: processes that end, answers that get lost, journals and operators that interfere."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Literal
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from dexcmd import WarpDiag, list_campaigns
+from dexcmd.campaign.events import (
+    AccountStopped,
+    ArtifactSaved,
+    Audited,
+    CampaignEvent,
+    CommandEnded,
+    CommandKnown,
+    CreatingAborted,
+    IntentClosed,
+    IntentOpened,
+    QuotaWaited,
+    RunEnded,
+    RunStarted,
+    SurplusFound,
+    TargetDropped,
+    WaveOpened,
+)
+from dexcmd.campaign.journal import open_journal
+from dexcmd.campaign.spec import AbortRule, CampaignSpec, Pace, Retries, Share, Waves
+from dexcmd.campaign.status import CampaignStatus
+from dexcmd.campaign.store import Store
+from dexcmd.clock import ManualClock
+from dexcmd.errors import CampaignError
+from dexcmd.sandbox import Behaviour, Fault, NewCommand, Sandbox
+from tests.campaign.conftest import CampaignRig
+
+pytestmark = pytest.mark.anyio
+
+HEALTHY: dict[str, Any] = {"multi_user_share": 0, "ineligible_share": 0, "disconnected_share": 0}
+
+
+class SettableClock(ManualClock):
+    """A clock that may be set."""
+
+    def set_back(self, by: timedelta) -> None:
+        """Set what `now` tells back, as an operator or a time server may do."""
+        self._epoch -= by
+
+
+@pytest.fixture
+def clock() -> SettableClock:
+    return SettableClock()
+
+
+class WatchedStore:
+    """A journal that does something before or after some of its methods."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.read = 0
+        """How often it was asked what the operator wants."""
+
+        self.asked: Counter[str] = Counter()
+        """How often it was asked anything else."""
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked[name] += 1
+        return getattr(self._store, name)
+
+    async def campaign(self, name: str) -> Any:
+        record = await self._store.campaign(name)
+        self.read += 1
+        return record
+
+    async def seen(self) -> None:
+        """Return when what the operator wants by now has been taken over."""
+        read = self.read
+        # The second time it is asked, the first answer has been taken over.
+        while self.read < read + 2:
+            await anyio.sleep(0.001)
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+
+
+async def run_and_cancel(
+    campaigns: CampaignRig,
+    spec: CampaignSpec,
+    at: str | type[CampaignEvent],
+    collect: Literal["keep", "drop"] = "keep",
+) -> CampaignStatus:
+    """Run a campaign that the operator cancels when something is about to be asked of the journal, or written there.
+
+    That is held up until the campaign knows.
+    """
+
+    class Store(WatchedStore):
+        async def _meanwhile(self) -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                await campaign.cancel(collect=collect)
+                await (self.seen() if collect == "keep" else dropped.wait())
+
+        async def due_targets(self, *args: Any) -> Any:
+            if at == "due_targets":
+                await self._meanwhile()
+            return await self._store.due_targets(*args)
+
+        async def append(self, name: str, events: Sequence[CampaignEvent]) -> None:
+            if any(isinstance(event, TargetDropped) for event in events):
+                dropped.set()
+            await self._store.append(name, events)
+            if isinstance(at, type) and any(isinstance(event, at) for event in events):
+                await self._meanwhile()
+
+    begun, dropped = False, anyio.Event()
+    with anyio.fail_after(60):
+        async with (
+            open_journal(campaigns.journal) as journal,
+            campaigns.campaign(spec, journal=Store(journal)) as campaign,
+        ):
+            return await campaign.run(on_event=campaigns.events.append)
+
+
+def behaviour(**changes: Any) -> Behaviour:
+    return Behaviour(**{**HEALTHY, **changes})
+
+
+def commands_by_target(sandbox: Sandbox) -> Counter[tuple[str, str | None]]:
+    return Counter(
+        (command.device.device_id, command.device.registration_id) for command in sandbox.state.commands.values()
+    )
+
+
+class Crash(BaseException):
+    """The end of a process: nothing of ours may catch it and go on."""
+
+
+async def run_until(
+    campaigns: CampaignRig, spec: CampaignSpec | str, kind: type[CampaignEvent], count: int = 1, **options: Any
+) -> None:
+    """Run a campaign in a process that ends as soon as so many events of a kind are durable."""
+    left = count
+
+    def note(event: CampaignEvent) -> None:
+        nonlocal left
+        campaigns.events.append(event)
+        left -= isinstance(event, kind)
+        if not left:
+            raise Crash
+
+    with pytest.raises(Crash):
+        async with campaigns.campaign(spec, **options) as campaign:
+            await campaign.run(on_event=note)
+
+
+# --- commands that the journal knows
+
+
+async def test_a_lost_answer_is_not_answered_by_a_command_of_another_campaign(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=4)
+    async with campaigns.campaign(campaigns.spec(name="two")) as two:
+        plan = await two.plan()
+        # The clock stands still after that, so those commands are as young as can be.
+        await run_until(campaigns, campaigns.spec(), CommandKnown, 4)
+        sandbox.faults.add(Fault.drop(processed=False), on="create_commands", times=1)
+        campaigns.events.clear()
+        status = await two.run(plan, on_event=campaigns.events.append)
+    assert status.count("saved", "failed") == 4
+    assert Counter(event.outcome for event in campaigns.of(IntentClosed)) == {"absent": 4, "created": 4}
+    assert (await campaigns.run("one")).count("saved", "failed") == 4
+    assert set(commands_by_target(sandbox).values()) == {2}
+
+
+async def test_an_open_intent_is_not_answered_by_an_earlier_command_of_its_target(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=4, behaviour=Behaviour.instant(**HEALTHY, failure_rate=1.0))
+    spec = campaigns.spec(retries=Retries(device=1, wait=timedelta(0)))
+    # The second command of each is about to be created when the process ends.
+    await run_until(campaigns, spec, IntentOpened, 8)
+    assert set(commands_by_target(sandbox).values()) == {1}
+    campaigns.events.clear()
+    status = await campaigns.run("one")
+    assert status.accounts[0].failures["device"] == 4
+    assert Counter(event.outcome for event in campaigns.of(IntentClosed)) == {"absent": 4, "created": 4}
+    assert set(commands_by_target(sandbox).values()) == {2}
+
+
+async def test_an_answer_that_names_a_command_of_another_campaign_counts_as_lost(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=4)
+    async with campaigns.campaign(campaigns.spec(name="two")) as two:
+        plan = await two.plan()
+        await run_until(campaigns, campaigns.spec(), CommandKnown, 4)
+        create = sandbox.state.create
+
+        def same(new: Any) -> Any:
+            # A service may hold that what runs already is what was asked for.
+            return next(c for c in sandbox.state.commands.values() if c.device == new.device) or create(new)
+
+        sandbox.state.create = same  # type: ignore[method-assign]
+        status = await two.run(plan)
+    assert status.accounts[0].failures["unknown"] == 4
+
+
+# --- the operator, at the worst moment
+
+
+async def test_what_was_lost_when_it_was_cancelled_is_given_up(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=12)
+    sandbox.faults.add(Fault.drop(processed=False), on="create_commands", times=None)
+    status = await run_and_cancel(campaigns, campaigns.spec(), IntentOpened)
+    assert status.state == "cancelled"
+    assert status.count("not_attempted") == status.count() == 12
+    assert not sandbox.state.commands
+
+
+async def test_what_was_about_to_be_begun_when_it_was_cancelled_is_given_up(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=12)
+    status = await run_and_cancel(campaigns, campaigns.spec(), "due_targets")
+    assert status.state == "cancelled"
+    assert status.count("not_attempted") == status.count() == 12
+    assert not sandbox.state.commands
+
+
+async def test_what_ends_just_when_it_is_dropped(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=20, behaviour=behaviour(run_seconds=(2.0, 900.0)))
+    status = await run_and_cancel(campaigns, campaigns.spec(), CommandEnded, "drop")
+    assert status.state == "cancelled"
+    assert status.count("saved", "not_attempted") == len(sandbox.state.commands) == 20
+    [stopped] = campaigns.of(AccountStopped)
+    assert 0 < stopped.running < 20
+
+
+async def test_a_list_that_is_refused_does_not_hold_up_a_cancelled_campaign(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=8)
+    sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=1)
+    sandbox.faults.add(
+        Fault.error(403, form="envelope", code=10000),
+        on="list_commands",
+        times=None,
+        where=lambda _: bool(sandbox.state.commands),
+    )
+    status = await run_and_cancel(campaigns, campaigns.spec(), IntentOpened)
+    assert status.accounts[0].stopped == "refused"
+    assert status.count("creating") == 8
+    sandbox.faults.clear()
+    status = await campaigns.run("one")
+    assert status.state == "cancelled"
+    assert status.count("saved") == 8
+    assert set(commands_by_target(sandbox).values()) == {1}
+
+
+# --- the audit
+
+
+async def test_what_an_audit_found_before_it_failed_is_followed(
+    campaigns: CampaignRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dexcmd.campaign.audit.PAGES_AT_ONCE", 1)
+    sandbox = await campaigns.account(devices=60, behaviour=behaviour(list_lag=200.0))
+    sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=None)
+    audits = 0
+
+    def second_page(request: Any) -> bool:
+        nonlocal audits
+        audits += request.query.get("page") == "2"
+        return request.query.get("page") == "2" and audits == 1
+
+    sandbox.faults.add(Fault.error(418), on="list_commands", times=1, where=second_page)
+    spec = campaigns.spec(lost_answers="give_up", audit_after=timedelta(seconds=400))
+    with anyio.fail_after(60):
+        status = await campaigns.run(spec)
+    assert status.state == "finished"
+    assert status.count("saved") == 60
+    assert (status.accounts[0].surplus, status.accounts[0].foreign) == (0, 0)
+
+
+async def test_a_second_audit_counts_no_lost_post_again(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=10, behaviour=behaviour(list_lag=200.0))
+    sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=1)
+    await run_until(campaigns, campaigns.spec(audit_after=timedelta(seconds=400)), Audited)
+    assert len(campaigns.of(SurplusFound)) == 10
+    sandbox.behaviour = behaviour()
+    sandbox.state.create(NewCommand(sandbox.state.devices[0], "pcap", {}))
+    status = await campaigns.run("one")
+    assert status.state == "finished"
+    [account] = status.accounts
+    assert (account.commands, account.surplus, account.foreign) == (10, 10, 1)
+
+
+async def test_what_is_another_campaigns_is_not_foreign_once_that_is_known(campaigns: CampaignRig) -> None:
+    class Ending(WatchedStore):
+        async def append(self, name: str, events: Sequence[CampaignEvent]) -> None:
+            if any(isinstance(event, CommandKnown) for event in events):
+                raise Crash
+            await self._store.append(name, events)
+
+    await campaigns.account(devices=6)
+    two = campaigns.spec(name="two", command=WarpDiag())
+    async with open_journal(campaigns.journal) as journal:
+        # The process ends when it has the answer to its POST, and before that is written down.
+        with pytest.raises(Crash):
+            async with campaigns.campaign(two, journal=Ending(journal)) as campaign:
+                await campaign.run()
+    first = campaigns.clock.now()
+    status = await campaigns.run(campaigns.spec())
+    assert status.accounts[0].foreign == 6
+    assert (await campaigns.run("two")).count("saved", "failed") == 6
+    async with campaigns.campaign("one") as campaign:
+        [account] = (await campaign.status()).accounts
+    assert (account.commands, account.surplus, account.foreign) == (6, 0, 0)
+    assert account.audited_at is not None
+    assert account.audited_at > first
+
+
+# --- going on
+
+
+async def test_a_retry_whose_answer_is_lost_is_sent_again_whatever_got_lost_before(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=5, behaviour=behaviour(failure_rate=1.0))
+    posts = 0
+
+    def first_and_third(_: Any) -> bool:
+        nonlocal posts
+        posts += 1
+        return posts in (1, 3)
+
+    sandbox.faults.add(Fault.drop(processed=False), on="create_commands", times=None, where=first_and_third)
+    status = await campaigns.run(campaigns.spec(retries=Retries(device=1)))
+    assert status.accounts[0].failures == {**dict.fromkeys(status.accounts[0].failures, 0), "device": 5}
+    assert set(commands_by_target(sandbox).values()) == {2}
+    attempts = Counter(event.attempt for event in campaigns.of(IntentOpened))
+    assert attempts[1] == 10
+    assert attempts[2] > 5
+
+
+async def test_an_aborted_campaign_stays_so_whatever_comes_after(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=40, behaviour=behaviour(failure_rate=1.0))
+    spec = campaigns.spec(pace=Pace(creates=1, in_flight=20), abort=(AbortRule(failed_percent=60, of_at_least=10),))
+
+    def look(_: Any) -> bool:
+        # The first ten fail, and the next ten take their time and succeed.
+        if sandbox.state.commands:
+            sandbox.behaviour = behaviour(run_seconds=(300.0, 400.0))
+        return False
+
+    sandbox.faults.add(Fault.drop(), on="create_commands", times=None, where=look)
+    # Now less than 60 % have failed.
+    await run_until(campaigns, spec, ArtifactSaved, 8)
+    reasons = {event.reason for event in campaigns.of(CreatingAborted)}
+    status = await campaigns.run("one")
+    assert status.state == "aborted"
+    assert {status.accounts[0].reason} == reasons == {"10 of 10 failed: the limit is 60 %"}
+    assert (status.count("saved"), status.count("failed"), status.count("not_attempted")) == (10, 10, 20)
+
+
+async def test_the_pause_between_waves_goes_on_while_no_process_does(campaigns: CampaignRig) -> None:
+    await campaigns.account(devices=10)
+    waves = Waves(sizes=(Share(count=4),), soak=timedelta(minutes=60))
+    await run_until(campaigns, campaigns.spec(waves=waves), ArtifactSaved, 4)
+    ended = campaigns.of(ArtifactSaved)[-1].at
+    campaigns.clock.advance(45 * 60)
+    assert (await campaigns.run("one")).count("saved") == 10
+    second = next(event for event in campaigns.of(WaveOpened) if event.wave == 2)
+    assert timedelta(minutes=60) <= second.at - ended < timedelta(minutes=61)
+
+
+async def test_a_report_says_how_long_lost_commands_are_looked_for(campaigns: CampaignRig) -> None:
+    await campaigns.account(devices=60)
+    campaigns.client_options["settle_seconds"] = 300.0
+    status = await campaigns.run(campaigns.spec())
+    async with open_journal(campaigns.journal) as store:
+        lags = await store.lags("one", "acme")
+        assert await list_campaigns(store) == [status]
+    assert lags.n
+    settling = status.accounts[0].settling
+    assert (settling.n, settling.longest) == (lags.n, lags.longest)
+    assert settling.seconds == (150.0 if lags.n >= 50 else 300.0)
+
+
+# --- who is told
+
+
+@pytest.mark.parametrize("kind", [RunStarted, IntentOpened, CommandKnown, ArtifactSaved, AccountStopped])
+async def test_an_event_handler_that_raises_ends_the_run_in_good_order(
+    campaigns: CampaignRig, kind: type[CampaignEvent]
+) -> None:
+    class BrokenError(Exception):
+        pass
+
+    def note(event: CampaignEvent) -> None:
+        assert not any(isinstance(told, kind) for told in campaigns.events), "it is called after it has raised"
+        campaigns.events.append(event)
+        if isinstance(event, kind):
+            raise BrokenError
+
+    sandbox = await campaigns.account(devices=30)
+    async with campaigns.campaign(campaigns.spec(pace=Pace(creates=1, in_flight=10))) as campaign:
+        with anyio.fail_after(60):
+            with pytest.raises(BrokenError):
+                await campaign.run(on_event=note)
+        written = [one.event async for one in campaign.events()]
+        status = await campaign.status()
+    # What was under way is at its end, and all of it is in the journal.
+    assert status.count("creating") == 0
+    assert isinstance(written[-1], RunEnded)
+    assert status.count("running", "collecting", "saved", "failed") == len(sandbox.state.commands)
+    told = [event for event in written if type(event).__name__ not in ("CampaignPlanned", "TargetPlanned")]
+    assert told[: len(campaigns.events)] == campaigns.events
+    campaigns.events.clear()
+    assert (await campaigns.run("one")).count("saved") == 30
+    assert set(commands_by_target(sandbox).values()) == {1}
+
+
+# --- the quota
+
+
+async def test_what_a_dead_process_reserves_costs_no_questions(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=10, quota=15)
+    # Its POST was never sent, and it is not gone on with.
+    await run_until(campaigns, campaigns.spec(name="dead", command=WarpDiag()), IntentOpened)
+    asked = campaigns.asked("get_quota")
+    with anyio.fail_after(60):
+        status = await campaigns.run(campaigns.spec())
+    assert status.count("saved") == 10
+    # One more each time that as much again has passed, and the usual ones.
+    assert campaigns.asked("get_quota") - asked <= 14
+    # Ten minutes after its intents nobody's POST can still be under way.
+    assert campaigns.of(ArtifactSaved)[-1].at - campaigns.of(RunStarted)[0].at < timedelta(minutes=20)
+    assert len(sandbox.state.commands) == 10
+
+
+async def test_a_service_that_tells_no_time_is_waited_for(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=5)
+    sandbox.faults.add(Fault.headers({"Date": "soon"}), times=None, where=lambda _: campaigns.clock.monotonic() < 600)
+    async with open_journal(campaigns.journal) as journal:
+        store = WatchedStore(journal)
+        with anyio.fail_after(60):
+            status = await campaigns.run(campaigns.spec(), journal=store)
+    assert status.count("saved") == 5
+    assert campaigns.asked("get_quota") <= 20
+    assert store.asked["due_targets"] <= 40
+
+
+async def test_a_quota_that_others_use_up_meanwhile_costs_one_post(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=25, quota=30)
+    devices = sandbox.state.devices
+
+    def others(_: Any) -> bool:
+        if len(sandbox.state.commands) == 10:
+            for device in devices[:15]:
+                sandbox.state.create(NewCommand(device, "speed-test", {}))
+        return False
+
+    sandbox.faults.add(Fault.drop(), on="create_commands", times=None, where=others)
+    status = await campaigns.run(campaigns.spec(pace=Pace(creates=1)))
+    assert status.count("saved") == 25
+    assert status.accounts[0].foreign == 15
+    assert campaigns.asked("create_commands") == 4
+    assert campaigns.asked("get_quota") <= 6
+
+
+async def test_a_clock_that_is_set_back_prolongs_no_wait_for_the_quota(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=12, quota=10)
+
+    def note(event: CampaignEvent) -> None:
+        campaigns.events.append(event)
+        if isinstance(event, QuotaWaited) and len(campaigns.of(QuotaWaited)) == 1:
+            assert isinstance(campaigns.clock, SettableClock)
+            campaigns.clock.set_back(timedelta(hours=30))
+            # The service's clock is another.
+            sandbox.behaviour = behaviour(clock_skew=30 * 3600.0)
+
+    async with campaigns.campaign(campaigns.spec()) as campaign:
+        status = await campaign.run(on_event=note)
+    assert status.count("saved") == 12
+    # It is reset at midnight; the clock began at noon.
+    assert campaigns.clock.monotonic() < 13 * 3600
+
+
+# --- cancelled, or refused by the journal, at any moment
+
+
+class ErringStore(WatchedStore):
+    """A journal that, at its nth call, cancels who runs the campaign or can't be had, before or after doing it."""
+
+    def __init__(self, store: Store, nth: int, what: str) -> None:
+        super().__init__(store)
+        self.left = nth
+        self._when, self._what = what.split()
+        self.task: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        if name in ("hold", "held"):
+            return method
+
+        async def call(*args: Any, **keywords: Any) -> Any:
+            self.left -= 1
+            due = self.left == 0
+            if due and self._when == "before":
+                await self._err()
+            result = await method(*args, **keywords)
+            if due and self._when == "after":
+                await self._err()
+            return result
+
+        return call
+
+    async def _err(self) -> None:
+        if self._what == "refused":
+            raise CampaignError("the journal can't be had")
+        self.task.cancel()
+        # In whatever the task waits for, this one or another.
+        await anyio.lowlevel.checkpoint()
+
+    async def campaign(self, name: str) -> Any:
+        # Steering asks this by the machine's clock.
+        return await self._store.campaign(name)
+
+
+@pytest.mark.parametrize("what", ["before cancelled", "after cancelled", "before refused", "after refused"])
+async def test_trouble_at_any_call_of_the_journal_loses_and_doubles_nothing(campaigns: CampaignRig, what: str) -> None:
+    sandbox = await campaigns.account(devices=14, behaviour=Behaviour.instant(multi_user_share=0, ineligible_share=0))
+    sandbox.faults.add_random(
+        rate=0.3, mix=[Fault.drop(processed=True), Fault.drop(processed=False)], on="create_commands", seed=5
+    )
+    spec = campaigns.spec(waves=Waves(sizes=(Share(count=3),)), pace=Pace(creates=2, in_flight=8))
+    calls = 0
+    ended = False
+    while not ended:
+        calls += 1
+        assert calls < 300
+        async with open_journal(campaigns.journal) as journal:
+            store = ErringStore(journal, calls, what)
+            tasks = set(asyncio.all_tasks())
+
+            async def run(store: ErringStore = store) -> None:
+                store.task = asyncio.current_task()
+                async with campaigns.campaign(spec, journal=store) as campaign:
+                    await campaign.run(on_event=campaigns.events.append)
+
+            with anyio.fail_after(60):
+                [outcome] = await asyncio.gather(asyncio.create_task(run()), return_exceptions=True)
+            assert set(asyncio.all_tasks()) <= tasks, "a task is left behind"
+            ended = store.left > 0
+            if not ended:
+                assert isinstance(outcome, asyncio.CancelledError | CampaignError), outcome
+    async with campaigns.campaign("one") as campaign:
+        status = await campaign.status()
+        targets = await campaign.store.targets("one", range(1, 15))
+        problems = await campaign.store.check()  # type: ignore[attr-defined]
+    assert not problems
+    assert status.state == "finished"
+    made = commands_by_target(sandbox)
+    assert set(made.values()) == {1}
+    states = Counter((target.state, target.failure) for target in targets)
+    # Two processes that end between an intent and its POST leave what two lost answers leave.
+    assert states.keys() <= {("saved", None), ("failed", "unknown")}
+    assert states["saved", None] == len(made) == len(campaigns.files())
+    whole = Counter(r.params["command_id"] for r in sandbox.requests if r.operation == "download" and r.status == 200)
+    saved = Counter(event.command_id for event in campaigns.of(ArtifactSaved) if not event.skipped)
+    assert all(saved[command] <= 1 for command in saved)
+    assert sum(whole.values()) <= len(made) + calls
+
+
+# --- what it asks of its journal
+
+
+async def test_what_is_due_much_later_is_not_looked_through_at_each_event(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=60, behaviour=behaviour(failure_rate=1.0))
+
+    def look(_: Any) -> bool:
+        # The first ten fail, and are due again hours later; the others end one by one.
+        if sandbox.state.commands:
+            sandbox.behaviour = behaviour(run_seconds=(100.0, 800.0))
+        return False
+
+    sandbox.faults.add(Fault.drop(), on="create_commands", times=None, where=look)
+    async with open_journal(campaigns.journal) as journal:
+        store = WatchedStore(journal)
+        retries = Retries(device=1, wait=timedelta(hours=5))
+        status = await campaigns.run(campaigns.spec(pace=Pace(creates=1), retries=retries), journal=store)
+    assert status.count("saved") == 60
+    assert len(campaigns.of(CommandEnded)) == 70
+    # For the two times that something is due, once when there is nothing more, and when a target fails.
+    assert store.asked["due_targets"] + store.asked["next_due"] <= 40
