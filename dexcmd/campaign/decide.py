@@ -192,7 +192,11 @@ def _between_waves(view: View, spec: CampaignSpec) -> Step:
 def _within_wave(view: View, spec: CampaignSpec) -> Step:
     """Return the step where targets of the open wave are pending."""
     room = spec.pace.in_flight - view.begun
-    if room < min(MOST_PER_POST, spec.pace.in_flight, view.in_wave.count("pending")):
+    # Those whose POST is still to be sent are pending for the journal.
+    left = view.in_wave.count("pending") - (view.begun - view.total.in_flight)
+    if not left:
+        return Wait()
+    if room < min(MOST_PER_POST, spec.pace.in_flight, left):
         # A POST for each target that is done with would cost ten times the requests.
         return Wait()
     if view.quota_left is None:

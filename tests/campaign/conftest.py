@@ -14,6 +14,9 @@ from dexcmd.campaign.spec import AccountSpec, ArtifactsSpec, CampaignSpec
 from dexcmd.clock import ManualClock
 from dexcmd.sandbox import Behaviour, Sandbox
 
+SWIFT = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""Where tests have their folders that are about much, and not about disks: syncing takes no time there."""
+
 
 @attrs.define
 class CampaignRig:
@@ -25,6 +28,7 @@ class CampaignRig:
     sandboxes: dict[str, Sandbox] = attrs.field(factory=dict[str, Sandbox])
     events: list[CampaignEvent] = attrs.field(factory=list[CampaignEvent])
     client_options: dict[str, Any] = attrs.field(factory=dict[str, Any])
+    control_interval: float = 0.01
 
     @property
     def journal(self) -> Path:
@@ -77,7 +81,7 @@ class CampaignRig:
             journal=self.journal if journal is None else journal,
             client=options.pop("client", self.client),
             clock=self.clock,
-            control_interval=0.01,
+            control_interval=self.control_interval,
             **options,
         )
 

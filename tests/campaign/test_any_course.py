@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 from dexcmd import Campaign, CampaignError, DexClient, Pcap, RetryPolicy, SpeedTest, WarpDiag
@@ -52,6 +52,7 @@ from dexcmd.campaign.status import CampaignStatus
 from dexcmd.campaign.store import Store
 from dexcmd.sandbox import Behaviour, Fault, Sandbox, SandboxDevice, make_devices
 from dexcmd.sandbox.state import NewCommand
+from tests.campaign.conftest import SWIFT
 from tests.campaign.memory import MemoryStore
 from tests.campaign.test_crash import Crash, CrashingStore
 from tests.faults.loops import LoopClock, StillLoop, wait_for_threads
@@ -61,7 +62,10 @@ _COMMON: dict[str, Any] = {
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
 }
 PROFILES = {
-    "modest": settings(max_examples=60, derandomize=True, database=None, **_COMMON),
+    # What fails is told at once, not made smaller: that takes longer than a test may.
+    "modest": settings(
+        max_examples=60, derandomize=True, database=None, phases=(Phase.explicit, Phase.generate), **_COMMON
+    ),
     "thorough": settings(max_examples=int(os.environ.get("DEXCMD_EXAMPLES", "1000")), print_blob=True, **_COMMON),
 }
 PROFILE = PROFILES[os.environ.get("DEXCMD_CAMPAIGNS", "modest")]
@@ -74,9 +78,6 @@ MOST_REQUESTS = 5000
 """No campaign needs a tenth of it; one that goes round in circles is ended and shown."""
 
 CONTROL_INTERVAL = 100.0
-SWIFT = "/dev/shm" if Path("/dev/shm").is_dir() else None
-"""A folder where syncing takes no time, for that is not what is tested here."""
-
 LAST_RUNS = 5
 """Of a campaign that nothing interrupts any more; faults may still make the service refuse an account."""
 

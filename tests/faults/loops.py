@@ -84,6 +84,9 @@ class HastyLoop(asyncio.SelectorEventLoop):
 
 
 class _StillSelector(_Selector):
+    MORE_SECONDS = 1e-6
+    """Skipped in addition: a time that is less than what was waited for by a rounding error would stay so for ever."""
+
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= 0:
             return super().select(timeout)
@@ -92,7 +95,7 @@ class _StillSelector(_Selector):
             if events:
                 return events
             if not self.busy():
-                self.skipped += timeout
+                self.skipped += timeout + self.MORE_SECONDS
                 return events
 
 

@@ -1,0 +1,113 @@
+"""When campaigns do what, by a clock on which work takes no time: nothing while they wait for the quota, and nothing of
+an account later because of what becomes of others.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dexcmd.campaign.events import AccountStopped, ArtifactSaved, QuotaWaited, RunStarted
+from dexcmd.sandbox import Behaviour, Fault
+from tests.campaign.conftest import SWIFT, CampaignRig
+from tests.faults.loops import LoopClock, StillLoop, wait_for_threads
+
+pytestmark = pytest.mark.anyio
+
+HEALTHY: dict[str, Any] = {"multi_user_share": 0, "ineligible_share": 0, "disconnected_share": 0}
+EPOCH = datetime(2026, 1, 1, 12, tzinfo=UTC)
+GOOD = 46
+NO_LATER = 1.05
+"""Times as long as without the others, at most."""
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"loop_factory": StillLoop}
+
+
+@pytest.fixture
+async def clock() -> LoopClock:
+    wait_for_threads()
+    return LoopClock(EPOCH)
+
+
+@pytest.fixture
+async def rigs(clock: Any) -> AsyncIterator[Callable[[], Awaitable[CampaignRig]]]:
+    """Make rigs, as many as are wanted."""
+    async with AsyncExitStack() as stack:
+
+        async def rig() -> CampaignRig:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(dir=SWIFT))
+            rig = CampaignRig(Path(folder), clock, await stack.enter_async_context(AsyncExitStack()))
+            # Here it is no person's time.
+            rig.control_interval = 60.0
+            return rig
+
+        yield rig
+
+
+TROUBLES = {
+    "refused": Fault.error(403, form="envelope", code=10000),
+    "broken": Fault.error(503),
+    "silent": Fault.silence(headers=False),
+    "slow": Fault.slow(15.0),
+}
+"""What becomes of each request of an account."""
+
+DEVICES = 3
+
+
+async def seconds_of(rig: CampaignRig, troubles: Mapping[str, Fault]) -> dict[str, float]:
+    """Run a campaign of accounts, the last ones in trouble from the plan on, and return how long each took."""
+    for number in range(GOOD):
+        await rig.account(f"good-{number}", devices=DEVICES, behaviour=Behaviour(**HEALTHY))
+    for name, fault in troubles.items():
+        sandbox = await rig.account(name, devices=DEVICES, behaviour=Behaviour(**HEALTHY))
+        sandbox.faults.add(fault, times=None)
+    status = await rig.run(rig.spec())
+    assert status.count("saved") == DEVICES * (GOOD + ("slow" in troubles))
+    [started] = rig.of(RunStarted)
+    return {event.account: (event.at - started.at).total_seconds() for event in rig.of(AccountStopped)}
+
+
+async def test_of_50_accounts_those_that_fail_and_one_that_is_slow_hold_up_no_other(
+    rigs: Callable[[], Awaitable[CampaignRig]],
+) -> None:
+    took = await seconds_of(await rigs(), TROUBLES)
+    took_alone = await seconds_of(await rigs(), {})
+    assert len(took) == 50
+    assert took.keys() - took_alone.keys() == TROUBLES.keys()
+    # It is slow, and it takes a while until it is given up.
+    assert min(took["slow"], took["silent"]) > 2 * max(took_alone.values())
+    late = {name: (took[name], seconds) for name, seconds in took_alone.items() if took[name] > NO_LATER * seconds}
+    assert not late
+
+
+async def test_no_request_is_made_while_the_quota_is_waited_for(
+    rigs: Callable[[], Awaitable[CampaignRig]],
+) -> None:
+    rig = await rigs()
+    sandbox = await rig.account(devices=60, quota=22, behaviour=Behaviour(**HEALTHY))
+    status = await rig.run(rig.spec(leave_quota=2))
+    assert status.count("saved") == 60
+    days = Counter(command.created.date() for command in sandbox.state.commands.values())
+    assert list(days.values()) == [20, 20, 20]
+    waits = rig.of(QuotaWaited)
+    assert len(waits) == 2
+    saved = [event.at for event in rig.of(ArtifactSaved)]
+    arrived = [EPOCH + timedelta(seconds=request.at) for request in sandbox.requests]
+    for wait in waits:
+        # What has been created before is still followed and fetched.
+        done = max(at for at in saved if at < wait.until)
+        assert wait.until - done > timedelta(hours=11)
+        assert not [at for at in arrived if done < at < wait.until]
+    # A quota for the plan, one for the run, one after each reset, and full POSTs only.
+    assert rig.asked("get_quota") == 4
+    assert rig.asked("create_commands") == 6
+    assert rig.asked("download") == 60
