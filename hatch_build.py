@@ -1,7 +1,7 @@
 """What the package says of itself that depends on where it is built: the addresses of its repository.
 
-The project's files don't name the repository, so a fork's package leads to the fork.  GitHub tells where it builds; built
-elsewhere, the package has no such addresses, and what would be a link into the repository is plain text.
+The project's files don't name the repository, so a fork's package leads to the fork.  GitHub tells where it builds;
+built elsewhere, the package has no such addresses, and what would be a link into the repository is plain text.
 """
 
 import os

@@ -108,7 +108,7 @@ def test_the_license_goes_along(built: Built):
 def test_the_version_has_one_source(built: Built):
     assert built.metadata()["Version"] == dexcmd.__version__
     version = re.escape(dexcmd.__version__)
-    sources = [path for path in (ROOT / "dexcmd").rglob("*.py") if re.search(f"\"{version}\"", path.read_text())]
+    sources = [path for path in (ROOT / "dexcmd").rglob("*.py") if re.search(f'"{version}"', path.read_text())]
     assert [path.name for path in sources] == ["_version.py"]
     assert not re.search(r"^version *=", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
 

@@ -55,7 +55,9 @@ def test_another_tag(project: Path, tag: str):
     assert refusal(project, tag) == f"the tag is {tag}, and the version v1.2.3"
 
 
-@pytest.mark.parametrize("line", ["## [1.2.3]", "## [1.2.3] - soon", "## [1x2.3] - 2026-12-01", "## 1.2.3 - 2026-12-01"])
+@pytest.mark.parametrize(
+    "line", ["## [1.2.3]", "## [1.2.3] - soon", "## [1x2.3] - 2026-12-01", "## 1.2.3 - 2026-12-01"]
+)
 def test_a_version_that_the_changelog_does_not_tell_of(project: Path, line: str):
     (project / "CHANGELOG.md").write_text(f"{line}\n", encoding="utf-8")
     assert refusal(project, "v1.2.3") == "CHANGELOG.md has no line '## [1.2.3] - YEAR-MONTH-DAY'"
