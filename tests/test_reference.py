@@ -6,22 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.packaging.public_api import MODULES
+
 DOCS = Path(__file__).parent.parent / "docs"
 PACKAGE = DOCS.parent / "dexcmd"
-
-PUBLIC = (
-    "dexcmd",
-    "dexcmd.campaign.events",
-    "dexcmd.campaign.records",
-    "dexcmd.campaign.spec",
-    "dexcmd.campaign.store",
-    "dexcmd.clock",
-    "dexcmd.events",
-    "dexcmd.sandbox",
-    "dexcmd.testing",
-    "dexcmd.transfer.sink",
-)
-"""The modules that users import from."""
 
 KINDS = "module|currentmodule|class|exception|function|data"
 DIRECTIVE = re.compile(rf"^\s*\.\. (auto)?({KINDS}):: ([\w.]+)(?:\(\).*)?$", re.MULTILINE)
@@ -48,7 +36,7 @@ def documented() -> list[str]:
 DOCUMENTED = documented()
 
 
-@pytest.mark.parametrize("module", PUBLIC)
+@pytest.mark.parametrize("module", MODULES)
 def test_the_reference_has_every_public_name(module: str):
     names = set(import_module(module).__all__) - TYPE_VARIABLES
     assert {name for name in names if f"{module}.{name}" not in DOCUMENTED and not elsewhere(module, name)} == set()
@@ -67,7 +55,7 @@ def test_the_reference_has_nothing_twice():
 
 def test_the_docs_import_public_modules_only():
     pages = [PACKAGE.parent / "README.md", *DOCS.rglob("*.md")]
-    assert {name for page in pages for name in IMPORT.findall(page.read_text(encoding="utf-8"))} <= set(PUBLIC)
+    assert {name for page in pages for name in IMPORT.findall(page.read_text(encoding="utf-8"))} <= set(MODULES)
 
 
 def test_the_map_names_every_module():

@@ -9,7 +9,18 @@ from pathlib import Path
 
 import griffe
 
-MODULES = ("dexcmd", "dexcmd.clock", "dexcmd.events", "dexcmd.sandbox")
+MODULES = (
+    "dexcmd",
+    "dexcmd.campaign.events",
+    "dexcmd.campaign.records",
+    "dexcmd.campaign.spec",
+    "dexcmd.campaign.store",
+    "dexcmd.clock",
+    "dexcmd.events",
+    "dexcmd.sandbox",
+    "dexcmd.testing",
+    "dexcmd.transfer.sink",
+)
 """Where users may import from: what is in the `__all__` of these is public."""
 
 NOT_PUBLIC = frozenset(
@@ -18,6 +29,7 @@ NOT_PUBLIC = frozenset(
         "dexcmd.resources.commands.CommandsResource.bulk",
         "dexcmd.resources.commands.CommandsResource.created",
         "dexcmd.resources.downloads.DownloadsResource.saver",
+        "dexcmd.transfer.artifact.Artifact.__init__",
         "dexcmd.transfer.artifact.Artifact.body",
         # What they give is no more than `Sink` says.
         "dexcmd.transfer.folder.FileSink.open",

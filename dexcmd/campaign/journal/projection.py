@@ -148,7 +148,7 @@ ABORT = Statement("UPDATE account SET aborted = ? WHERE id = ?")
 STOP = Statement("UPDATE account SET stopped = ?, reason = ?, left_running = ? WHERE id = ?")
 AUDIT = Statement("UPDATE account SET audited_at = ? WHERE id = ?")
 POST = Statement(
-    "UPDATE account SET waits_until = NULL, first_since = min(ifnull(first_since, ?1), ?1) WHERE id = ?2",
+    "UPDATE account SET waits_until = NULL, first_since = ifnull(min(first_since, ?), ?) WHERE id = ?",
 )
 LOSE = Statement("UPDATE account SET last_lost_at = ? WHERE id = ?")
 FIND_SURPLUS = Statement(
@@ -165,11 +165,11 @@ PLAN_TARGET = Statement(
     "there is a target of that number already",
 )
 SEE_DEVICE = Statement("INSERT INTO device VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
-_CHANGED = "state = ?1, failure = ?2, reason = ?3, not_before = ?4, changed_at = ?5"
-_WHICH = "WHERE id = ?6 AND account = ?7"
-CHANGE = Statement(f"UPDATE target SET {_CHANGED} {_WHICH}", NO_TARGET)  # noqa: S608 - it is all ours
-CHANGE_WITH_ERROR = Statement(f"UPDATE target SET {_CHANGED}, error = ?8 {_WHICH}", NO_TARGET)  # noqa: S608 - likewise
-CHANGE_WITH_COMMAND = Statement(f"UPDATE target SET {_CHANGED}, command_id = ?8 {_WHICH}", NO_TARGET)  # noqa: S608
+# (Without numbers: some versions of Python 3.12 take numbered parameters for named ones.)
+_CHANGE = "state = ?, failure = ?, reason = ?, not_before = ?, changed_at = ? WHERE id = ? AND account = ?"
+CHANGE = Statement(f"UPDATE target SET {_CHANGE}", NO_TARGET)  # noqa: S608 - it is all ours
+CHANGE_WITH_ERROR = Statement(f"UPDATE target SET error = ?, {_CHANGE}", NO_TARGET)  # noqa: S608 - likewise
+CHANGE_WITH_COMMAND = Statement(f"UPDATE target SET command_id = ?, {_CHANGE}", NO_TARGET)  # noqa: S608 - likewise
 NOTE_ERROR = Statement("UPDATE target SET error = ? WHERE id = ? AND account = ?", NO_TARGET)
 COUNT_RETRY = Statement("INSERT INTO retry VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET n = n + 1", NO_TARGET)
 
@@ -321,8 +321,8 @@ def _changes(events: Iterable[TargetEvent], place: Place) -> Iterator[Row]:
 
 
 def _changes_with(more: Iterable[object], events: Iterable[TargetEvent], place: Place) -> list[Row]:
-    """Return what the statements take that change one more column."""
-    return [(*row, value) for row, value in zip(_changes(events, place), more, strict=True)]
+    """Return what the statements take that change one more column, which they name first."""
+    return [(value, *row) for value, row in zip(more, _changes(events, place), strict=True)]
 
 
 def _target_planned(events: Sequence[TargetPlanned], place: Place, _: Seqs) -> list[Write]:
@@ -369,7 +369,7 @@ def _intent_opened(events: Sequence[IntentOpened], place: Place, seqs: Seqs) -> 
     ]
     return [
         (NAME_POST, [*posts]),
-        (POST, [(since, account) for account, since in sinces.items()]),
+        (POST, [(since, since, account) for account, since in sinces.items()]),
         (OPEN_INTENT, rows),
         (CHANGE, [*_changes(events, place)]),
     ]
