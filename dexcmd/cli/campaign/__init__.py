@@ -38,7 +38,7 @@ Yes = Annotated[bool, Parameter(name=["--yes", "-y"], help="Don't ask.", negativ
 
 NOTHING = Common()
 
-campaign = App(name="campaign", help=_HELP, group_commands="Commands")
+campaign: App = App(name="campaign", help=_HELP, group_commands="Commands")
 
 
 @campaign.command(sort_key=1)
