@@ -46,7 +46,7 @@ class Ledger:
         self.decided_at: datetime | None = None
         """When a target was last decided, as far as this process knows."""
 
-        self.arrivals = 0
+        self.arrivals: int = 0
         """How often a target has become due, at once or later."""
 
     async def load(self) -> None:
