@@ -428,7 +428,7 @@ class Creator:
             self._busy.update(dict.fromkeys(error.targets, until))
             return "another campaign is creating a command for one of its targets"
         for flight, event in zip(flights, (e for e in events if isinstance(e, IntentOpened)), strict=True):
-            flight.post, flight.attempt, flight.since = post, event.attempt, event.since
+            flight.post, flight.attempt, flight.since, flight.sent_after = post, event.attempt, event.since, since
             self._submitted.discard(flight.target.number)
         return None
 
@@ -475,13 +475,21 @@ class Creator:
                     created_date=None if command is None else command.created_date,
                     not_before=self._created.not_before(outcome.command_id or ""),
                 )
-                return [*self._close(flight, outcome.state), known]
+                return [*self._close(flight, self._made_by(flight, outcome)), known]
             case "rejected":
                 return [*self._close(flight, "rejected", outcome.error), *self._desk.retry(flight, "rejected")]
             case "unknown":
                 return [*self._close(flight, "unknown", outcome.error), *self._desk.retry(flight, "unknown")]
             case "not_attempted":
                 return self._close(flight, self._unsent(flight), outcome.error)
+
+    def _made_by(self, flight: Flight, outcome: Outcome) -> IntentOutcome:
+        """Return what becomes of an intent whose target has got a command."""
+        created = None if outcome.command is None else outcome.command.created_date
+        if outcome.state == "adopted" and created and flight.sent_after and created < flight.sent_after:
+            # An earlier POST made it, which the list had not shown: what this one made is still to come.
+            return "absent"
+        return "created" if outcome.state == "created" else "adopted"
 
     def _unsent(self, flight: Flight) -> IntentOutcome:
         """Return what becomes of an intent whose POST is not, or no longer, under way and made nothing known."""

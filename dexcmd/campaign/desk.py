@@ -59,6 +59,9 @@ class Flight:
     since: datetime | None = None
     """Of the first POST whose effect is not known."""
 
+    sent_after: datetime | None = None
+    """A time of the service just before the POST whose intent is open, where this process has sent it."""
+
     command_id: str | None = None
 
 
