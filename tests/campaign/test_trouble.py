@@ -603,3 +603,14 @@ async def test_what_a_post_made_is_surplus_where_the_list_shows_that_of_an_earli
     assert status.count("saved") == 10
     [account] = status.accounts
     assert (account.commands, account.surplus, account.foreign) == (10, 10, 0)
+
+
+async def test_what_an_audit_finds_failed_of_a_wave_that_is_over_is_not_tried_again(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=4, behaviour=Behaviour(**HEALTHY, list_lag=200.0, failure_rate=1.0))
+    sandbox.faults.add(Fault.drop(processed=True), on="create_commands")
+    spec = campaigns.spec(waves=Waves(sizes=(Share(count=2),)), retries=Retries(device=1), lost_answers="give_up")
+    status = await campaigns.run(spec)
+    assert status.state == "finished"
+    assert status.count("failed") == 4
+    # Those of the first wave were lost, and are found when the second is over, in which all are tried again.
+    assert len(sandbox.state.commands) == 6
