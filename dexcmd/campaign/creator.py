@@ -115,7 +115,7 @@ class Creator:
         self._busy: dict[int, datetime] = {}
         """Targets that another campaign is at, and until when they are left alone."""
 
-        self._wave = record.wave
+        desk.wave = record.wave
         self._aborted = record.aborted
         self._quota_left: float | None = None
         self._counted_twice = False
@@ -150,8 +150,8 @@ class Creator:
     async def load(self) -> None:
         """Go on with the POSTs of an earlier process whose answers are not known, and with what it waited for."""
         desk = self._desk
-        if desk.spec.waves.soak and self._wave:
-            desk.ledger.decided_at = await desk.ledger.store.decided_at(*self._key, self._wave)
+        if desk.spec.waves.soak and self._desk.wave:
+            desk.ledger.decided_at = await desk.ledger.store.decided_at(*self._key, self._desk.wave)
         intents = {intent.target: intent for intent in await desk.ledger.store.open_intents(*self._key)}
         for target in await desk.ledger.store.targets(desk.ledger.campaign, intents):
             self._resume(desk.flight(target), intents[target.number])
@@ -196,7 +196,7 @@ class Creator:
                 await self._wait(until, version, for_quota=for_quota)
             case OpenWave(wave):
                 await self._desk.ledger.note(WaveOpened(at=self._now, account=self._desk.name, wave=wave))
-                self._wave = wave
+                self._desk.wave = wave
             case DropPending(reason):
                 await self.drop_pending(reason)
             case Stop(kind, why):
@@ -210,12 +210,12 @@ class Creator:
 
     def _view(self) -> View:
         desk, ledger = self._desk, self._desk.ledger
-        total, in_wave = ledger.total, ledger.wave(self._wave)
+        total, in_wave = ledger.total, ledger.wave(self._desk.wave)
         left = self._quota_left
         return View(
             now=self._now,
             control=desk.steering.control,
-            wave=self._wave,
+            wave=self._desk.wave,
             waves=ledger.waves,
             in_wave=in_wave,
             total=total,
@@ -329,7 +329,7 @@ class Creator:
         if self._is_idle:
             return self._idle_until
         asked = self._arrived
-        due, now = await self._desk.ledger.store.next_due(*self._key, self._wave), self._now
+        due, now = await self._desk.ledger.store.next_due(*self._key, self._desk.wave), self._now
         times = [time for time in (due, min(self._busy.values(), default=None)) if time is not None and time > now]
         self._idle_until = min(times, default=None)
         # One that is due by now waits for another target, and may hide when the next is due.
@@ -339,7 +339,7 @@ class Creator:
     @property
     def _arrived(self) -> tuple[int, int, int]:
         """Return what changes when there may be more that is due."""
-        return self._wave, self._desk.ledger.arrivals, self._given_back
+        return self._desk.wave, self._desk.ledger.arrivals, self._given_back
 
     @property
     def _is_idle(self) -> bool:
@@ -371,7 +371,7 @@ class Creator:
             # The journal shows as pending what is begun and whose intent is not open yet.
             left_out = self._busy.keys() | {target.number for target in self._waiting}
             limit = REFILL + len(left_out) + len(self._submitted) + MOST_PER_POST
-            due = await self._desk.ledger.store.due_targets(*self._key, self._wave, now, limit)
+            due = await self._desk.ledger.store.due_targets(*self._key, self._desk.wave, now, limit)
             left_out |= self._desk.flights.keys()
             self._due.extend(target for target in due if target.number not in left_out)
         return self._due.popleft() if self._due else None
@@ -428,7 +428,7 @@ class Creator:
             self._busy.update(dict.fromkeys(error.targets, until))
             return "another campaign is creating a command for one of its targets"
         for flight, event in zip(flights, (e for e in events if isinstance(e, IntentOpened)), strict=True):
-            flight.post, flight.attempt, flight.since = post, event.attempt, event.since
+            flight.post, flight.attempt, flight.since, flight.sent_after = post, event.attempt, event.since, since
             self._submitted.discard(flight.target.number)
         return None
 
@@ -475,13 +475,21 @@ class Creator:
                     created_date=None if command is None else command.created_date,
                     not_before=self._created.not_before(outcome.command_id or ""),
                 )
-                return [*self._close(flight, outcome.state), known]
+                return [*self._close(flight, self._made_by(flight, outcome)), known]
             case "rejected":
                 return [*self._close(flight, "rejected", outcome.error), *self._desk.retry(flight, "rejected")]
             case "unknown":
                 return [*self._close(flight, "unknown", outcome.error), *self._desk.retry(flight, "unknown")]
             case "not_attempted":
                 return self._close(flight, self._unsent(flight), outcome.error)
+
+    def _made_by(self, flight: Flight, outcome: Outcome) -> IntentOutcome:
+        """Return what becomes of an intent whose target has got a command."""
+        created = None if outcome.command is None else outcome.command.created_date
+        if outcome.state == "adopted" and created and flight.sent_after and created < flight.sent_after:
+            # An earlier POST made it, which the list had not shown: what this one made is still to come.
+            return "absent"
+        return "created" if outcome.state == "created" else "adopted"
 
     def _unsent(self, flight: Flight) -> IntentOutcome:
         """Return what becomes of an intent whose POST is not, or no longer, under way and made nothing known."""

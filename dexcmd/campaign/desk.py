@@ -59,6 +59,9 @@ class Flight:
     since: datetime | None = None
     """Of the first POST whose effect is not known."""
 
+    sent_after: datetime | None = None
+    """A time of the service just before the POST whose intent is open, where this process has sent it."""
+
     command_id: str | None = None
 
 
@@ -78,6 +81,9 @@ class Desk:
 
     _begun: dict[str | None, list[str | None]] = attrs.field(factory=dict[str | None, list[str | None]], init=False)
     """The registrations of the targets that are begun, by their devices."""
+
+    wave: int = 0
+    """The open wave, from 1; 0 before the first."""
 
     creating_ended: bool = False
     """Whether nothing more is to be created, whatever fails."""
@@ -129,7 +135,8 @@ class Desk:
 
     def retry(self, flight: Flight, failure: FailureClass) -> tuple[TargetRetried, ...]:
         """Return what is to be noted where a target that failed is tried again: nothing if it is not."""
-        if failure != "download" and self.creating_ended:
+        # An audit may find what has become of a target whose wave is over.
+        if failure != "download" and (self.creating_ended or flight.target.wave < self.wave):
             return ()
         wait = retry_wait(failure, flight.tries[failure], self.spec.retries)
         if wait is None:

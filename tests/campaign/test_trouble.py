@@ -587,3 +587,30 @@ async def test_what_is_due_much_later_is_not_looked_through_at_each_event(campai
     assert len(campaigns.of(CommandEnded)) == 70
     # For the two times that something is due, once when there is nothing more, and when a target fails.
     assert store.asked["due_targets"] + store.asked["next_due"] <= 40
+
+
+async def test_what_a_post_made_is_surplus_where_the_list_shows_that_of_an_earlier_one_first(
+    campaigns: CampaignRig,
+) -> None:
+    # Both POSTs get lost, a night of waiting for the quota apart, and the second can't be told by the first's command.
+    sandbox = await campaigns.account(devices=10, quota=10, behaviour=Behaviour(**HEALTHY, list_lag=200.0))
+    sandbox.faults.add(Fault.drop(processed=True), on="create_commands", where=lambda _: not sandbox.state.commands)
+    sandbox.faults.add(
+        Fault.drop(processed=True), on="create_commands", where=lambda _: sandbox.state.now().day > 1, times=1
+    )
+    status = await campaigns.run(campaigns.spec())
+    assert len(sandbox.state.commands) == 20
+    assert status.count("saved") == 10
+    [account] = status.accounts
+    assert (account.commands, account.surplus, account.foreign) == (10, 10, 0)
+
+
+async def test_what_an_audit_finds_failed_of_a_wave_that_is_over_is_not_tried_again(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=4, behaviour=Behaviour(**HEALTHY, list_lag=200.0, failure_rate=1.0))
+    sandbox.faults.add(Fault.drop(processed=True), on="create_commands")
+    spec = campaigns.spec(waves=Waves(sizes=(Share(count=2),)), retries=Retries(device=1), lost_answers="give_up")
+    status = await campaigns.run(spec)
+    assert status.state == "finished"
+    assert status.count("failed") == 4
+    # Those of the first wave were lost, and are found when the second is over, in which all are tried again.
+    assert len(sandbox.state.commands) == 6
