@@ -7,14 +7,16 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 
 from dexcmd.cli import main
 from dexcmd.cli.ids import command_of_line
-from dexcmd.sandbox import Behaviour, Fault, make_devices
+from dexcmd.sandbox import Behaviour, Fault, Sandbox, make_devices
 from tests.cli.conftest import PATIENCE, Process, Screen, Service, Start
 
 
@@ -36,19 +38,17 @@ Serve = Callable[..., Service]
 @pytest.fixture
 def serve(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Serve]:
     """Return a service of one's own, which the environment names; in a folder of one's own."""
-    services: list[Service] = []
     monkeypatch.chdir(tmp_path)
+    with ExitStack() as stack:
 
-    def serve(**options: object) -> Service:
-        service = Service(**{"behaviour": Behaviour.instant(), **options}).__enter__()
-        services.append(service)
-        for name, value in service.sandbox.environment.items():
-            monkeypatch.setenv(name, value)
-        return service
+        def serve(**options: Any) -> Service:
+            settings: dict[str, Any] = {"behaviour": Behaviour.instant(), **options}
+            sandbox = stack.enter_context(Sandbox(**settings).in_thread())
+            for name, value in sandbox.environment.items():
+                monkeypatch.setenv(name, value)
+            return Service(sandbox)
 
-    yield serve
-    for service in services:
-        service.__exit__()
+        yield serve
 
 
 def test_devices_become_whole_files(service: Service, capsys: pytest.CaptureFixture[str]):

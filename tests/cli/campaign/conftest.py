@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from dexcmd.sandbox import Behaviour
+from dexcmd.sandbox import Behaviour, Sandbox
 from tests.cli.conftest import Process, Service, Start
 
 HEALTHY: dict[str, Any] = {"multi_user_share": 0, "ineligible_share": 0, "disconnected_share": 0}
@@ -66,11 +66,11 @@ def office(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Office]:
     """Yield six devices that do their work at once."""
-    with Service(devices=6, behaviour=Behaviour.instant(**HEALTHY)) as service:
-        for variable, value in service.sandbox.environment.items():
+    with Sandbox(devices=6, behaviour=Behaviour.instant(**HEALTHY)).in_thread() as sandbox:
+        for variable, value in sandbox.environment.items():
             monkeypatch.setenv(variable, value)
         monkeypatch.chdir(tmp_path)
-        yield Office(service, tmp_path, journal, start)
+        yield Office(Service(sandbox), tmp_path, journal, start)
 
 
 Say = Callable[..., tuple[int, str, str]]

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dexcmd.sandbox import Fault
+from dexcmd.sandbox import Fault, Sandbox
 from tests.cli.campaign.conftest import Office, Say
-from tests.cli.conftest import Service
 
 OTHER = "fedcba9876543210fedcba9876543210"
 
@@ -97,17 +96,17 @@ def test_the_account_may_be_an_option(office: Office, say: Say, monkeypatch: pyt
 def test_tokens_from_the_variables_that_the_file_names(
     office: Office, say: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    with Service(devices=2, account_id=OTHER) as other:
+    with Sandbox(devices=2, account_id=OTHER).in_thread() as other:
         # Two services can't have one address, so the first account is not this one's.
-        account = other.sandbox.account_id
+        account = other.account_id
         file = office.write(f'[[accounts]]\naccount_id = "{account}"\nname = "emea"\ntoken_env = "EMEA"\n')
-        url = ("--base-url", other.sandbox.base_url)
+        url = ("--base-url", other.base_url)
         code, _, err = say("plan", file, *url)
         assert code == 2
-        monkeypatch.setenv("EMEA", other.sandbox.token)
+        monkeypatch.setenv("EMEA", other.token)
         assert say("plan", file, *url)[0] == 0
         monkeypatch.delenv("EMEA")
-        (tmp_path / "token").write_text(other.sandbox.token)
+        (tmp_path / "token").write_text(other.token)
         (tmp_path / "token").chmod(0o600)
         monkeypatch.setenv("EMEA_FILE", str(tmp_path / "token"))
         assert say("plan", file, *url)[0] == 0
