@@ -426,6 +426,11 @@ class Run:
         placed = self.in_place()
         before = [len(sandbox.requests) for sandbox in self.sandboxes]
         async with open_journal(self.folder / "journal.db") as store:
+            record = await store.campaign("any")
+            if record is not None and record.control == "pause" and record.ended != "finished":
+                # The process ended before its operator went on.
+                async with self.campaign(store, by_name=True) as campaign:
+                    await campaign.resume()
             self.task = asyncio.ensure_future(self.run(store, ends))
             done, _ = await asyncio.wait([self.task], timeout=LONGEST.total_seconds())
             if not done:
@@ -518,11 +523,6 @@ class Run:
     async def converge(self) -> None:
         """Run it until all is decided."""
         for number in range(LAST_RUNS):
-            async with open_journal(self.folder / "journal.db") as store:
-                record = await store.campaign("any")
-                if record is not None and record.control == "pause" and record.ended != "finished":
-                    async with self.campaign(store, by_name=True) as campaign:
-                        await campaign.resume()
             status = await self.process()
             assert status is not None
             if status.state in ("finished", "aborted", "cancelled"):
