@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import attrs
 import pytest
 from aiohttp import web
 
@@ -99,10 +100,16 @@ def rest(start: int, body: bytes = BODY, total: str | None = None, **headers: st
 
 
 async def save(
-    script: Script, into: Path | FileSink, *, filename: str = "c1.zip", clock: Any = None, **options: Any
+    script: Script,
+    into: Path | FileSink,
+    *,
+    filename: str = "c1.zip",
+    clock: Any = None,
+    retry: RetryPolicy | None = None,
+    **options: Any,
 ) -> Any:
     clock = clock or ManualClock()
-    async with Service(script) as service, service.client(retry=RETRY, clock=clock, random=lambda: 0.0) as dex:
+    async with Service(script) as service, service.client(retry=retry or RETRY, clock=clock, random=lambda: 0.0) as dex:
         return await dex.downloads.save(command_id="c1", filename=filename, into=into, **options)
 
 
@@ -239,7 +246,8 @@ class TestLimits:
     async def test_no_attempt_begins_after_that(self, tmp_path: Path) -> None:
         script = Script(sends(BODY[:100], length=len(BODY), breaks=True))
         with pytest.raises(TruncatedArtifactError):
-            await save(script, tmp_path, limits=DownloadLimits(total_seconds=0.001))
+            late = attrs.evolve(RETRY, backoff_seconds=60.0, backoff_max_seconds=60.0)
+            await save(script, tmp_path, retry=late, limits=DownloadLimits(total_seconds=50.0))
         assert len(script.ranges) == 1
 
     async def test_nor_does_a_wait_for_the_service_go_beyond_that(self, tmp_path: Path) -> None:
