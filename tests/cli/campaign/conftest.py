@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
+from dexcmd.clock import ManualClock, use_clock
 from dexcmd.sandbox import Behaviour, Sandbox
 from tests.cli.conftest import Process, Service, Start
 
@@ -64,9 +65,10 @@ def office(
     start: Start,
     environment: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
+    dex_clock: ManualClock,
 ) -> Iterator[Office]:
     """Yield six devices that do their work at once."""
-    with Sandbox(devices=6, behaviour=Behaviour.instant(**HEALTHY)).in_thread() as sandbox:
+    with Sandbox(devices=6, behaviour=Behaviour.instant(**HEALTHY), clock=dex_clock).in_thread() as sandbox:
         for variable, value in sandbox.environment.items():
             monkeypatch.setenv(variable, value)
         monkeypatch.chdir(tmp_path)
@@ -77,13 +79,14 @@ Say = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
+def say(capsys: pytest.CaptureFixture[str], dex_clock: ManualClock) -> Say:
     """Run a command in this process; return exit code, stdout and stderr."""
     from dexcmd.cli import main
 
     def say(*arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()
-        code = main(["campaign", *arguments])
+        with use_clock(dex_clock):
+            code = main(["campaign", *arguments])
         shown = capsys.readouterr()
         return code, shown.out, shown.err
 
