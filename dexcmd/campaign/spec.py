@@ -1,7 +1,8 @@
 """What a campaign is to do: the campaign file, as attrs classes."""
 
 import math
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any, Literal, get_args
 
@@ -253,6 +254,15 @@ class ArtifactsSpec:
     """Folders and a name below it, a template of `dexcmd.transfer.template`."""
 
 
+def _in_utc(value: datetime | timedelta | None) -> datetime | timedelta | None:
+    """Return a moment in UTC: two are the same whatever zone they were told in, which Python does not say of all."""
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        # One at the end of the calendar is for the check that comes next.
+        with suppress(OverflowError):
+            return value.astimezone(UTC)
+    return value
+
+
 @attrs.frozen(kw_only=True)
 class CampaignSpec:
     """A campaign."""
@@ -270,7 +280,7 @@ class CampaignSpec:
     leave_quota: int = attrs.field(default=0, validator=whole_from_0)
     """Commands of each day's quota, per account, that are left to others."""
 
-    deadline: datetime | timedelta | None = attrs.field(default=None, validator=optional(deadline))
+    deadline: datetime | timedelta | None = attrs.field(default=None, converter=_in_utc, validator=optional(deadline))
     """When it stops creating: a time, or how long after its first run.  What runs then is still collected."""
 
     artifacts: ArtifactsSpec = attrs.field(default=ArtifactsSpec(), validator=instance(ArtifactsSpec))

@@ -3,6 +3,7 @@
 import json
 import warnings
 from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -36,6 +37,12 @@ def test_equal_campaigns_have_the_same_text():
     assert one == other
     assert spec_to_json(one) == spec_to_json(other)
     assert fingerprint(one) == fingerprint(other)
+
+
+def test_a_time_of_the_hour_that_was_left_out_comes_back():
+    # At 2 o'clock the clocks were set to 3, and Python holds such a time equal to none of another zone.
+    spec = campaign(deadline=datetime(1977, 4, 24, 2, tzinfo=ZoneInfo("America/Boise")))
+    assert spec_from_json(spec_to_json(spec)) == spec
 
 
 def test_the_text_says_all_and_is_laid_out_as_a_file():
