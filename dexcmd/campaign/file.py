@@ -14,7 +14,7 @@ from dexcmd.campaign.named import read_csv
 from dexcmd.campaign.spec import BUCKETS, INTO, CampaignSpec
 from dexcmd.errors import CampaignFileError, ConfigurationError
 
-__all__ = ["ACCOUNT_VARIABLE", "missing_tokens", "parse_campaign", "read_campaign_file"]
+__all__ = ["ACCOUNT_VARIABLE", "parse_campaign", "read_campaign_file"]
 
 ACCOUNT_VARIABLE = "CLOUDFLARE_ACCOUNT_ID"
 
@@ -65,16 +65,6 @@ def parse_campaign(
     if spec is None or mistakes:
         raise CampaignFileError(source, tuple(dict.fromkeys(mistakes)))
     return spec
-
-
-def missing_tokens(spec: CampaignSpec, environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """Return a line for each account whose environment variable holds no token: without it nothing can be asked."""
-    environ = os.environ if environ is None else environ
-    return tuple(
-        f"accounts[{index}].token_env: {account.token_env} is not set: it is to hold the token of {account.name}"
-        for index, account in enumerate(spec.accounts)
-        if not environ.get(account.token_env)
-    )
 
 
 def _toml(data: bytes | str, source: str) -> Table:

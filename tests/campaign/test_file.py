@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dexcmd import Pcap, SpeedTest, WarpDiag
-from dexcmd.campaign.file import missing_tokens, parse_campaign, read_campaign_file
+from dexcmd.campaign.file import parse_campaign, read_campaign_file
 from dexcmd.campaign.named import Named, read_csv
 from dexcmd.campaign.spec import (
     AbortRule,
@@ -151,9 +151,6 @@ class TestReading:
         monkeypatch.delenv("CLOUDFLARE_API_TOKEN", raising=False)
         spec = parse_campaign('name = "x"\ncommand = {type = "pcap"}')
         assert spec.accounts[0].account_id == OTHER_ID
-        assert missing_tokens(spec) == (
-            f"accounts[0].token_env: CLOUDFLARE_API_TOKEN is not set: it is to hold the token of {OTHER_ID}",
-        )
 
     @pytest.mark.parametrize(
         ("into", "place"),
@@ -368,18 +365,6 @@ class TestMistakes:
         assert parse_campaign(text, environ={}).artifacts.into == "s3://bucket/prefix"
         monkeypatch.setitem(sys.modules, "obstore", None)
         assert mistakes(text) == ["artifacts.into: a bucket needs more: pip install 'dexcmd[object-store]'"]
-
-
-class TestTokens:
-    def test_which_are_missing_is_told_at_once(self):
-        accounts = tuple(
-            AccountSpec(account_id=f"{index:032x}", name=name, token_env=f"TOKEN_{name}")
-            for index, name in enumerate("abc")
-        )
-        assert missing_tokens(campaign(accounts=accounts), {"TOKEN_b": TOKEN, "TOKEN_c": ""}) == (
-            "accounts[0].token_env: TOKEN_a is not set: it is to hold the token of a",
-            "accounts[2].token_env: TOKEN_c is not set: it is to hold the token of c",
-        )
 
 
 class TestCSV:
