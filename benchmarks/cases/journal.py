@@ -16,6 +16,9 @@ from benchmarks.usage import MIB, peak_mib
 TARGETS = 100_000
 PER_POST = 10
 CREATES, DOWNLOADS = 4, 8
+TOGETHER_SECONDS = 0.05
+"""For how long artifacts that are saved wait for others, to be written down together."""
+
 LEFT = 0.005
 """The part of the targets that is left due, begun and running each, so that there is something to go on with."""
 
@@ -129,17 +132,28 @@ async def _tell(targets: int, left: int, append: Append) -> None:
                 await append([_ended(number) for number in group])
                 await queue.put(group)
 
+    saved: list[Any] = []
+
     async def collect() -> None:
         while (group := await queue.get()) is not None:
             for number in group:
-                await append([_saved(number)])
+                saved.append(_saved(number))
+                await asyncio.sleep(0)
+
+    async def record() -> None:
+        while saved or not all(task.done() for task in collectors):
+            await asyncio.sleep(TOGETHER_SECONDS)
+            together = saved[:]
+            saved.clear()
+            await append(together)
 
     collectors = [asyncio.create_task(collect()) for _ in range(DOWNLOADS)]
+    recorder = asyncio.create_task(record())
     numbers = iter(posts)
     await asyncio.gather(*(create(numbers) for _ in range(CREATES)))
     for _ in collectors:
         await queue.put(None)
-    await asyncio.gather(*collectors)
+    await asyncio.gather(*collectors, recorder)
 
 
 # --- what is told

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from dexcmd.campaign.desk import Desk, Flight, Refused
 from dexcmd.campaign.events import ArtifactFailed, ArtifactSaved
+from dexcmd.campaign.recorder import Recorder
 from dexcmd.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -43,8 +44,13 @@ class Collector:
         """By when they are to be tried again."""
 
         self._count = itertools.count()
-        self.fetching: int = 0
-        """How many are being fetched at this moment."""
+        self._recorder = Recorder(desk)
+        self._fetching = 0
+
+    @property
+    def under_way(self) -> int:
+        """Return how many are being fetched at this moment, or are in place and not written down yet."""
+        return self._fetching + self._recorder.waiting
 
     async def load(self) -> None:
         """Go on with the artifacts that an earlier process left to be fetched."""
@@ -82,7 +88,7 @@ class Collector:
 
     async def run(self) -> None:
         """Fetch until cancelled.  Raises `Refused`, and `DexError` where the destination is broken."""
-        await run_tasks([self._work] * self._desk.spec.pace.downloads)
+        await run_tasks([self._recorder.run, *[self._work] * self._desk.spec.pace.downloads])
 
     async def _work(self) -> None:
         while True:
@@ -90,11 +96,11 @@ class Collector:
             self._promote()
             if self._ready and not self._desk.steering.stopping:
                 _, _, flight, command = heapq.heappop(self._ready)
-                self.fetching += 1
+                self._fetching += 1
                 try:
                     await self._collect(flight, command)
                 finally:
-                    self.fetching -= 1
+                    self._fetching -= 1
                     self._desk.pulse.touch()
                 continue
             wait = (self._later[0][0] - self._desk.clock.now()).total_seconds() if self._later else None
@@ -131,22 +137,22 @@ class Collector:
             await desk.ledger.note(failed, *again)
             if again:
                 self._put_off(flight, command, again[0].not_before)
-                return
-        else:
-            await desk.ledger.note(
-                ArtifactSaved(
-                    at=desk.clock.now(),
-                    account=desk.name,
-                    target=flight.target.number,
-                    command_id=command_id,
-                    location=location,
-                    size=saved.size,
-                    sha256=saved.sha256,
-                    resumed_from=saved.resumed_from,
-                    skipped=saved.skipped,
-                )
+            else:
+                desk.land(flight.target.number)
+            return
+        self._recorder.add(
+            ArtifactSaved(
+                at=desk.clock.now(),
+                account=desk.name,
+                target=flight.target.number,
+                command_id=command_id,
+                location=location,
+                size=saved.size,
+                sha256=saved.sha256,
+                resumed_from=saved.resumed_from,
+                skipped=saved.skipped,
             )
-        desk.land(flight.target.number)
+        )
 
 
 def _ended(command: Command) -> datetime:

@@ -113,7 +113,7 @@ class Shard:
 
     async def _wind_down(self) -> None:
         """Wait for the answers of POSTs that are under way, and for the artifacts that are being fetched."""
-        while self._creator.under_way or self._collector.fetching:
+        while self._creator.under_way or self._collector.under_way:
             await self._desk.pulse.wait(self._desk.pulse.version)
 
     # --- the audit

@@ -52,6 +52,9 @@ class Block:
     """Where in `events` those of each kind are, the kinds in the order in which they are to be worked off."""
 
     _independent: bool = True
+    _order: dict[type[CampaignEvent], int] = attrs.field(factory=dict[type[CampaignEvent], int])
+    """The place in that order of each kind whose events are independent."""
+
     _ranks: dict[int, int] = attrs.field(factory=dict[int, int])
     """By the target, the place in that order of the latest of its events."""
 
@@ -61,7 +64,7 @@ class Block:
         group = self.groups.get(kind)
         if kind in INDEPENDENT:
             target = cast("TargetEvent", event).target
-            rank = len(self.groups) if group is None else list(self.groups).index(kind)
+            rank = self._order.setdefault(kind, len(self._order))
             # The turn of its kind must not have passed for its target.
             if not self._independent or rank < self._ranks.get(target, 0):
                 return False
