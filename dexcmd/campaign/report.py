@@ -115,7 +115,9 @@ def _commands(status: CampaignStatus) -> Iterator[str]:
     yield report_row("quota spent", commands + surplus, "commands made and surplus")
     foreign = sum(one.foreign for one in accounts)
     yield report_row("foreign", foreign, "somebody else's commands in the campaign's time, from the same quota")
-    if any(account.audited_at is None and account.posts for account in accounts):
+    if any(account.audit_error is not None for account in accounts):
+        yield "  surplus and foreign are what is known by now: an audit that counts them failed"
+    elif any(account.audited_at is None and account.posts for account in accounts):
         yield "  surplus and foreign are what is known by now: the audit that counts them is still to come"
     if left := _still_running(status):
         yield report_row("still running", left, "commands that go on to their end, for the service can't cancel them")
@@ -151,6 +153,8 @@ def _account(account: AccountStatus) -> Iterator[str]:
     yield f"  settling: a lost command is looked for {settling.seconds:.0f} s long; {seen}"
     if account.audited_at is not None:
         yield f"  audited at {report_time(account.audited_at)}"
+    if account.audit_error is not None:
+        yield f"  the audit failed, and the next run tries it again: {one_line(account.audit_error)}"
 
 
 def _next(status: CampaignStatus, options: str) -> Iterator[str]:

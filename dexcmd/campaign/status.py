@@ -70,6 +70,9 @@ class AccountStatus:
     surplus: int
     foreign: int
     audited_at: datetime | None
+    audit_error: str | None
+    """Why the last run could not audit it, which the next one tries again; None where there is nothing of the kind."""
+
     quota: int | None
     usage: int | None
     reset_time: datetime | None
@@ -158,6 +161,7 @@ def _account(account: AccountRecord, counts: Sequence[Count], settling: Mapping[
         surplus=account.surplus,
         foreign=account.foreign,
         audited_at=account.audited_at,
+        audit_error=account.audit_error,
         quota=account.quota,
         usage=account.usage,
         reset_time=account.reset_time,

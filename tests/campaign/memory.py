@@ -18,6 +18,7 @@ from dexcmd.campaign.events import (
     ArtifactFailed,
     ArtifactSaved,
     Audited,
+    AuditFailed,
     CampaignEvent,
     CampaignPlanned,
     CommandEnded,
@@ -150,13 +151,15 @@ class Tables:
             case QuotaWaited(until=until):
                 changes = {"waits_until": until}
             case AccountStarted(settle_seconds=seconds):
-                changes = {"settle_seconds": seconds}
+                changes = {"settle_seconds": seconds, "audit_error": None}
             case CreatingAborted(reason=reason):
                 changes = {"aborted": reason}
             case AccountStopped(kind=kind, reason=reason, running=running):
                 changes = {"stopped": kind, "reason": reason, "left_running": running}
             case Audited():
                 changes = {"audited_at": event.at}
+            case AuditFailed(error=error):
+                changes = {"audit_error": error}
             case SurplusFound(command_id=command_id):
                 if command_id not in self.surplus:
                     self._unknown(command_id)

@@ -22,6 +22,7 @@ from dexcmd.campaign.events import (
     AccountStarted,
     AccountStopped,
     Audited,
+    AuditFailed,
     CampaignEvent,
     ControlRequested,
     CreatingAborted,
@@ -683,6 +684,7 @@ class TestAccounts:
             surplus=0,
             foreign=0,
             audited_at=None,
+            audit_error=None,
             posts=0,
             commands=0,
             size=0,
@@ -774,6 +776,13 @@ class TestAccounts:
         assert account.commands == 1
         assert (await state_of(store, 1)).command_id == "c1"
 
+    async def test_audits_that_failed(self, store: Store, facts: Facts):
+        await store.append("c", [facts.campaign(), facts.make(AuditFailed, error="HTTP 500")])
+        assert (await main_account(store)).audit_error == "HTTP 500"
+        # It is tried again.
+        await store.append("c", [facts.make(AccountStarted, settle_seconds=9.0)])
+        assert (await main_account(store)).audit_error is None
+
 
 class TestEvents:
     async def test_as_they_were_written(self, store: Store):
@@ -816,6 +825,7 @@ def one_of_each(facts: Facts) -> list[CampaignEvent]:
         facts.opened(3, "p3"),
         facts.closed(3, "unknown", "p3", error="nobody knows"),
         facts.make(TargetDropped, target=3, reason="cancelled"),
+        facts.make(AuditFailed, error="HTTP 500"),
     ]
     history = [
         facts.campaign(),

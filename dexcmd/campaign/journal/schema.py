@@ -287,5 +287,7 @@ SECOND: Migration = (
     """,
 )
 
-MIGRATIONS: Sequence[Migration] = (FIRST, SECOND)
+THIRD: Migration = ("ALTER TABLE account ADD COLUMN audit_error TEXT",)
+
+MIGRATIONS: Sequence[Migration] = (FIRST, SECOND, THIRD)
 """Each brings a journal of the version that is its index to the next.  Those that were released are never changed."""

@@ -179,6 +179,8 @@ def _account_says(account: AccountStatus) -> Iterator[str]:
     if account.waits_until is not None:
         left = (account.waits_until - datetime.now(UTC)).total_seconds()
         yield f"waits for the quota: reset in {duration_text(left)}"
+    elif account.audit_error is not None:
+        yield f"the audit failed, and the next run tries it again: {one_line(account.audit_error)}"
     elif account.posts and not any(account.states[state] for state in ("pending", "creating", "running", "collecting")):
         yield "looks for late commands in the list"
 

@@ -121,7 +121,9 @@ def account(name: str = "emea", states: dict[str, int] | None = None, **fields: 
         "failures": dict.fromkeys(get_args(get_args(hints["failures"])[0]), 0) | fields.pop("failures", {}),
         "settling": Settling(seconds=120.0, n=0, longest=0.0),
         **dict.fromkeys(("commands", "posts", "surplus", "foreign", "left_running"), 0),
-        **dict.fromkeys(("audited_at", "quota", "usage", "reset_time", "waits_until", "stopped", "reason")),
+        **dict.fromkeys(
+            ("audited_at", "audit_error", "quota", "usage", "reset_time", "waits_until", "stopped", "reason")
+        ),
     }
     return AccountStatus(**{**usual, **fields})
 
@@ -206,6 +208,10 @@ class TestProgress:
         ]
         audit = account(states={"saved": 1}, posts=1)
         assert pictured(status(audit)).said.splitlines()[1:] == ["looks for late commands in the list"]
+        failed = attrs.evolve(audit, audit_error="HTTP\n500")
+        assert pictured(status(failed)).said.splitlines()[1:] == [
+            "the audit failed, and the next run tries it again: HTTP 500"
+        ]
         refused = account("apac", {"pending": 2}, stopped="refused", reason="no\ntoken")
         ended = account("amer", {"saved": 2}, stopped="finished")
         aborted = account("test", stopped="aborted")
@@ -346,7 +352,7 @@ class TestDocumentation:
         # The plan is written down before a run, and what the operator wants by whoever it is.
         others = {"CampaignEvent", "CampaignPlanned", "TargetPlanned", "ControlRequested"}
         told = [kind for kind in kinds if kind.__name__ in {*events.__all__} - others]
-        assert len(told) == 20
+        assert len(told) == 21
         for kind in told:
             name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
             found = re.search(rf"^\| `{name}` \| (.*) \|$", self.TEXT, re.MULTILINE)
