@@ -825,7 +825,6 @@ def one_of_each(facts: Facts) -> list[CampaignEvent]:
         facts.opened(3, "p3"),
         facts.closed(3, "unknown", "p3", error="nobody knows"),
         facts.make(TargetDropped, target=3, reason="cancelled"),
-        facts.make(AuditFailed, error="HTTP 500"),
     ]
     history = [
         facts.campaign(),
@@ -857,6 +856,7 @@ def one_of_each(facts: Facts) -> list[CampaignEvent]:
         # What is newer comes last, for journals of version 1 have all that is before.
         facts.make(AccountStarted, settle_seconds=1 / 3),
         facts.make(CreatingAborted, reason="too many"),
+        facts.make(AuditFailed, error="HTTP 500"),
     ]
     abstract = {"CampaignEvent", "Provenance", "IntentOutcome", "SkipReason", "StopKind", "DropReason", "Control"}
     assert {type(event).__name__ for event in history} == set(events.__all__) - abstract
