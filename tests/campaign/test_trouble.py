@@ -205,6 +205,38 @@ async def test_an_answer_that_names_a_command_of_another_campaign_counts_as_lost
     assert status.accounts[0].failures["unknown"] == 4
 
 
+NO_ROWS = {"null": None, "a row of null": [None]}
+"""What a list has in place of its rows, which is no word that something is not there."""
+
+
+@pytest.mark.parametrize("times", [2, None], ids=["twice", "for ever"])
+@pytest.mark.parametrize("processed", [True, False])
+@pytest.mark.parametrize("rows", NO_ROWS)
+async def test_a_lost_answer_is_not_told_from_a_list_that_is_null(
+    campaigns: CampaignRig, rows: str, processed: bool, times: int | None
+) -> None:
+    sandbox = await campaigns.account(devices=4)
+    sandbox.faults.add(Fault.drop(processed=processed), on="create_commands", times=1)
+    sandbox.faults.add(
+        Fault.wrong_types("result.commands", NO_ROWS[rows]),
+        on="list_commands",
+        times=times,
+        where=lambda _: campaigns.asked("create_commands") > 0,
+    )
+    with anyio.fail_after(60):
+        status = await campaigns.run(campaigns.spec())
+    if times is None:
+        assert (status.state, status.count("creating")) == ("refused", 4)
+        assert campaigns.asked("create_commands") == 1
+        sandbox.faults.clear()
+        status = await campaigns.run("one")
+    assert status.state == "finished"
+    assert status.count("saved") == 4
+    assert campaigns.asked("create_commands") == (1 if processed else 2)
+    assert set(commands_by_target(sandbox).values()) == {1}
+    assert (status.accounts[0].surplus, status.accounts[0].foreign) == (0, 0)
+
+
 # --- the operator, at the worst moment
 
 
