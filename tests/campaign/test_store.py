@@ -228,20 +228,31 @@ class TestIntents:
         assert (intent.post, intent.attempt) == ("post-2", 2)
 
     @pytest.mark.parametrize(
-        ("kind", "account", "registration", "busy"),
+        ("kind", "account", "registrations", "busy"),
         [
-            ("pcap", account_id(), None, True),
-            ("warp-diag", account_id(), None, False),
-            ("pcap", account_id(2), None, False),
-            ("pcap", account_id(), "r1", False),
+            ("pcap", account_id(), (None, None), True),
+            ("pcap", account_id(), ("r1", "r1"), True),
+            ("pcap", account_id(), (None, "r1"), True),
+            ("pcap", account_id(), ("r1", None), True),
+            ("pcap", account_id(), ("r1", "r2"), False),
+            ("warp-diag", account_id(), (None, None), False),
+            ("warp-diag", account_id(), (None, "r1"), False),
+            ("pcap", account_id(2), (None, None), False),
+            ("pcap", account_id(2), (None, "r1"), False),
         ],
-        ids=["same", "another type", "another account", "another registration"],
     )
     async def test_over_campaigns(
-        self, store: Store, facts: Facts, kind: str, account: str, registration: str | None, busy: bool
+        self,
+        store: Store,
+        facts: Facts,
+        kind: str,
+        account: str,
+        registrations: tuple[str | None, str | None],
+        busy: bool,
     ):
+        ours, registration = registrations
         # The accounts of the two have different names, and the devices different numbers.
-        await store.append("c", [facts.campaign(), facts.target(1), facts.opened(1)])
+        await store.append("c", [facts.campaign(), facts.target(1, registration_id=ours), facts.opened(1)])
         other = Facts("theirs")
         target = other.target(7, device="device-1", registration_id=registration)
         await store.append("d", [other.campaign(("theirs", account), type=kind), target])
