@@ -13,7 +13,7 @@ __all__ = ["report_account", "report_lines", "report_row", "report_time"]
 _STANDS: Mapping[CampaignState, str] = {
     "planned": "is planned and was never run",
     "running": "is being run",
-    "waiting": "is being run, and waits for the quota",
+    "waiting": "is being run, and has nothing to do by now but wait",
     "paused": "is paused",
     "interrupted": "is interrupted: no process runs it, and there is something left to do",
     "finished": "is finished",
@@ -144,6 +144,8 @@ def _account(account: AccountStatus) -> Iterator[str]:
         yield f"  quota: {account.usage:,} of {account.quota:,} used when last asked{reset}"
     if account.stopped is None and account.waits_until is not None:
         yield f"  waits for the quota until {report_time(account.waits_until)}"
+    if account.next_wave_at is not None:
+        yield f"  waits with wave {account.wave + 1} until {report_time(account.next_wave_at)}: so long is its soak"
     settling = account.settling
     seen = (
         f"the slowest of {settling.n:,} that were answered was listed within {settling.longest:.1f} s"

@@ -38,7 +38,7 @@ COUNTS = [
 ]
 
 MIXED = """\
-c is being run, and waits for the quota (by another process)
+c is being run, and has nothing to do by now but wait (by another process)
 planned at 2026-03-01 08:00 UTC; creates nothing after 2026-03-04 08:01 UTC
 
 targets               1,151  and 35 skipped by the plan

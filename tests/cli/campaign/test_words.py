@@ -122,7 +122,17 @@ def account(name: str = "emea", states: dict[str, int] | None = None, **fields: 
         "settling": Settling(seconds=120.0, n=0, longest=0.0),
         **dict.fromkeys(("commands", "posts", "surplus", "foreign", "left_running"), 0),
         **dict.fromkeys(
-            ("audited_at", "audit_error", "quota", "usage", "reset_time", "waits_until", "stopped", "reason")
+            (
+                "audited_at",
+                "audit_error",
+                "quota",
+                "usage",
+                "reset_time",
+                "waits_until",
+                "next_wave_at",
+                "stopped",
+                "reason",
+            )
         ),
     }
     return AccountStatus(**{**usual, **fields})
@@ -205,6 +215,10 @@ class TestProgress:
         waits = account(states={"pending": 1, "saved": 1}, waves=3, wave=2, waits_until=reset)
         assert pictured(status(waits)).said.splitlines()[1:] == [
             "wave 2 of 3, waits for the quota: reset in 6 h 12 min"
+        ]
+        soaks = account(states={"pending": 1, "saved": 1}, waves=3, wave=2, posts=1, next_wave_at=reset)
+        assert pictured(status(soaks)).said.splitlines()[1:] == [
+            "wave 2 of 3, waits for its soak: the next wave in 6 h 12 min"
         ]
         audit = account(states={"saved": 1}, posts=1)
         assert pictured(status(audit)).said.splitlines()[1:] == ["looks for late commands in the list"]
