@@ -56,8 +56,7 @@ class Shard:
         started = AccountStarted(at=desk.clock.now(), account=desk.name, settle_seconds=desk.settling.configured)
         await desk.ledger.note(started)
         try:
-            # It also tells the service's time, which the rest needs.
-            await self._creator.ask_quota()
+            # First, for it learns the service's time, which the rest needs.
             await self._creator.load()
             await self._follower.load()
             await self._collector.load()
