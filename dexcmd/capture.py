@@ -99,7 +99,8 @@ class Capture(Background[CaptureResult[R]]):
 
         self._stopped = False
 
-        self._room = anyio.Semaphore(options.most_in_flight)
+        # Where there is room it is taken at once, so that polls see the commands of one POST come together.
+        self._room = anyio.Semaphore(options.most_in_flight, fast_acquire=True)
         self._change = anyio.Event()
         self._all_created = False
         self._results: MemoryObjectSendStream[CaptureResult[R]] | None = None

@@ -133,6 +133,19 @@ async def test_a_file_name_that_never_comes_is_guessed(rig: Rig, tmp_path: Path)
     assert result.artifact.path.name == f"{_first(rig)}.zip"
 
 
+async def test_the_commands_of_one_post_are_polled_for_together(
+    rig: Rig, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Time goes on whenever somebody sleeps and the loop comes round, as where the machine is too busy for this process.
+    monkeypatch.setattr(clock, "SETTLE_SECONDS", 0.0)
+    await rig.start()
+    rig.sandbox.faults.add(Fault.error(418), on="list_commands", times=None)
+    async with rig.dex.capture(rig.requests(4), into=tmp_path, timeout=8.0) as results:
+        assert [result.state async for result in results] == ["failed"] * 4
+    # At 2, 5 and 8 s.
+    assert rig.made("list_commands") == 3
+
+
 async def test_polls_that_fail_lose_nothing(rig: Rig, tmp_path: Path) -> None:
     await rig.start(behaviour=Behaviour(), retry=RetryPolicy(attempts=1))
     rig.sandbox.faults.add(Fault.error(503), on="list_commands", times=3)

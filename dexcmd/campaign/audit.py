@@ -21,9 +21,10 @@ from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery
 from dexcmd.resources.command import Command, decode_commands, identity
 from dexcmd.wire.times import format_time
 
-__all__ = ["Verdict", "audit", "verdict"]
+__all__ = ["Follow", "Verdict", "audit", "verdict"]
 
 Follow = Callable[[Flight, Command], None]
+"""Is told of a target that has got a command by an audit, which is to be followed."""
 
 PAGES_AT_ONCE = 10
 """Pages whose rows are judged together: a question to the journal each."""

@@ -1,7 +1,6 @@
 """The creating side of a shard: intents written down, POSTs sent, what became of them written down."""
 
 import logging
-import math
 import uuid
 from collections import deque
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal
 
+from dexcmd.campaign.allowance import Allowance
 from dexcmd.campaign.decide import (
     AskQuota,
     Create,
@@ -20,7 +20,6 @@ from dexcmd.campaign.decide import (
     View,
     Wait,
     next_step,
-    quota_room,
 )
 from dexcmd.campaign.desk import Desk, Flight, Refused, refused
 from dexcmd.campaign.events import (
@@ -31,8 +30,6 @@ from dexcmd.campaign.events import (
     IntentClosed,
     IntentOpened,
     IntentOutcome,
-    QuotaSeen,
-    QuotaWaited,
     TargetDropped,
     WaveOpened,
 )
@@ -48,7 +45,6 @@ from dexcmd.errors import (
 )
 from dexcmd.outcome import Outcome
 from dexcmd.posting import CreatedLog
-from dexcmd.resources.quota import QuotaResource
 from dexcmd.resources.requests import MOST_PER_POST, Target
 
 __all__ = ["Creator", "Stopped"]
@@ -60,10 +56,6 @@ REFILL = 500
 
 BUSY_WAIT = timedelta(minutes=1)
 """Before a target is tried again that another campaign is just creating a command for."""
-
-LEAST_WAIT = 1.0
-MOST_WAIT = 300.0
-"""Seconds between questions after a reset of the quota that is due and does not show, or while it is not told."""
 
 
 class Stopped(Exception):  # noqa: N818 - how a shard ends its work early
@@ -117,13 +109,7 @@ class Creator:
 
         desk.wave = record.wave
         self._aborted = record.aborted
-        self._quota_left: float | None = None
-        self._counted_twice = False
-        self._quota_again: float | None = None
-        """When to ask for the quota again, by the monotonic clock: this machine's other one may be set meanwhile."""
-
-        self._quota_wait = LEAST_WAIT
-        self._waited_for: float | None = None
+        self._allowance = Allowance(desk)
         self._unreadable: DexError | None = None
         """Why the list could not be read, where answers got lost: their commands can't be told about."""
 
@@ -148,8 +134,12 @@ class Creator:
         return len(self._submitted)
 
     async def load(self) -> None:
-        """Go on with the POSTs of an earlier process whose answers are not known, and with what it waited for."""
+        """Go on with the POSTs of an earlier process whose answers are not known, and with what it waited for.
+
+        It asks for the quota first, which also tells the service's time.  Raises `Refused`.
+        """
         desk = self._desk
+        await self._allowance.ask()
         if desk.spec.waves.soak and self._desk.wave:
             desk.ledger.decided_at = await desk.ledger.store.decided_at(*self._key, self._desk.wave)
         intents = {intent.target: intent for intent in await desk.ledger.store.open_intents(*self._key)}
@@ -191,7 +181,7 @@ class Creator:
             case Create(most):
                 await self._create(min(most, MOST_PER_POST), version)
             case AskQuota():
-                await self.ask_quota()
+                await self._allowance.ask()
             case Wait(until, for_quota):
                 await self._wait(until, version, for_quota=for_quota)
             case OpenWave(wave):
@@ -211,7 +201,6 @@ class Creator:
     def _view(self) -> View:
         desk, ledger = self._desk, self._desk.ledger
         total, in_wave = ledger.total, ledger.wave(self._desk.wave)
-        left = self._quota_left
         return View(
             now=self._now,
             control=desk.steering.control,
@@ -223,33 +212,20 @@ class Creator:
             undecided_later=total.count("pending") - in_wave.count("pending"),
             wave_ended_at=ledger.decided_at,
             deadline=self._deadline,
-            quota_left=left,
-            quota_counted_twice=self._counted_twice,
-            quota_again_at=self._quota_again_at,
+            quota_left=self._allowance.left,
+            quota_counted_twice=self._allowance.counted_twice,
+            quota_again_at=self._allowance.again_at,
         )
 
     @property
     def _now(self) -> datetime:
         return self._desk.clock.now()
 
-    @property
-    def _quota_again_at(self) -> datetime | None:
-        if self._quota_again is None:
-            return None
-        return self._now + timedelta(seconds=self._quota_again - self._desk.clock.monotonic())
-
-    def _ask_again_in(self, seconds: float) -> None:
-        self._quota_again = self._desk.clock.monotonic() + seconds
-
     async def _wait(self, until: datetime | None, version: int, *, for_quota: bool = False) -> None:
-        if for_quota and until is not None and self._quota_again != self._waited_for:
-            self._waited_for = self._quota_again
-            logger.info("%s: the quota is used up: waiting until %s", self._desk.name, until)
-            await self._desk.ledger.note(QuotaWaited(at=self._now, account=self._desk.name, until=until))
+        if for_quota and until is not None:
+            await self._allowance.note_wait(until)
         seconds = None if until is None else max(0.0, (until - self._now).total_seconds())
         await self._desk.pulse.wait(version, seconds)
-
-    # --- the quota
 
     def look_at_refusal(self) -> None:
         """Decide what a refusal of the last POST, or of the list, means for the next.  Raises `Refused`."""
@@ -262,52 +238,8 @@ class Creator:
             if not isinstance(error, QuotaExceededError | RateLimitError):
                 raise error
         self._creation.go_on()
-        wait = self._backoff()
-        if isinstance(error, RateLimitError) and error.retry_after is not None:
-            wait = max(wait, error.retry_after)
-        self._hold(wait)
-
-    def _backoff(self) -> float:
-        wait = self._quota_wait
-        self._quota_wait = min(wait * 2, MOST_WAIT)
-        return wait
-
-    def _hold(self, seconds: float) -> None:
-        """Create nothing for a while, and then ask for the quota."""
-        # However much is given back of what was taken before.
-        self._quota_left, self._counted_twice = -math.inf, False
-        self._ask_again_in(seconds)
-
-    async def ask_quota(self) -> None:
-        """Learn how many commands may be created now.  Raises `Refused`."""
-        desk = self._desk
-        try:
-            with refused():
-                quota = await QuotaResource(desk.session).get()
-        except DexError as error:
-            logger.warning("%s: the quota can't be told: %s", desk.name, error)
-            self._hold(self._backoff())
-            return
-        now = desk.session.service_clock.at(desk.clock.monotonic()) or self._now
-        reserved = await desk.ledger.store.reserved(desk.account.account_id, now)
-        self._quota_left = quota_room(quota.remaining, desk.spec.leave_quota, reserved)
-        ours = desk.ledger.total.count("creating")
-        self._counted_twice = reserved > 0 and ours > 0
-        await desk.ledger.note(
-            QuotaSeen(
-                at=self._now,
-                account=desk.name,
-                quota=quota.quota,
-                usage=quota.quota_usage,
-                reset_time=quota.reset_time,
-            )
-        )
-        # When the POSTs of other campaigns are over nobody tells, but they are so within minutes.
-        others = reserved > ours and quota_room(quota.remaining, desk.spec.leave_quota, 0) > 0
-        wait = self._backoff() if others or self._quota_left <= 0 else 0.0
-        if quota.reset_time is not None and not others:
-            wait = max(wait, (quota.reset_time - now).total_seconds() + 1.0)
-        self._ask_again_in(wait)
+        retry_after = error.retry_after if isinstance(error, RateLimitError) else None
+        self._allowance.hold(retry_after or 0.0)
 
     # --- creating
 
@@ -318,8 +250,7 @@ class Creator:
         batch = await self._next_batch(most)
         if batch:
             self._submitted.update(flight.target.number for flight in batch)
-            if self._quota_left is not None:
-                self._quota_left -= len(batch)
+            self._allowance.take(len(batch))
             self._creation.submit(tuple(flight.request for flight in batch))
             return
         await self._wait(await self._next_time(), version)
@@ -397,7 +328,7 @@ class Creator:
         if desk.creating_ended or desk.steering.stopping or desk.steering.control != "run":
             return "held"
         if since is None:
-            self._hold(self._backoff())
+            self._allowance.hold()
             return "the service's time is not known"
         retry = desk.session.settings.retry
         # A POST ends within its budget; only its last attempt may last longer.
@@ -447,7 +378,7 @@ class Creator:
             if outcome.command is None:
                 self._let_go(flight, outcome)
             else:
-                self._quota_wait = LEAST_WAIT
+                self._allowance.note_created()
                 made.append((flight, outcome))
         if events:
             await self._desk.ledger.note(*events)
@@ -513,8 +444,8 @@ class Creator:
 
     def _let_go(self, flight: Flight, outcome: Outcome) -> None:
         """Forget a target that has no command: if it is due again, the journal tells."""
-        if outcome.state != "unknown" and self._quota_left is not None and not self._creation.out_of_quota:
-            self._quota_left += 1
+        if outcome.state != "unknown" and not self._creation.out_of_quota:
+            self._allowance.give_back()
         number = flight.target.number
         self._given_back += 1
         self._submitted.discard(number)

@@ -15,6 +15,7 @@ __all__ = [
     "AccountStopped",
     "ArtifactFailed",
     "ArtifactSaved",
+    "AuditFailed",
     "Audited",
     "CampaignEvent",
     "CampaignPlanned",
@@ -232,6 +233,14 @@ class Audited(AccountEvent):
 
     surplus: int
     foreign: int
+
+
+@attrs.frozen(kw_only=True)
+class AuditFailed(AccountEvent):
+    """The list could not be looked through, however often it was tried: that is left to the next run."""
+
+    error: str
+    """One line, of the last try."""
 
 
 # --- targets

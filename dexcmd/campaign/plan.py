@@ -132,7 +132,8 @@ async def make_plan(
     """Look at the accounts of a campaign and return what a run would do; nothing is created, nothing is written.
 
     `clients` are by the names of the accounts; an error stands for one that there can't be.  An account that can't be
-    read has its error in its plan, and the others are planned all the same.  `store` tells the size of artifacts that
+    read has its error in its plan, and the others are planned all the same; all wait for the slowest, for a device that
+    is named is `not_found` only where none of them shows it.  `store` tells the size of artifacts that
     came before.  `accounts` are those to be planned where it is not all of them: the others were before.
 
     Raises `ConfigurationError` for an account without a client, and for a CSV that can't be read (any more), and

@@ -1,8 +1,10 @@
 """How a campaign stands, read from its journal."""
 
+from datetime import datetime
+
 from dexcmd.campaign.settling import SettlingTime
 from dexcmd.campaign.spec import CampaignSpec
-from dexcmd.campaign.status import CampaignStatus, Settling, status_of
+from dexcmd.campaign.status import CampaignStatus, Settling, is_between_waves, status_of
 from dexcmd.campaign.store import Store
 from dexcmd.errors import CampaignNotFoundError
 from dexcmd.session import SETTLE_SECONDS
@@ -28,4 +30,9 @@ async def read_status(store: Store, spec: CampaignSpec, *, here: bool = False) -
         configured = SETTLE_SECONDS if account.settle_seconds is None else account.settle_seconds
         settling[account.name] = SettlingTime(configured, n=lags.n, longest=lags.longest).told()
     counts = await store.counts(spec.name)
-    return status_of(record, spec, accounts, counts, settling, held=held, here=here)
+    ended: dict[str, datetime] = {}
+    # The journal may have to look at each target of the wave for it.
+    for account in accounts if spec.waves.soak else ():
+        if is_between_waves(account, counts) and (at := await store.decided_at(spec.name, account.name, account.wave)):
+            ended[account.name] = at
+    return status_of(record, spec, accounts, counts, settling, ended, held=held, here=here)

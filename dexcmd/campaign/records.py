@@ -78,6 +78,9 @@ class AccountRecord:
     """Likewise."""
 
     audited_at: datetime | None
+    audit_error: str | None
+    """Why the last run could not audit it; None where it could, or has not come to that."""
+
     posts: int
     """POSTs that an intent was opened for."""
 

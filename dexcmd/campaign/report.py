@@ -13,7 +13,7 @@ __all__ = ["report_account", "report_lines", "report_row", "report_time"]
 _STANDS: Mapping[CampaignState, str] = {
     "planned": "is planned and was never run",
     "running": "is being run",
-    "waiting": "is being run, and waits for the quota",
+    "waiting": "is being run, and has nothing to do by now but wait",
     "paused": "is paused",
     "interrupted": "is interrupted: no process runs it, and there is something left to do",
     "finished": "is finished",
@@ -115,7 +115,9 @@ def _commands(status: CampaignStatus) -> Iterator[str]:
     yield report_row("quota spent", commands + surplus, "commands made and surplus")
     foreign = sum(one.foreign for one in accounts)
     yield report_row("foreign", foreign, "somebody else's commands in the campaign's time, from the same quota")
-    if any(account.audited_at is None and account.posts for account in accounts):
+    if any(account.audit_error is not None for account in accounts):
+        yield "  surplus and foreign are what is known by now: an audit that counts them failed"
+    elif any(account.audited_at is None and account.posts for account in accounts):
         yield "  surplus and foreign are what is known by now: the audit that counts them is still to come"
     if left := _still_running(status):
         yield report_row("still running", left, "commands that go on to their end, for the service can't cancel them")
@@ -142,6 +144,8 @@ def _account(account: AccountStatus) -> Iterator[str]:
         yield f"  quota: {account.usage:,} of {account.quota:,} used when last asked{reset}"
     if account.stopped is None and account.waits_until is not None:
         yield f"  waits for the quota until {report_time(account.waits_until)}"
+    if account.next_wave_at is not None:
+        yield f"  waits with wave {account.wave + 1} until {report_time(account.next_wave_at)}: so long is its soak"
     settling = account.settling
     seen = (
         f"the slowest of {settling.n:,} that were answered was listed within {settling.longest:.1f} s"
@@ -151,6 +155,8 @@ def _account(account: AccountStatus) -> Iterator[str]:
     yield f"  settling: a lost command is looked for {settling.seconds:.0f} s long; {seen}"
     if account.audited_at is not None:
         yield f"  audited at {report_time(account.audited_at)}"
+    if account.audit_error is not None:
+        yield f"  the audit failed, and the next run tries it again: {one_line(account.audit_error)}"
 
 
 def _next(status: CampaignStatus, options: str) -> Iterator[str]:

@@ -1,16 +1,17 @@
 """One account of a campaign, from where the journal has it to its end."""
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Literal
 
-from dexcmd.campaign.audit import audit
+from dexcmd.campaign.audit import Follow, audit
 from dexcmd.campaign.collector import Collector
 from dexcmd.campaign.creator import Creator, Stopped
 from dexcmd.campaign.desk import Desk, Flight, Refused
-from dexcmd.campaign.events import AccountStarted, AccountStopped, StopKind, TargetDropped
+from dexcmd.campaign.events import AccountStarted, AccountStopped, AuditFailed, StopKind, TargetDropped
 from dexcmd.campaign.follower import Follower
 from dexcmd.campaign.records import AccountRecord
-from dexcmd.errors import CampaignError, DexError
+from dexcmd.errors import CampaignError, DexError, one_line
 from dexcmd.posting import CreatedLog
 from dexcmd.resources.command import Command
 from dexcmd.tasks import run_beside
@@ -20,8 +21,16 @@ __all__ = ["Shard"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 AUDIT_TRIES = 3
-AUDIT_WAIT = 60.0
-"""Seconds between them."""
+AUDIT_WAIT = timedelta(minutes=1)
+"""Between them."""
+
+AuditEnd = Literal["complete", "adopted", "failed"]
+"""What an audit comes to.
+
+- `complete`: the list was looked through, or there is no need to, or no time, as this process is to end;
+- `adopted`: targets have got their commands by it, which are to be followed;
+- `failed`: it could not be looked through.
+"""
 
 
 class Shard:
@@ -47,8 +56,7 @@ class Shard:
         started = AccountStarted(at=desk.clock.now(), account=desk.name, settle_seconds=desk.settling.configured)
         await desk.ledger.note(started)
         try:
-            # It also tells the service's time, which the rest needs.
-            await self._creator.ask_quota()
+            # First, for it learns the service's time, which the rest needs.
             await self._creator.load()
             await self._follower.load()
             await self._collector.load()
@@ -65,11 +73,14 @@ class Shard:
             if kind != "finished":
                 # What was begun then and came to nothing.
                 await self._creator.drop_pending(kind)
-            adopted = await self._audit()
+            end = await self._audit()
             if self._desk.steering.stopping:
                 await self._wind_down()
                 return
-            if not adopted:
+            if end == "failed":
+                # Not stopped, so that the next run comes here again.
+                return
+            if end == "complete":
                 break
         await self._note_stop(kind, why, running)
 
@@ -118,11 +129,14 @@ class Shard:
 
     # --- the audit
 
-    async def _audit(self) -> bool:
+    async def _audit(self) -> AuditEnd:
         """Look the list through, and tell whether targets have got their commands by that."""
         desk, since = self._desk, self._creator.first_since
-        if since is None or not await self._wait_for_late_commands():
-            return False
+        if since is None:
+            return "complete"
+        if (lost_at := self._creator.last_lost_at) is not None:
+            # What came of lost POSTs may still show up.
+            await self._wait_unless_ended(lost_at + desk.spec.audit_after)
         found = 0
 
         def follow(flight: Flight, command: Command) -> None:
@@ -130,29 +144,42 @@ class Shard:
             found += 1
             self._follower.add(flight, command.created_date, None, is_new=False)
 
-        for tries in range(1, AUDIT_TRIES + 1):
-            try:
-                await audit(desk, since, follow)
-            except CampaignError:
-                raise
-            except DexError as error:
-                logger.warning("%s: the audit failed: %s", desk.name, error)
-                if tries < AUDIT_TRIES and not desk.steering.stopping:
-                    await desk.clock.sleep(AUDIT_WAIT)
-            else:
+        error: DexError | None = None
+        for tries in range(AUDIT_TRIES):
+            if tries:
+                await self._wait_unless_ended(desk.clock.now() + AUDIT_WAIT)
+            if desk.steering.stopping:
                 break
-        return found > 0
+            error = await self._try_audit(since, follow)
+            if error is None:
+                break
+        if found:
+            # With what these need done there is another audit.
+            return "adopted"
+        if error is None or desk.steering.stopping:
+            return "complete"
+        await desk.ledger.note(AuditFailed(at=desk.clock.now(), account=desk.name, error=one_line(str(error))))
+        return "failed"
 
-    async def _wait_for_late_commands(self) -> bool:
-        """Wait until what came of lost POSTs has shown up, if ever; tell whether to go on."""
-        desk, lost_at = self._desk, self._creator.last_lost_at
-        while lost_at is not None and not desk.steering.stopping and desk.steering.control in ("run", "pause"):
+    async def _try_audit(self, since: datetime, follow: Follow) -> DexError | None:
+        try:
+            await audit(self._desk, since, follow)
+        except CampaignError:
+            raise
+        except DexError as error:
+            logger.warning("%s: the audit failed: %s", self._desk.name, error)
+            return error
+        return None
+
+    async def _wait_unless_ended(self, until: datetime) -> None:
+        """Wait until a time, or until this process is to end or the campaign is cancelled."""
+        desk = self._desk
+        while not desk.steering.stopping and desk.steering.control in ("run", "pause"):
             version = desk.pulse.version
-            left = (lost_at + desk.spec.audit_after - desk.clock.now()).total_seconds()
+            left = (until - desk.clock.now()).total_seconds()
             if left <= 0:
                 break
             await desk.pulse.wait(version, left)
-        return not desk.steering.stopping
 
     async def _note_stop(self, kind: StopKind, why: str | None, running: int) -> None:
         desk = self._desk

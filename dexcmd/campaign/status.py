@@ -1,6 +1,6 @@
 """How a campaign stands, for people and programs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, get_args
 
@@ -12,7 +12,7 @@ from dexcmd.campaign.records import AccountRecord, CampaignRecord, Count
 from dexcmd.campaign.spec import CampaignSpec, FailureClass
 from dexcmd.campaign.state import DECIDED, TargetState
 
-__all__ = ["AccountStatus", "CampaignState", "CampaignStatus", "Settling", "status_of"]
+__all__ = ["AccountStatus", "CampaignState", "CampaignStatus", "Settling", "is_between_waves", "status_of"]
 
 CampaignState = Literal[
     "planned", "running", "waiting", "paused", "interrupted", "finished", "aborted", "refused", "cancelled"
@@ -20,7 +20,7 @@ CampaignState = Literal[
 """How a campaign stands.
 
 - `planned`: it was never run, and no process is about to;
-- `running`: a process runs it; `waiting`: all that this process has to do is wait for the quota;
+- `running`: a process runs it; `waiting`: all that this process has to do is wait, for the quota or for the next wave;
 - `paused`: the operator holds it, whether a process runs it or not;
 - `interrupted`: no process runs it, and there is something left to do;
 - `refused`: all that is left is of accounts that the service refused; the next run tries them once more;
@@ -70,10 +70,18 @@ class AccountStatus:
     surplus: int
     foreign: int
     audited_at: datetime | None
+    audit_error: str | None
+    """Why the last run could not audit it, which the next one tries again; None where there is nothing of the kind."""
+
     quota: int | None
     usage: int | None
     reset_time: datetime | None
     waits_until: datetime | None
+    """While it waits for the quota: until when."""
+
+    next_wave_at: datetime | None
+    """While all of the open wave is decided and `soak` is to pass before the next: when it has."""
+
     settling: Settling
     stopped: StopKind | None
     reason: str | None
@@ -109,22 +117,36 @@ class CampaignStatus:
         )
 
 
+def is_between_waves(account: AccountRecord, counts: Iterable[Count]) -> bool:
+    """Tell whether all targets of an account's open wave are decided, and another wave is to come."""
+    if account.wave == 0 or account.stopped is not None or account.aborted is not None:
+        return False
+    own = [count for count in counts if count.account == account.name and count.n]
+    return any(count.wave > account.wave for count in own) and all(
+        count.state in DECIDED for count in own if count.wave == account.wave
+    )
+
+
 def status_of(
     campaign: CampaignRecord,
     spec: CampaignSpec,
     accounts: Sequence[AccountRecord],
     counts: Sequence[Count],
     settling: Mapping[str, Settling],
+    waves_ended: Mapping[str, datetime],
     *,
     held: bool,
     here: bool = False,
 ) -> CampaignStatus:
     """Return how a campaign stands, by what its journal answers.
 
-    `settling` is by the names of the accounts; `held` is whether a process runs it, `here` whether that is this one.
+    `settling` is by the names of the accounts, and so is `waves_ended`: when the open wave was decided, of those that
+    are between waves.  `held` is whether a process runs it, `here` whether that is this one.
     """
+    next_waves = {name: ended + spec.waves.soak for name, ended in waves_ended.items() if spec.waves.soak}
     statuses = tuple(
-        _account(one, [count for count in counts if count.account == one.name], settling) for one in accounts
+        _account(one, [count for count in counts if count.account == one.name], settling, next_waves.get(one.name))
+        for one in accounts
     )
     return CampaignStatus(
         name=campaign.name,
@@ -138,7 +160,9 @@ def status_of(
     )
 
 
-def _account(account: AccountRecord, counts: Sequence[Count], settling: Mapping[str, Settling]) -> AccountStatus:
+def _account(
+    account: AccountRecord, counts: Sequence[Count], settling: Mapping[str, Settling], next_wave_at: datetime | None
+) -> AccountStatus:
     states: dict[TargetState, int] = dict.fromkeys(get_args(TargetState), 0)
     failures: dict[FailureClass, int] = dict.fromkeys(get_args(FailureClass), 0)
     for count in counts:
@@ -158,10 +182,12 @@ def _account(account: AccountRecord, counts: Sequence[Count], settling: Mapping[
         surplus=account.surplus,
         foreign=account.foreign,
         audited_at=account.audited_at,
+        audit_error=account.audit_error,
         quota=account.quota,
         usage=account.usage,
         reset_time=account.reset_time,
         waits_until=account.waits_until,
+        next_wave_at=next_wave_at,
         settling=settling[account.name],
         stopped=account.stopped,
         reason=account.reason,
@@ -179,7 +205,8 @@ def _state(campaign: CampaignRecord, accounts: Sequence[AccountStatus], *, held:
     if not held:
         return "planned" if campaign.first_run_at is None else "interrupted"
     waits = all(
-        account.waits_until is not None and not any(account.states[state] for state in _UNDER_WAY)
+        (account.waits_until is not None or account.next_wave_at is not None)
+        and not any(account.states[state] for state in _UNDER_WAY)
         for account in going_on
     )
     return "waiting" if waits else "running"

@@ -34,10 +34,10 @@ class Store(Protocol):
     async def append(self, campaign: str, events: Sequence[CampaignEvent]) -> None:
         """Write events down, all or none of them; they are durable when it returns.
 
-        Raises `TargetBusyError` where an intent would be the second open one of its target and type, in this campaign
-        or another of the same account, `CampaignExistsError` for a second `CampaignPlanned` of one name, and
-        `CampaignError` for a command id that is known already and for a campaign, an account, a target or an intent to
-        be closed that is not.
+        Raises `TargetBusyError` where an intent would be the second open one of its device's registration and type, in
+        this campaign or another of the same account; one that names no registration is of all of them.  Raises
+        `CampaignExistsError` for a second `CampaignPlanned` of one name, and `CampaignError` for a command id that is
+        known already and for a campaign, an account, a target or an intent to be closed that is not.
         Foreign commands are not known in this sense: they may turn out to be those of another campaign, and are foreign
         no more then.
         """

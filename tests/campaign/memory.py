@@ -18,6 +18,7 @@ from dexcmd.campaign.events import (
     ArtifactFailed,
     ArtifactSaved,
     Audited,
+    AuditFailed,
     CampaignEvent,
     CampaignPlanned,
     CommandEnded,
@@ -150,13 +151,15 @@ class Tables:
             case QuotaWaited(until=until):
                 changes = {"waits_until": until}
             case AccountStarted(settle_seconds=seconds):
-                changes = {"settle_seconds": seconds}
+                changes = {"settle_seconds": seconds, "audit_error": None}
             case CreatingAborted(reason=reason):
                 changes = {"aborted": reason}
             case AccountStopped(kind=kind, reason=reason, running=running):
                 changes = {"stopped": kind, "reason": reason, "left_running": running}
             case Audited():
                 changes = {"audited_at": event.at}
+            case AuditFailed(error=error):
+                changes = {"audit_error": error}
             case SurplusFound(command_id=command_id):
                 if command_id not in self.surplus:
                     self._unknown(command_id)
@@ -291,15 +294,16 @@ class Tables:
         """Tell whether an event opens an intent that has to wait for another one's end."""
         if not isinstance(event, IntentOpened) or (campaign, event.target) not in self.targets:
             return False
-        wanted = self._device(campaign, event.target)
+        *wanted, registration = self._device(campaign, event.target)
+        others = [self._device(of.campaign, of.record.target) for of in self.intents if of.record.outcome is None]
         return any(
-            of.record.outcome is None and self._device(of.campaign, of.record.target) == wanted for of in self.intents
+            other == wanted and (theirs == registration or None in (theirs, registration)) for *other, theirs in others
         )
 
     def _device(self, campaign: str, number: int) -> tuple[str | None, ...]:
         target = self.targets[campaign, number]
         account = self.accounts[campaign, target.account]
-        return account.account_id, target.device_id, target.registration_id, self.campaigns[campaign].type
+        return account.account_id, target.device_id, self.campaigns[campaign].type, target.registration_id
 
 
 class MemoryStore:

@@ -118,9 +118,12 @@ class TestRequests:
         told = quota_forecast(120, quota(100, 0), leave=0, now=NOON, deadline=None)
         requests = request_forecast((5, 115), told, planning=3)
         # Five; 95 more today, and 20 tomorrow.
-        assert requests == Requests(planning=3, create=1 + 10 + 2, download=120, polls=5 * (1 + 2 + 1), audit=4)
-        assert requests.total == 3 + 13 + 120 + 20 + 4
-        assert requests + requests == Requests(planning=6, create=26, download=240, polls=40, audit=8)
+        pages = 1 + 2 + 1
+        assert requests == Requests(
+            planning=3, create=1 + 10 + 2, download=120, polls=2 * pages, most_polls=15 * pages, audit=4
+        )
+        assert (requests.total, requests.most) == (3 + 13 + 120 + 8 + 4, 3 + 13 + 120 + 60 + 4)
+        assert requests + requests == Requests(planning=6, create=26, download=240, polls=16, most_polls=120, audit=8)
 
     @pytest.mark.parametrize("answer", [quota(None, None), quota(20, 20)])
     def test_without_a_quota_that_could_be_counted(self, answer: Quota):

@@ -52,6 +52,7 @@ NAMES = [
     "TargetDropped",
     "AccountStarted",
     "CreatingAborted",
+    "AuditFailed",
 ]
 """What stands in journals: never to be changed, only added to."""
 

@@ -15,7 +15,7 @@ import pytest
 from dexcmd.campaign.journal import open_journal, opening
 from dexcmd.campaign.journal.failures import explain
 from dexcmd.campaign.journal.schema import APPLICATION_ID, MIGRATIONS
-from dexcmd.errors import CampaignBusyError, CampaignError
+from dexcmd.errors import CampaignBusyError, CampaignError, TargetBusyError
 from tests.campaign.facts import Facts
 from tests.campaign.journal_program import program
 from tests.campaign.memory import MemoryStore
@@ -306,6 +306,17 @@ class TestVersions:
             assert await snapshot(store) == await snapshot(told)
             assert await store.check() == []
             await store.append("c", [facts.target(9), facts.opened(9, "p9")])
+            assert await store.check() == []
+
+    async def test_what_was_told_before_the_rule_that_refuses_it_is_sound(self, path: Path, facts: Facts):
+        both = [facts.target(1), facts.target(2, device="device-1", registration_id="r1")]
+        async with open_journal(path, migrations=MIGRATIONS[:2]) as store:
+            await store.append("c", [facts.campaign(), *both, facts.opened(1), facts.opened(2)])
+        async with open_journal(path) as store:
+            assert await store.check() == []
+            await store.append("c", [facts.closed(1, "absent"), facts.closed(2, "absent"), facts.opened(1, "p2")])
+            with pytest.raises(TargetBusyError):
+                await store.append("c", [facts.opened(2, "p2")])
             assert await store.check() == []
 
     async def test_a_journal_of_version_1_is_what_is_made_now(self, path: Path):

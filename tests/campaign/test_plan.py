@@ -137,6 +137,20 @@ async def test_a_plan_tells_what_a_run_does(campaigns: CampaignRig) -> None:
     assert campaigns.clock.now() < account.quota.last_reset + timedelta(hours=2)
 
 
+async def test_a_plan_tells_within_which_range_polls_are(campaigns: CampaignRig) -> None:
+    behaviour = Behaviour(multi_user_share=0, ineligible_share=0, disconnected_share=0, run_seconds=(60.0, 120.0))
+    sandbox = await campaigns.account(devices=150, behaviour=behaviour, artifact_size=2000)
+    async with campaigns.campaign(campaigns.spec()) as campaign:
+        plan = await campaign.plan()
+        asked = len(sandbox.requests)
+        status = await campaign.run(plan)
+    assert status.count("saved") == 150
+    looked = sum(request.operation == "list_commands" for request in sandbox.requests[asked:])
+    requests = plan.requests
+    assert (requests.polls, requests.most_polls) == (6, 45)
+    assert requests.polls <= looked - requests.audit <= requests.most_polls
+
+
 async def test_several_accounts_are_counted_each_and_together(campaigns: CampaignRig) -> None:
     await campaigns.account("a", devices=[row(number) for number in range(7)], quota=5)
     await campaigns.account("b", devices=[row(number) for number in range(3)])
@@ -383,7 +397,7 @@ async def test_the_whole_of_a_plan(campaigns: CampaignRig) -> None:
     assert plan.deadline == plan.planned_at + timedelta(hours=36)
     assert (plan.size.kind, plan.size.total) == ("at_most", 15 * 2_000_000)
     assert plan.requests.create == 2
-    assert plan.requests.total == 3 + 2 + 15 + 5 + 2
+    assert (plan.requests.total, plan.requests.most) == (3 + 2 + 15 + 2 + 2, 3 + 2 + 15 + 15 + 2)
     assert plan.least_seconds == 0.0
     planned, *targets = plan.events()
     assert targets == list(only(plan).targets)

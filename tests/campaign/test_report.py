@@ -38,7 +38,7 @@ COUNTS = [
 ]
 
 MIXED = """\
-c is being run, and waits for the quota (by another process)
+c is being run, and has nothing to do by now but wait (by another process)
 planned at 2026-03-01 08:00 UTC; creates nothing after 2026-03-04 08:01 UTC
 
 targets               1,151  and 35 skipped by the plan
@@ -191,6 +191,7 @@ class TestAccounts:
             ({"quota": 200, "usage": 20}, "  quota: 20 of 200 used when last asked"),
             ({"stopped": "refused"}, "  refused"),
             ({"audited_at": minutes(60)}, "  audited at 2026-03-01 09:00 UTC"),
+            ({"audit_error": "HTTP\n500"}, "  the audit failed, and the next run tries it again: HTTP 500"),
         ],
     )
     def test_says(self, fields: dict[str, Any], line: str):
@@ -219,3 +220,10 @@ class TestAccounts:
     def test_an_audit_that_is_to_come(self, fields: dict[str, Any], said: bool):
         lines = report_lines(status(account(**fields)))
         assert any("still to come" in line for line in lines) is said
+
+    @pytest.mark.parametrize("audited_at", [None, minutes(1)])
+    def test_an_audit_that_failed(self, audited_at: Any):
+        failed = account(posts=1, audit_error="HTTP 500", audited_at=audited_at)
+        lines = report_lines(status(failed, account("b", posts=1)))
+        assert "  surplus and foreign are what is known by now: an audit that counts them failed" in lines
+        assert not any("still to come" in line for line in lines)

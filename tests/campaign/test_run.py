@@ -21,6 +21,7 @@ from dexcmd.campaign.events import (
     AccountStopped,
     ArtifactSaved,
     Audited,
+    CampaignEvent,
     CommandKnown,
     CommandOverdue,
     ForeignFound,
@@ -221,6 +222,24 @@ async def test_waves_come_one_after_the_other(campaigns: CampaignRig) -> None:
     for before, wave in zip((2, 10), opened[1:], strict=True):
         last = sorted(event.at for event in saved)[before - 1]
         assert wave.at - last >= timedelta(minutes=5)
+
+
+async def test_it_is_told_what_the_next_wave_waits_for(campaigns: CampaignRig) -> None:
+    await campaigns.account(devices=4)
+    waves = Waves(sizes=(Share(count=2),), soak=timedelta(minutes=5))
+    async with campaigns.campaign(campaigns.spec(waves=waves)) as campaign:
+
+        def stop(event: CampaignEvent) -> None:
+            campaigns.events.append(event)
+            if len(campaigns.of(ArtifactSaved)) == 2:
+                campaign.stop()
+
+        status = await campaign.run(on_event=stop)
+        last = max(event.at for event in campaigns.of(ArtifactSaved))
+        assert status.accounts[0].next_wave_at == last + timedelta(minutes=5)
+        status = await campaign.run()
+        assert status.count("saved") == 4
+        assert status.accounts[0].next_wave_at is None
 
 
 async def test_a_wave_that_fails_ends_the_account(campaigns: CampaignRig) -> None:

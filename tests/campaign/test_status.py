@@ -18,9 +18,10 @@ from dexcmd.campaign.events import (
 )
 from dexcmd.campaign.reading import read_status
 from dexcmd.campaign.records import AccountRecord, CampaignRecord, Count
-from dexcmd.campaign.spec import AccountSpec, CampaignSpec, FailureClass
+from dexcmd.campaign.report import report_lines
+from dexcmd.campaign.spec import AccountSpec, CampaignSpec, FailureClass, Waves
 from dexcmd.campaign.state import TargetState
-from dexcmd.campaign.status import CampaignStatus, Settling, status_of
+from dexcmd.campaign.status import CampaignStatus, Settling, is_between_waves, status_of
 from dexcmd.errors import CampaignError
 from dexcmd.resources.requests import Pcap
 from tests.campaign.facts import Facts, account_id, minutes
@@ -64,7 +65,8 @@ def status(
     **options: Any,
 ) -> CampaignStatus:
     settling = {one.name: SETTLING for one in accounts}
-    return status_of(campaign, spec, accounts, counts, settling, **{"held": False, **options})
+    ended = options.pop("waves_ended", {})
+    return status_of(campaign, spec, accounts, counts, settling, ended, **{"held": False, **options})
 
 
 WAITS = account(waits_until=minutes(99))
@@ -135,6 +137,39 @@ class TestState:
         assert status(account(), held=held, here=here).running_elsewhere is elsewhere
 
 
+class TestSoak:
+    SPEC = attrs.evolve(SPEC, waves=Waves(soak=timedelta(minutes=5)))
+    OPEN = account(wave=1)
+
+    def test_when_the_next_wave_begins(self):
+        ended = {"a": minutes(9)}
+        counts = [count("saved"), count("pending", wave=2)]
+        found = status(self.OPEN, counts=counts, spec=self.SPEC, waves_ended=ended, held=True)
+        assert (found.accounts[0].next_wave_at, found.state) == (minutes(14), "waiting")
+        assert "  waits with wave 2 until 2026-03-01 08:14 UTC: so long is its soak" in report_lines(found)
+        at_once = status(self.OPEN, counts=counts, waves_ended=ended, held=True)
+        assert (at_once.accounts[0].next_wave_at, at_once.state) == (None, "running")
+
+    @pytest.mark.parametrize(
+        ("changes", "counts", "between"),
+        [
+            ({}, [count("saved"), count("failed", failure="device"), count("pending", wave=2)], True),
+            ({}, [count("saved"), count("running", n=0), count("pending", wave=2)], True),
+            ({}, [count("not_attempted"), count("skipped", wave=0), count("pending", wave=2)], True),
+            ({}, [count("saved"), count("pending"), count("pending", wave=2)], False),
+            ({}, [count("saved"), count("collecting"), count("pending", wave=2)], False),
+            ({}, [count("saved")], False),
+            ({}, [count("saved"), count("pending", account="b", wave=2)], False),
+            ({"wave": 2}, [count("saved"), count("saved", wave=2)], False),
+            ({"wave": 0}, [count("pending"), count("pending", wave=2)], False),
+            ({"stopped": "aborted"}, [count("saved"), count("pending", wave=2)], False),
+            ({"aborted": "12 of 20 failed"}, [count("saved"), count("pending", wave=2)], False),
+        ],
+    )
+    def test_whether_it_is_between_waves(self, changes: dict[str, Any], counts: Any, between: bool):
+        assert is_between_waves(attrs.evolve(self.OPEN, **changes), counts) is between
+
+
 class TestDeadline:
     @pytest.mark.parametrize(
         ("deadline", "first_run_at", "expected"),
@@ -192,7 +227,7 @@ class TestSums:
         )
         [found] = status(record).accounts
         assert found.settling == SETTLING
-        for name in set(attrs.fields_dict(type(found))) - {"settling", "states", "failures", "waves"}:
+        for name in set(attrs.fields_dict(type(found))) - {"settling", "states", "failures", "waves", "next_wave_at"}:
             assert getattr(found, name) == getattr(record, name), name
 
     def test_bytes(self):

@@ -22,6 +22,7 @@ from dexcmd.campaign.events import (
     AccountStarted,
     AccountStopped,
     Audited,
+    AuditFailed,
     CampaignEvent,
     ControlRequested,
     CreatingAborted,
@@ -227,20 +228,31 @@ class TestIntents:
         assert (intent.post, intent.attempt) == ("post-2", 2)
 
     @pytest.mark.parametrize(
-        ("kind", "account", "registration", "busy"),
+        ("kind", "account", "registrations", "busy"),
         [
-            ("pcap", account_id(), None, True),
-            ("warp-diag", account_id(), None, False),
-            ("pcap", account_id(2), None, False),
-            ("pcap", account_id(), "r1", False),
+            ("pcap", account_id(), (None, None), True),
+            ("pcap", account_id(), ("r1", "r1"), True),
+            ("pcap", account_id(), (None, "r1"), True),
+            ("pcap", account_id(), ("r1", None), True),
+            ("pcap", account_id(), ("r1", "r2"), False),
+            ("warp-diag", account_id(), (None, None), False),
+            ("warp-diag", account_id(), (None, "r1"), False),
+            ("pcap", account_id(2), (None, None), False),
+            ("pcap", account_id(2), (None, "r1"), False),
         ],
-        ids=["same", "another type", "another account", "another registration"],
     )
     async def test_over_campaigns(
-        self, store: Store, facts: Facts, kind: str, account: str, registration: str | None, busy: bool
+        self,
+        store: Store,
+        facts: Facts,
+        kind: str,
+        account: str,
+        registrations: tuple[str | None, str | None],
+        busy: bool,
     ):
+        ours, registration = registrations
         # The accounts of the two have different names, and the devices different numbers.
-        await store.append("c", [facts.campaign(), facts.target(1), facts.opened(1)])
+        await store.append("c", [facts.campaign(), facts.target(1, registration_id=ours), facts.opened(1)])
         other = Facts("theirs")
         target = other.target(7, device="device-1", registration_id=registration)
         await store.append("d", [other.campaign(("theirs", account), type=kind), target])
@@ -683,6 +695,7 @@ class TestAccounts:
             surplus=0,
             foreign=0,
             audited_at=None,
+            audit_error=None,
             posts=0,
             commands=0,
             size=0,
@@ -774,6 +787,13 @@ class TestAccounts:
         assert account.commands == 1
         assert (await state_of(store, 1)).command_id == "c1"
 
+    async def test_audits_that_failed(self, store: Store, facts: Facts):
+        await store.append("c", [facts.campaign(), facts.make(AuditFailed, error="HTTP 500")])
+        assert (await main_account(store)).audit_error == "HTTP 500"
+        # It is tried again.
+        await store.append("c", [facts.make(AccountStarted, settle_seconds=9.0)])
+        assert (await main_account(store)).audit_error is None
+
 
 class TestEvents:
     async def test_as_they_were_written(self, store: Store):
@@ -847,6 +867,7 @@ def one_of_each(facts: Facts) -> list[CampaignEvent]:
         # What is newer comes last, for journals of version 1 have all that is before.
         facts.make(AccountStarted, settle_seconds=1 / 3),
         facts.make(CreatingAborted, reason="too many"),
+        facts.make(AuditFailed, error="HTTP 500"),
     ]
     abstract = {"CampaignEvent", "Provenance", "IntentOutcome", "SkipReason", "StopKind", "DropReason", "Control"}
     assert {type(event).__name__ for event in history} == set(events.__all__) - abstract

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import anyio
@@ -15,6 +15,7 @@ from dexcmd.campaign.events import (
     AccountStopped,
     ArtifactSaved,
     Audited,
+    AuditFailed,
     CampaignEvent,
     CommandEnded,
     CommandKnown,
@@ -204,6 +205,38 @@ async def test_an_answer_that_names_a_command_of_another_campaign_counts_as_lost
     assert status.accounts[0].failures["unknown"] == 4
 
 
+NO_ROWS = {"null": None, "a row of null": [None]}
+"""What a list has in place of its rows, which is no word that something is not there."""
+
+
+@pytest.mark.parametrize("times", [2, None], ids=["twice", "for ever"])
+@pytest.mark.parametrize("processed", [True, False])
+@pytest.mark.parametrize("rows", NO_ROWS)
+async def test_a_lost_answer_is_not_told_from_a_list_that_is_null(
+    campaigns: CampaignRig, rows: str, processed: bool, times: int | None
+) -> None:
+    sandbox = await campaigns.account(devices=4)
+    sandbox.faults.add(Fault.drop(processed=processed), on="create_commands", times=1)
+    sandbox.faults.add(
+        Fault.wrong_types("result.commands", NO_ROWS[rows]),
+        on="list_commands",
+        times=times,
+        where=lambda _: campaigns.asked("create_commands") > 0,
+    )
+    with anyio.fail_after(60):
+        status = await campaigns.run(campaigns.spec())
+    if times is None:
+        assert (status.state, status.count("creating")) == ("refused", 4)
+        assert campaigns.asked("create_commands") == 1
+        sandbox.faults.clear()
+        status = await campaigns.run("one")
+    assert status.state == "finished"
+    assert status.count("saved") == 4
+    assert campaigns.asked("create_commands") == (1 if processed else 2)
+    assert set(commands_by_target(sandbox).values()) == {1}
+    assert (status.accounts[0].surplus, status.accounts[0].foreign) == (0, 0)
+
+
 # --- the operator, at the worst moment
 
 
@@ -275,6 +308,73 @@ async def test_what_an_audit_found_before_it_failed_is_followed(
     assert status.state == "finished"
     assert status.count("saved") == 60
     assert (status.accounts[0].surplus, status.accounts[0].foreign) == (0, 0)
+
+
+class AuditsInVain:
+    """Refuses each look at the list from when all targets of the only account are saved, until it is `over`."""
+
+    def __init__(self, campaigns: CampaignRig) -> None:
+        self._campaigns = campaigns
+        self.over = False
+        self.begun = anyio.Event()
+        self.asked: list[datetime] = []
+        """When it was looked at."""
+
+        campaigns.sandbox.faults.add(Fault.error(418), on="list_commands", times=None, where=self._refuses)
+
+    def _refuses(self, _: Any) -> bool:
+        if self.over or len(self._campaigns.of(ArtifactSaved)) < len(self._campaigns.sandbox.state.devices):
+            return False
+        self.asked.append(self._campaigns.clock.now())
+        self.begun.set()
+        return True
+
+
+async def test_an_audit_that_fails_is_told_of_and_made_by_the_next_run(campaigns: CampaignRig) -> None:
+    await campaigns.account(devices=3)
+    audits = AuditsInVain(campaigns)
+    status = await campaigns.run(campaigns.spec())
+    assert [at - audits.asked[0] for at in audits.asked] == [timedelta(minutes=tries) for tries in range(3)]
+    [failed] = campaigns.of(AuditFailed)
+    [account] = status.accounts
+    assert "418" in failed.error
+    assert (status.state, account.stopped, account.audit_error) == ("interrupted", None, failed.error)
+    assert status.count("saved") == 3
+    audits.over = True
+    status = await campaigns.run("one")
+    [account] = status.accounts
+    assert (status.state, account.stopped, account.audit_error) == ("finished", "finished", None)
+    assert account.audited_at is not None
+    assert campaigns.asked("create_commands") == 1
+
+
+async def test_a_run_that_is_stopped_does_not_wait_for_the_next_try_of_an_audit(campaigns: CampaignRig) -> None:
+    await campaigns.account(devices=3)
+    audits = AuditsInVain(campaigns)
+    async with campaigns.campaign(campaigns.spec()) as campaign, anyio.create_task_group() as group:
+
+        async def stop() -> None:
+            await audits.begun.wait()
+            await campaigns.clock.sleep(10.0)
+            campaign.stop()
+
+        group.start_soon(stop)
+        status = await campaign.run(on_event=campaigns.events.append)
+    assert (campaigns.clock.now() - audits.asked[0]).total_seconds() == 10.0
+    assert len(audits.asked) == 1
+    # It has not failed: it is still to come.
+    assert (status.state, status.accounts[0].audit_error) == ("interrupted", None)
+
+
+async def test_a_campaign_that_is_cancelled_does_not_wait_between_the_tries_of_an_audit(campaigns: CampaignRig) -> None:
+    await campaigns.account(devices=3)
+    audits = AuditsInVain(campaigns)
+    status = await run_and_cancel(campaigns, campaigns.spec(), ArtifactSaved)
+    assert len(audits.asked) == 3
+    assert len(set(audits.asked)) == 1
+    assert status.state == "interrupted"
+    audits.over = True
+    assert (await campaigns.run("one")).state == "cancelled"
 
 
 async def test_a_second_audit_counts_no_lost_post_again(campaigns: CampaignRig) -> None:

@@ -24,6 +24,9 @@ from dexcmd.errors import CampaignError, CampaignExistsError, TargetBusyError
 
 __all__ = ["Append", "Appender"]
 
+IN_THE_WAY = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_TRIGGER)
+"""How SQLite says that something which is there keeps a row out: by an index, or by a trigger."""
+
 
 @attrs.frozen
 class Append:
@@ -114,10 +117,10 @@ class Appender:
             except CampaignError as error:
                 return error
             except _Refused as refused:
-                unique = refused.code == sqlite3.SQLITE_CONSTRAINT_UNIQUE
-                if unique and refused.statement is OPEN_INTENT and isinstance(event, IntentOpened):
+                in_the_way = refused.code in IN_THE_WAY
+                if in_the_way and refused.statement is OPEN_INTENT and isinstance(event, IntentOpened):
                     busy.append(event.target)
-                elif unique and refused.statement is PLAN_CAMPAIGN:
+                elif in_the_way and refused.statement is PLAN_CAMPAIGN:
                     return CampaignExistsError(f"there is a campaign {append.campaign!r} in the journal already")
                 else:
                     return CampaignError(f"campaign {append.campaign!r}: {_describe(event)}: {refused}")

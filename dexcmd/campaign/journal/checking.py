@@ -10,7 +10,7 @@ from itertools import groupby, islice
 from dexcmd.campaign.journal.appending import Append, Appender
 from dexcmd.campaign.journal.opening import transaction
 from dexcmd.campaign.journal.rows import EVENT, Values, recorded
-from dexcmd.campaign.journal.schema import Migration
+from dexcmd.campaign.journal.schema import WITHOUT_LATER_RULES, Migration
 from dexcmd.campaign.records import Recorded
 from dexcmd.errors import CampaignError, one_line
 
@@ -35,6 +35,7 @@ def check(db: sqlite3.Connection, migrations: Sequence[Migration]) -> list[str]:
             for migration in migrations:
                 for statement in migration:
                     anew.execute(statement)
+            anew.execute(WITHOUT_LATER_RULES)
             anew.execute("PRAGMA synchronous = OFF")
             try:
                 _replay(db, anew)

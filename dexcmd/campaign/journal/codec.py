@@ -46,6 +46,7 @@ KINDS: dict[str, type[CampaignEvent]] = {
     "TargetDropped": events.TargetDropped,
     "AccountStarted": events.AccountStarted,
     "CreatingAborted": events.CreatingAborted,
+    "AuditFailed": events.AuditFailed,
 }
 
 T = TypeVar("T")

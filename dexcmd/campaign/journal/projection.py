@@ -18,6 +18,7 @@ from dexcmd.campaign.events import (
     ArtifactFailed,
     ArtifactSaved,
     Audited,
+    AuditFailed,
     CampaignEvent,
     CampaignPlanned,
     CommandEnded,
@@ -143,10 +144,11 @@ CONTROL = Statement("UPDATE campaign SET control = ? WHERE id = ?")
 OPEN_WAVE = Statement("UPDATE account SET wave = ?, wave_opened_at = ? WHERE id = ?")
 SEE_QUOTA = Statement("UPDATE account SET quota = ?, usage = ?, reset_time = ?, waits_until = NULL WHERE id = ?")
 WAIT = Statement("UPDATE account SET waits_until = ? WHERE id = ?")
-START = Statement("UPDATE account SET settle_seconds = ? WHERE id = ?")
+START = Statement("UPDATE account SET settle_seconds = ?, audit_error = NULL WHERE id = ?")
 ABORT = Statement("UPDATE account SET aborted = ? WHERE id = ?")
 STOP = Statement("UPDATE account SET stopped = ?, reason = ?, left_running = ? WHERE id = ?")
 AUDIT = Statement("UPDATE account SET audited_at = ? WHERE id = ?")
+FAIL_AUDIT = Statement("UPDATE account SET audit_error = ? WHERE id = ?")
 POST = Statement(
     "UPDATE account SET waits_until = NULL, first_since = ifnull(min(first_since, ?), ?) WHERE id = ?",
 )
@@ -264,6 +266,10 @@ def _account_stopped(events: Sequence[AccountStopped], place: Place, _: Seqs) ->
 
 def _audited(events: Sequence[Audited], place: Place, _: Seqs) -> list[Write]:
     return [(AUDIT, [(micros(e.at), place.account(e.account)) for e in events])]
+
+
+def _audit_failed(events: Sequence[AuditFailed], place: Place, _: Seqs) -> list[Write]:
+    return [(FAIL_AUDIT, [(e.error, place.account(e.account)) for e in events])]
 
 
 def _surplus_found(events: Sequence[SurplusFound], place: Place, _: Seqs) -> list[Write]:
@@ -477,6 +483,7 @@ _PROJECTORS: Mapping[type[CampaignEvent], Callable[[Any, Place, Seqs], list[Writ
     SurplusFound: _surplus_found,
     ForeignFound: _foreign_found,
     Audited: _audited,
+    AuditFailed: _audit_failed,
     TargetPlanned: _target_planned,
     IntentOpened: _intent_opened,
     IntentClosed: _intent_closed,

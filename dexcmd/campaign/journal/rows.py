@@ -40,7 +40,8 @@ CAMPAIGN = "name, spec, fingerprint, type, control, planned_at, first_run_at, en
 
 ACCOUNT = """
     name, account_id, wave, wave_opened_at, stopped, reason, left_running, quota, usage, reset_time, waits_until,
-    surplus, foreign_commands, audited_at, posts, commands, size, last_lost_at, first_since, settle_seconds, aborted
+    surplus, foreign_commands, audited_at, posts, commands, size, last_lost_at, first_since, settle_seconds, aborted,
+    audit_error
 """
 
 TARGET = """
@@ -104,6 +105,7 @@ def account_record(row: Values) -> AccountRecord:
         first_since=moment_or_none(row[18]),
         settle_seconds=row[19],
         aborted=row[20],
+        audit_error=row[21],
     )
 
 

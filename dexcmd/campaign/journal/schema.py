@@ -6,7 +6,7 @@ Times are whole microseconds since 1970 in UTC.  `event` is what was told, in or
 
 from collections.abc import Sequence
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS", "Migration"]
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "WITHOUT_LATER_RULES", "Migration"]
 
 Migration = Sequence[str]
 """Statements that bring a journal from one version to the next."""
@@ -287,5 +287,22 @@ SECOND: Migration = (
     """,
 )
 
-MIGRATIONS: Sequence[Migration] = (FIRST, SECOND)
+THIRD: Migration = (
+    "ALTER TABLE account ADD COLUMN audit_error TEXT",
+    # Where one of two names no registration, nobody can tell which of them has made a command.
+    """
+    CREATE TRIGGER intent_is_told_apart BEFORE INSERT ON intent
+    WHEN EXISTS (
+        SELECT 1 FROM intent WHERE account_id = new.account_id AND device_id = new.device_id AND type = new.type
+            AND (registration_id IS NULL) != (new.registration_id IS NULL) AND outcome IS NULL
+    ) BEGIN
+        SELECT raise(ABORT, 'another one of the device is open');
+    END
+    """,
+)
+
+MIGRATIONS: Sequence[Migration] = (FIRST, SECOND, THIRD)
 """Each brings a journal of the version that is its index to the next.  Those that were released are never changed."""
+
+WITHOUT_LATER_RULES = "DROP TRIGGER IF EXISTS intent_is_told_apart"
+"""Takes away what refuses events that an earlier version has let pass: they stay told."""

@@ -89,7 +89,7 @@ def plan_document(plan: Plan, *, name_all: bool) -> Document:
         "deadline": time_document(plan.deadline),
         "commands": plan.commands,
         "skipped": {reason: plan.skips[reason] for reason in REASONS},
-        "requests": {**attrs.asdict(plan.requests), "total": plan.requests.total},
+        "requests": {**attrs.asdict(plan.requests), "total": plan.requests.total, "most": plan.requests.most},
         "least_seconds": plan.least_seconds,
         "bytes": attrs.asdict(plan.size),
         "accounts": [_account_document(account, name_all=name_all) for account in plan.accounts],
@@ -107,7 +107,7 @@ def _account_document(plan: AccountPlan, *, name_all: bool) -> Document:
         "waves": list(plan.waves),
         "skipped": {reason: plan.skips.get(reason, 0) for reason in REASONS},
         "quota": quota,
-        "requests": {**attrs.asdict(plan.requests), "total": plan.requests.total},
+        "requests": {**attrs.asdict(plan.requests), "total": plan.requests.total, "most": plan.requests.most},
         **devices,
     }
 
@@ -206,7 +206,8 @@ def _costs(plan: Plan) -> Iterator[str]:
     yield report_row(
         "requests",
         requests.total,
-        f"{requests.create:,} to create, {requests.download:,} to download, about {requests.polls:,} polls and "
+        f"to {requests.most:,}: {requests.create:,} to create, {requests.download:,} to download, some "
+        f"{requests.polls:,} to {requests.most_polls:,} polls, as captures take seconds or minutes, and some "
         f"{requests.audit:,} for the audit; this plan took {requests.planning:,}",
     )
     least = duration_text(plan.least_seconds)

@@ -97,7 +97,9 @@ class Standing:
         if self.stopping or status.control != "run":
             return True
         return any(
-            account.waits_until is not None or account.states["pending"] > self._room(account)
+            account.waits_until is not None
+            or account.next_wave_at is not None
+            or account.states["pending"] > self._room(account)
             for account in status.accounts
             if account.stopped is None
         )
@@ -177,10 +179,17 @@ def _account_says(account: AccountStatus) -> Iterator[str]:
     if account.waves > 1 and account.wave:
         yield f"wave {account.wave} of {account.waves}"
     if account.waits_until is not None:
-        left = (account.waits_until - datetime.now(UTC)).total_seconds()
-        yield f"waits for the quota: reset in {duration_text(left)}"
+        yield f"waits for the quota: reset in {_left(account.waits_until)}"
+    elif account.next_wave_at is not None:
+        yield f"waits for its soak: the next wave in {_left(account.next_wave_at)}"
+    elif account.audit_error is not None:
+        yield f"the audit failed, and the next run tries it again: {one_line(account.audit_error)}"
     elif account.posts and not any(account.states[state] for state in ("pending", "creating", "running", "collecting")):
         yield "looks for late commands in the list"
+
+
+def _left(until: datetime) -> str:
+    return duration_text((until - datetime.now(UTC)).total_seconds())
 
 
 async def keep_looking(

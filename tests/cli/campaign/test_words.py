@@ -121,7 +121,19 @@ def account(name: str = "emea", states: dict[str, int] | None = None, **fields: 
         "failures": dict.fromkeys(get_args(get_args(hints["failures"])[0]), 0) | fields.pop("failures", {}),
         "settling": Settling(seconds=120.0, n=0, longest=0.0),
         **dict.fromkeys(("commands", "posts", "surplus", "foreign", "left_running"), 0),
-        **dict.fromkeys(("audited_at", "quota", "usage", "reset_time", "waits_until", "stopped", "reason")),
+        **dict.fromkeys(
+            (
+                "audited_at",
+                "audit_error",
+                "quota",
+                "usage",
+                "reset_time",
+                "waits_until",
+                "next_wave_at",
+                "stopped",
+                "reason",
+            )
+        ),
     }
     return AccountStatus(**{**usual, **fields})
 
@@ -204,8 +216,16 @@ class TestProgress:
         assert pictured(status(waits)).said.splitlines()[1:] == [
             "wave 2 of 3, waits for the quota: reset in 6 h 12 min"
         ]
+        soaks = account(states={"pending": 1, "saved": 1}, waves=3, wave=2, posts=1, next_wave_at=reset)
+        assert pictured(status(soaks)).said.splitlines()[1:] == [
+            "wave 2 of 3, waits for its soak: the next wave in 6 h 12 min"
+        ]
         audit = account(states={"saved": 1}, posts=1)
         assert pictured(status(audit)).said.splitlines()[1:] == ["looks for late commands in the list"]
+        failed = attrs.evolve(audit, audit_error="HTTP\n500")
+        assert pictured(status(failed)).said.splitlines()[1:] == [
+            "the audit failed, and the next run tries it again: HTTP 500"
+        ]
         refused = account("apac", {"pending": 2}, stopped="refused", reason="no\ntoken")
         ended = account("amer", {"saved": 2}, stopped="finished")
         aborted = account("test", stopped="aborted")
@@ -346,7 +366,7 @@ class TestDocumentation:
         # The plan is written down before a run, and what the operator wants by whoever it is.
         others = {"CampaignEvent", "CampaignPlanned", "TargetPlanned", "ControlRequested"}
         told = [kind for kind in kinds if kind.__name__ in {*events.__all__} - others]
-        assert len(told) == 20
+        assert len(told) == 21
         for kind in told:
             name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
             found = re.search(rf"^\| `{name}` \| (.*) \|$", self.TEXT, re.MULTILINE)
