@@ -9,18 +9,10 @@ import attrs
 from anyio.streams.memory import MemoryObjectSendStream
 
 from dexcmd.background import Background
-from dexcmd.errors import (
-    AuthenticationError,
-    CommandFailedError,
-    ConfigurationError,
-    DexError,
-    NotFoundError,
-    PermissionDeniedError,
-    WaitTimeoutError,
-)
+from dexcmd.errors import CommandFailedError, DexError, WaitTimeoutError
 from dexcmd.fanout import BulkOptions
 from dexcmd.outcome import BulkResult, Outcome, OutcomeState
-from dexcmd.polling.watch import Watch
+from dexcmd.polling.watch import UNREADABLE, Watch
 from dexcmd.resources.command import Command, command_id_of
 from dexcmd.resources.commands import CommandsResource
 from dexcmd.resources.downloads import DownloadsResource
@@ -38,9 +30,6 @@ __all__ = ["Capture", "CaptureOptions", "CaptureResult", "CaptureState"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 CaptureState = OutcomeState | Literal["failed", "saved"]
-
-HOPELESS = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError)
-"""Failures of a poll that the next one would meet as well."""
 
 FILENAME_GRACE = 60.0
 """SUCCESS may come before the file name; after so many seconds the usual name is tried."""
@@ -201,7 +190,7 @@ class Capture(Background[CaptureResult[R]]):
     async def _poll(self, results: MemoryObjectSendStream[CaptureResult[R]]) -> None:
         try:
             await self._watch.poll()
-        except HOPELESS as error:
+        except UNREADABLE as error:
             for command_id in self._watch.ids:
                 self._watch.drop(command_id)
                 await self._fail(command_id, error, results)

@@ -24,7 +24,6 @@ from dexcmd.errors import (
     AuthenticationError,
     BadRequestError,
     CampaignError,
-    ConfigurationError,
     DexError,
     ErrorDetail,
     NotFoundError,
@@ -34,7 +33,7 @@ from dexcmd.errors import (
 )
 from dexcmd.events import CommandAdopted
 from dexcmd.outcome import Outcome
-from dexcmd.polling.watch import POLL_SHARE
+from dexcmd.polling.watch import POLL_SHARE, UNREADABLE
 from dexcmd.posting import Ambiguous, CreatedLog, Known, Poster, culprits
 from dexcmd.reconcile import Look, Lost, Reconciler
 from dexcmd.resources.requests import MOST_PER_POST, CommandRequest, Target
@@ -47,9 +46,6 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 STOPS = (QuotaExceededError, AuthenticationError, PermissionDeniedError, NotFoundError, RateLimitError)
 """Refusals that the next POST would meet as well, unless they name a command that is to blame."""
-
-UNREADABLE = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError)
-"""Failures of the list that the next look would meet as well."""
 
 LOOK_INTERVALS = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Seconds between looks for a lost command, the last one for all that follow."""

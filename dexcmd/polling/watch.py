@@ -6,7 +6,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from dexcmd.errors import BadRequestError, DexError
+from dexcmd.errors import (
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    DexError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from dexcmd.events import CommandFinished
 from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery, Pages
 from dexcmd.polling.looks import Look
@@ -18,12 +25,15 @@ from dexcmd.session import Session
 from dexcmd.wire.times import format_time
 from dexcmd.wire.window import Window
 
-__all__ = ["POLL_SHARE", "Watch"]
+__all__ = ["POLL_SHARE", "UNREADABLE", "Watch"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 POLL_SHARE = 0.25
 """The most that polling takes of the rate limit; the rest is for creating and downloading."""
+
+UNREADABLE = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError)
+"""Failures of the list that the next look at it would meet as well."""
 
 STATUSES = frozenset({"PENDING_EXEC", "PENDING_UPLOAD", "SUCCESS", "FAILED"})
 
