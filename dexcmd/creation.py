@@ -40,7 +40,7 @@ from dexcmd.resources.requests import MOST_PER_POST, CommandRequest, Target
 from dexcmd.session import Session
 from dexcmd.tasks import run_tasks
 
-__all__ = ["Batch", "Creation", "OnOutcomes", "Record", "split_culprits"]
+__all__ = ["Batch", "Creation", "OnOutcomes", "Record", "plan_batches", "split_culprits"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -61,6 +61,11 @@ BeforePost = Callable[[Batch, datetime | None], Awaitable[str | None]]
 
 What it returns, if not None, is the reason why this POST is not to be sent.
 """
+
+
+def plan_batches(requests: Sequence[CommandRequest]) -> list[Batch]:
+    """Return the requests in runs of at most ten, in order."""
+    return [tuple(requests[start : start + MOST_PER_POST]) for start in range(0, len(requests), MOST_PER_POST)]
 
 
 def split_culprits(requests: Sequence[CommandRequest], error: APIError) -> tuple[list[CommandRequest], list[Batch]]:
@@ -430,8 +435,7 @@ class Creation:
                 self._resolve(one, outcome)
                 if outcome is None:
                     absent.append(one.request)
-        for start in range(0, len(absent), MOST_PER_POST):
-            self._queue.append(tuple(absent[start : start + MOST_PER_POST]))
+        self._queue.extend(plan_batches(absent))
         limit = self._session.settings.rate_limit
         return 0.0 if limit is None else limit.seconds_for(findings.pages, POLL_SHARE)
 

@@ -1,4 +1,4 @@
-"""How often to look, for what, and how many to create at once."""
+"""How often to look, and for what."""
 
 import itertools
 import math
@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dexcmd.fanout import plan_batches
 from dexcmd.polling.durations import EARLY_GUESS, LEAST_SAMPLES, SAMPLES, Durations
 from dexcmd.polling.looks import ASKED, MOST_PROBES, Look, Rows, after, ask, choose, glance, runs
 from dexcmd.polling.pace import FEW, GROWTH, MANY, MANY_FACTOR, PATIENCE, RARITY, SLOWEST_FACTOR, TIMEOUT_SECONDS, Pace
@@ -642,29 +641,3 @@ class TestSchedule:
         schedule.touch(one, 1.5)
         schedule.settle(1.5, changed=True)
         assert schedule.next_due == 3.5
-
-
-class TestPlanBatches:
-    @pytest.mark.parametrize(
-        ("count", "sizes"),
-        [
-            (0, []),
-            (1, [1]),
-            (9, [9]),
-            (10, [10]),
-            (11, [10, 1]),
-            (20, [10, 10]),
-            (25, [10, 10, 5]),
-            (800, [10] * 80),
-        ],
-    )
-    def test_sizes(self, count: int, sizes: list[int]):
-        assert [len(batch) for batch in plan_batches(range(count))] == sizes
-
-    @settings(deadline=None, max_examples=100)
-    @given(st.lists(st.integers(), max_size=60))
-    def test_nothing_is_lost_doubled_or_moved(self, indices: list[int]):
-        batches = plan_batches(indices)
-        assert [index for batch in batches for index in batch] == indices
-        assert all(1 <= len(batch) <= 10 for batch in batches)
-        assert all(len(batch) == 10 for batch in batches[:-1])
