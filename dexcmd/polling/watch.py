@@ -20,7 +20,7 @@ from dexcmd.polling.looks import Look
 from dexcmd.polling.pace import Pace
 from dexcmd.polling.pending import Pending, shifted
 from dexcmd.polling.schedule import Schedule
-from dexcmd.resources.command import Command, decode_commands, identity
+from dexcmd.resources.command import STATUSES, Command, decode_commands, identity
 from dexcmd.session import Session
 from dexcmd.wire.times import format_time
 from dexcmd.wire.window import Window
@@ -34,8 +34,6 @@ POLL_SHARE = 0.25
 
 UNREADABLE = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError)
 """Failures of the list that the next look at it would meet as well."""
-
-STATUSES = frozenset({"PENDING_EXEC", "PENDING_UPLOAD", "SUCCESS", "FAILED"})
 
 PROBE_GRACE = 5.0
 """Seconds for which a status may be older than the date that comes with it."""
