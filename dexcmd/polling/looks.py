@@ -12,7 +12,7 @@ from dexcmd.polling.durations import Durations
 from dexcmd.polling.pending import MARGIN_SECONDS, Pending, created_between
 from dexcmd.resources.command import FAILED, PENDING_EXEC, PENDING_UPLOAD, SUCCESS
 
-__all__ = ["Look", "Rows", "Run", "after", "ask", "choose", "glance", "runs"]
+__all__ = ["Look", "Rows", "Run", "ask", "choose_looks", "glance", "looks_after", "runs"]
 
 ASK_FROM = 3.0
 """A query by status pays from so many requests on: it is one more, and may leave some to be looked for."""
@@ -161,7 +161,7 @@ def runs(pending: Iterable[Pending], rows: Rows) -> list[Run]:
     return [_run(group, rows) for group in groups]
 
 
-def choose(
+def choose_looks(
     due: Sequence[Pending], others: Iterable[Pending], rows: Rows, durations: Durations, now: float, *, filters: bool
 ) -> list[Look]:
     """Return the looks that tell most cheaply what has become of the commands that are due.
@@ -193,7 +193,7 @@ def ask(commands: Sequence[Pending], status: str) -> Look:
     return Look({one.command_id: one for one in commands}, since, until, status)
 
 
-def after(look: Look, rows: Rows, now: float, *, filters: bool) -> list[Look]:
+def looks_after(look: Look, rows: Rows, now: float, *, filters: bool) -> list[Look]:
     """Return how to look for what a query by status did not show, or one that the service refused."""
     if look.is_glance or (look.is_walk and look.is_complete) or not look.missing:
         return []

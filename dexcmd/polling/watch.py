@@ -17,8 +17,8 @@ from dexcmd.errors import (
 from dexcmd.events import CommandFinished
 from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery, Pages
 from dexcmd.polling.looks import Look
-from dexcmd.polling.pace import Pace
 from dexcmd.polling.pending import Pending, shifted
+from dexcmd.polling.rhythm import Rhythm
 from dexcmd.polling.schedule import Schedule
 from dexcmd.resources.command import STATUSES, Command, decode_commands, identity
 from dexcmd.session import Session
@@ -68,7 +68,7 @@ class Watch:
         self._clock = session.settings.clock
         self._filename_grace = filename_grace
         self._on_first_seen = on_first_seen
-        self._schedule = Schedule(Pace(poll_interval))
+        self._schedule = Schedule(Rhythm(poll_interval))
         self._pending = self._schedule.pending
         self._ended: list[Command] = []
         self._looks: deque[Look] = deque()
@@ -268,7 +268,7 @@ class Watch:
             self._ended.append(command)
             if command.created_date is not None and command.completed_date is not None:
                 seconds = (command.completed_date - command.created_date).total_seconds()
-                self._schedule.pace.durations.add(command.type, seconds)
+                self._schedule.rhythm.durations.add(command.type, seconds)
             self._session.emit(CommandFinished(one.command_id, command.status or ""))
 
     def _check_probe(self, one: Pending, command: Command) -> None:
