@@ -57,9 +57,9 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
             if not len(self._watch):
                 raise StopAsyncIteration
             if len(self._watch.overdue()) == len(self._watch):
-                raise WaitTimeoutError(
-                    f"{len(self._watch)} commands have not ended after {self._timeout:g} s", self._watch.ids
-                )
+                count = len(self._watch)
+                what = "1 command has" if count == 1 else f"{count} commands have"
+                raise WaitTimeoutError(f"{what} not ended after {self._timeout:g} s", self._watch.ids)
             wait = self._watch.next_poll_at - self._clock.monotonic()
             if wait > 0:
                 await self._clock.sleep(wait)
