@@ -15,10 +15,11 @@ def test_a_table_that_fits(service: Service, show: Callable[..., Screen]):
     [command_id] = service.create(1)
     screen = show("commands", "--limit", "1")
     assert screen.finish() == 0
-    heading, row, hint, *_ = screen.text.splitlines()
+    # What does not fit of the row goes on below it.
+    heading, row, *_, hint = screen.text.splitlines()
     assert heading.split()[:4] == ["command", "type", "status", "created"]
     assert row.split()[:3] == [command_id, "pcap", "SUCCESS"]
-    assert hint.startswith("(not shown: ") or "not shown" in screen.text
+    assert hint.startswith("(not shown: ")
     assert max(map(len, screen.text.splitlines())) <= 80
     assert "\x1b[32mSUCCESS" in screen.raw
 
