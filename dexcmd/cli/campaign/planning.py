@@ -20,6 +20,7 @@ from dexcmd.cli.stderr import note, warn
 from dexcmd.cli.terminal import say, stderr_console, stdout_console
 from dexcmd.cli.texts import counted
 from dexcmd.cli.view import Picture, showing, view_for
+from dexcmd.cli.waits import telling_waits
 from dexcmd.errors import CampaignExistsError
 from dexcmd.events import Event, RequestFinished
 
@@ -67,7 +68,7 @@ def run_plan(common: Common, journal: Path | None, file: Path, *, name_all: bool
     # None is made: that would be something written.
     place = existing(journal_of(journal))
     looking = Looking(len(spec.accounts))
-    clients = Clients(common, os.environ, looking.on_event)
+    clients = Clients(common, os.environ, telling_waits(common, looking.on_event))
     clients.check(spec)
 
     async def work() -> Plan:
