@@ -146,6 +146,7 @@ class RowWriter(Generic[T]):
     """Writes rows of one kind, as they come.
 
     A table needs all of them, so it comes at the end; what comes one by one is a `line` each on a terminal instead.
+    With `once` the command is not one to be given again for what a table has no room for.
     """
 
     def __init__(
@@ -155,8 +156,10 @@ class RowWriter(Generic[T]):
         *,
         as_json: bool,
         line: Callable[[T], str] | None = None,
+        once: bool = False,
     ) -> None:
         self._columns = columns
+        self._once = once
         self._table: list[T] | None = None
         self._line: Callable[[T], str] = partial(plain_line, columns)
         if as_json:
@@ -180,13 +183,13 @@ class RowWriter(Generic[T]):
         if self._table:
             from dexcmd.cli.terminal import stdout_console
 
-            show_table(stdout_console(), self._columns, self._table)
+            show_table(stdout_console(), self._columns, self._table, once=self._once)
         elif self._table is not None:
             note(nothing)
 
 
-def show_table(console: "Console", columns: Sequence[Column[T]], rows: Sequence[T]) -> None:
-    """Print a table, and say what it goes without."""
+def show_table(console: "Console", columns: Sequence[Column[T]], rows: Sequence[T], *, once: bool = False) -> None:
+    """Print a table, and say what it goes without; unless it is shown `once`, also how to have it."""
     wanted = [column for column in columns if not column.only_if_any or any(map(column.cell, rows))]
     shown = layout(wanted, rows, console.width)
     for line in table_lines(console, shown, rows):
@@ -195,4 +198,4 @@ def show_table(console: "Console", columns: Sequence[Column[T]], rows: Sequence[
     if left_out := [column.title for column in wanted if column not in kept]:
         from dexcmd.cli.terminal import say, stderr_console
 
-        say(stderr_console(), f"(not shown: {', '.join(left_out)}; --json has all)")
+        say(stderr_console(), f"(not shown: {', '.join(left_out)}{'' if once else '; --json has all'})")

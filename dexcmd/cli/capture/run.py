@@ -114,7 +114,7 @@ class _Work:
         self._outcomes = BulkResult(())
         self._finished = self._written = False
         columns = (CREATED if job.no_wait else TABLE) if sys.stdout.isatty() else LINES
-        self._writer = RowWriter(columns, row_document, as_json=common.json)
+        self._writer = RowWriter(columns, row_document, as_json=common.json, once=True)
 
     def write_nothing(self) -> None:
         """Write the rows where nothing is captured."""
