@@ -94,5 +94,5 @@ def sandbox(
     except Stopped as stopped:
         # To be told to end is how a service ends well.
         if stopped.number != signal.SIGTERM:
-            return stopped.exit_code
+            raise
     return OK

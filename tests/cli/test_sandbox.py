@@ -39,7 +39,7 @@ async def test_a_client_can_use_what_it_prints(start: Start, monkeypatch: pytest
     process.popen.send_signal(signal.SIGINT)
     code, _, stderr = process.finish()
     assert code == 130
-    assert stderr == "7 devices, 1000 times as fast as real ones; Ctrl-C stops it\n"
+    assert stderr == "7 devices, 1000 times as fast as real ones; Ctrl-C stops it\ninterrupted\n"
 
 
 @pytest.mark.anyio
