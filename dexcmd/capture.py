@@ -9,18 +9,10 @@ import attrs
 from anyio.streams.memory import MemoryObjectSendStream
 
 from dexcmd.background import Background
-from dexcmd.errors import (
-    AuthenticationError,
-    CommandFailedError,
-    ConfigurationError,
-    DexError,
-    NotFoundError,
-    PermissionDeniedError,
-    WaitTimeoutError,
-)
+from dexcmd.errors import CommandFailedError, DexError, WaitTimeoutError
 from dexcmd.fanout import BulkOptions
 from dexcmd.outcome import BulkResult, Outcome, OutcomeState
-from dexcmd.polling.watch import Watch
+from dexcmd.polling.watch import UNREADABLE, Watch
 from dexcmd.resources.command import Command, command_id_of
 from dexcmd.resources.commands import CommandsResource
 from dexcmd.resources.downloads import DownloadsResource
@@ -38,9 +30,6 @@ __all__ = ["Capture", "CaptureOptions", "CaptureResult", "CaptureState"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 CaptureState = OutcomeState | Literal["failed", "saved"]
-
-HOPELESS = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError)
-"""Failures of a poll that the next one would meet as well."""
 
 FILENAME_GRACE = 60.0
 """SUCCESS may come before the file name; after so many seconds the usual name is tried."""
@@ -78,6 +67,8 @@ class CaptureOptions(Generic[R]):
     """Seconds that a command has from its creation to its end."""
 
     poll_interval: float = attrs.field(validator=above_zero)
+    """Seconds between polls at least."""
+
     most_in_flight: int = attrs.field(validator=count)
     """Commands that are created and neither saved nor failed; no more are created meanwhile."""
 
@@ -86,6 +77,9 @@ class CaptureOptions(Generic[R]):
 
 class Capture(Background[CaptureResult[R]]):
     """The results of `dex.capture`, one a target, each as soon as it is known."""
+
+    _results: MemoryObjectSendStream[CaptureResult[R]]
+    """There once it produces."""
 
     def __init__(self, session: Session, commands: CommandsResource, options: CaptureOptions[R]) -> None:
         super().__init__()
@@ -103,7 +97,6 @@ class Capture(Background[CaptureResult[R]]):
         self._room = anyio.Semaphore(options.most_in_flight, fast_acquire=True)
         self._change = anyio.Event()
         self._all_created = False
-        self._results: MemoryObjectSendStream[CaptureResult[R]] | None = None
         self._bulk = commands.bulk(options.bulk, self._take)
 
     @property
@@ -123,30 +116,27 @@ class Capture(Background[CaptureResult[R]]):
         self._change.set()
 
     async def _produce(self, results: MemoryObjectSendStream[CaptureResult[R]]) -> None:
+        self._results = results
         # Before anything is created: a capture that has nowhere to go costs quota and privacy for nothing.
         options = SaveOptions(on_progress=self._options.on_progress)
         async with self._downloads.saver(self._options.sink, options) as save:
-            await self._capture(save, results)
+            await self._capture(save)
 
-    async def _capture(self, saver: Save[R], results: MemoryObjectSendStream[CaptureResult[R]]) -> None:
+    async def _capture(self, saver: Save[R]) -> None:
         ended, to_save = anyio.create_memory_object_stream[Command](self._options.concurrency)
-
-        async def create() -> None:
-            await self._create(results)
 
         async def follow() -> None:
             async with ended:
-                await self._follow(ended, results)
+                await self._follow(ended)
 
         async def save() -> None:
             async for command in to_save:
-                await self._save(saver, command, results)
+                await self._save(saver, command)
 
         async with to_save:
-            await run_tasks([create, follow, *[save] * self._options.concurrency])
+            await run_tasks([self._create, follow, *[save] * self._options.concurrency])
 
-    async def _create(self, results: MemoryObjectSendStream[CaptureResult[R]]) -> None:
-        self._results = results
+    async def _create(self) -> None:
         await self._bulk
         self._all_created = True
         self._change.set()
@@ -156,7 +146,7 @@ class Capture(Background[CaptureResult[R]]):
             if outcome.command_id is not None:
                 await self._room.acquire()
                 self._add(outcome.command_id, outcome)
-            elif self._results is not None:
+            else:
                 await self._results.send(
                     CaptureResult[R](outcome.request, outcome.state, error=outcome.error, reason=outcome.reason)
                 )
@@ -173,13 +163,11 @@ class Capture(Background[CaptureResult[R]]):
         )
         self._change.set()
 
-    async def _follow(
-        self, ended: MemoryObjectSendStream[Command], results: MemoryObjectSendStream[CaptureResult[R]]
-    ) -> None:
+    async def _follow(self, ended: MemoryObjectSendStream[Command]) -> None:
         while len(self._watch) or not self._all_created:
             if self._stopped and len(self._watch):
                 for command_id in self._watch.ids:
-                    await self._leave(command_id, self._watch.drop(command_id), results)
+                    await self._leave(command_id, self._watch.drop(command_id))
                 continue
             if not len(self._watch):
                 self._change = anyio.Event()
@@ -190,29 +178,27 @@ class Capture(Background[CaptureResult[R]]):
                 await self._clock.sleep(min(wait, self._options.poll_interval))
             if self._stopped:
                 continue
-            await self._poll(results)
+            await self._poll()
             for command in self._watch.take_ended():
                 if command.succeeded:
                     await ended.send(command)
                 else:
                     error = CommandFailedError(f"command {command.id}: the device reports {command.status}")
-                    await self._fail(command_id_of(command), error, results, command)
-            await self._give_up_overdue(ended, results)
+                    await self._fail(command_id_of(command), error, command)
+            await self._give_up_overdue(ended)
 
-    async def _poll(self, results: MemoryObjectSendStream[CaptureResult[R]]) -> None:
+    async def _poll(self) -> None:
         try:
             await self._watch.poll()
-        except HOPELESS as error:
+        except UNREADABLE as error:
             for command_id in self._watch.ids:
                 self._watch.drop(command_id)
-                await self._fail(command_id, error, results)
+                await self._fail(command_id, error)
         except DexError as error:
             # What was created stays created: the next poll may tell, until each command's own time is over.
             logger.warning("a poll failed: %s", error)
 
-    async def _give_up_overdue(
-        self, ended: MemoryObjectSendStream[Command], results: MemoryObjectSendStream[CaptureResult[R]]
-    ) -> None:
+    async def _give_up_overdue(self, ended: MemoryObjectSendStream[Command]) -> None:
         for command_id in self._watch.overdue():
             succeeded = self._watch.succeeded(command_id)
             command = self._watch.drop(command_id)
@@ -221,46 +207,33 @@ class Capture(Background[CaptureResult[R]]):
                 await ended.send(command)
             else:
                 message = f"command {command_id} has not ended after {self._options.timeout:g} s"
-                await self._fail(command_id, WaitTimeoutError(message, (command_id,)), results, command)
+                await self._fail(command_id, WaitTimeoutError(message, (command_id,)), command)
 
-    async def _save(self, save: Save[R], command: Command, results: MemoryObjectSendStream[CaptureResult[R]]) -> None:
+    async def _save(self, save: Save[R], command: Command) -> None:
         command_id = command_id_of(command)
         if self._stopped:
-            await self._leave(command_id, command, results)
+            await self._leave(command_id, command)
             return
         try:
             artifact = await save(command)
         except DexError as error:
-            await self._fail(command_id, error, results, command)
+            await self._fail(command_id, error, command)
         else:
             request = self._made[command_id].request
-            await self._finish(command_id, CaptureResult(request, "saved", command, artifact), results)
+            await self._finish(command_id, CaptureResult(request, "saved", command, artifact))
 
-    async def _leave(
-        self, command_id: str, command: Command | None, results: MemoryObjectSendStream[CaptureResult[R]]
-    ) -> None:
+    async def _leave(self, command_id: str, command: Command | None) -> None:
         """Tell of a command that nobody waits for any more."""
         made = self._made[command_id]
         result = CaptureResult[R](made.request, made.state, command or made.command, reason="cancelled")
-        await self._finish(command_id, result, results)
+        await self._finish(command_id, result)
 
-    async def _fail(
-        self,
-        command_id: str,
-        error: DexError,
-        results: MemoryObjectSendStream[CaptureResult[R]],
-        command: Command | None = None,
-    ) -> None:
+    async def _fail(self, command_id: str, error: DexError, command: Command | None = None) -> None:
         request = self._made[command_id].request
-        await self._finish(
-            command_id,
-            CaptureResult[R](request, "failed", command or Command(id=command_id), error=error),
-            results,
-        )
+        result = CaptureResult[R](request, "failed", command or Command(id=command_id), error=error)
+        await self._finish(command_id, result)
 
-    async def _finish(
-        self, command_id: str, result: CaptureResult[R], results: MemoryObjectSendStream[CaptureResult[R]]
-    ) -> None:
+    async def _finish(self, command_id: str, result: CaptureResult[R]) -> None:
         del self._made[command_id]
-        await results.send(result)
+        await self._results.send(result)
         self._room.release()

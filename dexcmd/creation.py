@@ -24,7 +24,6 @@ from dexcmd.errors import (
     AuthenticationError,
     BadRequestError,
     CampaignError,
-    ConfigurationError,
     DexError,
     ErrorDetail,
     NotFoundError,
@@ -34,22 +33,19 @@ from dexcmd.errors import (
 )
 from dexcmd.events import CommandAdopted
 from dexcmd.outcome import Outcome
-from dexcmd.polling.watch import POLL_SHARE
+from dexcmd.polling.watch import POLL_SHARE, UNREADABLE
 from dexcmd.posting import Ambiguous, CreatedLog, Known, Poster, culprits
-from dexcmd.reconcile import Look, Lost, Reconciler
+from dexcmd.reconcile import Findings, Lost, Reconciler
 from dexcmd.resources.requests import MOST_PER_POST, CommandRequest, Target
 from dexcmd.session import Session
 from dexcmd.tasks import run_tasks
 
-__all__ = ["Batch", "Creation", "OnOutcomes", "Record", "split_culprits"]
+__all__ = ["Batch", "Creation", "OnOutcomes", "Record", "plan_batches", "split_culprits"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 STOPS = (QuotaExceededError, AuthenticationError, PermissionDeniedError, NotFoundError, RateLimitError)
 """Refusals that the next POST would meet as well, unless they name a command that is to blame."""
-
-UNREADABLE = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError)
-"""Failures of the list that the next look would meet as well."""
 
 LOOK_INTERVALS = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Seconds between looks for a lost command, the last one for all that follow."""
@@ -65,6 +61,11 @@ BeforePost = Callable[[Batch, datetime | None], Awaitable[str | None]]
 
 What it returns, if not None, is the reason why this POST is not to be sent.
 """
+
+
+def plan_batches(requests: Sequence[CommandRequest]) -> list[Batch]:
+    """Return the requests in runs of at most ten, in order."""
+    return [tuple(requests[start : start + MOST_PER_POST]) for start in range(0, len(requests), MOST_PER_POST)]
 
 
 def split_culprits(requests: Sequence[CommandRequest], error: APIError) -> tuple[list[CommandRequest], list[Batch]]:
@@ -302,7 +303,7 @@ class Creation:
             else:
                 self._leave(batch, "cancelled")
 
-    async def _post(self, batch: Batch, sent: "_Sent") -> None:
+    async def _post(self, batch: Batch, sent: _Sent) -> None:
         def on_sent(under_way: bool) -> None:
             self._note(sent, under_way=under_way)
             error = AmbiguousCreateError("cancelled while its POST was under way")
@@ -339,7 +340,7 @@ class Creation:
                 cause = BadRequestError(200, said, method="POST", path="/dex/commands")
                 self._lose(missing, cause, sent)
 
-    def _note(self, sent: "_Sent", *, under_way: bool) -> None:
+    def _note(self, sent: _Sent, *, under_way: bool) -> None:
         sent.under_way = under_way
         if under_way:
             sent.started = self._clock.monotonic()
@@ -363,7 +364,7 @@ class Creation:
 
     # --- lost answers
 
-    def _lose(self, requests: Sequence[CommandRequest], cause: DexError, sent: "_Sent") -> None:
+    def _lose(self, requests: Sequence[CommandRequest], cause: DexError, sent: _Sent) -> None:
         logger.warning("looking for %d commands whose create answer is lost: %s", len(requests), cause)
         until = self._clock.monotonic() + self._settle_seconds()
         for request in requests:
@@ -405,7 +406,7 @@ class Creation:
         """Look for what is lost, and return how many seconds a look may take of the rate limit."""
         lost, began = list(self._lost), self._clock.monotonic()
         try:
-            look = await self._reconciler.look(lost)
+            findings = await self._reconciler.look(lost)
         except CampaignError:
             # Of a hook, and not of the list.
             raise
@@ -416,10 +417,10 @@ class Creation:
             return 0.0
         except DexError as error:
             logger.warning("the list can't be read: %s", error)
-            look = Look({}, complete=False)
+            findings = Findings({}, complete=False)
         absent: list[CommandRequest] = []
         for one in lost:
-            command = look.found.get(one.request)
+            command = findings.found.get(one.request)
             if command is not None:
                 self._resolve(one, Outcome.made(one.request, "adopted", command))
                 self._session.emit(
@@ -427,21 +428,20 @@ class Creation:
                         command.id or "", one.request.device_id, one.request.registration_id, one.request.type
                     )
                 )
-            elif one.request in look.undecided:
+            elif one.request in findings.undecided:
                 continue
-            elif began >= one.until and (look.complete or began >= one.until + self._settle_seconds()):
-                outcome = self._missing(one, look)
+            elif began >= one.until and (findings.complete or began >= one.until + self._settle_seconds()):
+                outcome = self._missing(one, findings)
                 self._resolve(one, outcome)
                 if outcome is None:
                     absent.append(one.request)
-        for start in range(0, len(absent), MOST_PER_POST):
-            self._queue.append(tuple(absent[start : start + MOST_PER_POST]))
+        self._queue.extend(plan_batches(absent))
         limit = self._session.settings.rate_limit
-        return 0.0 if limit is None else limit.seconds_for(look.pages, POLL_SHARE)
+        return 0.0 if limit is None else limit.seconds_for(findings.pages, POLL_SHARE)
 
-    def _missing(self, one: Lost, look: Look) -> Outcome | None:
+    def _missing(self, one: Lost, findings: Findings) -> Outcome | None:
         """Return the outcome of what the list does not show after the settling time; None to send it again."""
-        if not look.complete:
+        if not findings.complete:
             error = _untold("the list can't be read", one.cause)
             return Outcome(one.request, "unknown", error=error, reason="unreadable")
         if not self._again or one.request.target in self._absent:

@@ -7,16 +7,16 @@ from typing import Any, Literal
 import anyio
 import attrs
 
-from dexcmd.creation import Batch, Creation, OnOutcomes
+from dexcmd.creation import Creation, OnOutcomes, plan_batches
 from dexcmd.errors import DexError
 from dexcmd.outcome import BulkResult, Outcome
 from dexcmd.posting import CreatedLog
 from dexcmd.resources.quota import Quota, QuotaResource
-from dexcmd.resources.requests import MOST_PER_POST, CommandRequest, check_targets
+from dexcmd.resources.requests import CommandRequest, check_targets
 from dexcmd.session import Session
 from dexcmd.validators import above_zero, count, one_of
 
-__all__ = ["BulkCreate", "BulkOptions", "OnQuota", "plan_batches"]
+__all__ = ["BulkCreate", "BulkOptions", "OnQuota"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -26,11 +26,6 @@ QUOTA_WAIT_SLICE = 60.0
 """Seconds between questions after a reset of the quota that is due and does not show."""
 
 OnQuota = Literal["stop", "wait"]
-
-
-def plan_batches(requests: Sequence[CommandRequest]) -> list[Batch]:
-    """Return the requests in runs of at most ten, in order."""
-    return [tuple(requests[start : start + MOST_PER_POST]) for start in range(0, len(requests), MOST_PER_POST)]
 
 
 @attrs.frozen(kw_only=True)

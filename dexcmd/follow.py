@@ -6,10 +6,10 @@ from typing import Self
 
 from dexcmd.async_only import AsyncOnlyContext, AsyncOnlyIteration
 from dexcmd.clock import Clock
-from dexcmd.errors import ConfigurationError, DexError, WaitTimeoutError
+from dexcmd.errors import DexError, WaitTimeoutError
 from dexcmd.polling.watch import Watch
 from dexcmd.resources.command import Command
-from dexcmd.validators import finite_number
+from dexcmd.validators import number_above_zero
 
 __all__ = ["Follow"]
 
@@ -25,11 +25,9 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
     """
 
     def __init__(self, clock: Clock, watch: Watch, *, timeout: float) -> None:
-        if not finite_number("timeout", timeout) > 0:
-            raise ConfigurationError(f"timeout must be above 0, not {timeout!r}")
         self._clock = clock
         self._watch = watch
-        self._timeout = timeout
+        self._timeout = number_above_zero("timeout", timeout)
         self._entered = False
         self._ended: deque[Command] = deque()
 
@@ -59,9 +57,9 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
             if not len(self._watch):
                 raise StopAsyncIteration
             if len(self._watch.overdue()) == len(self._watch):
-                raise WaitTimeoutError(
-                    f"{len(self._watch)} commands have not ended after {self._timeout:g} s", self._watch.ids
-                )
+                count = len(self._watch)
+                what = "1 command has" if count == 1 else f"{count} commands have"
+                raise WaitTimeoutError(f"{what} not ended after {self._timeout:g} s", self._watch.ids)
             wait = self._watch.next_poll_at - self._clock.monotonic()
             if wait > 0:
                 await self._clock.sleep(wait)

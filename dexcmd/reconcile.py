@@ -21,7 +21,7 @@ from dexcmd.resources.requests import CommandRequest
 from dexcmd.session import Session
 from dexcmd.wire.times import format_time
 
-__all__ = ["Candidates", "Look", "Lost", "Reconciler"]
+__all__ = ["Candidates", "Findings", "Lost", "Reconciler"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Lost:
 
 
 @attrs.frozen
-class Look:
+class Findings:
     """What one look at the list showed."""
 
     found: dict[CommandRequest, Command]
@@ -67,10 +67,10 @@ class Look:
 class Candidates:
     """Rows of the list that may be the lost commands, by device and type; what else a walk shows is not kept."""
 
-    def __init__(self, lost: Iterable[Lost], known: CreatedLog) -> None:
+    def __init__(self, lost: Iterable[Lost], created: CreatedLog) -> None:
         # Those that name their registration choose before those that take any.
         self._lost = sorted(lost, key=lambda one: one.request.registration_id is None)
-        self._known = known
+        self._created = created
         self._rows: dict[tuple[str | None, str | None], list[Command]] = {
             (one.request.device_id, one.request.type): [] for one in self._lost
         }
@@ -80,12 +80,12 @@ class Candidates:
         return [row for row in rows if (row.device_id, row.type) in self._rows]
 
     def add(self, rows: Iterable[Command]) -> None:
-        """Take note of rows, those of other devices and types excepted, and those of commands that are claimed."""
+        """Take note of rows, those of other devices and types excepted."""
         for row in self.of(rows):
             self._rows[row.device_id, row.type].append(row)
 
     def matches(self) -> dict[CommandRequest, Command]:
-        """Return the lost requests that have a row, each row for one of them.
+        """Return the lost requests that have a row, each row for one of them, and none that this client has claimed.
 
         A row without a date is taken by the word of the service's filter.
         """
@@ -96,7 +96,7 @@ class Candidates:
                 row
                 for row in self._rows[one.request.device_id, one.request.type]
                 if row.id not in taken
-                and row.id not in self._known
+                and row.id not in self._created
                 and one.since is not None
                 and (row.created_date is None or row.created_date >= one.since)
             ]
@@ -115,7 +115,7 @@ class Reconciler:
         self._created = created
         self._known = known
 
-    async def look(self, lost: Sequence[Lost]) -> Look:
+    async def look(self, lost: Sequence[Lost]) -> Findings:
         """Walk the list once, newest first, as far back as the earliest of the POSTs.
 
         Raises `DexError` where the list can't be read, and what `known` does.
@@ -124,10 +124,10 @@ class Reconciler:
         undecided = frozenset(one.request for one in lost if self._created.is_under_way(one.request))
         lost = [one for one in lost if one.request not in undecided]
         if not lost:
-            return Look({}, complete=False, undecided=undecided)
+            return Findings({}, complete=False, undecided=undecided)
         if any(one.since is None for one in lost):
             # The service says no time, so no row can be told to be new.
-            return Look({}, complete=False, undecided=undecided)
+            return Findings({}, complete=False, undecided=undecided)
         since = min(one.since for one in lost if one.since is not None)
         query = ListQuery("/dex/commands", MOST_PER_PAGE, {"from": format_time("since", since)}, bound="to")
         pages = Listing(self._session, query, decode_commands, identity).pages()
@@ -143,7 +143,7 @@ class Reconciler:
             if command.id is not None:
                 self._created.add(command.id, command.created_date)
                 logger.warning("adopted command %s for device %s", command.id, request.device_id)
-        return Look(found, complete=True, pages=pages.fetched, undecided=undecided)
+        return Findings(found, complete=True, pages=pages.fetched, undecided=undecided)
 
     def since(self, started: float) -> datetime | None:
         """Return the service's time a little before `started` of the monotonic clock; None while it is not known."""

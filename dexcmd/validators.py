@@ -1,4 +1,4 @@
-"""Checks of arguments, as attrs validators; each raises `ConfigurationError` before anything is sent."""
+"""Checks of arguments, plain or as attrs validators; each raises `ConfigurationError` before anything is sent."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import attrs
 
 from dexcmd.errors import ConfigurationError
 
-__all__ = ["above_zero", "count", "finite_number", "identifier", "one_of", "whole_number"]
+__all__ = ["above_zero", "count", "finite_number", "identifier", "number_above_zero", "one_of", "whole_number"]
 
 
 def finite_number(name: str, value: object) -> float:
@@ -23,10 +23,17 @@ def finite_number(name: str, value: object) -> float:
     raise ConfigurationError(f"{name} must be a finite number, not {value!r}")
 
 
+def number_above_zero(name: str, value: object) -> float:
+    """Return `value` if it is a finite number above 0."""
+    number = finite_number(name, value)
+    if not number > 0:
+        raise ConfigurationError(f"{name} must be above 0, not {value!r}")
+    return number
+
+
 def above_zero(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     """Accept finite numbers above 0."""
-    if not finite_number(attribute.name, value) > 0:
-        raise ConfigurationError(f"{attribute.name} must be above 0, not {value!r}")
+    number_above_zero(attribute.name, value)
 
 
 def whole_number(name: str, value: object) -> int:

@@ -23,12 +23,9 @@ from dexcmd import (
     SpeedTest,
 )
 from dexcmd.clock import ManualClock
-from dexcmd.creation import split_culprits
-from dexcmd.errors import ErrorDetail
 from dexcmd.events import CommandAdopted, Retrying
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.sandbox.state import NewCommand
-from dexcmd.wire.service_clock import ServiceClock
 from tests.conftest import Rig
 from tests.test_session import Service
 
@@ -366,32 +363,6 @@ async def test_a_storm_on_a_small_scale(rig: Rig) -> None:
     check_truth(rig, bulk.outcomes)
     assert tally(bulk).get("not_attempted", 0) == 0
     assert tally(bulk)["created"] + tally(bulk)["adopted"] >= 240
-
-
-def test_halving_finds_culprits_and_pointers_name_them() -> None:
-    rig = [object() for _ in range(5)]
-    plain = BadRequestError(400, (ErrorDetail("no"),))
-    pointed = BadRequestError(
-        400, (ErrorDetail("no", pointer="/commands/1/device_id"), ErrorDetail("no", pointer="/x"))
-    )
-    requests: Any = rig
-    assert split_culprits(requests, plain) == ([], [tuple(rig[:2]), tuple(rig[2:])])
-    assert split_culprits(requests, pointed) == ([rig[1]], [(rig[0], *rig[2:])])
-    assert split_culprits(requests[:1], plain) == ([rig[0]], [])
-    beyond = BadRequestError(400, (ErrorDetail("no", pointer="/commands/5"),))
-    assert split_culprits(requests, beyond) == ([], [tuple(rig[:2]), tuple(rig[2:])])
-
-
-def test_the_services_clock_is_told_by_its_answers() -> None:
-    clock = ServiceClock()
-    assert clock.at(5.0) is None
-    clock.learn({"Date": "no date"}, 1.0)
-    assert clock.at(5.0) is None
-    clock.learn({"Date": "Thu, 01 Jan 2026 12:00:00 GMT"}, 100.0)
-    told = clock.at(90.0)
-    assert told is not None
-    assert told.isoformat() == "2026-01-01T11:59:50+00:00"
-    assert clock.at(1e18) is None
 
 
 async def test_anothers_command_from_before_a_silent_answer_is_not_adopted(rig: Rig, clock: ManualClock) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from dexcmd import BadRequestError, Pcap, RateLimit, RetryPolicy, ServerError, WaitTimeoutError
 from dexcmd.clock import ManualClock
-from dexcmd.polling.pace import MANY_FACTOR, PATIENCE
+from dexcmd.polling.rhythm import MANY_FACTOR, PATIENCE
 from dexcmd.polling.watch import POLL_SHARE, Watch
 from dexcmd.sandbox import Behaviour, Fault, SandboxDevice, make_devices
 from dexcmd.sandbox.requestlog import RecordedRequest

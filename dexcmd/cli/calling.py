@@ -7,6 +7,7 @@ from typing import TypeVar
 from dexcmd.cli.access import access
 from dexcmd.cli.common import Common
 from dexcmd.cli.signals import GentleStop, run_until_stopped
+from dexcmd.cli.waits import telling_waits
 from dexcmd.client import DexClient
 from dexcmd.events import Event
 
@@ -21,15 +22,16 @@ def call(
     gently: GentleStop | None = None,
     on_event: Callable[[Event], object] | None = None,
 ) -> T:
-    """Run `work` with a client and return what it returns.
+    """Run `work` with a client and return what it returns; long waits are told.
 
     Raises `DexError`, and `Stopped` where a signal ended it.
     """
     found = access(common, os.environ)
+    listener = telling_waits(common, on_event)
 
     async def run() -> T:
         async with DexClient(
-            api_token=found.token, account_id=found.account_id, base_url=found.base_url, on_event=on_event
+            api_token=found.token, account_id=found.account_id, base_url=found.base_url, on_event=listener
         ) as dex:
             return await work(dex)
 

@@ -93,7 +93,8 @@ def _advice(error: BaseException) -> tuple[str | None, int]:
             hint = "look at `dexcmd commands --since 1h` before you try again"
             return hint, PARTLY if error.created else FAILED
         case WaitTimeoutError():
-            return "they go on: the same command waits for them again", PARTLY
+            they_go, them = ("it goes", "it") if len(error.pending) == 1 else ("they go", "them")
+            return f"{they_go} on: the same command waits for {them} again", PARTLY
         case InsufficientSpaceError() | TruncatedArtifactError() | StalledDownloadError():
             return "the same command goes on from what is there", FAILED
         case ArtifactExistsError():

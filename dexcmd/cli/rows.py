@@ -40,6 +40,9 @@ class Column(Generic[T]):
     folds_at: int | None = None
     """How narrow it may be in a table; None where its texts don't fold."""
 
+    only_if_any: bool = False
+    """Whether a table goes without it where no row has a text."""
+
     optional: int = 0
     """A table that does not fit goes without its columns above 0, the highest first."""
 
@@ -75,8 +78,9 @@ def write(text: str) -> None:
 def layout(columns: Sequence[Column[T]], rows: Sequence[T], width: int) -> list[tuple[Column[T], int]]:
     """Return the columns that fit side by side into `width` cells, and how wide each is.
 
-    Those that don't fit are left out where they are optional.  Then texts that fold do so, the widest first, and only
-    where that is not enough does everything else.
+    Those that don't fit are left out where they are optional.  Then texts that fold do so: into two lines, one column
+    after the other, so that as few as can be are broken, then into more, the widest first, and only where that is not
+    enough does everything else.
     """
     natural = {column.title: _natural_width(column, rows) for column in columns}
     least = {
@@ -89,6 +93,8 @@ def layout(columns: Sequence[Column[T]], rows: Sequence[T], width: int) -> list[
     while (over := _total([least[column.title] for column in kept]) - width) > 0 and any(c.optional for c in kept):
         kept.remove(max(kept, key=lambda column: column.optional))
     widths = {column.title: natural[column.title] for column in kept}
+    for title in sorted(widths, key=lambda title: -widths[title]):
+        _shrink(widths, {**widths, title: max(least[title], -(-natural[title] // 2))}, width)
     floors = [least, dict.fromkeys(widths, 1)] if over > 0 else [least]
     for floor in floors:
         _shrink(widths, floor, width)
@@ -140,6 +146,7 @@ class RowWriter(Generic[T]):
     """Writes rows of one kind, as they come.
 
     A table needs all of them, so it comes at the end; what comes one by one is a `line` each on a terminal instead.
+    With `once` the command is not one to be given again for what a table has no room for.
     """
 
     def __init__(
@@ -149,8 +156,10 @@ class RowWriter(Generic[T]):
         *,
         as_json: bool,
         line: Callable[[T], str] | None = None,
+        once: bool = False,
     ) -> None:
         self._columns = columns
+        self._once = once
         self._table: list[T] | None = None
         self._line: Callable[[T], str] = partial(plain_line, columns)
         if as_json:
@@ -174,16 +183,19 @@ class RowWriter(Generic[T]):
         if self._table:
             from dexcmd.cli.terminal import stdout_console
 
-            show_table(stdout_console(), self._columns, self._table)
+            show_table(stdout_console(), self._columns, self._table, once=self._once)
         elif self._table is not None:
             note(nothing)
 
 
-def show_table(console: "Console", columns: Sequence[Column[T]], rows: Sequence[T]) -> None:
-    """Print a table, and say what it goes without."""
-    shown = layout(columns, rows, console.width)
+def show_table(console: "Console", columns: Sequence[Column[T]], rows: Sequence[T], *, once: bool = False) -> None:
+    """Print a table, and say what it goes without; unless it is shown `once`, also how to have it."""
+    wanted = [column for column in columns if not column.only_if_any or any(map(column.cell, rows))]
+    shown = layout(wanted, rows, console.width)
     for line in table_lines(console, shown, rows):
         console.print(line, soft_wrap=True)
     kept = [column for column, _ in shown]
-    if left_out := [column.title for column in columns if column not in kept]:
-        note(f"(not shown: {', '.join(left_out)}; --json has all)")
+    if left_out := [column.title for column in wanted if column not in kept]:
+        from dexcmd.cli.terminal import say, stderr_console
+
+        say(stderr_console(), f"(not shown: {', '.join(left_out)}{'' if once else '; --json has all'})")

@@ -1,5 +1,6 @@
 """`dexcmd sandbox`: a fake of the service to point a client at."""
 
+import secrets
 import shlex
 import signal
 from collections.abc import Mapping
@@ -50,7 +51,8 @@ def sandbox(
 
     Prints the three environment variables with which a client finds it, as
     shell lines.  Paste them into another shell, or write them to a file and
-    source that.  The token is made up anew each time.
+    source that.  The token and the ids of commands are made up anew each
+    time.
 
     Runs until Ctrl-C (exit code 130) or SIGTERM (exit code 0).
 
@@ -62,7 +64,7 @@ def sandbox(
 
     from dexcmd.cli.signals import run_until_stopped
     from dexcmd.errors import DexError
-    from dexcmd.sandbox import Behaviour, Sandbox
+    from dexcmd.sandbox import Behaviour, Sandbox, make_devices
 
     # Not its clock: the time that it tells has to pass as it does for its clients.
     usual = Behaviour()
@@ -75,7 +77,10 @@ def sandbox(
 
     async def serve() -> None:
         async with AsyncExitStack() as stack:
-            service = Sandbox(devices, behaviour=behaviour, seed=seed, quota=quota, port=port)
+            # Ids that come again would name commands that a journal or a folder knows from an earlier run.
+            service = Sandbox(
+                make_devices(devices, seed=seed), behaviour=behaviour, seed=secrets.randbits(64), quota=quota, port=port
+            )
             try:
                 await stack.enter_async_context(service)
             except OSError as error:
@@ -89,5 +94,5 @@ def sandbox(
     except Stopped as stopped:
         # To be told to end is how a service ends well.
         if stopped.number != signal.SIGTERM:
-            return stopped.exit_code
+            raise
     return OK

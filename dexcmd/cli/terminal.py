@@ -1,8 +1,10 @@
 """Consoles on stdout and stderr: what a terminal can show there, and plain text elsewhere."""
 
+import re
 import sys
 
 from rich.console import Console
+from rich.text import Text
 
 __all__ = ["say", "stderr_console", "stdout_console"]
 
@@ -25,10 +27,25 @@ def _console(*, stderr: bool, terminal: bool) -> Console:
 
 
 def say(console: Console, text: str, style: str | None = None) -> None:
-    """Print a line: broken between words on a terminal, and nowhere in a file or a pipe."""
+    """Print a line: broken between words on a terminal, and nowhere in a file or a pipe.
+
+    What is broken goes on below its last column, where there are columns with two blanks between, and keeps its indent.
+    """
     if console.is_terminal:
-        console.print(text, style=style, markup=False)
+        start = _last_column(text, console.width // 2)
+        rest = Text(text[start:], style or "").wrap(console, console.width - start)
+        for index, part in enumerate(rest):
+            part.rstrip()
+            before = text[:start] if index == 0 else " " * start
+            console.print(Text(before, style or "") + part, soft_wrap=True)
     else:
         # Not through rich, which ends the process its own way where whoever read it has gone.
         console.file.write(f"{text}\n")
         console.file.flush()
+
+
+def _last_column(text: str, most: int) -> int:
+    """Return where the last column of a line begins, if that is not beyond `most`, else where the line itself does."""
+    indent = len(text) - len(text.lstrip())
+    start = max((found.end() for found in re.finditer("  +", text)), default=0)
+    return next((column for column in (start, indent) if column <= most), 0)

@@ -1,8 +1,11 @@
-"""Sizes as they are typed and shown.  Pure."""
+"""Sizes as they are typed and shown; numbers of things, commands and options as they are shown.  Pure."""
 
 import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import cast
 
-__all__ = ["parse_size", "size_text"]
+__all__ = ["command_text", "counted", "options_text", "parse_size", "size_text"]
 
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?", re.IGNORECASE)
@@ -23,3 +26,29 @@ def size_text(size: float) -> str:
         if size >= power:
             return f"{size / power:.1f} {unit}"
     return f"{size:.0f} bytes"
+
+
+def counted(number: int, thing: str) -> str:
+    """Return how many of something there are, in words: `1 device`, `4,990 devices`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def command_text(command_type: str, args: Mapping[str, object]) -> str:
+    """Return a command and its args: `pcap (time-limit-min 2)`."""
+    told = ", ".join(f"{name} {_arg_text(value)}" for name, value in args.items())
+    return f"{command_type} ({told})" if told else command_type
+
+
+def _arg_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return " and ".join(cast("Sequence[str]", value))
+    return str(value)
+
+
+def options_text(options: Mapping[str, object]) -> str:
+    """Return options for a shell, with a blank before each; those that are None are left out."""
+    return "".join(f" {name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None)

@@ -9,18 +9,15 @@ import attrs
 
 from dexcmd.paging import MOST_PER_PAGE
 from dexcmd.polling.durations import Durations
-from dexcmd.polling.pending import Pending, created_between
-from dexcmd.resources.command import FAILED, SUCCESS
+from dexcmd.polling.pending import MARGIN_SECONDS, Pending, created_between
+from dexcmd.resources.command import FAILED, PENDING_EXEC, PENDING_UPLOAD, SUCCESS
 
-__all__ = ["Look", "Rows", "Run", "after", "ask", "choose", "glance", "runs"]
-
-MARGIN_SECONDS = 1.0
-"""What `created_between` adds on each side."""
+__all__ = ["Look", "Rows", "Run", "ask", "choose_looks", "glance", "looks_after", "runs"]
 
 ASK_FROM = 3.0
 """A query by status pays from so many requests on: it is one more, and may leave some to be looked for."""
 
-ASKED = ("PENDING_EXEC", "PENDING_UPLOAD", FAILED)
+ASKED = (PENDING_EXEC, PENDING_UPLOAD, FAILED)
 """What to ask for, in this order.  What takes long mostly waits for its device, or failed with it."""
 
 PROBED = (SUCCESS, FAILED)
@@ -52,9 +49,11 @@ class Look:
     """Whether it shows all that have that status, if these are less than a page."""
 
     start: float = -math.inf
-    """Where in time its commands begin, and where they end."""
+    """Where in time its commands begin, by the monotonic clock."""
 
     end: float = math.inf
+    """Where in time they end."""
+
     rows: int = 0
     """How many it has shown."""
 
@@ -74,7 +73,10 @@ class Look:
 
 
 class Rows:
-    """Where in time the rows of the list lie, as far as is known: ours, and how many there are to one of ours."""
+    """Where in time the rows of the list lie, as far as is known: ours, and how many there are to one of ours.
+
+    Places are times of the monotonic clock.
+    """
 
     def __init__(self) -> None:
         self._places: list[float] = []
@@ -116,7 +118,7 @@ class Rows:
 
 @attrs.frozen(eq=False)
 class Run:
-    """Commands that lie together in the list."""
+    """Commands that lie together in the list, from `start` to `end` of the monotonic clock."""
 
     commands: tuple[Pending, ...]
     start: float
@@ -159,7 +161,7 @@ def runs(pending: Iterable[Pending], rows: Rows) -> list[Run]:
     return [_run(group, rows) for group in groups]
 
 
-def choose(
+def choose_looks(
     due: Sequence[Pending], others: Iterable[Pending], rows: Rows, durations: Durations, now: float, *, filters: bool
 ) -> list[Look]:
     """Return the looks that tell most cheaply what has become of the commands that are due.
@@ -191,7 +193,7 @@ def ask(commands: Sequence[Pending], status: str) -> Look:
     return Look({one.command_id: one for one in commands}, since, until, status)
 
 
-def after(look: Look, rows: Rows, now: float, *, filters: bool) -> list[Look]:
+def looks_after(look: Look, rows: Rows, now: float, *, filters: bool) -> list[Look]:
     """Return how to look for what a query by status did not show, or one that the service refused."""
     if look.is_glance or (look.is_walk and look.is_complete) or not look.missing:
         return []

@@ -9,7 +9,10 @@ import attrs
 from dexcmd.polling.durations import Durations
 from dexcmd.resources.command import Command
 
-__all__ = ["Pending", "created_between", "shifted"]
+__all__ = ["MARGIN_SECONDS", "Pending", "created_between", "shifted"]
+
+MARGIN_SECONDS = 1.0
+"""What `created_between` adds on each side: whether the service's bounds include their ends is not documented."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -91,10 +94,7 @@ class Pending:
 
 
 def created_between(pending: Iterable[Pending]) -> tuple[datetime | None, datetime | None]:
-    """Return the stretch of time in which all of `pending` were created; None for a side that is not known.
-
-    A second is added on both sides: whether the service's bounds include their ends is not documented.
-    """
+    """Return the stretch of time in which all of `pending` were created, with a margin; None for what is not known."""
     earliest: list[datetime] = []
     latest: list[datetime] = []
     open_start = open_end = False
@@ -108,8 +108,8 @@ def created_between(pending: Iterable[Pending]) -> tuple[datetime | None, dateti
             open_end = True
         else:
             latest.append(one.created)
-    since = None if open_start or not earliest else shifted(min(earliest), -1)
-    until = None if open_end or not latest else shifted(max(latest), 1)
+    since = None if open_start or not earliest else shifted(min(earliest), -MARGIN_SECONDS)
+    until = None if open_end or not latest else shifted(max(latest), MARGIN_SECONDS)
     return since, until
 
 

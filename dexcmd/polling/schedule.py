@@ -2,9 +2,9 @@
 
 import math
 
-from dexcmd.polling.looks import Look, Rows, after, choose, glance
-from dexcmd.polling.pace import Pace
+from dexcmd.polling.looks import Look, Rows, choose_looks, glance, looks_after
 from dexcmd.polling.pending import Pending
+from dexcmd.polling.rhythm import Rhythm
 
 __all__ = ["GLANCE_SECONDS", "Schedule"]
 
@@ -15,8 +15,8 @@ GLANCE_SECONDS = 60.0
 class Schedule:
     """The pending commands of one follower, and when each is due.  Times are of the monotonic clock."""
 
-    def __init__(self, pace: Pace) -> None:
-        self.pace = pace
+    def __init__(self, rhythm: Rhythm) -> None:
+        self.rhythm = rhythm
         self.pending: dict[str, Pending] = {}
         self.filters = True
         """Whether the service lets its list be filtered, as far as is known."""
@@ -36,11 +36,11 @@ class Schedule:
 
     @property
     def _next_glance(self) -> float:
-        return max(self._newcomer + self.pace.interval, self._glanced + GLANCE_SECONDS)
+        return max(self._newcomer + self.rhythm.interval, self._glanced + GLANCE_SECONDS)
 
     def add(self, one: Pending) -> None:
         """Take on a command."""
-        self.pace.followed += 1
+        self.rhythm.followed += 1
         self.pending[one.command_id] = one
         self._rows.add(one.place)
         one.due = self._first_due(one)
@@ -84,7 +84,7 @@ class Schedule:
                 self._glanced = now
             chosen = {one.command_id for one in due}
             others = (one for one in self.pending.values() if one.command_id not in chosen)
-            return choose(due, others, self._rows, self.pace.durations, now, filters=self.filters)
+            return choose_looks(due, others, self._rows, self.rhythm.durations, now, filters=self.filters)
         if self._next_glance <= now:
             self._glanced = now
             return [glance(one for one in self.pending.values() if one.is_new and one.seen is None)]
@@ -97,7 +97,7 @@ class Schedule:
             for one in look.missing.values():
                 one.is_stray = one.seen is None
                 self.touch(one, now)
-        found = after(look, self._rows, now, filters=self.filters)
+        found = looks_after(look, self._rows, now, filters=self.filters)
         if look.is_probe and not found:
             for one in look.missing.values():
                 probes = one.probes + 1
@@ -108,7 +108,7 @@ class Schedule:
     def settle(self, now: float, *, changed: bool) -> None:
         """Set the next time for all that was looked for."""
         if self._touched:
-            self.pace.note(changed=changed)
+            self.rhythm.note(changed=changed)
         for one in self._touched.values():
             one.due = self._until_deadline(one, self._next_look(one, now))
         self._touched.clear()
@@ -116,10 +116,10 @@ class Schedule:
 
     def fail(self, now: float) -> None:
         """Put off what is due: the list can't be read at the moment."""
-        self.pace.note(changed=False)
+        self.rhythm.note(changed=False)
         for one in self.pending.values():
             if one.due <= now:
-                one.due = self._until_deadline(one, now + self.pace.least)
+                one.due = self._until_deadline(one, now + self.rhythm.least)
         self._recount()
 
     def _due(self, now: float) -> list[Pending]:
@@ -132,20 +132,20 @@ class Schedule:
         if all(one.due > now for one in self.pending.values()):
             self._recount()
             return []
-        slack = self.pace.slack
+        slack = self.rhythm.slack
         return [one for one in self.pending.values() if one.due - slack * (one.due - one.last_touched) <= now]
 
     def _first_due(self, one: Pending) -> float:
-        due = one.added + self.pace.interval if one.is_new else one.added
+        due = one.added + self.rhythm.interval if one.is_new else one.added
         if one.born is not None:
-            due = max(due, one.born + self.pace.first_age(one.command_type))
+            due = max(due, one.born + self.rhythm.first_age(one.command_type))
         return self._until_deadline(one, due)
 
     def _next_look(self, one: Pending, now: float) -> float:
         if one.named_by is None:
-            return now + self.pace.wait(one.command_type, one.age(now))
+            return now + self.rhythm.wait(one.command_type, one.age(now))
         # It has ended, but for the name of its file.
-        due = now + self.pace.least
+        due = now + self.rhythm.least
         return min(due, one.named_by) if one.named_by > now else due
 
     @staticmethod

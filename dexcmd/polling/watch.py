@@ -6,26 +6,34 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from dexcmd.errors import BadRequestError, DexError
+from dexcmd.errors import (
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    DexError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from dexcmd.events import CommandFinished
 from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery, Pages
 from dexcmd.polling.looks import Look
-from dexcmd.polling.pace import Pace
 from dexcmd.polling.pending import Pending, shifted
+from dexcmd.polling.rhythm import Rhythm
 from dexcmd.polling.schedule import Schedule
-from dexcmd.resources.command import Command, decode_commands, identity
+from dexcmd.resources.command import STATUSES, Command, decode_commands, identity
 from dexcmd.session import Session
 from dexcmd.wire.times import format_time
 from dexcmd.wire.window import Window
 
-__all__ = ["POLL_SHARE", "Watch"]
+__all__ = ["POLL_SHARE", "UNREADABLE", "Watch"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 POLL_SHARE = 0.25
 """The most that polling takes of the rate limit; the rest is for creating and downloading."""
 
-STATUSES = frozenset({"PENDING_EXEC", "PENDING_UPLOAD", "SUCCESS", "FAILED"})
+UNREADABLE = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError)
+"""Failures of the list that the next look at it would meet as well."""
 
 PROBE_GRACE = 5.0
 """Seconds for which a status may be older than the date that comes with it."""
@@ -60,7 +68,7 @@ class Watch:
         self._clock = session.settings.clock
         self._filename_grace = filename_grace
         self._on_first_seen = on_first_seen
-        self._schedule = Schedule(Pace(poll_interval))
+        self._schedule = Schedule(Rhythm(poll_interval))
         self._pending = self._schedule.pending
         self._ended: list[Command] = []
         self._looks: deque[Look] = deque()
@@ -260,7 +268,7 @@ class Watch:
             self._ended.append(command)
             if command.created_date is not None and command.completed_date is not None:
                 seconds = (command.completed_date - command.created_date).total_seconds()
-                self._schedule.pace.durations.add(command.type, seconds)
+                self._schedule.rhythm.durations.add(command.type, seconds)
             self._session.emit(CommandFinished(one.command_id, command.status or ""))
 
     def _check_probe(self, one: Pending, command: Command) -> None:

@@ -8,10 +8,25 @@ import attrs
 from dexcmd.errors import ConfigurationError
 from dexcmd.wire.converter import register_model, structure_rows
 
-__all__ = ["FAILED", "SUCCESS", "Command", "command_id_of", "decode_commands", "identity"]
+__all__ = [
+    "FAILED",
+    "PENDING_EXEC",
+    "PENDING_UPLOAD",
+    "STATUSES",
+    "SUCCESS",
+    "Command",
+    "command_id_of",
+    "decode_commands",
+    "identity",
+]
 
+PENDING_EXEC = "PENDING_EXEC"
+PENDING_UPLOAD = "PENDING_UPLOAD"
 SUCCESS = "SUCCESS"
 FAILED = "FAILED"
+
+STATUSES = frozenset({PENDING_EXEC, PENDING_UPLOAD, SUCCESS, FAILED})
+"""All that are documented; others may come."""
 
 
 @attrs.frozen(kw_only=True)

@@ -24,7 +24,7 @@ from dexcmd.transfer.save import DEFAULT_LIMITS, OnProgress, SaveOptions, save_a
 from dexcmd.transfer.saved import R, Saved, SavedArtifact
 from dexcmd.transfer.sink import ArtifactName, Sink
 from dexcmd.transfer.throttle import Throttle
-from dexcmd.validators import finite_number, whole_number
+from dexcmd.validators import number_above_zero, whole_number
 from dexcmd.wire.paths import artifact_name, segment
 
 __all__ = ["DownloadsResource", "OpenArtifact", "sink_of"]
@@ -225,7 +225,7 @@ class DownloadsResource:
         Raises `ConfigurationError`, and while iterated what `commands` raises, after the results of those before.
         """
         _check_many(commands)
-        throttle_at = None if bytes_per_second is None else _rate(bytes_per_second)
+        throttle_at = None if bytes_per_second is None else number_above_zero("bytes_per_second", bytes_per_second)
         slots = anyio.Semaphore(whole_number("concurrency", concurrency), fast_acquire=True)
         stopped = anyio.Event()
         options = SaveOptions(verify=verify, limits=limits, on_progress=on_progress, slots=slots, stopped=stopped)
@@ -268,9 +268,3 @@ def _check_many(commands: object) -> None:
     # The letters of an id would each be a command.
     if isinstance(commands, str | bytes) or not isinstance(commands, Iterable | AsyncIterable):
         raise ConfigurationError(f"commands must be several commands or their ids, not {commands!r}")
-
-
-def _rate(value: float) -> float:
-    if not finite_number("bytes_per_second", value) > 0:
-        raise ConfigurationError(f"bytes_per_second must be above 0, not {value!r}")
-    return value

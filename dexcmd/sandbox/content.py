@@ -8,9 +8,19 @@ from typing import Protocol
 
 import attrs
 
-__all__ = ["Content", "CorruptContent", "GzippedContent", "ShiftedContent", "Text", "WrappedContent"]
+__all__ = [
+    "PIECE",
+    "Content",
+    "CorruptContent",
+    "GzippedContent",
+    "Loaded",
+    "ShiftedContent",
+    "WrappedContent",
+    "checked_stop",
+]
 
-_PIECE = 256 * 1024
+PIECE = 256 * 1024
+"""The most bytes that come in one piece."""
 
 
 class Content(Protocol):
@@ -22,13 +32,21 @@ class Content(Protocol):
         ...
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes from `start` up to `stop` (None: the end) in pieces of at most 256 KiB."""
+        """Yield the bytes from `start` up to `stop` (None: the end) in pieces of at most `PIECE`."""
         ...
 
 
+def checked_stop(size: int, start: int, stop: int | None) -> int:
+    """Return where a range ends.  ValueError if it isn't one of `size` bytes."""
+    stop = size if stop is None else stop
+    if not 0 <= start <= stop <= size:
+        raise ValueError(f"[{start}, {stop}) is not a range of {size} bytes")
+    return stop
+
+
 @attrs.frozen
-class Text:
-    """Bytes at hand."""
+class Loaded:
+    """Content that is in memory."""
 
     data: bytes
 
@@ -38,10 +56,13 @@ class Text:
         return len(self.data)
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes from `start` up to `stop`."""
-        view = self.data[start:stop]
-        for begin in range(0, len(view), _PIECE):
-            yield view[begin : begin + _PIECE]
+        """Yield the bytes from `start` up to `stop`.  ValueError, at once, for a range that is not inside."""
+        stop = checked_stop(self.size, start, stop)
+        return (self.data[at : min(at + PIECE, stop)] for at in range(start, stop, PIECE))
+
+    def crc32(self) -> int:
+        """Return the CRC-32 of all the bytes."""
+        return zlib.crc32(self.data)
 
 
 @attrs.frozen
@@ -106,7 +127,7 @@ class WrappedContent:
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Yield the bytes from `start` up to `stop`; what lies before costs its reading, too."""
-        pieces = itertools.chain((self.before,), self.source.read(self.start, self.stop), Text(self.after).read())
+        pieces = itertools.chain((self.before,), self.source.read(self.start, self.stop), Loaded(self.after).read())
         return _between(pieces, start, self.size if stop is None else stop)
 
 

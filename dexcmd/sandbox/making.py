@@ -6,12 +6,13 @@ from functools import lru_cache
 
 import attrs
 
+from dexcmd.sandbox.content import Loaded
 from dexcmd.sandbox.dice import Dice
 from dexcmd.sandbox.frames import mac, packed
 from dexcmd.sandbox.logs import virtual_log
 from dexcmd.sandbox.pcap import TURNS, VirtualPcap, virtual_pcap
 from dexcmd.sandbox.traffic import Link
-from dexcmd.sandbox.zipfiles import ZIP64_FROM, Loaded, Member, archive_size
+from dexcmd.sandbox.zipfiles import ZIP64_FROM, Member, archive_size
 
 __all__ = ["DEFAULT_SNAPLEN", "INTERFACES", "ArtifactSpec", "Making", "stamp"]
 

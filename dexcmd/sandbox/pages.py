@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from dexcmd.sandbox.content import Text
+from dexcmd.sandbox.content import Loaded
 from dexcmd.sandbox.envelope import ServiceError, failure
 from dexcmd.sandbox.faults import BodyForm
 from dexcmd.sandbox.reply import Reply
@@ -31,7 +31,7 @@ _PERMANENT = (501, 505, 511, 525, 526)
 
 def json_reply(status: int, envelope: object, headers: Mapping[str, str] | None = None) -> Reply:
     """Return a JSON answer."""
-    content = Text(json.dumps(envelope, separators=(",", ":")).encode())
+    content = Loaded(json.dumps(envelope, separators=(",", ":")).encode())
     return Reply(status=status, headers={**(headers or {}), "Content-Type": JSON_TYPE}, content=content)
 
 
@@ -44,7 +44,7 @@ def error_reply(status: int, form: BodyForm, code: int, message: str, *, ray: st
         case "envelope":
             return json_reply(status, failure([ServiceError(code, message)]))
         case "problem":
-            content = Text(json.dumps(_problem(status, ray)).encode())
+            content = Loaded(json.dumps(_problem(status, ray)).encode())
             return Reply(status=status, headers={"Content-Type": _PROBLEM_TYPE}, content=content)
         case "html":
             return html_reply(status, ray)
@@ -67,7 +67,7 @@ def html_reply(status: int, ray: str) -> Reply:
     return Reply(
         status=status,
         headers={"Content-Type": _HTML_TYPE},
-        content=Text((head + filling * count + tail).encode()),
+        content=Loaded((head + filling * count + tail).encode()),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import attrs
 
-from dexcmd.sandbox.content import Content, Text
+from dexcmd.sandbox.content import Content, Loaded
 from dexcmd.sandbox.faults import Framing
 
 __all__ = ["Reply", "Trickle"]
@@ -36,7 +36,7 @@ class Reply:
     status: int
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """Without those of the framing."""
-    content: Content = attrs.field(factory=lambda: Text(b""))
+    content: Content = attrs.field(factory=lambda: Loaded(b""))
     start: int = 0
     """Where in the content the body starts."""
     stop: int = attrs.Factory(_whole, takes_self=True)

@@ -6,7 +6,7 @@ from typing import Any, Literal, cast
 import attrs
 
 from dexcmd.sandbox.behaviour import Behaviour
-from dexcmd.sandbox.content import CorruptContent, ShiftedContent, Text, WrappedContent
+from dexcmd.sandbox.content import CorruptContent, Loaded, ShiftedContent, WrappedContent
 from dexcmd.sandbox.envelope import ServiceError, failure
 from dexcmd.sandbox.faults import Fault, RangeLabel
 from dexcmd.sandbox.pages import JSON_TYPE, error_reply, html_reply, json_reply
@@ -113,10 +113,10 @@ def damage_reply(fault: Fault, reply: Reply) -> Reply:
         case "surplus":
             return _lengthened(reply, fault)
         case "garbage":
-            content = Text(b'{"success": tru\x00\xff' * 4)
+            content = Loaded(b'{"success": tru\x00\xff' * 4)
             return attrs.evolve(reply, content=content, start=0, stop=content.size)
         case "empty":
-            return attrs.evolve(reply, content=Text(b""), start=0, stop=0, framing="length")
+            return attrs.evolve(reply, content=Loaded(b""), start=0, stop=0, framing="length")
         case "headers":
             return attrs.evolve(reply, headers=_changed(reply.headers, dict(fault.changes)))
         case "corrupt" if reply.length:

@@ -9,12 +9,11 @@ import attrs
 from dexcmd.sandbox.behaviour import Behaviour
 from dexcmd.sandbox.devices import SandboxDevice
 from dexcmd.sandbox.envelope import Code, ServiceError
+from dexcmd.sandbox.making import INTERFACES
 from dexcmd.sandbox.queries import COMMAND_TYPES
 from dexcmd.sandbox.state import NewCommand
 
 __all__ = ["Checked", "Fleet", "parse_create"]
-
-_INTERFACES = ("default", "tunnel")
 
 
 class Fleet(Protocol):
@@ -139,8 +138,8 @@ def _boolean(value: Any, _: Behaviour) -> str | None:
 
 def _interfaces(value: Any, _: Behaviour) -> str | None:
     items = _list(value)
-    right = items is not None and all(item in _INTERFACES for item in items)
-    return None if right else f"must be a list of {', '.join(_INTERFACES)}"
+    right = items is not None and all(item in INTERFACES for item in items)
+    return None if right else f"must be a list of {', '.join(INTERFACES)}"
 
 
 _ARGUMENTS: Mapping[str, Mapping[str, Callable[[Any, Behaviour], str | None]]] = {

@@ -1,6 +1,6 @@
 """Zip archives that are never held: their exact size is known at once, any range of bytes when asked for.
 
-Pure.  Members are stored, not compressed, and come as `Content`: bytes in memory, or `Blocks` that are made
+Pure.  Members are stored, not compressed, and come as `Storable`: bytes in memory, or `Blocks` that are made
 one at a time.  Checksums are right, and cheap even for gigabytes: those of blocks are combined.  From 4 GiB
 on the archive is a Zip64 one.  The format is that of PKWARE's APPNOTE.TXT.
 """
@@ -16,19 +16,18 @@ from typing import Protocol
 
 import attrs
 
+from dexcmd.sandbox.content import PIECE, Content, Loaded, checked_stop
+
 __all__ = [
-    "PIECE",
     "ZIP64_FROM",
     "Archive",
     "Blocks",
-    "Content",
-    "Loaded",
     "Member",
+    "Storable",
     "archive_size",
     "crc32_combine",
 ]
 
-PIECE = 256 * 1024  #: the most bytes that come in one piece
 ZIP64_FROM = 0xFFFF_FFFF  #: a size or an offset from here on needs Zip64
 
 _POLYNOMIAL = 0xEDB8_8320  # of CRC-32, without its highest term, the lowest degree in the highest bit
@@ -47,32 +46,15 @@ _UNIX = 3 << 8
 _REGULAR_0600 = 0o100600 << 16
 
 
-class Content(Protocol):
-    """A number of bytes that can be made from anywhere to anywhere."""
+class Storable(Content, Protocol):
+    """Content that a member can have.
 
-    @property
-    def size(self) -> int:
-        """How many bytes there are."""
-        ...
-
-    def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes [start, stop) in pieces of at most `PIECE`; `stop` None is the end.
-
-        ValueError, at once, for a range that is not inside.
-        """
-        ...
+    `read` raises ValueError, at once, for a range that is not inside.
+    """
 
     def crc32(self) -> int:
         """Return the CRC-32 of all the bytes."""
         ...
-
-
-def _checked(size: int, start: int, stop: int | None) -> int:
-    """Return where a range ends.  ValueError if it isn't one of `size` bytes."""
-    stop = size if stop is None else stop
-    if not 0 <= start <= stop <= size:
-        raise ValueError(f"[{start}, {stop}) is not a range of {size} bytes")
-    return stop
 
 
 def _times(a: int, b: int) -> int:
@@ -102,27 +84,6 @@ def crc32_combine(first: int, second: int, second_size: int) -> int:
 
 
 @attrs.frozen
-class Loaded:
-    """Content that is in memory."""
-
-    data: bytes
-
-    @property
-    def size(self) -> int:
-        """How many bytes there are."""
-        return len(self.data)
-
-    def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes [start, stop); see `Content.read`."""
-        stop = _checked(self.size, start, stop)
-        return (self.data[at : min(at + PIECE, stop)] for at in range(start, stop, PIECE))
-
-    def crc32(self) -> int:
-        """Return the CRC-32 of all the bytes."""
-        return zlib.crc32(self.data)
-
-
-@attrs.frozen
 class Blocks:
     """Content made of a head, blocks of one size and a tail of another; one is in memory at a time."""
 
@@ -139,8 +100,8 @@ class Blocks:
         return len(self.head) + self.block_size * self.count + self.tail_size
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes [start, stop); see `Content.read`."""
-        return self._pieces(start, _checked(self.size, start, stop))
+        """Yield the bytes [start, stop); see `Storable`."""
+        return self._pieces(start, checked_stop(self.size, start, stop))
 
     def _pieces(self, position: int, stop: int) -> Iterator[bytes]:
         while position < stop:
@@ -171,7 +132,7 @@ class Member:
     """One file of an archive."""
 
     name: str
-    content: Content
+    content: Storable
     modified: datetime  #: aware; told in UTC, to two seconds, from 1980 to 2107
 
 
@@ -254,7 +215,7 @@ class Archive:
 
         ValueError, at once, for a range that is not inside.
         """
-        return _gathered(self._pieces(start, _checked(self.size, start, stop)))
+        return _gathered(self._pieces(start, checked_stop(self.size, start, stop)))
 
     def _pieces(self, position: int, stop: int) -> Iterator[bytes]:
         starts = self._starts
@@ -264,7 +225,7 @@ class Archive:
             yield from self._part(part).read(position - starts[part], end - starts[part])
             position = end
 
-    def _part(self, part: int) -> Content:
+    def _part(self, part: int) -> Storable:
         index, is_content = divmod(part, 2)
         if is_content:
             return self.members[index].content

@@ -357,6 +357,8 @@ def test_a_yes(service: Service, show: Callable[..., Screen], tmp_path: Path):
     assert screen.finish() == 0
     made = commands(service) - before
     assert len(made) == 2
+    # Who would give it again for that would capture again.
+    assert "--json has all" not in screen.text
     heading = next(line for line in screen.text.splitlines() if line.startswith("device") and "file" in line)
     assert "state" in heading
     assert "━" in screen.text

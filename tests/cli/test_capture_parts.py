@@ -50,6 +50,7 @@ def saved(size: int = 1000) -> Row:
         ("d1 and more\n", Name("d1")),
         ("d1\tr1\tname\n", Name("d1", "r1")),
         ("d1\t\tname\n", Name("d1")),
+        ("\tr1\tname\n", None),
         ('{"device_id":"d1"}', Name("d1")),
         ('{"device_id":"d1","registration_id":null}', Name("d1")),
         ('{"schema":"device/1","device_id":"d1","registration_id":"r1"}', Name("d1", "r1")),

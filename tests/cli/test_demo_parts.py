@@ -1,7 +1,6 @@
 """What the demo is made of, without its service."""
 
 import io
-import re
 import zipfile
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from dexcmd.cli.demo.faults import inject
 from dexcmd.cli.demo.fleet import LARGE, SMALL, artifact_size, is_large, make_fleet
 from dexcmd.cli.demo.progress import Progress
 from dexcmd.cli.demo.report import closing_table, interrupted_line, rows
-from dexcmd.cli.view import LinesView, LiveView, Picture, Stage, live_table, milestones, view_for
+from dexcmd.cli.view import Stage
 from dexcmd.errors import CommandFailedError, DexError, WaitTimeoutError
 from dexcmd.events import CommandAdopted, CommandCreated, CommandFinished, Paced, RequestFinished, Retrying
 from dexcmd.resources.command import Command
@@ -262,74 +261,9 @@ def test_after_ctrl_c():
     assert interrupted_line(3, 5, Path("there")).endswith("3 of 5 artifacts are saved, each of them whole, in there")
 
 
-def test_milestones_are_told_once():
-    told: dict[str, int] = {}
-    progress = Progress(10)
-    assert list(milestones(progress.picture, told)) == []
-    progress.created = 2
-    assert list(milestones(progress.picture, told)) == []
-    progress.created = 7
-    assert list(milestones(progress.picture, told)) == ["7 of 10 created"]
-    assert list(milestones(progress.picture, told)) == []
-    progress.created, progress.device_failed = 10, 10
-    assert list(milestones(progress.picture, told)) == ["10 of 10 created"]
-
-
-def screen(*, terminal: bool, width: int = 80) -> Console:
-    return Console(file=io.StringIO(), width=width, force_terminal=terminal, force_interactive=terminal)
-
-
-def output(console: Console) -> str:
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
-
-
-@pytest.mark.parametrize("width", [20, 40, 80, 200])
-def test_the_picture_stays_within_its_lines(width: int):
-    console = screen(terminal=False, width=width)
-    console.print(live_table(Progress(200, created=200, size=10**9, device_failed=200, paced=2).picture))
-    lines = output(console).splitlines()
-    assert len(lines) == 5
-    assert max(map(len, lines)) <= min(width, 80)
-
-
-def test_a_stage_whose_end_is_not_known():
-    console = screen(terminal=False)
-    console.print(live_table(Picture((Stage("done", 3, None, "note"), Stage("none", 0, 0)))))
-    assert [line.split()[0] for line in output(console).splitlines()] == ["done", "none"]
-    assert "3  note" in output(console)
-    assert list(milestones(Picture((Stage("done", 3, None),)), {})) == []
-    assert list(milestones(Picture((Stage("done", 3, 4, "1 s left"),)), {})) == ["3 of 4 done, 1 s left"]
-
-
 def test_the_table_fits_a_small_screen():
-    console = screen(terminal=False)
+    shown = io.StringIO()
     faults = [Fault(kind, 20) for kind in "abcdef"]
-    console.print(
-        closing_table(rows(Progress(200, faults, saved=200, ineligible=4, paced=3), Path("dexcmd-demo-12345678")))
-    )
-    assert len(output(console).splitlines()) <= 19
-
-
-def test_views_suit_their_console():
-    assert isinstance(view_for(screen(terminal=True)), LiveView)
-    lines = screen(terminal=False)
-    view = view_for(lines)
-    assert isinstance(view, LinesView)
-    with view:
-        view.show(Progress(4, eligible=4).picture)
-    assert output(lines) == "4 of 4 found\n"
-
-
-@pytest.mark.parametrize("no_color", [False, True])
-def test_the_live_view_draws(no_color: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setenv("TERM", "xterm-256color")
-    if no_color:
-        monkeypatch.setenv("NO_COLOR", "1")
-    console = screen(terminal=True)
-    with LiveView(console) as view:
-        view.show(Progress(4, eligible=3).picture)
-    assert "3/4" in output(console)
-    coloured = re.search(r"\x1b\[[0-9;]*[34][0-9]", output(console)) is not None
-    assert coloured is not no_color
+    progress = Progress(200, faults, saved=200, ineligible=4, paced=3)
+    Console(file=shown, width=80).print(closing_table(rows(progress, Path("dexcmd-demo-12345678"))))
+    assert len(shown.getvalue().splitlines()) <= 19

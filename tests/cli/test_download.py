@@ -41,7 +41,7 @@ def test_artifacts_become_files_and_are_not_fetched_twice(service: Service, caps
     assert main(["download", *ids, "--into", "there"]) == 0
     shown = capsys.readouterr()
     assert {line.split("\t")[1] for line in shown.out.splitlines()} == {"skipped"}
-    assert shown.err.splitlines()[-1] == "0 saved (0 bytes), 3 were there"
+    assert shown.err.splitlines()[-1] == "0 saved (0 bytes), 3 already there"
     assert service.made("download") == before
 
 
@@ -203,8 +203,8 @@ def test_standing_counts_and_tells_the_time_left():
     standing.finishing = True
     picture = standing.picture(4.0)
     assert picture.stages == (Stage("done", 5, 10),)
-    assert picture.said.endswith("0 under way, 1 were there, 1 failed")
-    assert standing.summary == "3 saved (3.0 kB), 1 were there, 1 failed, 5 not begun"
+    assert picture.said.endswith("0 under way, 1 already there, 1 failed")
+    assert standing.summary == "3 saved (3.0 kB), 1 already there, 1 failed, 5 not begun"
 
 
 def test_exit_codes():

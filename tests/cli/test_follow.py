@@ -63,7 +63,7 @@ def test_some_failed_or_did_not_end(service: Service, capsys: pytest.CaptureFixt
     rows = [line.split("\t") for line in shown.out.splitlines()]
     assert [(cells[0], cells[2]) for cells in rows] == [(failed, "FAILED"), ("unknown", "")]
     assert shown.err.splitlines()[-1] == (
-        "error: 1 commands have not ended after 0.1 s; they go on: the same command waits for them again"
+        "error: 1 command has not ended after 0.1 s; it goes on: the same command waits for it again"
     )
 
 

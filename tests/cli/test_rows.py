@@ -62,6 +62,35 @@ def test_what_does_not_fit_goes_on_in_the_next_line_and_what_is_optional_goes_fi
     assert shown(rows, 10) == ["id    text", "0123  abcd", "4567  efgh", "89    ijkl", "      mnop"]
 
 
+def test_what_folds_anyway_does_so_before_anything_else_has_to():
+    columns = (
+        Column[Row](title="id", text=lambda row: row.id, folds_at=8),
+        Column[Row](title="text", text=lambda row: row.text, folds_at=8),
+    )
+    rows = [Row("LON-LAPTOP-0001", "chi.hansen1@example.org")]
+    # Two lines are enough for what has half its width.
+    for width, widths in {
+        40: [15, 23],
+        39: [15, 22],
+        29: [15, 12],
+        28: [14, 12],
+        22: [8, 12],
+        21: [8, 11],
+        18: [8, 8],
+        10: [4, 4],
+    }.items():
+        assert [wide for _, wide in layout(columns, rows, width)] == widths
+
+
+def test_a_column_that_is_for_trouble_takes_no_room_where_there_is_none(capsys: pytest.CaptureFixture[str]):
+    columns = (COLUMNS[0], Column[Row](title="why", text=lambda row: row.text, folds_at=10, only_if_any=True))
+    output = io.StringIO()
+    show_table(Console(file=output, width=80), columns, [Row("1"), Row("2")])
+    show_table(Console(file=output, width=80), columns, [Row("1"), Row("2", "no luck")])
+    assert output.getvalue().splitlines() == ["id", "1", "2", "id  why", "1", "2   no luck"]
+    assert capsys.readouterr().err == ""
+
+
 @given(
     st.lists(st.builds(Row, st.text(max_size=40), st.text(max_size=40), st.text(max_size=40)), min_size=1, max_size=4),
     st.integers(9, 100),

@@ -39,7 +39,22 @@ async def test_a_client_can_use_what_it_prints(start: Start, monkeypatch: pytest
     process.popen.send_signal(signal.SIGINT)
     code, _, stderr = process.finish()
     assert code == 130
-    assert stderr == "7 devices, 1000 times as fast as real ones; Ctrl-C stops it\n"
+    assert stderr == "7 devices, 1000 times as fast as real ones; Ctrl-C stops it\ninterrupted\n"
+
+
+@pytest.mark.anyio
+async def test_the_same_fleet_again_and_no_command_twice(start: Start, monkeypatch: pytest.MonkeyPatch):
+    fleets: list[list[str | None]] = []
+    commands: set[str | None] = set()
+    for _ in range(2):
+        for name, value in variables(start("sandbox", "--devices", "30", "--seed", "7")).items():
+            monkeypatch.setenv(name, value)
+        async with DexClient() as dex:
+            devices = await dex.devices.list()
+            fleets.append([device.registration_id for device in devices])
+            commands |= {command.id for command in await dex.commands.create([devices[0].request(Pcap())])}
+    assert fleets[0] == fleets[1]
+    assert len(commands) == 2
 
 
 def test_its_variables_as_json(start: Start):

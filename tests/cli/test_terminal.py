@@ -1,13 +1,15 @@
 """What is seen on a terminal."""
 
+import io
 import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from dexcmd.cli.terminal import stderr_console, stdout_console
+from dexcmd.cli.terminal import say, stderr_console, stdout_console
 from tests.cli.conftest import Screen, Service
 
 
@@ -15,10 +17,11 @@ def test_a_table_that_fits(service: Service, show: Callable[..., Screen]):
     [command_id] = service.create(1)
     screen = show("commands", "--limit", "1")
     assert screen.finish() == 0
-    heading, row, hint, *_ = screen.text.splitlines()
+    # What does not fit of the row goes on below it.
+    heading, row, *_, hint = screen.text.splitlines()
     assert heading.split()[:4] == ["command", "type", "status", "created"]
     assert row.split()[:3] == [command_id, "pcap", "SUCCESS"]
-    assert hint.startswith("(not shown: ") or "not shown" in screen.text
+    assert hint.startswith("(not shown: ")
     assert max(map(len, screen.text.splitlines())) <= 80
     assert "\x1b[32mSUCCESS" in screen.raw
 
@@ -66,3 +69,27 @@ def test_what_is_forced_for_colours_makes_no_terminal(monkeypatch: pytest.Monkey
     monkeypatch.setenv("TTY_INTERACTIVE", "1")
     for console in (stdout_console(), stderr_console()):
         assert not console.is_terminal
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("no more than fits", ["no more than fits"]),
+        ("a line of words that is longer", ["a line of words that", "is longer"]),
+        ("  one that is set in, too", ["  one that is set in,", "  too"]),
+        ("saved  2  of them are there", ["saved  2  of them are", "          there"]),
+        # No room is left beside it.
+        ("something  long  of which not", ["something  long  of", "which not"]),
+        ("", [""]),
+    ],
+)
+def test_what_does_not_fit_goes_on_below_what_it_belongs_to(text: str, lines: list[str]):
+    screen = Console(file=io.StringIO(), width=22, force_terminal=True, color_system=None)
+    say(screen, text)
+    assert screen.file.getvalue().splitlines() == lines  # type: ignore[attr-defined]
+
+
+def test_a_file_gets_its_lines_as_they_are():
+    file = Console(file=io.StringIO(), width=10, force_terminal=False)
+    say(file, "saved  2  of them are there")
+    assert file.file.getvalue() == "saved  2  of them are there\n"  # type: ignore[attr-defined]

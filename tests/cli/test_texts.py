@@ -1,4 +1,4 @@
-"""What is typed and shown: sizes, times, durations, rates."""
+"""What is typed and shown: sizes, numbers, commands, options, times, durations, rates."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,7 +6,7 @@ import pytest
 
 from dexcmd.cli.moments import age_text, duration_text, parse_duration, parse_moment, time_text
 from dexcmd.cli.rates import Rate
-from dexcmd.cli.texts import parse_size, size_text
+from dexcmd.cli.texts import command_text, counted, options_text, parse_size, size_text
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -31,6 +31,28 @@ def test_sizes_that_are_typed(text: str, size: float):
 def test_what_is_no_size(text: str):
     with pytest.raises(ValueError, match="write 500k"):
         parse_size(text)
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 rows"), (1, "1 row"), (4990, "4,990 rows")])
+def test_numbers_of_things(number: int, text: str):
+    assert counted(number, "row") == text
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        ({}, "pcap"),
+        ({"a": True, "b": False, "c": 2.0, "d": 2.5, "e": 3}, "pcap (a yes, b no, c 2, d 2.5, e 3)"),
+        ({"interfaces": ["default", "tunnel"]}, "pcap (interfaces default and tunnel)"),
+        ({"interfaces": ("tunnel",)}, "pcap (interfaces tunnel)"),
+    ],
+)
+def test_commands(args: dict[str, object], text: str):
+    assert command_text("pcap", args) == text
+
+
+def test_options_are_for_a_shell():
+    assert options_text({"--a": None, "--b": 1, "--c": "d e'f"}) == " --b 1 --c 'd e'\"'\"'f'"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How often to look, for what, and how many to create at once."""
+"""How often to look, and for what."""
 
 import itertools
 import math
@@ -12,11 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dexcmd.fanout import plan_batches
 from dexcmd.polling.durations import EARLY_GUESS, LEAST_SAMPLES, SAMPLES, Durations
-from dexcmd.polling.looks import ASKED, MOST_PROBES, Look, Rows, after, ask, choose, glance, runs
-from dexcmd.polling.pace import FEW, GROWTH, MANY, MANY_FACTOR, PATIENCE, RARITY, SLOWEST_FACTOR, TIMEOUT_SECONDS, Pace
+from dexcmd.polling.looks import ASKED, MOST_PROBES, Look, Rows, ask, choose_looks, glance, looks_after, runs
 from dexcmd.polling.pending import Pending, created_between
+from dexcmd.polling.rhythm import (
+    FEW,
+    GROWTH,
+    MANY,
+    MANY_FACTOR,
+    PATIENCE,
+    RARITY,
+    SLOWEST_FACTOR,
+    TIMEOUT_SECONDS,
+    Rhythm,
+)
 from dexcmd.polling.schedule import GLANCE_SECONDS, Schedule
 from dexcmd.polling.watch import POLL_SHARE
 from dexcmd.resources.command import Command
@@ -119,14 +128,14 @@ class TestDurations:
         assert most is None or most > age
 
 
-def pace(followed: int, durations: Durations | None = None, interval: float = 2.0) -> Pace:
-    return Pace(interval, durations or Durations(), followed)
+def rhythm(followed: int, durations: Durations | None = None, interval: float = 2.0) -> Rhythm:
+    return Rhythm(interval, durations or Durations(), followed)
 
 
-class TestPace:
+class TestRhythm:
     @pytest.mark.parametrize("followed", [1, FEW])
     def test_few_are_looked_for_slower_while_nothing_changes_and_at_once_again_when_something_does(self, followed: int):
-        few = pace(followed)
+        few = rhythm(followed)
         waits = []
         for changed in [True, False, False, False, False, False, False, True, False]:
             few.note(changed=changed)
@@ -149,8 +158,8 @@ class TestPace:
         ],
     )
     def test_many_are_looked_for_as_late_as_their_ends_may_be_noticed(self, age: float, wait: float):
-        assert pace(MANY).wait("pcap", age) == pytest.approx(wait)
-        assert pace(10 * MANY).wait("pcap", age) == pytest.approx(wait)
+        assert rhythm(MANY).wait("pcap", age) == pytest.approx(wait)
+        assert rhythm(10 * MANY).wait("pcap", age) == pytest.approx(wait)
 
     @pytest.mark.parametrize(
         ("age", "wait"),
@@ -163,14 +172,14 @@ class TestPace:
     )
     def test_what_is_known_of_durations_saves_looks(self, age: float, wait: float):
         known = learned([300.0 + i % 20 for i in range(100)] + [320.0] * 30)
-        assert pace(MANY, known).wait("pcap", age) == pytest.approx(wait)
+        assert rhythm(MANY, known).wait("pcap", age) == pytest.approx(wait)
 
     def test_what_lies_between_few_and_many_shifts(self):
-        waits = [pace(count).wait("pcap", 100.0) for count in range(FEW, MANY + 1)]
+        waits = [rhythm(count).wait("pcap", 100.0) for count in range(FEW, MANY + 1)]
         assert waits == sorted(waits)
         assert (waits[0], waits[-1]) == (2.0, 50.0)
         assert max(b - a for a, b in itertools.pairwise(waits)) < 15.0
-        assert [pace(count).least for count in (1, FEW, 30, MANY, 1000)] == [2.0, 2.0, 7.0, 12.0, 12.0]
+        assert [rhythm(count).least for count in (1, FEW, 30, MANY, 1000)] == [2.0, 2.0, 7.0, 12.0, 12.0]
 
     @settings(deadline=None, max_examples=300)
     @given(
@@ -183,7 +192,7 @@ class TestPace:
     def test_neither_too_soon_nor_too_late(
         self, interval: float, followed: int, seconds: list[float], age: float, quiet: int
     ):
-        one = pace(followed, learned(seconds), interval)
+        one = rhythm(followed, learned(seconds), interval)
         for _ in range(quiet):
             one.note(changed=False)
         wait = one.wait("pcap", age)
@@ -319,7 +328,7 @@ def chosen(
     durations = learned([20.0] * 100 if known else [])
     for one in due + others:
         one.command_type = "pcap"
-    return choose(due, others, rows_of(every), durations, now, filters=filters)
+    return choose_looks(due, others, rows_of(every), durations, now, filters=filters)
 
 
 def shape(looks: Iterable[Look]) -> list[str]:
@@ -364,33 +373,35 @@ class TestChoose:
     def test_where_rows_are_dense_those_that_have_succeeded_are_looked_for_by_device(self):
         every = spread(1000, 0.001, "SUCCESS")
         waiting = [every[300], every[700]]
-        looks = choose(waiting, [], rows_of(every), Durations(), 30.0, filters=True)
+        looks = choose_looks(waiting, [], rows_of(every), Durations(), 30.0, filters=True)
         assert shape(looks) == ["device 1", "device 1"]
         assert looks[0].filters == {"device_id": "device of 0300"}
         assert (looks[0].since, looks[0].until) == (at(-0.7), at(1.3))
         assert looks[0].is_walk
-        assert shape(choose(waiting, [], rows_of(every), Durations(), 30.0, filters=False)) == ["walk 2"]
+        assert shape(choose_looks(waiting, [], rows_of(every), Durations(), 30.0, filters=False)) == ["walk 2"]
         waiting[0].device_id = None
-        assert shape(choose(waiting, [], rows_of(every), Durations(), 30.0, filters=True)) == ["walk 2"]
+        assert shape(choose_looks(waiting, [], rows_of(every), Durations(), 30.0, filters=True)) == ["walk 2"]
 
     def test_a_long_run_of_which_nobody_has_ended_is_probed(self):
         commands = [Pending(command_id=str(index), not_before=at(0), born=0.0) for index in range(300)]
-        looks = choose(commands, [], rows_of(commands), Durations(), 14.0, filters=True)
+        looks = choose_looks(commands, [], rows_of(commands), Durations(), 14.0, filters=True)
         assert shape(looks) == ["SUCCESS 300"]
         assert looks[0].is_probe
-        assert shape(choose(commands[:240], [], rows_of(commands[:240]), Durations(), 14.0, filters=True)) == [
+        assert shape(choose_looks(commands[:240], [], rows_of(commands[:240]), Durations(), 14.0, filters=True)) == [
             "walk 240"
         ]
-        assert shape(choose(commands, [], rows_of(commands), Durations(), 14.0, filters=False)) == ["walk 300"]
+        assert shape(choose_looks(commands, [], rows_of(commands), Durations(), 14.0, filters=False)) == ["walk 300"]
         commands[7].deadline = 14.0
-        assert shape(choose(commands, [], rows_of(commands), Durations(), 14.0, filters=True)) == ["walk 300"]
+        assert shape(choose_looks(commands, [], rows_of(commands), Durations(), 14.0, filters=True)) == ["walk 300"]
         commands[7].deadline = math.inf
         commands[7].probes = MOST_PROBES
-        assert shape(choose(commands, [], rows_of(commands), Durations(), 14.0, filters=True)) == ["walk 300"]
+        assert shape(choose_looks(commands, [], rows_of(commands), Durations(), 14.0, filters=True)) == ["walk 300"]
 
     def test_a_run_of_which_many_have_ended_is_not_probed(self):
         commands = spread(400, 0.01)
-        assert shape(choose(commands[:360], [], rows_of(commands), Durations(), 20.0, filters=True)) == ["walk 360"]
+        assert shape(choose_looks(commands[:360], [], rows_of(commands), Durations(), 20.0, filters=True)) == [
+            "walk 360"
+        ]
 
 
 class TestAfter:
@@ -401,28 +412,28 @@ class TestAfter:
     def test_what_nobody_shows_is_looked_for(self):
         for status, then in zip(ASKED, ["PENDING_UPLOAD 10", "FAILED 10", None], strict=True):
             look, rows = self.missing(10, status)
-            looks = after(look, rows, 200.0, filters=True)
+            looks = looks_after(look, rows, 200.0, filters=True)
             assert shape(looks) == ([then] if then else ["device 1"] * 10)
-            assert shape(after(look, rows, 200.0, filters=False)) == ["walk 10"]
+            assert shape(looks_after(look, rows, 200.0, filters=False)) == ["walk 10"]
 
     def test_few_are_looked_for_at_once(self):
         look, rows = self.missing(2, "PENDING_EXEC")
-        assert shape(after(look, rows, 200.0, filters=True)) == ["device 1", "device 1"]
+        assert shape(looks_after(look, rows, 200.0, filters=True)) == ["device 1", "device 1"]
 
     def test_what_was_shown_is_done_with(self):
         look, rows = self.missing(10, "PENDING_EXEC")
         look.missing.clear()
-        assert after(look, rows, 200.0, filters=True) == []
+        assert looks_after(look, rows, 200.0, filters=True) == []
 
     def test_a_walk_or_a_glance_has_nothing_after_it(self):
         rows = Rows()
         walk = Look({"a": listed("a", 0.0)}, is_complete=True)
-        assert after(walk, rows, 0.0, filters=True) == []
-        assert after(glance([listed("a", 0.0)]), rows, 0.0, filters=True) == []
+        assert looks_after(walk, rows, 0.0, filters=True) == []
+        assert looks_after(glance([listed("a", 0.0)]), rows, 0.0, filters=True) == []
 
     def test_a_look_that_was_refused_is_made_without_filters(self):
         look = Look({"a": listed("a", 0.0)}, device_id="device")
-        assert shape(after(look, Rows(), 0.0, filters=False)) == ["walk 1"]
+        assert shape(looks_after(look, Rows(), 0.0, filters=False)) == ["walk 1"]
 
     @pytest.mark.parametrize(
         ("status", "shown", "filters", "then"),
@@ -440,7 +451,7 @@ class TestAfter:
     ):
         commands = {str(index): Pending(command_id=str(index), not_before=at(0), born=0.0) for index in range(300)}
         probe = Look(commands, at(0), status=status, is_probe=True, rows=shown)
-        looks = after(probe, Rows(), 14.0, filters=filters)
+        looks = looks_after(probe, Rows(), 14.0, filters=filters)
         assert shape(looks) == then
         assert all(look.rows == 0 for look in looks)
 
@@ -516,7 +527,7 @@ class Service:
         if one.seen.ended:
             command.end_seen = now
             self.schedule.drop(one.command_id)
-            self.schedule.pace.durations.add("pcap", command.ends - command.born)
+            self.schedule.rhythm.durations.add("pcap", command.ends - command.born)
 
     def run(self) -> None:
         """Add each command when it is created, and poll when that is due, until nothing is pending."""
@@ -545,7 +556,7 @@ class Service:
 
 def service(lives: Sequence[tuple[float, float]], lag: float = 0.0, *, obeys: bool = True) -> Service:
     commands = {f"{index:04}": Life(born, born + seconds, born + lag) for index, (born, seconds) in enumerate(lives)}
-    return Service(commands, Schedule(Pace(2.0)), obeys)
+    return Service(commands, Schedule(Rhythm(2.0)), obeys)
 
 
 LIVES = st.lists(st.tuples(st.floats(0, 300), st.one_of(st.floats(0, 40), st.floats(0, 900))), min_size=1, max_size=130)
@@ -586,7 +597,7 @@ class TestSchedule:
         assert one.pages <= 110
 
     def test_new_ones_are_glanced_at_and_not_looked_for(self):
-        schedule = Schedule(Pace(2.0))
+        schedule = Schedule(Rhythm(2.0))
         for index in range(100):
             schedule.add(Pending(command_id=str(index), not_before=at(-1), born=-1.0, added=0.0, is_new=True))
         # What the first were due at is put off once there are many.
@@ -602,8 +613,8 @@ class TestSchedule:
         assert GLANCE_SECONDS > 15.0
 
     def test_a_deadline_is_a_time_to_look(self):
-        schedule = Schedule(Pace(2.0))
-        schedule.pace.followed = 100
+        schedule = Schedule(Rhythm(2.0))
+        schedule.rhythm.followed = 100
         one = Pending(command_id="a", not_before=at(0), born=0.0, deadline=5.0)
         schedule.add(one)
         assert schedule.next_due == 5.0
@@ -617,7 +628,7 @@ class TestSchedule:
         assert schedule.next_due == 9.0
 
     def test_a_failure_puts_off_what_is_due(self):
-        schedule = Schedule(Pace(2.0))
+        schedule = Schedule(Rhythm(2.0))
         due, later = listed("a", 0.0), listed("b", 0.0)
         schedule.add(due)
         schedule.add(later)
@@ -633,7 +644,7 @@ class TestSchedule:
         assert due.due == 2.0, "at its deadline it is tried all the same"
 
     def test_what_only_its_file_name_is_missing_of_is_looked_for_at_the_end_of_its_time(self):
-        schedule = Schedule(Pace(2.0))
+        schedule = Schedule(Rhythm(2.0))
         one = listed("a", 0.0, "SUCCESS", named_by=1.5)
         schedule.add(one)
         schedule.touch(one, 0.0)
@@ -642,29 +653,3 @@ class TestSchedule:
         schedule.touch(one, 1.5)
         schedule.settle(1.5, changed=True)
         assert schedule.next_due == 3.5
-
-
-class TestPlanBatches:
-    @pytest.mark.parametrize(
-        ("count", "sizes"),
-        [
-            (0, []),
-            (1, [1]),
-            (9, [9]),
-            (10, [10]),
-            (11, [10, 1]),
-            (20, [10, 10]),
-            (25, [10, 10, 5]),
-            (800, [10] * 80),
-        ],
-    )
-    def test_sizes(self, count: int, sizes: list[int]):
-        assert [len(batch) for batch in plan_batches(range(count))] == sizes
-
-    @settings(deadline=None, max_examples=100)
-    @given(st.lists(st.integers(), max_size=60))
-    def test_nothing_is_lost_doubled_or_moved(self, indices: list[int]):
-        batches = plan_batches(indices)
-        assert [index for batch in batches for index in batch] == indices
-        assert all(1 <= len(batch) <= 10 for batch in batches)
-        assert all(len(batch) == 10 for batch in batches[:-1])

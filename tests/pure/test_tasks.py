@@ -5,7 +5,7 @@ import asyncio
 import anyio
 import pytest
 
-from dexcmd.tasks import run_tasks
+from dexcmd.tasks import run_beside, run_tasks
 
 pytestmark = pytest.mark.anyio
 
@@ -60,3 +60,47 @@ async def test_a_cancellation_stays_one() -> None:
     with anyio.move_on_after(0.01) as scope:
         await run_tasks([wait, wait])
     assert scope.cancelled_caught
+
+
+async def test_helpers_end_with_what_they_help() -> None:
+    ended: list[str] = []
+
+    async def main() -> None:
+        await asyncio.sleep(0)
+        ended.append("main")
+
+    async def helper() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.append("helper")
+
+    await run_beside(main, [helper, helper])
+    assert ended == ["main", "helper", "helper"]
+
+
+@pytest.mark.parametrize("failing", ["main", "helper"])
+async def test_whichever_fails_first_ends_the_others(failing: str) -> None:
+    async def fail() -> None:
+        raise KeyError(failing)
+
+    async def wait() -> None:
+        await asyncio.sleep(3600)
+
+    with pytest.raises(KeyError, match=failing):
+        await run_beside(*((fail, [wait]) if failing == "main" else (wait, [wait, fail])))
+
+
+async def test_a_helper_that_has_ended_ends_nobody() -> None:
+    done: list[str] = []
+
+    async def main() -> None:
+        while not done:
+            await asyncio.sleep(0)
+        done.append("main")
+
+    async def helper() -> None:
+        done.append("helper")
+
+    await run_beside(main, [helper])
+    assert done == ["helper", "main"]

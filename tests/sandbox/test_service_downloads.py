@@ -13,7 +13,7 @@ import pytest
 
 from dexcmd.clock import ManualClock
 from dexcmd.sandbox import Behaviour, Sandbox
-from dexcmd.sandbox.content import Content, CorruptContent, GzippedContent, ShiftedContent, Text, WrappedContent
+from dexcmd.sandbox.content import Content, CorruptContent, GzippedContent, Loaded, ShiftedContent, WrappedContent
 from dexcmd.sandbox.ranges import ByteRange, choose_range
 from tests.sandbox.sandbox_api import Answer, Api
 
@@ -271,7 +271,7 @@ class TestContents:
     @pytest.mark.parametrize("size", [0, 1, 65534, 65535, 65536, 200_000])
     def test_gzip_is_readable_from_anywhere(self, size: int):
         data = bytes(range(256)) * (size // 256) + bytes(size % 256)
-        content = GzippedContent(Text(data))
+        content = GzippedContent(Loaded(data))
         encoded = b"".join(content.read())
         assert len(encoded) == content.size
         assert zlib.decompress(encoded, wbits=31) == data
@@ -281,7 +281,7 @@ class TestContents:
     def test_corruption_is_where_it_was_put(self):
         data = bytes(600_000)
         for position in (0, 262_143, 262_144, 599_999):
-            content = CorruptContent(Text(data), position)
+            content = CorruptContent(Loaded(data), position)
             corrupt = b"".join(content.read())
             assert [index for index in (0, 262_143, 262_144, 599_999) if corrupt[index]] == [position]
             assert content.size == len(corrupt) == len(data)
@@ -290,10 +290,10 @@ class TestContents:
     @pytest.mark.parametrize(
         ("content", "whole"),
         [
-            (ShiftedContent(Text(b"0123456789"), 3), b"3456789012"),
-            (ShiftedContent(Text(b"0123456789"), -13), b"7890123456"),
-            (WrappedContent(Text(b"0123456789"), 2, 8, before=b"<<", after=b">"), b"<<234567>"),
-            (WrappedContent(Text(b"0123456789"), 0, 10), b"0123456789"),
+            (ShiftedContent(Loaded(b"0123456789"), 3), b"3456789012"),
+            (ShiftedContent(Loaded(b"0123456789"), -13), b"7890123456"),
+            (WrappedContent(Loaded(b"0123456789"), 2, 8, before=b"<<", after=b">"), b"<<234567>"),
+            (WrappedContent(Loaded(b"0123456789"), 0, 10), b"0123456789"),
         ],
     )
     def test_what_is_made_of_another(self, content: Content, whole: bytes):

@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dexcmd.sandbox.content import PIECE, Loaded
 from dexcmd.sandbox.zipfiles import (
-    PIECE,
     ZIP64_FROM,
     Archive,
     Blocks,
-    Loaded,
     Member,
     archive_size,
     crc32_combine,

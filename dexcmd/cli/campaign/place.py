@@ -1,10 +1,10 @@
 """Where the journal is, and how a command is told to find it again.  Pure."""
 
-import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dexcmd.cli.common import Common
+from dexcmd.cli.texts import options_text
 from dexcmd.errors import ConfigurationError
 
 __all__ = ["VARIABLE", "journal_path", "same_options"]
@@ -43,5 +43,4 @@ def _state_folder(environment: Mapping[str, str], system: str, home: Callable[[]
 
 def same_options(common: Common, journal: Path | None) -> str:
     """Return the options with which another command finds the same campaign and service, with a blank before each."""
-    options = {"--journal": journal, "--base-url": common.base_url, "--token-file": common.token_file}
-    return "".join(f" {name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None)
+    return options_text({"--journal": journal, "--base-url": common.base_url, "--token-file": common.token_file})

@@ -10,7 +10,7 @@ from dexcmd.campaign.events import TargetPlanned
 from dexcmd.campaign.plan import Plan
 from dexcmd.cli.campaign.clients import Clients
 from dexcmd.cli.campaign.finding import existing, journal_of, read_file
-from dexcmd.cli.campaign.plantext import counted, plan_document, plan_lines
+from dexcmd.cli.campaign.plantext import plan_document, plan_lines
 from dexcmd.cli.common import Common
 from dexcmd.cli.exits import OK, PARTLY
 from dexcmd.cli.failure import explain
@@ -18,7 +18,9 @@ from dexcmd.cli.rows import Column, RowWriter, json_line, write
 from dexcmd.cli.signals import run_until_stopped
 from dexcmd.cli.stderr import note, warn
 from dexcmd.cli.terminal import say, stderr_console, stdout_console
+from dexcmd.cli.texts import counted
 from dexcmd.cli.view import Picture, showing, view_for
+from dexcmd.cli.waits import telling_waits
 from dexcmd.errors import CampaignExistsError
 from dexcmd.events import Event, RequestFinished
 
@@ -66,7 +68,7 @@ def run_plan(common: Common, journal: Path | None, file: Path, *, name_all: bool
     # None is made: that would be something written.
     place = existing(journal_of(journal))
     looking = Looking(len(spec.accounts))
-    clients = Clients(common, os.environ, looking.on_event)
+    clients = Clients(common, os.environ, telling_waits(common, looking.on_event))
     clients.check(spec)
 
     async def work() -> Plan:

@@ -1,7 +1,6 @@
 """What a plan says: to people, at length and in short, and as a document.  Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
 
 import attrs
 
@@ -12,10 +11,10 @@ from dexcmd.campaign.spec import CampaignSpec
 from dexcmd.cli.documents import Document, plain, time_document
 from dexcmd.cli.failure import explain
 from dexcmd.cli.moments import duration_text
-from dexcmd.cli.texts import size_text
+from dexcmd.cli.texts import command_text, counted, size_text
 from dexcmd.errors import one_line
 
-__all__ = ["brief_lines", "counted", "plan_document", "plan_lines", "question"]
+__all__ = ["brief_lines", "plan_document", "plan_lines", "question"]
 
 REASONS: Mapping[SkipReason, str] = {
     "excluded": "`exclude` has its id, name or email",
@@ -31,11 +30,6 @@ REASONS: Mapping[SkipReason, str] = {
 
 MOST_NAMED = 5
 """Users whom the short form names."""
-
-
-def counted(number: int, thing: str) -> str:
-    """Return how many of something there are, in words: `1 device`, `4,990 devices`."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -126,19 +120,8 @@ def _numbers(numbers: Sequence[int]) -> str:
 
 
 def _command(spec: CampaignSpec) -> str:
-    args = attrs.asdict(spec.command, filter=lambda _, value: value is not None)
-    told = ", ".join(f"{name} {_arg(value)}" for name, value in args.items())
-    return f"{spec.command.type} ({told})" if told else spec.command.type
-
-
-def _arg(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list | tuple):
-        return " and ".join(cast("Sequence[str]", value))
-    return str(value)
+    # Under the names that the file has them by.
+    return command_text(spec.command.type, attrs.asdict(spec.command, filter=lambda _, value: value is not None))
 
 
 def _whom(plan: Plan) -> str:

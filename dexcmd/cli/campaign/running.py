@@ -31,6 +31,7 @@ from dexcmd.cli.signals import GentleStop, run_until_stopped
 from dexcmd.cli.stderr import note
 from dexcmd.cli.terminal import say, stderr_console
 from dexcmd.cli.view import showing
+from dexcmd.cli.waits import telling_waits
 from dexcmd.errors import CampaignError, one_line
 
 __all__ = ["event_line", "run_campaign", "run_resume"]
@@ -92,7 +93,7 @@ def run_resume(common: Common, journal: Path | None, name: str) -> int:
 async def _look(common: Common, journal: Path, campaign: CampaignSpec | str) -> Beginning:
     """Find out whether it is a new one, and plan it then; nothing is written for that."""
     looking = Looking(0)
-    clients = Clients(common, os.environ, looking.on_event)
+    clients = Clients(common, os.environ, telling_waits(common, looking.on_event))
     if isinstance(campaign, CampaignSpec) and existing(journal) is None:
         async with Campaign(campaign, journal=None, client=clients) as found:
             return await _planned(found, looking, clients)
@@ -149,7 +150,8 @@ class _Run:
 
     async def run(self) -> CampaignStatus:
         """Run it, and return how it stands then.  Raises `DexError`, and `Stopped` where it did not even begin."""
-        async with opened(self.campaign, self.journal, Clients(self.common, os.environ)) as campaign:
+        clients = Clients(self.common, os.environ, telling_waits(self.common))
+        async with opened(self.campaign, self.journal, clients) as campaign:
             if self.gently.requested:
                 raise Stopped(signal.SIGINT)
             standing = Standing(None, campaign.spec.leave_quota)

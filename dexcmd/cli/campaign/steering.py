@@ -8,7 +8,6 @@ from dexcmd.campaign.report import report_lines
 from dexcmd.campaign.status import CampaignStatus
 from dexcmd.cli.campaign.finding import existing, journal_of, opened, told_before
 from dexcmd.cli.campaign.place import same_options
-from dexcmd.cli.campaign.plantext import counted
 from dexcmd.cli.campaign.standing import Standing, campaign_view, keep_looking
 from dexcmd.cli.campaign.statustext import COLUMNS, exit_code, status_document
 from dexcmd.cli.common import Common
@@ -16,6 +15,7 @@ from dexcmd.cli.exits import OK
 from dexcmd.cli.rows import RowWriter, json_line, write
 from dexcmd.cli.signals import run_until_stopped
 from dexcmd.cli.terminal import say, stderr_console, stdout_console
+from dexcmd.cli.texts import counted
 from dexcmd.cli.view import showing
 
 __all__ = ["run_cancel", "run_list", "run_pause", "run_status", "write_status"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from dexcmd.cli.capture.rows import Row
 from dexcmd.cli.common import Common
 from dexcmd.cli.documents import time_document
+from dexcmd.cli.texts import options_text
 
 __all__ = ["advice"]
 
@@ -35,5 +36,4 @@ def advice(rows: Sequence[Row], common: Common, into: Path, since: datetime) -> 
 
 def _dexcmd(common: Common) -> str:
     options = {"--account": common.account, "--base-url": common.base_url, "--token-file": common.token_file}
-    given = [f"{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None]
-    return " ".join(["dexcmd", *given])
+    return f"dexcmd{options_text(options)}"

@@ -56,13 +56,14 @@ def name_of_line(line: str) -> Name | None:
     """Return the device that a line names; None for one that is empty.
 
     That is an id; a line of `devices`, which has the registration behind a tab; or JSON with a `device_id`, and perhaps
-    a `registration_id`.  Raises `ConfigurationError`.
+    a `registration_id`.  A line of `devices` without an id is an empty one.  Raises `ConfigurationError`.
     """
     text = line.strip()
+    if not text or line.startswith("\t"):
+        return None
     if not text.startswith("{"):
-        cells = [cell.strip() for cell in text.split("\t")]
-        registration = cells[1] if len(cells) > 1 else ""
-        return Name(cells[0].split()[0], registration or None) if text else None
+        device, *rest = (cell.strip() for cell in text.split("\t"))
+        return Name(device.split()[0], (rest[0] if rest else "") or None)
     try:
         found = json.loads(text)
     except ValueError as error:

@@ -9,6 +9,7 @@ from dexcmd.cli.capture.choice import Choice
 from dexcmd.cli.moments import duration_text
 from dexcmd.cli.rows import Column, layout, plain_line, table_lines
 from dexcmd.cli.terminal import say
+from dexcmd.cli.texts import command_text
 from dexcmd.resources.devices import Device
 from dexcmd.resources.quota import Quota
 from dexcmd.resources.requests import CommandArgs
@@ -29,7 +30,7 @@ COLUMNS = (
 def preview(console: Console, choice: Choice, quota: Quota, args: CommandArgs, *, named: bool) -> None:
     """Show the first devices, and say all else in a few lines."""
     shown = choice.devices[:MOST_SHOWN]
-    say(console, f"{_what(args)} on:")
+    say(console, f"{command_text(args.type, unstructure_args(args))} on:")
     if console.is_terminal:
         for line in table_lines(console, layout(COLUMNS, shown, console.width), shown):
             console.print(line, soft_wrap=True)
@@ -38,19 +39,6 @@ def preview(console: Console, choice: Choice, quota: Quota, args: CommandArgs, *
             say(console, plain_line(COLUMNS, device))
     for text in preview_lines(choice, quota, datetime.now(UTC), named=named):
         say(console, text)
-
-
-def _what(args: CommandArgs) -> str:
-    given = ", ".join(f"{name} {_text(value)}" for name, value in unstructure_args(args).items())
-    return f"{args.type} ({given})" if given else args.type
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return " and ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
 
 
 def preview_lines(choice: Choice, quota: Quota, now: datetime, *, named: bool) -> Iterator[str]:

@@ -116,8 +116,7 @@ TABLE = (
         folds_at=40,
     ),
     Column[Row](title="size", text=lambda row: None if row.artifact is None else size_text(row.artifact.size)),
-    # Short, so that it takes no room where all is well.
-    Column[Row](title="why", text=lambda row: row.why, folds_at=16),
+    Column[Row](title="why", text=lambda row: row.why, folds_at=16, only_if_any=True),
 )
 
 CREATED = (

@@ -25,6 +25,7 @@ from dexcmd.cli.selection import Selection, selected_devices
 from dexcmd.cli.signals import GentleStop
 from dexcmd.cli.stderr import complain, note
 from dexcmd.cli.terminal import stderr_console
+from dexcmd.cli.texts import counted
 from dexcmd.cli.view import Picture, showing, view_for
 from dexcmd.client import DexClient
 from dexcmd.errors import ConfigurationError, DexError
@@ -84,14 +85,10 @@ def run_capture(common: Common, job: Job) -> int:
         complain(Failure("the day's quota is used up", "`dexcmd quota` says when there is more", REFUSED))
         return REFUSED
     preview(stderr_console(), choice, quota, job.args, named=bool(job.names))
-    if not confirm(f"Create {_commands(len(choice.devices))}?", yes=job.yes):
+    if not confirm(f"Create {counted(len(choice.devices), 'command')}?", yes=job.yes):
         note("nothing was created")
         return ABORTED
     return work.run()
-
-
-def _commands(count: int) -> str:
-    return "1 command" if count == 1 else f"{count} commands"
 
 
 def _nothing(choice: Choice) -> int:
@@ -117,7 +114,7 @@ class _Work:
         self._outcomes = BulkResult(())
         self._finished = self._written = False
         columns = (CREATED if job.no_wait else TABLE) if sys.stdout.isatty() else LINES
-        self._writer = RowWriter(columns, row_document, as_json=common.json)
+        self._writer = RowWriter(columns, row_document, as_json=common.json, once=True)
 
     def write_nothing(self) -> None:
         """Write the rows where nothing is captured."""

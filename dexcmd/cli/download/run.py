@@ -139,7 +139,7 @@ class Standing:
         remaining = "" if left is None or self.finishing or self.done == total else f"{duration_text(left)} left"
         said = f"{size_text(received)}, {size_text(self._bytes.per_second)}/s, {len(self.under_way)} under way"
         if self.skipped:
-            said += f", {self.skipped} were there"
+            said += f", {self.skipped} already there"
         if self.failed:
             said += f", {self.failed} failed"
         return Picture((Stage("done", self.done, total, remaining),), said)
@@ -149,7 +149,7 @@ class Standing:
         """Return it in a line, at the end."""
         parts = [f"{self.saved} saved ({size_text(self.size)})"]
         if self.skipped:
-            parts.append(f"{self.skipped} were there")
+            parts.append(f"{self.skipped} already there")
         if self.failed:
             parts.append(f"{self.failed} failed")
         if left := self.named - self.done:

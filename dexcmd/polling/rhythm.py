@@ -5,7 +5,7 @@ import attrs
 from dexcmd.polling.durations import Durations
 from dexcmd.validators import above_zero
 
-__all__ = ["GROWTH", "SLOWEST_FACTOR", "Pace"]
+__all__ = ["Rhythm"]
 
 SLOWEST_FACTOR = 5.0
 """Polls that bring nothing come up to so many times as far apart as asked for."""
@@ -31,11 +31,14 @@ SLACK = 0.4
 """Of many commands those that have waited for all but so much of their time are looked for with those that are due."""
 
 TIMEOUT_SECONDS = 600.0
-"""After so long the service lets a command fail whose device is not connected."""
+"""After so long the service lets a command fail whose device is not connected.
+
+https://developers.cloudflare.com/cloudflare-one/insights/dex/remote-captures/ says so.
+"""
 
 
 @attrs.define
-class Pace:
+class Rhythm:
     """How long to wait before a command is looked for again.
 
     Few commands: `interval` seconds, and longer while nothing changes.  Many: until most of them are likely to have

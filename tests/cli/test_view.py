@@ -1,0 +1,76 @@
+"""How far something is: bars on a terminal, lines elsewhere."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from dexcmd.cli.view import LinesView, LiveView, Picture, Stage, live_table, milestones, view_for
+
+
+def screen(*, terminal: bool, width: int = 80) -> Console:
+    return Console(file=io.StringIO(), width=width, force_terminal=terminal, force_interactive=terminal)
+
+
+def output(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def picture(created: int, saved: int = 0, of: int | None = 10, said: str = "") -> Picture:
+    return Picture((Stage("created", created, 10), Stage("saved", saved, of)), said)
+
+
+def test_milestones_are_told_once():
+    told: dict[str, int] = {}
+    assert list(milestones(picture(0), told)) == []
+    assert list(milestones(picture(2), told)) == []
+    assert list(milestones(picture(7), told)) == ["7 of 10 created"]
+    assert list(milestones(picture(7), told)) == []
+    # Nothing is left to be saved.
+    assert list(milestones(picture(10, of=0), told)) == ["10 of 10 created"]
+    assert list(milestones(Picture((Stage("done", 3, 4, "1 s left"),)), {})) == ["3 of 4 done, 1 s left"]
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+def test_the_picture_stays_within_its_lines(width: int):
+    console = screen(terminal=False, width=width)
+    said = "1.0 GB, 4321 requests, 123 sent again, 99 faults, 2 held back, 60 s"
+    stages = tuple(Stage(name, 200, 200) for name in ("found", "created", "done on the device", "saved"))
+    console.print(live_table(Picture(stages, said)))
+    lines = output(console).splitlines()
+    assert len(lines) == 5
+    assert max(map(len, lines)) <= min(width, 80)
+
+
+def test_a_stage_whose_end_is_not_known():
+    console = screen(terminal=False)
+    console.print(live_table(Picture((Stage("done", 3, None, "note"), Stage("none", 0, 0)))))
+    assert [line.split()[0] for line in output(console).splitlines()] == ["done", "none"]
+    assert "3  note" in output(console)
+    assert list(milestones(Picture((Stage("done", 3, None),)), {})) == []
+
+
+def test_views_suit_their_console():
+    assert isinstance(view_for(screen(terminal=True)), LiveView)
+    lines = screen(terminal=False)
+    view = view_for(lines)
+    assert isinstance(view, LinesView)
+    with view:
+        view.show(picture(10))
+    assert output(lines) == "10 of 10 created\n"
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+def test_the_live_view_draws(no_color: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    console = screen(terminal=True)
+    with LiveView(console) as view:
+        view.show(picture(3))
+    assert "3/10" in output(console)
+    coloured = re.search(r"\x1b\[[0-9;]*[34][0-9]", output(console)) is not None
+    assert coloured is not no_color
