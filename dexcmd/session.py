@@ -1,5 +1,6 @@
 """The session core: the one place that turns a request into a result or a typed error."""
 
+import asyncio
 import copy
 import logging
 import urllib.request
@@ -8,7 +9,6 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlencode
 
 import aiohttp
-import anyio
 import attrs
 from yarl import URL
 
@@ -88,7 +88,7 @@ class Session:
         self.settings = settings
         self.service_clock: ServiceClock = ServiceClock()
         self._connections = connections
-        self._slots = anyio.CapacityLimiter(MOST_CALLS_AT_ONCE)
+        self._slots = asyncio.Semaphore(MOST_CALLS_AT_ONCE)
         self._pacer = pacer_for(settings.clock, str(settings.base_url.origin), settings.token.digest())
 
     def with_retry(self, retry: RetryPolicy) -> "Session":
