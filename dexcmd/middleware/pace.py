@@ -15,7 +15,7 @@ from dexcmd.clock import Clock
 from dexcmd.errors import ErrorDetail, RateLimitError, TransportTimeoutError
 from dexcmd.events import Paced
 from dexcmd.middleware.call import Call
-from dexcmd.middleware.limit import time_limit
+from dexcmd.middleware.limit import TimeLimit
 from dexcmd.wire.ratelimit import Allowance, parse_ratelimit
 from dexcmd.wire.retrying import rate_limit_wait
 from dexcmd.wire.service_clock import ServiceClock
@@ -180,7 +180,7 @@ class Pace:
             await self._slots.acquire()
             return
         try:
-            async with time_limit(self._call.seconds_left):
+            async with TimeLimit(self._call.seconds_left):
                 await self._slots.acquire()
         except TimeoutError:
             call = self._call

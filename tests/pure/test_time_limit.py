@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from dexcmd.middleware.limit import time_limit
+from dexcmd.middleware.limit import TimeLimit
 
 pytestmark = pytest.mark.anyio
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 async def test_what_came_while_the_loop_was_held_up_counts() -> None:
     loop = asyncio.get_running_loop()
     answer = loop.create_future()
-    async with time_limit(0.02):
+    async with TimeLimit(0.02):
         loop.call_later(0.01, answer.set_result, "here")
         time.sleep(0.05)  # noqa: ASYNC251 - it is held up
         assert await answer == "here"
@@ -25,14 +25,14 @@ async def test_what_came_while_the_loop_was_held_up_counts() -> None:
 @pytest.mark.parametrize("seconds", [-1.0, 0.0, 0.01])
 async def test_it_ends_what_takes_longer(seconds: float) -> None:
     with pytest.raises(TimeoutError):
-        async with time_limit(seconds):
+        async with TimeLimit(seconds):
             await asyncio.Event().wait()
     # And nothing but that.
     await asyncio.sleep(0)
 
 
 async def test_it_is_over_with_the_block() -> None:
-    async with time_limit(0.0):
+    async with TimeLimit(0.0):
         pass
     for _ in range(3):
         await asyncio.sleep(0)
@@ -40,7 +40,7 @@ async def test_it_is_over_with_the_block() -> None:
 
 async def test_a_cancellation_from_elsewhere_is_none_of_its_own() -> None:
     async def wait() -> None:
-        async with time_limit(100):
+        async with TimeLimit(100):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(wait())
@@ -52,5 +52,5 @@ async def test_a_cancellation_from_elsewhere_is_none_of_its_own() -> None:
 
 async def test_what_the_block_raises_comes_through() -> None:
     with pytest.raises(KeyError):
-        async with time_limit(100):
+        async with TimeLimit(100):
             raise KeyError
