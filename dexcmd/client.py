@@ -1,36 +1,41 @@
-"""The client: settings checked, and the resources hung up on one session."""
+"""The client: settings checked, and the resources hung up on one session.
+
+A resource is loaded when it is first used: the import of all takes a fifth of what that of aiohttp does.
+"""
 
 import copy
 import os
 import random as random_module
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from types import TracebackType
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import aiohttp
 
 from dexcmd.async_only import AsyncOnlyContext
-from dexcmd.capture import Capture, CaptureOptions
 from dexcmd.clock import Clock, default_clock
 from dexcmd.connections import Connections
 from dexcmd.errors import ConfigurationError
 from dexcmd.events import Event
-from dexcmd.fanout import BulkOptions, OnQuota
-from dexcmd.posting import CreatedLog
-from dexcmd.resources.commands import CommandsResource
-from dexcmd.resources.devices import DevicesResource
-from dexcmd.resources.downloads import DownloadsResource, sink_of
-from dexcmd.resources.quota import QuotaResource
-from dexcmd.resources.requests import CommandRequest
 from dexcmd.secret import Secret
 from dexcmd.session import SETTLE_SECONDS, Session, Settings
-from dexcmd.transfer.save import OnProgress
-from dexcmd.transfer.saved import R, SavedArtifact
-from dexcmd.transfer.sink import Sink
 from dexcmd.validators import finite_number
 from dexcmd.wire.paths import DEFAULT_BASE_URL, BaseURL, valid_account_id
 from dexcmd.wire.retrying import RetryPolicy
 from dexcmd.wire.window import RateLimit
+
+if TYPE_CHECKING:
+    from dexcmd.capture import Capture
+    from dexcmd.fanout import OnQuota
+    from dexcmd.resources.commands import CommandsResource
+    from dexcmd.resources.devices import DevicesResource
+    from dexcmd.resources.downloads import DownloadsResource
+    from dexcmd.resources.quota import QuotaResource
+    from dexcmd.resources.requests import CommandRequest
+    from dexcmd.transfer.save import OnProgress
+    from dexcmd.transfer.saved import R, SavedArtifact
+    from dexcmd.transfer.sink import Sink
 
 __all__ = ["DexClient"]
 
@@ -47,11 +52,6 @@ class DexClient(AsyncOnlyContext):
     The resources are `commands`, `devices`, `downloads` and `quota`; `capture` joins them.  One client is
     made for many concurrent calls from one event loop.
     """
-
-    commands: CommandsResource
-    devices: DevicesResource
-    downloads: DownloadsResource
-    quota: QuotaResource
 
     def __init__(
         self,
@@ -93,14 +93,36 @@ class DexClient(AsyncOnlyContext):
             on_event=on_event,
             settle_seconds=settle_seconds,
         )
-        self._use(Session(settings, Connections(session)), CreatedLog())
+        self._session = Session(settings, Connections(session))
 
-    def _use(self, session: Session, created: CreatedLog) -> None:
-        self._session = session
-        self.commands = CommandsResource(session, created)
-        self.devices = DevicesResource(session)
-        self.downloads = DownloadsResource(session)
-        self.quota = QuotaResource(session)
+    @cached_property
+    def commands(self) -> "CommandsResource":
+        """Commands: create them, list them, follow them."""
+        from dexcmd.posting import CreatedLog
+        from dexcmd.resources.commands import CommandsResource
+
+        return CommandsResource(self._session, CreatedLog())
+
+    @cached_property
+    def devices(self) -> "DevicesResource":
+        """Devices that can be sent commands."""
+        from dexcmd.resources.devices import DevicesResource
+
+        return DevicesResource(self._session)
+
+    @cached_property
+    def downloads(self) -> "DownloadsResource":
+        """Artifacts of commands, on their way to disk or elsewhere."""
+        from dexcmd.resources.downloads import DownloadsResource
+
+        return DownloadsResource(self._session)
+
+    @cached_property
+    def quota(self) -> "QuotaResource":
+        """The day's quota of commands."""
+        from dexcmd.resources.quota import QuotaResource
+
+        return QuotaResource(self._session)
 
     def with_retry(self, retry: RetryPolicy) -> "DexClient":
         """Return a client with another retry policy, for one call or many.
@@ -110,55 +132,58 @@ class DexClient(AsyncOnlyContext):
         It shares everything else with this one, connections included: closing either closes both.
         """
         view = copy.copy(self)
-        view._use(self._session.with_retry(retry), self.commands.created)  # noqa: SLF001 - of the same class
+        for name in ("commands", "devices", "downloads", "quota"):
+            vars(view).pop(name, None)
+        view._session = self._session.with_retry(retry)  # noqa: SLF001 - of the same class
+        view.commands = type(self.commands)(view._session, self.commands.created)  # noqa: SLF001
         return view
 
     @overload
     def capture(
         self,
-        requests: Iterable[CommandRequest],
+        requests: "Iterable[CommandRequest]",
         into: "str | os.PathLike[str]",
         *,
         concurrency: int = 8,
         create_concurrency: int = 4,
         timeout: float = 900.0,
         poll_interval: float = 2.0,
-        on_quota: OnQuota = "stop",
+        on_quota: "OnQuota" = "stop",
         quota_wait_seconds: float = 90_000.0,
         most_in_flight: int = 1000,
-        on_progress: OnProgress | None = None,
-    ) -> Capture[SavedArtifact]: ...
+        on_progress: "OnProgress | None" = None,
+    ) -> "Capture[SavedArtifact]": ...
 
     @overload
     def capture(
         self,
-        requests: Iterable[CommandRequest],
-        into: Sink[R],
+        requests: "Iterable[CommandRequest]",
+        into: "Sink[R]",
         *,
         concurrency: int = 8,
         create_concurrency: int = 4,
         timeout: float = 900.0,
         poll_interval: float = 2.0,
-        on_quota: OnQuota = "stop",
+        on_quota: "OnQuota" = "stop",
         quota_wait_seconds: float = 90_000.0,
         most_in_flight: int = 1000,
-        on_progress: OnProgress | None = None,
-    ) -> Capture[R]: ...
+        on_progress: "OnProgress | None" = None,
+    ) -> "Capture[R]": ...
 
     def capture(
         self,
-        requests: Iterable[CommandRequest],
+        requests: "Iterable[CommandRequest]",
         into: "str | os.PathLike[str] | Sink[Any]",
         *,
         concurrency: int = 8,
         create_concurrency: int = 4,
         timeout: float = 900.0,
         poll_interval: float = 2.0,
-        on_quota: OnQuota = "stop",
+        on_quota: "OnQuota" = "stop",
         quota_wait_seconds: float = 90_000.0,
         most_in_flight: int = 1000,
-        on_progress: OnProgress | None = None,
-    ) -> Capture[Any]:
+        on_progress: "OnProgress | None" = None,
+    ) -> "Capture[Any]":
         """Create commands, follow them and save their artifacts into a folder, or another `Sink`, in one.
 
             async with dex.capture(requests, into="captures/") as results:
@@ -172,6 +197,10 @@ class DexClient(AsyncOnlyContext):
 
         Raises `ConfigurationError`, before anything is sent.
         """
+        from dexcmd.capture import Capture, CaptureOptions
+        from dexcmd.fanout import BulkOptions
+        from dexcmd.resources.downloads import sink_of
+
         options: CaptureOptions[Any] = CaptureOptions(
             bulk=BulkOptions(
                 requests=requests,

@@ -1,9 +1,10 @@
 """Trying again: tenacity drives, whoever calls decides."""
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 __all__ = ["try_again"]
 
@@ -18,13 +19,15 @@ async def try_again(
 ) -> T:
     """Return what `attempt` does, as often as `decide` says; then its last exception is raised.
 
-    Only from the first failure on is tenacity worth what it costs a call.  Cancellations pass through.
+    Only from the first failure on is tenacity worth what it costs a call, and its import.  Cancellations pass through.
     """
     failures: list[Exception] = []
     try:
         return await attempt()
     except Exception as error:  # noqa: BLE001 - the first attempt of tenacity raises it again
         failures.append(error)
+    from tenacity import AsyncRetrying
+
     waits: list[float] = []
 
     async def again() -> T:
@@ -32,7 +35,7 @@ async def try_again(
             raise failures.pop()
         return await attempt()
 
-    def wanted(state: RetryCallState) -> bool:
+    def wanted(state: "RetryCallState") -> bool:
         error = None if state.outcome is None else state.outcome.exception()
         wait = decide(error) if isinstance(error, Exception) else None
         if wait is not None:

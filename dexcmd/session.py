@@ -1,14 +1,15 @@
 """The session core: the one place that turns a request into a result or a typed error."""
 
+import asyncio
 import copy
 import logging
 import urllib.request
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from urllib.parse import urlencode
 
 import aiohttp
-import anyio
 import attrs
 from yarl import URL
 
@@ -88,7 +89,9 @@ class Session:
         self.settings = settings
         self.service_clock: ServiceClock = ServiceClock()
         self._connections = connections
-        self._slots = anyio.CapacityLimiter(MOST_CALLS_AT_ONCE)
+        # Asking the environment takes longer than all else that is done for a request before it is sent.
+        self._proxy = lru_cache(maxsize=16)(_proxy)
+        self._slots = asyncio.Semaphore(MOST_CALLS_AT_ONCE)
         self._pacer = pacer_for(settings.clock, str(settings.base_url.origin), settings.token.digest())
 
     def with_retry(self, retry: RetryPolicy) -> "Session":
@@ -177,7 +180,7 @@ class Session:
                     connect=min(CONNECT_SECONDS, seconds * 0.9),
                     sock_read=seconds if request.silence_seconds is None else request.silence_seconds,
                 ),
-                proxy=None if connections.injected else _proxy(url),
+                proxy=None if connections.injected else self._proxy(url.scheme, url.host or ""),
             )
         except aiohttp.ClientError as error:
             failure = transport_error(error, call.method, call.path)
@@ -216,9 +219,8 @@ def _redirect(url: URL, response: aiohttp.ClientResponse) -> URL:
     return target
 
 
-def _proxy(url: URL) -> str | None:
-    """Return the proxy that the environment names for a URL, as `HTTPS_PROXY` and `NO_PROXY` do."""
-    host = url.host or ""
+def _proxy(scheme: str, host: str) -> str | None:
+    """Return the proxy that the environment names for a host, as `HTTPS_PROXY` and `NO_PROXY` do."""
     if is_loopback(host) or urllib.request.proxy_bypass(host):
         return None
-    return urllib.request.getproxies().get(url.scheme)
+    return urllib.request.getproxies().get(scheme)

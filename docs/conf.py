@@ -1,9 +1,10 @@
 """How the site is built: `uv run --group docs sphinx-build -W --keep-going -n docs build/docs`."""
 
+import ast
 import sys
 from pathlib import Path
 
-from dexcmd import __version__
+from dexcmd import __version__, client
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
@@ -26,6 +27,10 @@ add_module_names = False
 autodoc_default_options = {"members": True, "undoc-members": True, "member-order": "bysource"}
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+# The signatures of the client speak of what it loads when that is used, and otherwise imports for type checkers only.
+_client = ast.parse(Path(client.__file__).read_text(encoding="utf-8"))
+_late = [name for block in _client.body if isinstance(block, ast.If) for name in block.body]
+exec(compile(ast.Module(_late, []), client.__file__, "exec"), vars(client))  # noqa: S102 - our own source
 # One argument a line where a signature does not fit a line of the page.
 maximum_signature_line_length = 70
 python_use_unqualified_type_names = True

@@ -1,10 +1,13 @@
 """Settings: what a client takes, what it refuses before anything is sent, and what it never shows."""
 
+import os
 import pickle
+import sys
 from datetime import datetime
 from typing import Any
 
 import aiohttp
+import anyio
 import attrs
 import pytest
 
@@ -240,3 +243,30 @@ async def test_a_device_gives_a_request(rig: Rig) -> None:
 
     with pytest.raises(ConfigurationError, match="a device id and an email"):
         attrs.evolve(device, person_email=None).request(Pcap())
+
+
+A_FIRST_CALL = """
+import asyncio
+import sys
+from dexcmd import DexClient
+
+async def main():
+    async with DexClient() as dex:
+        assert (await dex.quota.get()).quota == 800
+
+asyncio.run(main())
+print(*{name.partition(".")[0] for name in sys.modules} & {"aiohttp", "anyio", "cattrs", "tenacity"})
+print(*(name for name in sys.modules if name.startswith(("dexcmd.capture", "dexcmd.resources.", "dexcmd.transfer"))))
+"""
+
+
+async def test_a_first_call_loads_what_it_takes_and_no_more(rig: Rig) -> None:
+    await rig.start()
+    environment = {
+        **os.environ,
+        "CLOUDFLARE_API_TOKEN": rig.sandbox.token,
+        "CLOUDFLARE_ACCOUNT_ID": rig.sandbox.account_id,
+        "CLOUDFLARE_BASE_URL": rig.sandbox.base_url,
+    }
+    ended = await anyio.run_process([sys.executable, "-c", A_FIRST_CALL], env=environment)
+    assert ended.stdout.decode().split() == ["aiohttp", "dexcmd.resources.quota"]

@@ -4,13 +4,13 @@ import logging
 from collections.abc import Callable, Collection
 
 import aiohttp
-import anyio
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from aiohttp.hdrs import AUTHORIZATION
 
 from dexcmd.errors import ConfigurationError, ResponseDecodeError, TransportError, TransportTimeoutError, one_line
 from dexcmd.events import RequestFinished, RequestSent
 from dexcmd.middleware.call import Call
+from dexcmd.middleware.limit import TimeLimit
 from dexcmd.secret import Secret
 from dexcmd.wire.answer import Answer
 from dexcmd.wire.envelope import api_error, read_envelope
@@ -78,7 +78,7 @@ class Attempt:
         failure: TransportError | None = None
         try:
             # The budget can't be overdrawn by an attempt, whatever the policy gives to each.
-            with anyio.fail_after(seconds):
+            async with TimeLimit(seconds):
                 response = await handler(request)
                 call.headers, call.answered_at = response.headers, call.clock.monotonic()
                 if response.status not in self._stream:

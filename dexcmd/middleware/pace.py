@@ -3,11 +3,11 @@
 Stay under the rate limit, together with every other client of the token in this process.
 """
 
+import asyncio
 import logging
 import threading
 import weakref
 
-import anyio
 import attrs
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
@@ -15,6 +15,7 @@ from dexcmd.clock import Clock
 from dexcmd.errors import ErrorDetail, RateLimitError, TransportTimeoutError
 from dexcmd.events import Paced
 from dexcmd.middleware.call import Call
+from dexcmd.middleware.limit import TimeLimit
 from dexcmd.wire.ratelimit import Allowance, parse_ratelimit
 from dexcmd.wire.retrying import rate_limit_wait
 from dexcmd.wire.service_clock import ServiceClock
@@ -145,7 +146,7 @@ class Pace:
         call: Call,
         pacer: Pacer,
         limit: RateLimit | None,
-        slots: anyio.CapacityLimiter,
+        slots: asyncio.Semaphore,
         service_clock: ServiceClock,
     ) -> None:
         self._call = call
@@ -175,14 +176,11 @@ class Pace:
 
     async def _take_slot(self) -> None:
         """Wait until one of the calls under way is done, if there are too many, within the budget."""
+        if not self._slots.locked():
+            await self._slots.acquire()
+            return
         try:
-            self._slots.acquire_nowait()
-        except anyio.WouldBlock:
-            await self._wait_for_slot()
-
-    async def _wait_for_slot(self) -> None:
-        try:
-            with anyio.fail_after(max(0.0, self._call.seconds_left)):
+            async with TimeLimit(self._call.seconds_left):
                 await self._slots.acquire()
         except TimeoutError:
             call = self._call

@@ -14,7 +14,7 @@ from attrs.validators import optional
 
 from dexcmd.errors import ConfigurationError, DexWarning
 from dexcmd.validators import finite_number, identifier
-from dexcmd.wire.converter import register_args, unstructure_args
+from dexcmd.wire.converter import register_model, unstructure_args
 
 __all__ = [
     "MOST_PER_POST",
@@ -175,14 +175,14 @@ def check_batch(requests: Iterable[CommandRequest]) -> tuple[CommandRequest, ...
     return batch
 
 
-register_args(
+register_model(
     Pcap,
     max_file_size_mb="max-file-size-mb",
     packet_size_bytes="packet-size-bytes",
     time_limit_min="time-limit-min",
 )
-register_args(WarpDiag, test_all_routes="test-all-routes")
-register_args(SpeedTest)
+register_model(WarpDiag, test_all_routes="test-all-routes")
+register_model(SpeedTest)
 
 
 def encode_batch(batch: Iterable[CommandRequest]) -> bytes:

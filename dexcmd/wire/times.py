@@ -1,10 +1,11 @@
 """Times between the wire and Python: always timezone-aware."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from dexcmd.errors import ConfigurationError
 
-__all__ = ["format_time", "parse_time"]
+__all__ = ["format_time", "parse_time", "parse_times"]
 
 
 def parse_time(text: str) -> datetime:
@@ -20,6 +21,16 @@ def parse_time(text: str) -> datetime:
         return parsed if parsed.tzinfo is UTC else parsed.astimezone(UTC)
     except OverflowError:
         raise ValueError(f"{text!r} is out of range") from None
+
+
+def parse_times(texts: Sequence[str | None]) -> list[datetime | None]:
+    """Return what `parse_time` does for each text, and None for None; raises `TypeError` for anything else."""
+    parsed: list[datetime | None] = []
+    for text in texts:
+        time = None if text is None else datetime.fromisoformat(text)
+        # Most are in UTC, and are spared the call.
+        parsed.append(time if text is None or (time is not None and time.tzinfo is UTC) else parse_time(text))
+    return parsed
 
 
 def format_time(name: str, value: datetime) -> str:
