@@ -9,7 +9,10 @@ __all__ = ["NAMES", "load"]
 NAMES = (
     "storm",
     "first-call",
+    "decode",
+    "decode-devices",
     "walk",
+    "walk-devices",
     "download",
     "download-tls",
     "many-downloads",
