@@ -18,6 +18,7 @@ NAMES = (
     "many-downloads",
     "many-downloads-tls",
     "journal",
+    "campaign-5000",
     "campaign",
 )
 
