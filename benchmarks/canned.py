@@ -21,14 +21,14 @@ from aiohttp import web
 from benchmarks.runner import ROOT
 from benchmarks.service import Service
 
-__all__ = ["PER_PAGE", "QUOTA", "canned_service", "command_pages"]
+__all__ = ["PER_PAGE", "QUOTA", "canned_service", "list_pages"]
 
 PER_PAGE = 50
 
 
 @contextmanager
 def canned_service(rows: int = 0, file: Path | None = None, certificate: Path | None = None) -> Iterator[Service]:
-    """Run the service with a list of `rows` commands, and with `file` for every artifact.
+    """Run the service with lists of `rows` commands and devices, and with `file` for every artifact.
 
     With a certificate, a PEM file with its key, it speaks TLS.
     """
@@ -43,17 +43,18 @@ def canned_service(rows: int = 0, file: Path | None = None, certificate: Path | 
             process.terminate()
 
 
-def command_pages(rows: int) -> list[bytes]:
-    """Return the pages of a list of so many commands, newest first, and behind them an empty one."""
-    rng = random.Random("commands")
+def list_pages(kind: str, rows: int) -> list[bytes]:
+    """Return the pages of a list of so many "commands", newest first, or "devices", and behind them an empty one."""
+    rng = random.Random(kind)
     newest = datetime.now(UTC) - timedelta(hours=1)
-    commands = [_command(rng, newest - timedelta(seconds=number)) for number in range(rows)]
-    pages = [commands[start : start + PER_PAGE] for start in range(0, rows, PER_PAGE)]
-    return [_page(number, page, rows) for number, page in enumerate([*pages, []], start=1)]
+    row = {"commands": _command, "devices": _device}[kind]
+    made = [row(rng, newest - timedelta(seconds=number)) for number in range(rows)]
+    pages = [made[start : start + PER_PAGE] for start in range(0, rows, PER_PAGE)]
+    return [_page(kind, number, page, rows) for number, page in enumerate([*pages, []], start=1)]
 
 
-def _command(rng: random.Random, created: datetime) -> dict[str, str]:
-    command_id, device_id, registration_id = (str(uuid.UUID(int=rng.getrandbits(128), version=4)) for _ in range(3))
+def _command(rng: random.Random, created: datetime) -> dict[str, object]:
+    command_id, device_id, registration_id = (_uuid(rng) for _ in range(3))
     return {
         "id": command_id,
         "type": "pcap",
@@ -67,19 +68,37 @@ def _command(rng: random.Random, created: datetime) -> dict[str, str]:
     }
 
 
+def _device(rng: random.Random, seen: datetime) -> dict[str, object]:
+    return {
+        "deviceId": _uuid(rng),
+        "deviceName": f"LAPTOP-{rng.randrange(100_000)}",
+        "eligible": True,
+        "personEmail": f"user{rng.randrange(10_000)}@example.com",
+        "platform": rng.choice(("windows", "mac", "linux")),
+        "registrationId": _uuid(rng),
+        "status": "connected",
+        "timestamp": _time(seen),
+        "version": "2025.4.943.0",
+    }
+
+
+def _uuid(rng: random.Random) -> str:
+    return str(uuid.UUID(int=rng.getrandbits(128), version=4))
+
+
 def _time(time: datetime) -> str:
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _page(number: int, commands: list[dict[str, str]], total: int) -> bytes:
+def _page(kind: str, number: int, rows: list[dict[str, object]], total: int) -> bytes:
     info = {
         "page": number,
         "per_page": PER_PAGE,
-        "count": len(commands),
+        "count": len(rows),
         "total_count": total,
         "total_pages": -(-total // PER_PAGE),
     }
-    return _envelope({"commands": commands}, result_info=info)
+    return _envelope({kind: rows}, result_info=info)
 
 
 def _envelope(result: object, **more: object) -> bytes:
@@ -92,13 +111,14 @@ QUOTA = _envelope({"quota": 800, "quota_usage": 0, "reset_time": "2030-01-01T00:
 
 class _Service:
     def __init__(self, rows: int, file: Path | None) -> None:
-        self._pages = command_pages(rows)
+        self._pages = {f"/{kind}": list_pages(kind, rows) for kind in ("commands", "devices")}
         self._file = file
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.path.endswith("/dex/commands"):
+        if request.path.endswith(tuple(self._pages)):
+            pages = self._pages[request.path[request.path.rindex("/") :]]
             page = int(float(request.query["page"]))
-            return _json(self._pages[min(page, len(self._pages)) - 1])
+            return _json(pages[min(page, len(pages)) - 1])
         if request.path.endswith("/quota"):
             return _json(QUOTA)
         if self._file is not None and "/downloads/" in request.path:

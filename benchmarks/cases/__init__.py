@@ -9,12 +9,16 @@ __all__ = ["NAMES", "load"]
 NAMES = (
     "storm",
     "first-call",
+    "decode",
+    "decode-devices",
     "walk",
+    "walk-devices",
     "download",
     "download-tls",
     "many-downloads",
     "many-downloads-tls",
     "journal",
+    "campaign-5000",
     "campaign",
 )
 

@@ -1,4 +1,4 @@
-"""A walk over the whole list of commands."""
+"""A walk over a whole list: that of the commands."""
 
 import asyncio
 import time
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.case import Case, Metric, Params, Result
+from benchmarks.lists import COMMANDS, ListKind
 from benchmarks.usage import cpu_seconds
 
 ROWS = 20_000
@@ -21,44 +22,44 @@ so its pages are asked for by number until one is empty; the rows are then plain
 dexcmd's limit of 200 requests a second is off here. "Service busy" is the CPU of the canned service, in per cent of
 the time: it is not what is measured unless near 100."""
 
-FetchPage = Callable[[Any, Params, int], Awaitable[Sequence[object]]]
+FetchPage = Callable[[ListKind, Any, Params, int], Awaitable[Sequence[object]]]
 """Fetches a page, by its number, with the official client."""
 
 
-def _dexcmd(params: Params) -> Result:
-    from dexcmd import DexClient
+def _dexcmd(kind: ListKind) -> Callable[[Params], Result]:
+    async def walk(params: Params) -> Result:
+        from dexcmd import DexClient
 
-    async def walk() -> Result:
         async with DexClient(
             api_token=params["token"], account_id=params["account_id"], base_url=params["base_url"], rate_limit=None
         ) as dex:
-            return await _measure(params, lambda: aiter(dex.commands.list()))
+            return await _measure(params, lambda: aiter(kind.resource(dex).list()))
 
-    return asyncio.run(walk())
+    return lambda params: asyncio.run(walk(params))
 
 
-def _bare(params: Params) -> Result:
-    import aiohttp
-
-    async def rows(http: aiohttp.ClientSession) -> AsyncIterator[object]:
-        url = f"{params['base_url']}/accounts/{params['account_id']}/dex/commands"
+def _bare(kind: ListKind) -> Callable[[Params], Result]:
+    async def rows(http: Any, params: Params) -> AsyncIterator[object]:
+        url = f"{params['base_url']}/accounts/{params['account_id']}{kind.path}"
         for page in range(1, params["rows"] // params["per_page"] + 1):
             async with http.get(url, params={"page": page, "per_page": params["per_page"]}) as response:
                 await response.read()
             for row in range(params["per_page"]):
                 yield row
 
-    async def walk() -> Result:
+    async def walk(params: Params) -> Result:
+        import aiohttp
+
         async with aiohttp.ClientSession() as http:
-            return await _measure(params, lambda: rows(http))
+            return await _measure(params, lambda: rows(http, params))
 
-    return asyncio.run(walk())
+    return lambda params: asyncio.run(walk(params))
 
 
-def _official(fetch: FetchPage) -> Callable[[Params], Result]:
+def _official(kind: ListKind, fetch: FetchPage) -> Callable[[Params], Result]:
     async def rows(client: Any, params: Params) -> AsyncIterator[object]:
         page = 1
-        while found := await fetch(client, params, page):
+        while found := await fetch(kind, client, params, page):
             for row in found:
                 yield row
             page += 1
@@ -72,25 +73,23 @@ def _official(fetch: FetchPage) -> Callable[[Params], Result]:
     return lambda params: asyncio.run(walk(params))
 
 
-async def _page(client: Any, params: Params, page: int) -> Sequence[object]:
-    answer = await client.zero_trust.dex.commands.list(
+async def _page(kind: ListKind, client: Any, params: Params, page: int) -> Sequence[object]:
+    answer = await kind.official_resource(client).list(
         account_id=params["account_id"], page=page, per_page=params["per_page"]
     )
-    return answer.result.commands
+    return getattr(answer.result, kind.name)
 
 
-async def _raw_page(client: Any, params: Params, page: int) -> Sequence[object]:
-    answer = await client.zero_trust.dex.commands.with_raw_response.list(
+async def _raw_page(kind: ListKind, client: Any, params: Params, page: int) -> Sequence[object]:
+    answer = await kind.official_resource(client).with_raw_response.list(
         account_id=params["account_id"], page=page, per_page=params["per_page"]
     )
-    return (await answer.json())["result"]["commands"]
+    return (await answer.json())["result"][kind.name]
 
 
-async def _page_of_models(client: Any, params: Params, page: int) -> Sequence[object]:
-    from cloudflare.types.zero_trust.dex import CommandListResponse
-
-    commands = await _raw_page(client, params, page)
-    return CommandListResponse.model_validate({"commands": commands}).commands
+async def _page_of_models(kind: ListKind, client: Any, params: Params, page: int) -> Sequence[object]:
+    rows = await _raw_page(kind, client, params, page)
+    return getattr(kind.official_model().model_validate({kind.name: rows}), kind.name)
 
 
 async def _measure(params: Params, walk: Callable[[], AsyncIterator[object]]) -> Result:
@@ -122,24 +121,29 @@ def _prepare(scale: float) -> Iterator[Params]:
         yield {**service.params(), "rows": pages * PER_PAGE, "per_page": PER_PAGE}
 
 
-CASE = Case(
-    name="walk",
-    title="walk of the command list, 50 a page",
-    notes=lambda params: f"{params['rows']:,} commands. {NOTES}",
-    rounds=5,
-    metrics=(
-        Metric("seconds", "time s", 3, compared=True),
-        Metric("rate", "rows/s", 0, compared=True),
-        Metric("cpu", "CPU µs/row", 1, compared=True),
-        Metric("busy", "service busy %", 0),
-    ),
-    peer="cloudflare",
-    contenders={
-        "dexcmd": _dexcmd,
-        "cloudflare": _official(_page),
-        "cloudflare, raw pages": _official(_raw_page),
-        "cloudflare, models": _official(_page_of_models),
-        "(bare aiohttp)": _bare,
-    },
-    prepare=_prepare,
-)
+def case(kind: ListKind, name: str) -> Case:
+    """Return the case for a list."""
+    return Case(
+        name=name,
+        title=f"walk of the list of {kind.name}, 50 a page",
+        notes=lambda params: f"{params['rows']:,} {kind.name}. {NOTES}",
+        rounds=5,
+        metrics=(
+            Metric("seconds", "time s", 3, compared=True),
+            Metric("rate", "rows/s", 0, compared=True),
+            Metric("cpu", "CPU µs/row", 1, compared=True),
+            Metric("busy", "service busy %", 0),
+        ),
+        peer="cloudflare",
+        contenders={
+            "dexcmd": _dexcmd(kind),
+            "cloudflare": _official(kind, _page),
+            "cloudflare, raw pages": _official(kind, _raw_page),
+            "cloudflare, models": _official(kind, _page_of_models),
+            "(bare aiohttp)": _bare(kind),
+        },
+        prepare=_prepare,
+    )
+
+
+CASE = case(COMMANDS, "walk")
