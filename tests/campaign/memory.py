@@ -170,7 +170,7 @@ class Tables:
                     self.foreign.setdefault((campaign, command_id), event)
             case IntentOpened(since=since):
                 first = self.accounts[campaign, event.account].first_since
-                changes = {"waits_until": None, "first_since": since if first is None else min(since, first)}
+                changes = {"first_since": since if first is None else min(since, first)}
             case IntentClosed(outcome="absent" | "unknown"):
                 changes = {"last_lost_at": event.at}
         self.accounts[campaign, event.account] = attrs.evolve(self.accounts[campaign, event.account], **changes)

@@ -150,7 +150,7 @@ STOP = Statement("UPDATE account SET stopped = ?, reason = ?, left_running = ? W
 AUDIT = Statement("UPDATE account SET audited_at = ? WHERE id = ?")
 FAIL_AUDIT = Statement("UPDATE account SET audit_error = ? WHERE id = ?")
 POST = Statement(
-    "UPDATE account SET waits_until = NULL, first_since = ifnull(min(first_since, ?), ?) WHERE id = ?",
+    "UPDATE account SET first_since = ifnull(min(first_since, ?), ?) WHERE id = ?",
 )
 LOSE = Statement("UPDATE account SET last_lost_at = ? WHERE id = ?")
 FIND_SURPLUS = Statement(

@@ -289,6 +289,15 @@ SECOND: Migration = (
 
 THIRD: Migration = (
     "ALTER TABLE account ADD COLUMN audit_error TEXT",
+    # An intent no longer ends the wait for the quota, but what was seen of it since.
+    """
+    UPDATE account SET waits_until = (
+        SELECT json_extract(data, '$.until') FROM event
+        WHERE event.account = account.id AND kind = 'QuotaWaited' AND seq > (
+            SELECT ifnull(max(seq), 0) FROM event WHERE event.account = account.id AND kind = 'QuotaSeen'
+        ) ORDER BY seq DESC LIMIT 1
+    )
+    """,
     # Where one of two names no registration, nobody can tell which of them has made a command.
     """
     CREATE TRIGGER intent_is_told_apart BEFORE INSERT ON intent
