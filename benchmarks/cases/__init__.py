@@ -13,6 +13,7 @@ NAMES = (
     "decode-devices",
     "walk",
     "walk-devices",
+    "create",
     "download",
     "download-tls",
     "many-downloads",
