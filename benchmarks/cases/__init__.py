@@ -14,6 +14,7 @@ NAMES = (
     "walk",
     "walk-devices",
     "create",
+    "follow",
     "download",
     "download-tls",
     "many-downloads",
