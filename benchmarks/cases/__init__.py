@@ -20,6 +20,8 @@ NAMES = (
     "many-downloads",
     "many-downloads-tls",
     "journal",
+    "sizes",
+    "sizes-create",
     "campaign-5000",
     "campaign",
 )
