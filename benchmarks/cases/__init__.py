@@ -24,6 +24,7 @@ NAMES = (
     "sizes-create",
     "campaign-5000",
     "campaign",
+    "kill",
 )
 
 
