@@ -13,13 +13,18 @@ NAMES = (
     "decode-devices",
     "walk",
     "walk-devices",
+    "create",
+    "follow",
     "download",
     "download-tls",
     "many-downloads",
     "many-downloads-tls",
     "journal",
+    "sizes",
+    "sizes-create",
     "campaign-5000",
     "campaign",
+    "kill",
 )
 
 

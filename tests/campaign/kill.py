@@ -79,6 +79,11 @@ class Report:
     """Names of what else is in the folder."""
     seconds: float = 0.0
 
+    @property
+    def wrong(self) -> int:
+        """How much there is of what must not be."""
+        return self.failed + self.lost + self.doubled + self.broken + self.refetched + abs(self.spent - self.commands)
+
     def __str__(self) -> str:
         return (
             f"{self.kills} kills, {self.runs} processes ({self.failed} failed), {self.devices} devices, "
@@ -334,8 +339,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         )
     print(report)
-    wrong = report.failed or report.lost or report.doubled or report.broken or report.refetched
-    return int(bool(wrong or report.spent != report.commands))
+    return int(report.wrong > 0)
 
 
 if __name__ == "__main__":
