@@ -120,9 +120,11 @@ class Folder:
         known.begun.add(final.name)
         if again or (first and known.names is None):
             return True
-        async with self._listing:
-            if known.names is None:
-                known.names = await run_to_the_end(partial(_names, final.parent))
+        if known.names is None:
+            async with self._listing:
+                # Another one may have looked meanwhile.
+                if known.names is None:
+                    known.names = await run_to_the_end(partial(_names, final.parent))
         return known.names is None or final.name in known.names or part_path(final).name in known.names
 
 

@@ -138,9 +138,10 @@ def cleaned(name: str) -> str:
 
 def plain(text: str) -> str:
     """Return `text` with each character replaced that can be in no name, or should not."""
-    text = unicodedata.normalize("NFC", text)
-    # Categories C*: control, format (bidi and zero-width among them), surrogate, private, unassigned.
-    text = "".join("_" if unicodedata.category(char)[0] == "C" else char for char in text)
+    if not (text.isascii() and text.isprintable()):
+        text = unicodedata.normalize("NFC", text)
+        # Categories C*: control, format (bidi and zero-width among them), surrogate, private, unassigned.
+        text = "".join("_" if unicodedata.category(char)[0] == "C" else char for char in text)
     return _FORBIDDEN.sub("_", text)
 
 

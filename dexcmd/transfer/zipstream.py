@@ -47,7 +47,8 @@ _UTF_8 = 0x800
 
 _KNOWN_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA})
 
-_Step = Callable[[memoryview], memoryview]
+_Step = Callable[["ZipStream", memoryview], memoryview]
+"""Not a bound method: one of those, kept by its object, is a cycle that holds the memory until it is collected."""
 
 
 @attrs.define
@@ -81,21 +82,21 @@ class ZipStream:
         self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         self._wide = False
         self._directory = bytearray()
-        self._step: _Step = self._header
+        self._step: _Step = ZipStream._header
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
         rest = memoryview(data)
         while len(rest):
             before = len(rest)
-            rest = self._step(rest)
+            rest = self._step(self, rest)
             self._position += before - len(rest)
 
     def verdict(self) -> Verdict:
         """Tell what all bytes together are."""
-        if self._step == self._rest:
+        if self._step is ZipStream._rest:
             return "unknown"
-        if self._step != self._behind:
+        if self._step is not ZipStream._behind:
             # Cut within a member.
             return "damaged"
         tail = _Tail(bytes(self._directory), self._position)
@@ -138,7 +139,7 @@ class ZipStream:
         signature = bytes(self._gathered[:4])
         if signature in _BEHIND_MEMBERS:
             self._directory, self._gathered = self._gathered, bytearray()
-            self._step = self._behind
+            self._step = ZipStream._behind
             return data
         if signature != _LOCAL:
             return self._give_up()
@@ -171,12 +172,12 @@ class ZipStream:
             # Where it ends stands behind its end.
             self._give_up()
         elif not self._member.readable:
-            self._step = self._unreadable if packed else self._header
+            self._step = ZipStream._unreadable if packed else ZipStream._header
         elif not deflated:
-            self._step = self._stored if packed else self._header
+            self._step = ZipStream._stored if packed else ZipStream._header
         else:
             self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-            self._step = self._deflated_to_its_end if described_behind else self._deflated
+            self._step = ZipStream._deflated_to_its_end if described_behind else ZipStream._deflated
 
     def _unreadable(self, data: memoryview) -> memoryview:
         return self._within(data, lambda _: None)
@@ -198,7 +199,7 @@ class ZipStream:
         self._left -= len(piece)
         self._member.packed += len(piece)
         if not self._left:
-            self._step = self._header
+            self._step = ZipStream._header
         take(piece)
         return rest
 
@@ -206,7 +207,7 @@ class ZipStream:
         behind = self._unpack(data)
         self._member.packed += len(data) - behind
         if self._inflate.eof:
-            self._step = self._descriptor
+            self._step = ZipStream._descriptor
         return data[len(data) - behind :]
 
     def _unpack(self, data: memoryview) -> int:
@@ -224,7 +225,7 @@ class ZipStream:
             return len(self._inflate.unused_data) or len(packed)
         except zlib.error:
             self._member.crc = -1
-            self._step = self._broken
+            self._step = ZipStream._broken
             return 0
 
     def _count(self, unpacked: bytes | memoryview) -> None:
@@ -245,7 +246,7 @@ class ZipStream:
         for form in (_DESCRIPTOR + crc + sizes, crc + sizes):
             if self._gathered.startswith(form):
                 del self._gathered[: len(form)]
-                self._step = self._header
+                self._step = ZipStream._header
                 return data
         return self._give_up()
 
@@ -254,7 +255,7 @@ class ZipStream:
         return self._give_up() if len(self._directory) > MOST_DIRECTORY else data[len(data) :]
 
     def _give_up(self) -> memoryview:
-        self._step = self._rest
+        self._step = ZipStream._rest
         self._gathered, self._directory = bytearray(), bytearray()
         self._members.clear()
         return memoryview(b"")

@@ -1,9 +1,11 @@
 """Archives checked as they stream past: never whole where `zipfile` says otherwise, in constant memory."""
 
+import gc
 import io
 import struct
 import tempfile
 import tracemalloc
+import weakref
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -415,6 +417,17 @@ def test_pieces_that_are_just_full(size: int, seekable: bool) -> None:
 
 
 class TestMemory:
+    def test_it_is_gone_with_its_last_user(self):
+        checker = ZipStream()
+        checker.feed(archive_of([Member("a", b"a")]))
+        gone = weakref.ref(checker)
+        gc.disable()
+        try:
+            del checker
+            assert gone() is None
+        finally:
+            gc.enable()
+
     def test_a_bomb_takes_no_more_than_pieces(self):
         packer = zlib.compressobj(9, zlib.DEFLATED, -15)
         size = 300 * MIB
