@@ -4,6 +4,8 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 from dexcmd.errors import ConfigurationError, one_line
 
@@ -43,24 +45,32 @@ def confirm(question: str, *, yes: bool) -> bool:
 
 
 def _ask(question: str) -> bool | None:
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    if sys.platform != "win32":
-        _wait_for_typing()
-    line = sys.stdin.readline()
+    # Ready before the question is seen, for then the answer, or Ctrl-C, may come at any moment.
+    with _typing() as wait:
+        sys.stderr.write(f"{question} [y/N] ")
+        sys.stderr.flush()
+        wait()
+        line = sys.stdin.readline()
     if not line:
         sys.stderr.write("\n")
         return False
     return ANSWERS.get(line.strip().lower())
 
 
-def _wait_for_typing() -> None:
-    """Return when there is a line, or a signal, which a read alone would sleep over if it came just before."""
+@contextmanager
+def _typing() -> Generator[Callable[[], object]]:
+    """Give what returns when there is a line, or a signal, which a read alone would sleep over if it came just before.
+
+    Where terminals can't be waited for, it returns at once.
+    """
+    if sys.platform == "win32":
+        yield lambda: None
+        return
     woken, wake = socket.socketpair()
     with woken, wake:
         wake.setblocking(False)
         before = signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
         try:
-            select.select([sys.stdin, woken], [], [])
+            yield lambda: select.select([sys.stdin, woken], [], [])
         finally:
             signal.set_wakeup_fd(before)

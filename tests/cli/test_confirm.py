@@ -2,7 +2,9 @@
 
 import os
 import pty
+import select
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +35,10 @@ class Terminal:
         while text not in shown:
             shown += os.read(self._ours, 4096).decode()
         return shown
+
+    def shows_anything(self) -> bool:
+        """Tell whether something is to be read."""
+        return bool(select.select([self._ours], [], [], 0)[0])
 
     def close(self) -> None:
         os.close(self._ours)
@@ -97,6 +103,28 @@ def test_nobody_to_ask(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_
         monkeypatch.setattr(f"sys.{missing}", None if closed else file)
         with pytest.raises(ConfigurationError, match="--yes"):
             confirm("Go on?", yes=False)
+
+
+def test_it_is_ready_for_ctrl_c_before_the_question_is_seen(terminal: Terminal, monkeypatch: pytest.MonkeyPatch):
+    terminal.attach(monkeypatch)
+    seen: list[bool] = []
+    make = socket.socketpair
+
+    def answer() -> None:
+        terminal.read_until("[y/N] ")
+        terminal.type("y\n")
+
+    thread = threading.Thread(target=answer)
+
+    def socketpair() -> tuple[socket.socket, socket.socket]:
+        seen.append(terminal.shows_anything())
+        thread.start()
+        return make()
+
+    monkeypatch.setattr("socket.socketpair", socketpair)
+    assert confirm("Go on?", yes=False)
+    thread.join()
+    assert seen == [False]
 
 
 def test_ctrl_c_interrupts_and_leaves_the_line(terminal: Terminal, monkeypatch: pytest.MonkeyPatch):
