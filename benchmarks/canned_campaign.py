@@ -58,7 +58,9 @@ def campaign_service(
 
 def requests_made(params: Params) -> int:
     """Return how many requests the service has had."""
-    with urllib.request.urlopen(params["base_url"] + REQUESTS_MADE) as answer:
+    # Whatever proxy the environment names: none of the clients takes one to this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(params["base_url"] + REQUESTS_MADE) as answer:
         return int(answer.read())
 
 

@@ -17,7 +17,8 @@ LEAST, MOST = 60.0, 300.0
 """Seconds that a command takes."""
 
 SPEED = 30.0
-MOST_SPEED = 100.0
+MOST_SPEED = 200.0
+"""With fewer commands, which take as long, the clock may go as fast as this."""
 
 OFTEN, RARELY = 10.0, 60.0
 """Seconds between the polls of the official client."""
