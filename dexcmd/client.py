@@ -28,6 +28,7 @@ from dexcmd.wire.window import RateLimit
 if TYPE_CHECKING:
     from dexcmd.capture import Capture
     from dexcmd.fanout import OnQuota
+    from dexcmd.posting import CreatedLog
     from dexcmd.resources.commands import CommandsResource
     from dexcmd.resources.devices import DevicesResource
     from dexcmd.resources.downloads import DownloadsResource
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from dexcmd.transfer.sink import Sink
 
 __all__ = ["DexClient"]
+
+RESOURCES = ("commands", "devices", "downloads", "quota")
 
 SERVICE_LIMIT = RateLimit()
 """What the service allows a user: 1200 requests in 5 minutes."""
@@ -98,10 +101,15 @@ class DexClient(AsyncOnlyContext):
     @cached_property
     def commands(self) -> "CommandsResource":
         """Commands: create them, list them, follow them."""
-        from dexcmd.posting import CreatedLog
         from dexcmd.resources.commands import CommandsResource
 
-        return CommandsResource(self._session, CreatedLog())
+        return CommandsResource(self._session, self._created)
+
+    @cached_property
+    def _created(self) -> "CreatedLog":
+        from dexcmd.posting import CreatedLog
+
+        return CreatedLog()
 
     @cached_property
     def devices(self) -> "DevicesResource":
@@ -131,11 +139,12 @@ class DexClient(AsyncOnlyContext):
 
         It shares everything else with this one, connections included: closing either closes both.
         """
+        # Made before it is copied, so that it is shared: what one of them has created is no answer to the other's POST.
+        _ = self._created
         view = copy.copy(self)
-        for name in ("commands", "devices", "downloads", "quota"):
-            vars(view).pop(name, None)
         view._session = self._session.with_retry(retry)  # noqa: SLF001 - of the same class
-        view.commands = type(self.commands)(view._session, self.commands.created)  # noqa: SLF001
+        for name in RESOURCES:
+            vars(view).pop(name, None)
         return view
 
     @overload

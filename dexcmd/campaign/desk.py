@@ -16,14 +16,12 @@ from dexcmd.campaign.settling import SettlingTime
 from dexcmd.campaign.spec import AccountSpec, CampaignSpec, FailureClass
 from dexcmd.campaign.steering import Steering
 from dexcmd.clock import Clock
-from dexcmd.errors import AuthenticationError, ConfigurationError, DexError, NotFoundError, PermissionDeniedError
+from dexcmd.errors import DexError
+from dexcmd.polling.watch import UNREADABLE
 from dexcmd.resources.requests import CommandRequest
 from dexcmd.session import Session
 
 __all__ = ["Desk", "Flight", "Refused", "refused"]
-
-REFUSALS = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError)
-"""What the service says to a whole account: the next request would meet it as well."""
 
 
 class Refused(Exception):  # noqa: N818 - how a shard ends, which its account tells
@@ -39,7 +37,7 @@ def refused() -> Generator[None]:
     """Raise as `Refused` what the service says to a whole account inside the block."""
     try:
         yield
-    except REFUSALS as error:
+    except UNREADABLE as error:
         raise Refused(error) from error
 
 

@@ -33,7 +33,7 @@ POLL_SHARE = 0.25
 """The most that polling takes of the rate limit; the rest is for creating and downloading."""
 
 UNREADABLE = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError)
-"""Failures of the list that the next look at it would meet as well."""
+"""What the service says to a whole account: the next request would meet it as well."""
 
 PROBE_GRACE = 5.0
 """Seconds for which a status may be older than the date that comes with it."""
