@@ -1,9 +1,11 @@
 """Walking a paged list that may not know where it ends."""
 
-from collections import OrderedDict
+import asyncio
+from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from math import ceil
 from typing import Any, Generic, Literal, TypeVar
 
 import attrs
@@ -14,12 +16,18 @@ from dexcmd.session import Request, Session
 from dexcmd.wire.envelope import PageInfo
 from dexcmd.wire.times import format_time
 
-__all__ = ["MOST_PER_PAGE", "ListQuery", "Listing", "RecentKeys", "is_last_page"]
+__all__ = ["MOST_AT_ONCE", "MOST_PER_PAGE", "ListQuery", "Listing", "RecentKeys", "is_last_page", "pages_to_ask_for"]
 
 T = TypeVar("T")
 
 MOST_PER_PAGE = 50
 """What the service allows, and the default: the fewest requests a walk."""
+
+MOST_AT_ONCE = 8
+"""How many pages a walk over all of a list asks for at once, at most.
+
+One after the other, each would take the way to the service and back; and these are what a walk holds in memory.
+"""
 
 
 def _page_size(_: object, __: object, value: Any) -> None:
@@ -36,6 +44,9 @@ class ListQuery:
     filters: Mapping[str, str] = attrs.field(factory=dict[str, str])
     bound: Literal["to"] | None = None
     """The query parameter that keeps rows made during the walk out of it, where the endpoint has one."""
+
+    at_once: int = 1
+    """How many pages are asked for at once, at most: 1 where the walk is likely to be left early."""
 
     def request(self, page: int, filters: Mapping[str, str]) -> Request:
         """Return the request for a page, from 1."""
@@ -78,7 +89,7 @@ def is_last_page(
         return True
     if info is None:
         return False
-    told = min(per_page, info.per_page) if info.per_page is not None and info.per_page > 0 else None
+    told = _told_size(per_page, info)
     if rows >= (told or per_page):
         return False
     if info.total_pages is not None and page >= info.total_pages:
@@ -88,15 +99,38 @@ def is_last_page(
     return info.total_count is not None and before is not None and before + rows >= info.total_count
 
 
+def _told_size(per_page: int, info: PageInfo | None) -> int | None:
+    """Return how many rows a full page holds by what the service tells, for it may have lowered `per_page`."""
+    if info is None or info.per_page is None or info.per_page <= 0:
+        return None
+    return min(per_page, info.per_page)
+
+
+def pages_to_ask_for(*, page: int, asked: int, most: int, rows: int, per_page: int, info: PageInfo | None) -> int:
+    """Decide how many pages to ask for at once after `page`, which held `rows` of the `per_page` that were asked for.
+
+    `asked` is how many were asked for at once the last time.  Twice as many, so that a walk which is left early has
+    asked for no more than it has used; up to `most`, and no page beyond the end that `result_info` tells.  That end
+    is not trusted, see `is_last_page`: where it comes too early, or a page is not full, the walk goes on page by page.
+    """
+    size = _told_size(per_page, info) or per_page
+    if info is None or rows < size:
+        return 1
+    ends = [info.total_pages, None if info.total_count is None else ceil(info.total_count / size)]
+    last = min((end for end in ends if end is not None), default=page)
+    return max(1, min(2 * asked, most, last - page))
+
+
 class Listing(AsyncOnlyIteration, Generic[T]):
     """A list on the service, fetched page by page as it is iterated; each iteration starts anew.
 
-        async for row in listing: ...           # row by row, one page in memory
+        async for row in listing: ...           # row by row, up to eight pages in memory
         rows = await listing                    # all of them, as a list
         async for page in listing.pages(): ...  # lists of rows, as the service pages them
 
     A row that moved to another page during the walk comes once.  Rows made after the walk began are kept out
-    where the endpoint can do so.  Iterating raises `DexError`.
+    where the endpoint can do so.  The first page is asked for alone, the next ones two, four and then eight at once, as
+    far as the service says that they are there.  Iterating raises `DexError`, after the rows of the pages before.
     """
 
     def __init__(
@@ -143,16 +177,16 @@ class Pages(AsyncOnlyIteration, Generic[T]):
         self._identity = identity
         self._filters = dict(query.filters)
         self._recent = RecentKeys()
+        self._answers: deque[_Page[T] | Exception] = deque()
         self._page = 1
+        self._asked = 0
+        self._to_ask_for = 1
         self._stale_pages = 0
         self._ended = False
+        self.fetched: int = 0
+        """How many pages have come."""
         self.served_at: datetime | None = None
         """The service's time of the first page."""
-
-    @property
-    def fetched(self) -> int:
-        """Return how many requests this walk has made."""
-        return self._page - 1
 
     def __aiter__(self) -> "Pages[T]":
         """Return itself: a walk goes on where it stands."""
@@ -161,29 +195,64 @@ class Pages(AsyncOnlyIteration, Generic[T]):
     async def __anext__(self) -> list[T]:
         """Return the next page that has rows not seen before.  Raises `DexError`."""
         while not self._ended:
-            if fresh := await self._fetch():
+            if not self._answers:
+                self._answers.extend(await self._ask())
+            answer = self._answers.popleft()
+            if isinstance(answer, Exception):
+                self._answers.clear()
+                self._to_ask_for = 1
+                raise answer
+            if fresh := self._take(answer):
                 return fresh
         raise StopAsyncIteration
 
-    async def _fetch(self) -> list[T]:
-        envelope = await self._session.call(self._query.request(self._page, self._filters))
-        rows = self._decode(envelope.result)
-        fresh = [row for row in rows if self._recent.add(self._identity(row))]
+    async def _ask(self) -> "list[_Page[T] | Exception]":
+        """Fetch the next pages, side by side: nothing of it goes on when this is over."""
+        self._asked = self._to_ask_for
+        if self._asked == 1:
+            return [await self._fetch(self._page)]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._fetch(self._page + ahead)) for ahead in range(self._asked)]
+        return [task.result() for task in tasks]
+
+    async def _fetch(self, page: int) -> "_Page[T] | Exception":
+        try:
+            envelope = await self._session.call(self._query.request(page, self._filters))
+            rows = self._decode(envelope.result)
+        except Exception as error:  # noqa: BLE001 - it is raised for whoever gets as far as this page
+            return error
+        self.fetched += 1
+        return _Page(rows, envelope.page_info, envelope.served_at)
+
+    def _take(self, answer: "_Page[T]") -> list[T]:
+        """Go on by a page, and return those of its rows that are new."""
+        fresh = [row for row in answer.rows if self._recent.add(self._identity(row))]
+        page, rows, per_page = self._page, len(answer.rows), self._query.per_page
         self._ended = is_last_page(
-            page=self._page,
-            rows=len(rows),
+            page=page,
+            rows=rows,
             new_rows=len(fresh),
             stale_pages=self._stale_pages,
-            per_page=self._query.per_page,
-            info=envelope.page_info,
+            per_page=per_page,
+            info=answer.info,
         )
-        if self._page == 1:
-            self.served_at = envelope.served_at
+        if page == 1:
+            self.served_at = answer.served_at
             if self._query.bound is not None:
-                _bound(self._filters, self._query.bound, envelope.served_at)
+                _bound(self._filters, self._query.bound, answer.served_at)
+        self._to_ask_for = pages_to_ask_for(
+            page=page, asked=self._asked, most=self._query.at_once, rows=rows, per_page=per_page, info=answer.info
+        )
         self._stale_pages = 0 if fresh else self._stale_pages + 1
         self._page += 1
         return fresh
+
+
+@attrs.frozen
+class _Page(Generic[T]):
+    rows: list[T]
+    info: PageInfo | None
+    served_at: datetime | None
 
 
 class Rows(AsyncOnlyIteration, Generic[T]):

@@ -19,7 +19,7 @@ from dexcmd import (
     WarpDiag,
 )
 from dexcmd.clock import ManualClock
-from dexcmd.events import CommandCreated, CommandFinished
+from dexcmd.events import CommandCreated, CommandFinished, RequestFinished, RequestSent
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.sandbox.state import NewCommand
 from tests.conftest import Rig
@@ -72,6 +72,69 @@ async def test_an_iteration_that_is_left_early_fetches_no_more(rig: Rig) -> None
         assert device.device_id == rig.sandbox.state.devices[0].device_id
         break
     assert rig.made("list_devices") == 1
+
+
+def batches(rig: Rig) -> list[int]:
+    """Return how many requests were made each time before nothing was on its way any more."""
+    sizes, sent, under_way = list[int](), 0, 0
+    for event in rig.events:
+        sent += isinstance(event, RequestSent)
+        under_way += isinstance(event, RequestSent) - isinstance(event, RequestFinished)
+        if not under_way:
+            sizes.append(sent)
+            sent = 0
+    return sizes
+
+
+async def test_pages_are_asked_for_at_once_as_far_as_they_are_there(rig: Rig) -> None:
+    await rig.start(980)
+    walk = rig.dex.devices.list().pages()
+    assert [len(page) async for page in walk] == [*[50] * 19, 30]
+    assert walk.fetched == 20
+    assert batches(rig) == [1, 2, 4, 8, 5]
+    assert sorted(int(request.query["page"]) for request in rig.sandbox.requests) == list(range(1, 21))
+
+
+async def test_a_walk_that_is_left_has_asked_for_less_than_twice_what_was_used(rig: Rig) -> None:
+    await rig.start(980)
+    used = 0
+    async for _ in rig.dex.devices.list():
+        used += 1
+        if used > 3 * 50:
+            break
+    assert batches(rig) == [1, 2, 4]
+
+
+async def test_the_rows_before_a_page_that_fails_come_and_it_can_be_asked_for_again(rig: Rig) -> None:
+    await rig.start(280)
+    refusal = Fault.error(400, message="no such page")
+    rig.sandbox.faults.add(refusal, on="list_devices", where=lambda request: request.query["page"] == "3")
+    rows = aiter(rig.dex.devices.list())
+    seen = [await anext(rows) for _ in range(100)]
+    with pytest.raises(BadRequestError, match="no such page"):
+        await anext(rows)
+    seen += [row async for row in rows]
+    assert [row.registration_id for row in seen] == [row.registration_id for row in rig.sandbox.state.devices]
+    # Pages 1, 2 and 3, 3 on its own, 4 and 5, 6.
+    assert batches(rig) == [1, 2, 1, 2, 1]
+
+
+async def test_a_walk_that_is_cancelled_leaves_no_request_on_its_way(rig: Rig) -> None:
+    await rig.start(280)
+    walk = rig.dex.devices.list().pages()
+    seen = await anext(walk)
+    silence = rig.sandbox.faults.add(Fault.silence(), on="list_devices", times=2)
+    task = asyncio.ensure_future(anext(walk))
+    while silence.hits < 2:
+        await asyncio.sleep(0.002)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    # What was on its way has ended with it, and the walk goes on where it stood.
+    assert batches(rig) == [1, 2]
+    async for page in walk:
+        seen += page
+    assert len(seen) == 280
 
 
 async def test_a_list_can_be_iterated_twice(rig: Rig) -> None:

@@ -17,7 +17,7 @@ from dexcmd.campaign.events import (
     SurplusFound,
 )
 from dexcmd.campaign.records import IntentRecord, TargetRecord
-from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery
+from dexcmd.paging import MOST_AT_ONCE, MOST_PER_PAGE, Listing, ListQuery
 from dexcmd.resources.command import Command, decode_commands, identity
 from dexcmd.wire.times import format_time
 
@@ -164,7 +164,8 @@ async def audit(desk: Desk, since: datetime, follow: Follow) -> None:
 
     `follow` is told of each target that has got its command by that.  Raises `Refused`, `DexError`.
     """
-    query = ListQuery("/dex/commands", MOST_PER_PAGE, {"from": format_time("since", since)}, bound="to")
+    filters = {"from": format_time("since", since)}
+    query = ListQuery("/dex/commands", MOST_PER_PAGE, filters, bound="to", at_once=MOST_AT_ONCE)
     work = _Audit(desk, follow)
     rows: list[Command] = []
     pages = Listing(desk.session, query, decode_commands, identity).pages()

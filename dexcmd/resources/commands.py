@@ -8,7 +8,7 @@ from dexcmd.errors import AmbiguousCreateError
 from dexcmd.fanout import BulkCreate, BulkOptions, OnQuota
 from dexcmd.follow import Follow
 from dexcmd.outcome import Outcome
-from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery
+from dexcmd.paging import MOST_AT_ONCE, MOST_PER_PAGE, Listing, ListQuery
 from dexcmd.polling.watch import Watch
 from dexcmd.posting import CreatedLog
 from dexcmd.resources.command import Command, command_id_of, decode_commands, identity
@@ -120,7 +120,7 @@ class CommandsResource:
             "to": None if until is None else format_time("until", until),
         }
         given = {name: value for name, value in filters.items() if value is not None}
-        query = ListQuery("/dex/commands", per_page, given, bound="to")
+        query = ListQuery("/dex/commands", per_page, given, bound="to", at_once=MOST_AT_ONCE)
         return Listing(self._session, query, decode_commands, identity)
 
     def follow(

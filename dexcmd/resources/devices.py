@@ -5,7 +5,7 @@ from datetime import datetime
 import attrs
 
 from dexcmd.errors import ConfigurationError
-from dexcmd.paging import Listing, ListQuery
+from dexcmd.paging import MOST_AT_ONCE, MOST_PER_PAGE, Listing, ListQuery
 from dexcmd.resources.requests import CommandArgs, CommandRequest
 from dexcmd.session import Session
 from dexcmd.wire.converter import register_model, structure_rows
@@ -78,12 +78,13 @@ class DevicesResource:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def list(self, *, search: str | None = None, per_page: int = 50) -> Listing[Device]:
+    def list(self, *, search: str | None = None, per_page: int = MOST_PER_PAGE) -> Listing[Device]:
         """List the devices that were connected within the last hour, one row a registration.
 
         `search` is looked for in names and emails.  Iterate the answer with `async for`, await it for a list,
         or take its `pages()`.  Raises `ConfigurationError` for a `per_page` outside 1 to 50, and `DexError`
         while iterating.
         """
-        query = ListQuery("/dex/commands/devices", per_page, {} if search is None else {"search": search})
+        given = {} if search is None else {"search": search}
+        query = ListQuery("/dex/commands/devices", per_page, given, at_once=MOST_AT_ONCE)
         return Listing(self._session, query, lambda result: structure_rows(result, "devices", Device), _identity)

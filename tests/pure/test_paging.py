@@ -1,16 +1,19 @@
-"""Where a walk over pages ends, on a service that may tell the wrong thing."""
+"""Where a walk over pages ends and what it asks for, on a service that may tell the wrong thing."""
 
+import asyncio
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dexcmd.errors import ConfigurationError
-from dexcmd.paging import ListQuery, RecentKeys, is_last_page
-from dexcmd.wire.envelope import PageInfo
+from dexcmd.paging import Listing, ListQuery, RecentKeys, is_last_page, pages_to_ask_for
+from dexcmd.session import Request, Session
+from dexcmd.wire.envelope import Envelope, PageInfo
 
 
 def last(
@@ -67,6 +70,34 @@ class TestIsLastPage:
     )
     def test_short_and_full_pages(self, page: int, rows: int, info: PageInfo | None, ends: bool):
         assert last(page=page, rows=rows, info=info) is ends
+
+
+class TestPagesToAskFor:
+    @pytest.mark.parametrize(
+        ("page", "asked", "info", "count"),
+        [
+            pytest.param(1, 1, PageInfo(total_pages=100), 2, id="twice as many"),
+            pytest.param(7, 4, PageInfo(total_pages=100), 8, id="up to the most"),
+            pytest.param(15, 8, PageInfo(total_pages=100), 8, id="and no more"),
+            pytest.param(95, 8, PageInfo(total_pages=100), 5, id="up to the last page"),
+            pytest.param(3, 2, PageInfo(total_count=250), 2, id="which is told by the rows"),
+            pytest.param(3, 2, PageInfo(total_count=251), 3, id="of which one more is one page more"),
+            pytest.param(3, 2, PageInfo(total_count=120, per_page=20), 3, id="at a lowered size"),
+            pytest.param(3, 2, PageInfo(total_count=1000, total_pages=4), 1, id="the nearer end, by pages"),
+            pytest.param(3, 2, PageInfo(total_count=200, total_pages=100), 1, id="the nearer end, by rows"),
+            pytest.param(3, 2, PageInfo(total_pages=3), 1, id="beyond it one by one"),
+            pytest.param(3, 2, PageInfo(total_pages=0), 1, id="a lie"),
+            pytest.param(3, 2, PageInfo(), 1, id="nothing is told"),
+            pytest.param(3, 2, None, 1, id="nothing at all"),
+        ],
+    )
+    def test_after_a_full_page(self, page: int, asked: int, info: PageInfo | None, count: int):
+        assert pages_to_ask_for(page=page, asked=asked, most=8, rows=50, per_page=50, info=info) == count
+
+    def test_after_a_short_page_or_where_one_is_the_most(self):
+        info = PageInfo(total_pages=100)
+        assert pages_to_ask_for(page=1, asked=4, most=8, rows=49, per_page=50, info=info) == 1
+        assert pages_to_ask_for(page=1, asked=1, most=1, rows=50, per_page=50, info=info) == 1
 
 
 class TestRecentKeys:
@@ -159,25 +190,30 @@ class Service:
         return listed[start : start + size], info
 
 
-def walk(service: Service, per_page: int) -> tuple[list[int], int]:
-    """Walk over a service as `Pages` does; return the rows and the number of requests."""
-    recent, found, page, stale = RecentKeys(), list[int](), 1, 0
-    while True:
-        rows, info = service.page(page, per_page)
-        fresh = [row for row in rows if recent.add(row)]
-        found += fresh
-        if is_last_page(
-            page=page,
-            rows=len(rows),
-            new_rows=len(fresh),
-            stale_pages=stale,
-            per_page=per_page,
-            info=info,
-        ):
-            return found, page
-        stale = 0 if fresh else stale + 1
-        page += 1
-        assert page < 1000, "the walk does not end"
+class Answers:
+    """What `Pages` asks for a page, in place of a session: the answers of a `Service`, and a count of them."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.asked = 0
+
+    async def call(self, request: Request) -> Envelope:
+        self.asked += 1
+        assert self.asked < 1000, "the walk does not end"
+        rows, info = self._service.page(int(request.query["page"]), int(request.query["per_page"]))
+        return Envelope(rows, info, None)
+
+
+def walk(service: Service, per_page: int = 50, at_once: int = 1) -> tuple[list[int], int]:
+    """Walk over a service; return the rows and the number of requests."""
+    answers = Answers(service)
+    query = ListQuery("/rows", per_page, at_once=at_once)
+    listing = Listing[int](cast("Session", answers), query, lambda result: cast("list[int]", result), lambda row: row)
+
+    async def rows() -> list[int]:
+        return await listing
+
+    return asyncio.run(rows()), answers.asked
 
 
 services = st.builds(
@@ -190,28 +226,40 @@ services = st.builds(
     repeats=st.booleans(),
 )
 
+at_once = st.integers(1, 8)
+
 
 class TestWalk:
     @settings(deadline=None, max_examples=400)
-    @given(services, st.integers(1, 50))
-    def test_all_rows_come_exactly_once_and_it_ends(self, service: Service, per_page: int):
-        found, requests = walk(service, per_page)
+    @given(services, st.integers(1, 50), at_once)
+    def test_all_rows_come_exactly_once_and_it_ends(self, service: Service, per_page: int, at_once: int):
+        found, requests = walk(service, per_page, at_once)
         assert found == list(range(service.rows))
-        full_pages = math.ceil(service.rows / min(per_page, service.cap))
-        assert requests <= max(full_pages, 1) + 2
+        used = max(math.ceil(service.rows / min(per_page, service.cap)), 1) + 2
+        # Where the end that is told is wrong, what was asked for in vain is less than what was used.
+        assert requests <= (used if at_once == 1 else used + min(used, at_once) - 1)
 
     @settings(deadline=None, max_examples=100)
-    @given(services.filter(lambda service: service.info == "right" and "total_count" in service.fields))
-    def test_right_info_costs_no_request_more_than_an_end_at_a_page_border(self, service: Service):
-        _, requests = walk(service, 50)
+    @given(services.filter(lambda service: service.info == "right" and "total_count" in service.fields), at_once)
+    def test_right_info_costs_no_request_more_than_an_end_at_a_page_border(self, service: Service, at_once: int):
+        _, requests = walk(service, at_once=at_once)
         at_a_border = service.rows % service.cap == 0
         extra = (2 if service.repeats else 1) if at_a_border and service.rows else 0
         assert requests == max(math.ceil(service.rows / service.cap), 1) + extra
 
     @settings(deadline=None, max_examples=200)
-    @given(services.filter(lambda service: service.cap > 3), st.lists(st.integers(0, 3), max_size=10))
-    def test_rows_that_come_in_meanwhile_hide_none(self, service: Service, pushed: list[int]):
+    @given(services.filter(lambda service: service.cap > 3), st.lists(st.integers(0, 3), max_size=10), at_once)
+    def test_rows_that_come_in_meanwhile_hide_none(self, service: Service, pushed: list[int], at_once: int):
         service.pushed = pushed
-        found, _ = walk(service, 50)
+        found, _ = walk(service, at_once=at_once)
         assert [row for row in found if row >= 0] == list(range(service.rows))
         assert len(set(found)) == len(found)
+
+    @settings(deadline=None, max_examples=200)
+    @given(services, at_once)
+    @example(Service(rows=60, cap=20, info="right", fields=["total_count"], repeats=False), 1)
+    def test_a_lowered_page_size_that_is_not_told_hides_no_rows(self, service: Service, at_once: int):
+        """`per_page` may be missing from `result_info` like the rest of it."""
+        service.fields = [name for name in service.fields if name != "per_page"]
+        found, _ = walk(service, at_once=at_once)
+        assert found == list(range(service.rows))

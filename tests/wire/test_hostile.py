@@ -1,7 +1,6 @@
 """Hostile and odd input that once got through; each case failed before it was mended."""
 
 import io
-import math
 import stat
 import string
 import unicodedata
@@ -27,7 +26,6 @@ from dexcmd.errors import (
     one_line,
 )
 from dexcmd.fanout import BulkOptions
-from dexcmd.paging import RecentKeys, is_last_page
 from dexcmd.polling.pending import Pending, created_between
 from dexcmd.resources.command import decode_commands
 from dexcmd.resources.devices import Device
@@ -38,7 +36,7 @@ from dexcmd.transfer.files import check_zip, make_folder, whole_file_hash
 from dexcmd.transfer.names import MOST_NAME_BYTES, safe_name
 from dexcmd.wire.answer import Answer, service_time
 from dexcmd.wire.converter import structure_rows
-from dexcmd.wire.envelope import PageInfo, api_error, read_envelope
+from dexcmd.wire.envelope import api_error, read_envelope
 from dexcmd.wire.paths import BaseURL, artifact_name, segment
 from dexcmd.wire.ratelimit import Allowance, parse_retry_after
 from dexcmd.wire.retrying import RetryPolicy
@@ -359,28 +357,3 @@ class TestFiles:
         make_folder(tmp_path / "a" / "b" / "c")
         modes = [stat.S_IMODE((tmp_path / each).stat().st_mode) for each in ("a", "a/b", "a/b/c")]
         assert modes == [0o700, 0o700, 0o700]
-
-
-class TestWalk:
-    @settings(deadline=None, max_examples=200)
-    @given(rows=st.integers(0, 130), cap=st.integers(1, 50), count=st.booleans(), pages=st.booleans())
-    @example(rows=60, cap=20, count=True, pages=False)
-    def test_a_lowered_page_size_that_is_not_told_hides_no_rows(self, rows: int, cap: int, count: bool, pages: bool):
-        """`per_page` may be missing from `result_info` like the rest of it."""
-        recent, found, page, stale = RecentKeys(), list[int](), 1, 0
-        info = PageInfo(total_count=rows if count else None, total_pages=math.ceil(rows / cap) if pages else None)
-        while True:
-            listed = list(range(rows))[(page - 1) * cap : page * cap]
-            fresh = [row for row in listed if recent.add(row)]
-            found += fresh
-            if is_last_page(
-                page=page,
-                rows=len(listed),
-                new_rows=len(fresh),
-                stale_pages=stale,
-                per_page=50,
-                info=info,
-            ):
-                break
-            stale, page = (0 if fresh else stale + 1), page + 1
-        assert found == list(range(rows))
