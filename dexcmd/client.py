@@ -9,10 +9,11 @@ import random as random_module
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import aiohttp
 
+import dexcmd
 from dexcmd.async_only import AsyncOnlyContext
 from dexcmd.clock import Clock, default_clock
 from dexcmd.connections import Connections
@@ -179,20 +180,21 @@ class DexClient(AsyncOnlyContext):
         on_progress: "OnProgress | None" = None,
     ) -> "Capture[R]": ...
 
+    # These types are what `typing.get_type_hints` gives: only public names of the package load when they are asked for.
     def capture(
         self,
-        requests: "Iterable[CommandRequest]",
-        into: "str | os.PathLike[str] | Sink[Any]",
+        requests: "Iterable[dexcmd.CommandRequest]",
+        into: "str | os.PathLike[str] | dexcmd.Sink[Any]",
         *,
         concurrency: int = 8,
         create_concurrency: int = 4,
         timeout: float = 900.0,
         poll_interval: float = 2.0,
-        on_quota: "OnQuota" = "stop",
+        on_quota: Literal["stop", "wait"] = "stop",
         quota_wait_seconds: float = 90_000.0,
         most_in_flight: int = 1000,
-        on_progress: "OnProgress | None" = None,
-    ) -> "Capture[Any]":
+        on_progress: "Callable[[dexcmd.Progress], object] | None" = None,
+    ) -> "dexcmd.Capture[Any]":
         """Create commands, follow them and save their artifacts into a folder, or another `Sink`, in one.
 
             async with dex.capture(requests, into="captures/") as results:

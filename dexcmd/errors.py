@@ -5,13 +5,10 @@ The text of each is one line, safe to log: bodies are cut to 200 characters and 
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import attrs
 
-if TYPE_CHECKING:
-    from dexcmd.outcome import Outcome
-    from dexcmd.resources.command import Command
+import dexcmd
 
 __all__ = [
     "APIError",
@@ -195,13 +192,13 @@ class AmbiguousCreateError(DexError):
     """
 
     message: str
-    created: "Sequence[Command]" = ()
+    created: "Sequence[dexcmd.Command]" = ()
     """The commands that are known to have been created."""
 
     cause: DexError | None = None
     """What happened to the POST."""
 
-    outcomes: "Sequence[Outcome]" = ()
+    outcomes: "Sequence[dexcmd.Outcome]" = ()
     """What is known of each request, where `create` raises it."""
 
     def __str__(self) -> str:

@@ -55,6 +55,11 @@ def main() -> None:
 
 def public_api(folder: Path | None = None) -> str:
     """Return the text for what can be imported, or for the package in a folder."""
+    return HEADER + "".join(read(folder).blocks())
+
+
+def read(folder: Path | None = None) -> "Reading":
+    """Return what is public of what can be imported, or of the package in a folder."""
     package = griffe.load(
         "dexcmd",
         search_paths=None if folder is None else [folder],
@@ -63,7 +68,7 @@ def public_api(folder: Path | None = None) -> str:
         allow_inspection=False,
     )
     assert isinstance(package, griffe.Module)
-    return HEADER + "".join(Reading(package).blocks())
+    return Reading(package)
 
 
 class Reading:
@@ -80,6 +85,11 @@ class Reading:
                 self._reach(module[exported])
         for path, shown in list(self._found.items()):
             self._follow(path, shown)
+
+    def homes(self) -> Iterator[tuple[str, str]]:
+        """Yield the module and the name of each thing."""
+        for _, shown in sorted(self._found.items()):
+            yield shown.module.path, shown.name
 
     def blocks(self) -> Iterator[str]:
         """Yield the names of each module, then each thing."""

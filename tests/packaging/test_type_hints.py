@@ -1,0 +1,59 @@
+"""What injects dependencies or checks arguments asks for types at run time, and is to get them."""
+
+import inspect
+import subprocess
+import sys
+import typing
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
+from tests.packaging.public_api import read
+
+UNRESOLVED = {
+    # The type of its store is obstore's, which is an extra, and is loaded only to check what is given.
+    "dexcmd.transfer.objectstore.ObjectStoreSink",
+    "dexcmd.transfer.objectstore.ObjectStoreSink.__init__",
+}
+
+
+def callables() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield the public functions and classes, and their methods and properties, each with its path."""
+    for module, name in read().homes():
+        value = getattr(import_module(module), name, None)
+        if inspect.isfunction(value) or inspect.isclass(value):
+            yield f"{module}.{name}", value
+        for attribute, member in vars(value).items() if inspect.isclass(value) else ():
+            function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
+            special = attribute.startswith("__") and attribute.endswith("__")
+            if inspect.isfunction(function) and (special or not attribute.startswith("_")):
+                yield f"{module}.{name}.{attribute}", function
+
+
+def test_the_types_of_all_that_can_be_called_are_there_at_run_time():
+    failed: dict[str, str] = {}
+    asked: set[str] = set()
+    for path, function in callables():
+        asked.add(path)
+        try:
+            typing.get_type_hints(function)
+        except NameError as error:
+            failed[path] = str(error)
+    assert {
+        "dexcmd.client.DexClient.capture",
+        "dexcmd.client.DexClient.__init__",
+        "dexcmd.resources.commands.CommandsResource.follow",
+        "dexcmd.campaign.file.parse_campaign",
+    } <= asked
+    assert {path: why for path, why in failed.items() if path not in UNRESOLVED} == {}
+    assert failed.keys() == UNRESOLVED, "what resolves by now is no exception"
+
+
+def test_types_are_loaded_when_they_are_asked_for():
+    code = (
+        "import sys, typing; from dexcmd import DexClient;"
+        "print('dexcmd.capture' in sys.modules);"
+        "print(typing.get_type_hints(DexClient.capture)['return'].__origin__.__qualname__)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "Capture"]
