@@ -10,7 +10,7 @@ from typing import cast
 
 from dexcmd.campaign.layout import spec_from
 from dexcmd.campaign.mistakes import at, mistakes_of
-from dexcmd.campaign.named import read_csv
+from dexcmd.campaign.namescsv import read_csv
 from dexcmd.campaign.spec import BUCKETS, INTO, CampaignSpec
 from dexcmd.errors import CampaignFileError, ConfigurationError
 

@@ -1,26 +1,13 @@
-"""Devices that are named, one by one, in a campaign file or in a CSV beside it."""
+"""Devices that are named, one by one, in a campaign file or in a CSV beside it.  Pure."""
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
 import attrs
 
-from dexcmd.campaign.checks import SeveralMistakesError
 from dexcmd.campaign.spec import Targeting
-from dexcmd.errors import ConfigurationError
 from dexcmd.resources.devices import Device
 
-__all__ = ["Named", "Names", "read_csv"]
-
-COLUMNS = ("device_id", "user_email", "registration_id", "account")
-
-DELIMITERS = ",;\t"
-"""The spreadsheets of some countries write semicolons."""
-
-MOST_TOLD = 20
-"""Mistakes of one CSV that are told one by one."""
+__all__ = ["Named", "Names"]
 
 
 @attrs.frozen(kw_only=True)
@@ -94,51 +81,3 @@ class Names:
     def missing(self) -> Iterator[Named]:
         """Give those that no row of a device list has matched, in their order."""
         return (named for index, named in enumerate(self._names) if index not in self._found)
-
-
-def read_csv(path: Path, accounts: Sequence[str] | None = None) -> list[Named]:
-    """Return the devices that a CSV names; empty lines are left out.
-
-    Raises `ConfigurationError`, for all lines at once, where it can't be read or is none, where a line names no device,
-    or, with `accounts` given, no account of those.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{path} is no UTF-8") from None
-    except (OSError, ValueError) as error:
-        # The latter for a path that can be none.
-        raise ConfigurationError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from None
-    header, _, _ = text.partition("\n")
-    delimiter = next((character for character in DELIMITERS if character in header), DELIMITERS[0])
-    lines = csv.reader(io.StringIO(text), delimiter=delimiter)
-    columns = [name.strip().casefold() for name in next(lines, list[str]())]
-    if not {"device_id", "user_email"} & set(columns):
-        raise ConfigurationError(f"{path} needs a first line with a column device_id or user_email")
-    known = [name for name in COLUMNS if name in columns]
-    names: list[Named] = []
-    mistakes: list[str] = []
-    try:
-        for values in lines:
-            row = dict(zip(columns, (value.strip() for value in values), strict=False))
-            if not any(row.values()):
-                continue
-            named = Named(**{name: row.get(name) or None for name in known})
-            wrong = _wrong(named, accounts)
-            if wrong is not None:
-                mistakes.append(f"{path}, line {lines.line_num}: {wrong}")
-            names.append(named)
-    except csv.Error as error:
-        mistakes.append(f"{path}, line {lines.line_num}: {error}")
-    if mistakes:
-        more = len(mistakes) - MOST_TOLD
-        raise SeveralMistakesError([*mistakes[:MOST_TOLD], *([f"{path}: and {more} more"] if more > 0 else [])])
-    return names
-
-
-def _wrong(named: Named, accounts: Sequence[str] | None) -> str | None:
-    if named.device_id is None and named.user_email is None:
-        return "it names no device: both device_id and user_email are empty"
-    if accounts is not None and named.account is not None and named.account not in accounts:
-        return f"there is no account {named.account!r}"
-    return None

@@ -19,7 +19,8 @@ from dexcmd.campaign.forecast import (
     size_forecast,
 )
 from dexcmd.campaign.layout import fingerprint, spec_to_json
-from dexcmd.campaign.named import Named, Names, read_csv
+from dexcmd.campaign.named import Named, Names
+from dexcmd.campaign.namescsv import read_csv
 from dexcmd.campaign.spec import AccountSpec, CampaignSpec
 from dexcmd.campaign.store import Store
 from dexcmd.campaign.survey import Survey

@@ -9,7 +9,8 @@ import pytest
 
 from dexcmd import Pcap, SpeedTest, WarpDiag
 from dexcmd.campaign.file import parse_campaign, read_campaign_file
-from dexcmd.campaign.named import Named, read_csv
+from dexcmd.campaign.named import Named
+from dexcmd.campaign.namescsv import read_csv
 from dexcmd.campaign.spec import (
     AbortRule,
     AccountSpec,
@@ -382,6 +383,11 @@ class TestCSV:
                 [Named(device_id="d1", account="b"), Named(user_email="a@x.org")],
             ),
             ("device_id\n", []),
+            ("\n,\ndevice_id\nd1\n", [Named(device_id="d1")]),
+            ('user_email, device_id\n"a@x.org", "d1"\n', [Named(device_id="d1", user_email="a@x.org")]),
+            ('device_id;"note, more";user_email\nd1;x;a@x.org', [Named(device_id="d1", user_email="a@x.org")]),
+            ('"device_id";"user_email"\n"d1";"a@x.org"\n', [Named(device_id="d1", user_email="a@x.org")]),
+            ("device_id,note,note,\nd1,,,,\n", [Named(device_id="d1")]),
         ],
     )
     def test_what_is_read(self, text: str, names: list[Named], tmp_path: Path):
@@ -395,6 +401,12 @@ class TestCSV:
             (b"id,email\n", "needs a first line with a column device_id or user_email"),
             (b"device_id\n\xff", "is no UTF-8"),
             (b"device_id\n" + b"x" * 200_000, "line 2: field larger than field limit (131072)"),
+            (b'"device_id\n' + b"d1\n" * 100_000, "needs a first line with a column device_id or user_email"),
+            (b'device_id\nd1\n"d2\nd3\n', "line 4: unexpected end of data"),
+            (b'device_id\n"d1" x\n', "line 2: ',' expected after '\"'"),
+            (b"device_id,Device_ID\n", "has more than one column device_id"),
+            (b"device_name,device_id\nSmith, John,d1\n", "line 2: it has 3 cells where the first line has 2"),
+            (b"device_id\nd1,d2\n", "line 2: it has 2 cells where the first line has 1"),
         ],
     )
     def test_what_is_none(self, data: bytes, mistake: str, tmp_path: Path):
