@@ -1,5 +1,6 @@
 """Devices that are named, one by one, in a campaign file or in a CSV beside it.  Pure."""
 
+import unicodedata
 from collections.abc import Iterable, Iterator
 
 import attrs
@@ -7,7 +8,12 @@ import attrs
 from dexcmd.campaign.spec import Targeting
 from dexcmd.resources.devices import Device
 
-__all__ = ["Named", "Names"]
+__all__ = ["Named", "Names", "folded"]
+
+
+def folded(text: str | None) -> str:
+    """Return a text as names are compared: neither case, nor blanks around it, nor the form of its letters matters."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", text or "").casefold()).strip()
 
 
 @attrs.frozen(kw_only=True)
@@ -20,10 +26,15 @@ class Named:
     account: str | None = None
     """The name of its account; None for whichever has it."""
 
+    @property
+    def key(self) -> tuple[str, str, str, str | None]:
+        """Return what those have in common that name the same."""
+        return folded(self.device_id), folded(self.user_email), folded(self.registration_id), self.account
+
     def matches(self, device: Device) -> bool:
-        """Tell whether a row of the device list is meant; case does not matter."""
+        """Tell whether a row of the device list is meant; see `folded`."""
         return all(
-            wanted is None or _same(wanted, found)
+            wanted is None or folded(wanted) == folded(found)
             for wanted, found in (
                 (self.device_id, device.device_id),
                 (self.user_email, device.person_email),
@@ -32,27 +43,26 @@ class Named:
         )
 
 
-def _same(wanted: str, found: str | None) -> bool:
-    return found is not None and wanted.casefold() == found.casefold()
-
-
 class Names:
-    """The devices that a campaign names, and which of them were found; for all its accounts."""
+    """The devices that a campaign names, each once, and which of them were found; for all its accounts."""
 
     def __init__(self, targets: Targeting, rows: Iterable[Named] = ()) -> None:
-        self._names: list[Named] = [
-            *(Named(device_id=device_id) for device_id in targets.device_ids),
-            *(Named(user_email=email) for email in targets.emails),
+        names: dict[object, Named] = {}
+        for named in (
+            *(Named(device_id=device_id.strip()) for device_id in targets.device_ids),
+            *(Named(user_email=email.strip()) for email in targets.emails),
             *rows,
-        ]
+        ):
+            names.setdefault(named.key, named)
+        self._names = list(names.values())
         self._found: set[int] = set()
         self._by_id: dict[str, list[int]] = {}
         self._by_email: dict[str, list[int]] = {}
         for index, named in enumerate(self._names):
             if named.device_id is not None:
-                self._by_id.setdefault(named.device_id.casefold(), []).append(index)
+                self._by_id.setdefault(folded(named.device_id), []).append(index)
             else:
-                self._by_email.setdefault((named.user_email or "").casefold(), []).append(index)
+                self._by_email.setdefault(folded(named.user_email), []).append(index)
 
     def __len__(self) -> int:
         """Return how many there are; with none, every device is meant."""
@@ -67,8 +77,8 @@ class Names:
     def match(self, account: str, device: Device) -> bool:
         """Tell whether a device of an account is named, and note that it was found."""
         indexes = (
-            *self._by_id.get((device.device_id or "").casefold(), ()),
-            *self._by_email.get((device.person_email or "").casefold(), ()),
+            *self._by_id.get(folded(device.device_id), ()),
+            *self._by_email.get(folded(device.person_email), ()),
         )
         found = [
             index
