@@ -3,7 +3,6 @@
 import math
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 from typing import Any, Literal, get_args
 
 import attrs
@@ -26,6 +25,7 @@ from dexcmd.campaign.checks import (
     unsteady,
     whole_from_0,
 )
+from dexcmd.campaign.percents import percent_of
 from dexcmd.campaign.versions import VersionBounds
 from dexcmd.errors import ConfigurationError
 from dexcmd.resources.requests import CommandArgs, Pcap, SpeedTest, WarpDiag
@@ -138,8 +138,7 @@ class Share:
         """Return how many of `total` that is, at most all; a percentage is rounded up."""
         if self.count is not None:
             return min(self.count, total)
-        # By the decimals as written: in binary 1.1 % of 3000 is a little more than 33.
-        return min(total, math.ceil(Fraction(str(self.percent)) * total / 100))
+        return min(total, math.ceil(percent_of(self.percent or 0.0, total)))
 
 
 @attrs.frozen(kw_only=True)
