@@ -6,6 +6,7 @@ Durations are texts such as `1h30m`, shares are `5` or `"10%"`, and a command is
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Literal, cast, get_args, get_origin
@@ -180,15 +181,17 @@ def _duration(value: object, _: object) -> timedelta:
     raise TypeError(f'expected a duration such as "90s", "15m" or "36h", found {shown(value)}')
 
 
-def _deadline(value: object, kind: object) -> datetime | timedelta | None:
+def _deadline(value: object, _: object) -> datetime | timedelta | None:
     if isinstance(value, datetime) or value is None:
         # TOML has times.  One without its zone is for the class to refuse.
         return value
     if isinstance(value, str):
-        try:
-            return parse_time(value)
-        except ValueError:
-            return _duration(value, kind)
+        for parse in (parse_time, parse_duration):
+            with suppress(ValueError):
+                return parse(value)
+        raise ValueError(
+            f"{value!r} is neither a time with its zone, such as 2026-12-01T18:00:00Z, nor a duration such as 36h"
+        )
     raise TypeError(f'expected a time with its zone, or a duration such as "36h", found {shown(value)}')
 
 

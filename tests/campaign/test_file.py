@@ -272,6 +272,14 @@ class TestMistakes:
             "command: missing",
         ]
 
+    def test_an_account_of_the_environment_that_is_none(self):
+        with pytest.raises(CampaignFileError) as caught:
+            parse_campaign('name = "x"', environ={"CLOUDFLARE_ACCOUNT_ID": "acme"})
+        assert list(caught.value.mistakes) == [
+            "accounts: there is none, and CLOUDFLARE_ACCOUNT_ID is no account id",
+            "command: missing",
+        ]
+
     @pytest.mark.parametrize(
         ("lines", "mistake"),
         [
@@ -295,7 +303,14 @@ class TestMistakes:
             ("accounts = [5]", "accounts[0]: expected a table, found 5 (int)"),
             ("waves = {sizes = 5}", "waves.sizes: expected a list, found 5 (int)"),
             ("deadline = 36", 'deadline: expected a time with its zone, or a duration such as "36h", found 36 (int)'),
-            ('deadline = "soon"', "deadline: 'soon' is no duration such as 90s, 15m, 36h, 7d or 1h30m"),
+            *(
+                (
+                    f'deadline = "{text}"',
+                    f"deadline: {text!r} is neither a time with its zone, such as 2026-12-01T18:00:00Z, nor a duration "
+                    "such as 36h",
+                )
+                for text in ("soon", "2026-12-01T18:00:00", "2026-12-01", "-1h", "")
+            ),
             (
                 "deadline = 2026-12-01",
                 "deadline: expected a time with its zone, or a duration such as "
