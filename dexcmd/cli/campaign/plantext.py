@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
+from dexcmd.amounts import counted, size_text
 from dexcmd.campaign.events import SkipReason, TargetPlanned
 from dexcmd.campaign.plan import AccountPlan, Plan
 from dexcmd.campaign.report import report_account, report_row, report_time
@@ -11,7 +12,7 @@ from dexcmd.campaign.spec import CampaignSpec
 from dexcmd.cli.documents import Document, plain, time_document
 from dexcmd.cli.failure import explain
 from dexcmd.cli.moments import duration_text
-from dexcmd.cli.texts import command_text, counted, size_text
+from dexcmd.cli.texts import command_text
 from dexcmd.errors import one_line
 
 __all__ = ["brief_lines", "plan_document", "plan_lines", "question"]
