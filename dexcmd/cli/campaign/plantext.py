@@ -168,9 +168,13 @@ def _account(plan: AccountPlan, spec: CampaignSpec) -> Iterator[str]:
 
 def _quota(plan: AccountPlan, spec: CampaignSpec) -> list[str]:
     """Return how far the quota goes: how it stands first, then what follows from that."""
-    quota = plan.quota
-    if quota is None or quota.quota is None or quota.usage is None:
-        return ["quota: the service does not tell"]
+    quota, not_told = plan.quota, "quota: the service does not tell"
+    if quota is None:
+        return [not_told]
+    commands = counted(quota.late, "command")
+    late = [f"{commands} of these would come after the deadline: they are not created"] if quota.late else []
+    if quota.quota is None or quota.usage is None:
+        return [not_told, *late]
     reset = "" if quota.reset_time is None else f", reset at {report_time(quota.reset_time)}"
     left = f"; {spec.leave_quota:,} of each day are left to others" if spec.leave_quota else ""
     lines = [f"quota: {quota.usage:,} of {quota.quota:,} used{reset}{left}"]
@@ -180,9 +184,7 @@ def _quota(plan: AccountPlan, spec: CampaignSpec) -> list[str]:
         last = report_time(quota.last_reset)
         today = f"{quota.today:,} before the reset, then up to {quota.per_day:,} a day"
         lines.append(f"{counted(quota.days, 'day')} by the quota: {today}, the last from {last} on")
-    if quota.late:
-        lines.append(f"{counted(quota.late, 'command')} of these would come after the deadline: they are not created")
-    return lines
+    return lines + late
 
 
 def _costs(plan: Plan) -> Iterator[str]:
