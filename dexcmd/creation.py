@@ -18,6 +18,8 @@ from datetime import datetime
 import anyio
 import attrs
 
+from dexcmd.batches import Batch, culprits, plan_batches, split_culprits
+from dexcmd.created import CreatedLog, Known
 from dexcmd.errors import (
     AmbiguousCreateError,
     APIError,
@@ -34,13 +36,13 @@ from dexcmd.errors import (
 from dexcmd.events import CommandAdopted
 from dexcmd.outcome import Outcome
 from dexcmd.polling.watch import POLL_SHARE, UNREADABLE
-from dexcmd.posting import Ambiguous, CreatedLog, Known, Poster, culprits
+from dexcmd.posting import Ambiguous, Poster
 from dexcmd.reconcile import Findings, Lost, Reconciler
-from dexcmd.resources.requests import MOST_PER_POST, CommandRequest, Target
+from dexcmd.resources.requests import CommandRequest, Target
 from dexcmd.session import Session
 from dexcmd.tasks import run_tasks
 
-__all__ = ["Batch", "Creation", "OnOutcomes", "Record", "plan_batches", "split_culprits"]
+__all__ = ["Creation", "OnOutcomes", "Record"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -53,34 +55,11 @@ LOOK_INTERVALS = (0.0, 1.0, 2.0, 4.0, 8.0)
 Record = Callable[[Outcome], None]
 OnOutcomes = Callable[[Sequence[Outcome]], Awaitable[None]]
 
-Batch = tuple[CommandRequest, ...]
-"""Up to ten requests for one POST."""
-
 BeforePost = Callable[[Batch, datetime | None], Awaitable[str | None]]
 """Awaited before each POST, with the service's time then, a little too early (None while it is not known).
 
 What it returns, if not None, is the reason why this POST is not to be sent.
 """
-
-
-def plan_batches(requests: Sequence[CommandRequest]) -> list[Batch]:
-    """Return the requests in runs of at most ten, in order."""
-    return [tuple(requests[start : start + MOST_PER_POST]) for start in range(0, len(requests), MOST_PER_POST)]
-
-
-def split_culprits(requests: Sequence[CommandRequest], error: APIError) -> tuple[list[CommandRequest], list[Batch]]:
-    """Return which requests a refusal is about, and how the others are to be sent anew.
-
-    Pointers name the culprits.  Where they don't, the requests are halved until the culprits stand alone.
-    """
-    named = culprits(error.errors, len(requests))
-    if len(requests) == 1:
-        return list(requests), []
-    if named:
-        rest = tuple(request for index, request in enumerate(requests) if index not in named)
-        return [requests[index] for index in sorted(named)], [rest] if rest else []
-    middle = len(requests) // 2
-    return [], [tuple(requests[:middle]), tuple(requests[middle:])]
 
 
 @attrs.define(eq=False)

@@ -7,10 +7,11 @@ from typing import Any, Literal
 import anyio
 import attrs
 
-from dexcmd.creation import Creation, OnOutcomes, plan_batches
+from dexcmd.batches import plan_batches
+from dexcmd.created import CreatedLog
+from dexcmd.creation import Creation, OnOutcomes
 from dexcmd.errors import DexError
 from dexcmd.outcome import BulkResult, Outcome
-from dexcmd.posting import CreatedLog
 from dexcmd.resources.quota import Quota, QuotaResource
 from dexcmd.resources.requests import CommandRequest, check_targets
 from dexcmd.session import Session

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal
 
+from dexcmd.batches import Batch
 from dexcmd.campaign.allowance import Allowance
 from dexcmd.campaign.decide import (
     AskQuota,
@@ -35,7 +36,8 @@ from dexcmd.campaign.events import (
 )
 from dexcmd.campaign.follower import Follower
 from dexcmd.campaign.records import AccountRecord, IntentRecord, TargetRecord
-from dexcmd.creation import Batch, Creation
+from dexcmd.created import CreatedLog
+from dexcmd.creation import Creation
 from dexcmd.errors import (
     AmbiguousCreateError,
     DexError,
@@ -44,7 +46,6 @@ from dexcmd.errors import (
     TargetBusyError,
 )
 from dexcmd.outcome import Outcome
-from dexcmd.posting import CreatedLog
 from dexcmd.resources.requests import MOST_PER_POST, Target
 
 __all__ = ["Creator", "Stopped"]
