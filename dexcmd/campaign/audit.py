@@ -147,7 +147,7 @@ class _Audit:
         desk = self._desk
         intents = [
             intent
-            for intent in await desk.ledger.store.intents(desk.ledger.campaign, desk.name, devices)
+            for intent in await desk.ledger.store.intents(*desk.key, devices)
             if intent.outcome in ("absent", "unknown")
         ]
         numbers = {intent.target for intent in intents}

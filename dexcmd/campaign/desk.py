@@ -97,6 +97,11 @@ class Desk:
         """Return the account's name."""
         return self.account.name
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return by what the journal knows the account: the campaign's name and its own."""
+        return self.ledger.campaign, self.name
+
     def flight(self, target: TargetRecord) -> Flight:
         """Begin to follow what becomes of a target."""
         request = CommandRequest(
