@@ -10,7 +10,6 @@ from typing import Any
 
 from dexcmd.campaign.events import CampaignEvent
 from dexcmd.campaign.journal.codec import kind_of
-from dexcmd.campaign.journal.projection import target_id
 from dexcmd.campaign.journal.rows import (
     ACCOUNT,
     ARTIFACT,
@@ -28,6 +27,7 @@ from dexcmd.campaign.journal.rows import (
     target_record,
 )
 from dexcmd.campaign.journal.times import micros, moment_or_none
+from dexcmd.campaign.journal.writing import target_id
 from dexcmd.campaign.records import (
     AccountRecord,
     CampaignRecord,
