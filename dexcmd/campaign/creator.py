@@ -251,7 +251,7 @@ class Creator:
             number = flight.target.number
             if number in last and last[number].outcome == "absent":
                 flight.since = last[number].since
-                self._creation.note_absent(flight.request, last[number].since)
+                self._creation.lost.note_absent(flight.request, last[number].since)
 
     async def _open_intents(self, batch: Batch, since: datetime | None) -> str | None:
         """Write down that a POST is about to be sent; return why it is not to be."""
@@ -269,7 +269,7 @@ class Creator:
         flights = [self._by_target[request.target] for request in batch]
         for flight in flights:
             events += self._close(flight, self._unsent(flight))
-            absent = self._creation.was_absent(flight.request)
+            absent = self._creation.lost.was_absent(flight.request)
             first = flight.since if absent and flight.since is not None else since
             events.append(
                 IntentOpened(
@@ -354,7 +354,7 @@ class Creator:
 
     def _unsent(self, flight: Flight) -> IntentOutcome:
         """Return what becomes of an intent whose POST is not, or no longer, under way and made nothing known."""
-        return "absent" if self._creation.was_absent(flight.request) else "not_processed"
+        return "absent" if self._creation.lost.was_absent(flight.request) else "not_processed"
 
     def _close(self, flight: Flight, outcome: IntentOutcome, error: DexError | None = None) -> list[CampaignEvent]:
         if flight.post is None:
