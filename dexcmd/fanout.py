@@ -23,8 +23,10 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 LEAST_QUOTA_WAIT = 1.0
 MOST_QUOTA_WAIT = 300.0
-QUOTA_WAIT_SLICE = 60.0
 """Seconds between questions after a reset of the quota that is due and does not show."""
+
+QUOTA_WAIT_SLICE = 60.0
+"""Seconds after which a wait looks whether the client is closed."""
 
 OnQuota = Literal["stop", "wait"]
 
@@ -184,7 +186,6 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
         end = clock.monotonic() + wait
         with self._wait:
             while (left := end - clock.monotonic()) > 0 and not self._session.closed:
-                # In slices, to notice when the client is closed.
                 await clock.sleep(min(left, QUOTA_WAIT_SLICE))
         self._wait = anyio.CancelScope()
         return not self._session.closed

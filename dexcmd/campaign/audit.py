@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 
 import attrs
 
@@ -34,7 +35,7 @@ PAGES_AT_ONCE = 10
 class Verdict:
     """What a command of the list is that the journal does not know."""
 
-    kind: str
+    kind: Literal["adopted", "surplus", "foreign"]
     """`adopted`: of a target that has none; `surplus`: a second one of a target; `foreign`: somebody else's."""
 
     target: TargetRecord | None = None
