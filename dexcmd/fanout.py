@@ -174,9 +174,7 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
         clock = self._session.settings.clock
         if self._options.on_quota == "stop" or quota.reset_time is None:
             return False
-        # By the service's clock, where it is known: this machine's may be minutes off.
-        now = self._session.service_clock.at(clock.monotonic()) or clock.now()
-        wait = max(self._least_wait, (quota.reset_time - now).total_seconds() + 1.0)
+        wait = max(self._least_wait, (quota.reset_time - self._session.service_now()).total_seconds() + 1.0)
         # A reset that should have been is asked for less and less often.
         self._least_wait = min(self._least_wait * 2, MOST_QUOTA_WAIT)
         if wait > self._quota_wait_left:

@@ -79,7 +79,7 @@ class Allowance:
             logger.warning("%s: the quota can't be told: %s", desk.name, error)
             self.hold()
             return
-        now = desk.session.service_clock.at(desk.clock.monotonic()) or desk.clock.now()
+        now = desk.session.service_now()
         reserved = await desk.ledger.store.reserved(desk.account.account_id, now)
         self.left = quota_room(quota.remaining, desk.spec.leave_quota, reserved)
         ours = desk.ledger.total.count("creating")

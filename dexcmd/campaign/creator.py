@@ -133,9 +133,8 @@ class Creator:
     def _resume(self, flight: Flight, intent: IntentRecord) -> None:
         flight.post, flight.attempt, flight.since = intent.post, intent.attempt, intent.since
         self._by_target[flight.request.target] = flight
-        session = self._desk.session
-        now = session.service_clock.at(self._desk.clock.monotonic()) or self._desk.clock.now()
-        wait = min(max(0.0, (intent.settled_at - now).total_seconds()), self._desk.settling.seconds)
+        left = (intent.settled_at - self._desk.session.service_now()).total_seconds()
+        wait = min(max(0.0, left), self._desk.settling.seconds)
         cause = AmbiguousCreateError("its process ended while the POST was under way")
         self._creation.look_for(flight.request, cause, intent.since, wait, again=intent.attempt < 2)
 
