@@ -28,8 +28,8 @@ from dexcmd.wire.window import RateLimit
 
 if TYPE_CHECKING:
     from dexcmd.capture import Capture
+    from dexcmd.created import CreatedLog
     from dexcmd.fanout import OnQuota
-    from dexcmd.posting import CreatedLog
     from dexcmd.resources.commands import CommandsResource
     from dexcmd.resources.devices import DevicesResource
     from dexcmd.resources.downloads import DownloadsResource
@@ -108,7 +108,7 @@ class DexClient(AsyncOnlyContext):
 
     @cached_property
     def _created(self) -> "CreatedLog":
-        from dexcmd.posting import CreatedLog
+        from dexcmd.created import CreatedLog
 
         return CreatedLog()
 

@@ -10,7 +10,6 @@ campaign decides as it goes.
 """
 
 import logging
-import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -18,6 +17,8 @@ from datetime import datetime
 import anyio
 import attrs
 
+from dexcmd.batches import Batch, culprits, plan_batches, split_culprits
+from dexcmd.created import CreatedLog, Known
 from dexcmd.errors import (
     AmbiguousCreateError,
     APIError,
@@ -31,56 +32,29 @@ from dexcmd.errors import (
     QuotaExceededError,
     RateLimitError,
 )
-from dexcmd.events import CommandAdopted
+from dexcmd.lost import LostCommands
 from dexcmd.outcome import Outcome
-from dexcmd.polling.watch import POLL_SHARE, UNREADABLE
-from dexcmd.posting import Ambiguous, CreatedLog, Known, Poster, culprits
-from dexcmd.reconcile import Findings, Lost, Reconciler
-from dexcmd.resources.requests import MOST_PER_POST, CommandRequest, Target
+from dexcmd.posting import Ambiguous, Poster
+from dexcmd.reconcile import Reconciler
+from dexcmd.resources.requests import CommandRequest
 from dexcmd.session import Session
 from dexcmd.tasks import run_tasks
 
-__all__ = ["Batch", "Creation", "OnOutcomes", "Record", "plan_batches", "split_culprits"]
+__all__ = ["Creation", "OnOutcomes", "Record"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 STOPS = (QuotaExceededError, AuthenticationError, PermissionDeniedError, NotFoundError, RateLimitError)
 """Refusals that the next POST would meet as well, unless they name a command that is to blame."""
 
-LOOK_INTERVALS = (0.0, 1.0, 2.0, 4.0, 8.0)
-"""Seconds between looks for a lost command, the last one for all that follow."""
-
 Record = Callable[[Outcome], None]
 OnOutcomes = Callable[[Sequence[Outcome]], Awaitable[None]]
-
-Batch = tuple[CommandRequest, ...]
-"""Up to ten requests for one POST."""
 
 BeforePost = Callable[[Batch, datetime | None], Awaitable[str | None]]
 """Awaited before each POST, with the service's time then, a little too early (None while it is not known).
 
 What it returns, if not None, is the reason why this POST is not to be sent.
 """
-
-
-def plan_batches(requests: Sequence[CommandRequest]) -> list[Batch]:
-    """Return the requests in runs of at most ten, in order."""
-    return [tuple(requests[start : start + MOST_PER_POST]) for start in range(0, len(requests), MOST_PER_POST)]
-
-
-def split_culprits(requests: Sequence[CommandRequest], error: APIError) -> tuple[list[CommandRequest], list[Batch]]:
-    """Return which requests a refusal is about, and how the others are to be sent anew.
-
-    Pointers name the culprits.  Where they don't, the requests are halved until the culprits stand alone.
-    """
-    named = culprits(error.errors, len(requests))
-    if len(requests) == 1:
-        return list(requests), []
-    if named:
-        rest = tuple(request for index, request in enumerate(requests) if index not in named)
-        return [requests[index] for index in sorted(named)], [rest] if rest else []
-    middle = len(requests) // 2
-    return [], [tuple(requests[:middle]), tuple(requests[middle:])]
 
 
 @attrs.define(eq=False)
@@ -125,27 +99,20 @@ class Creation:
         self._clock = session.settings.clock
         self._poster = Poster(session, created, known)
         self._reconciler = Reconciler(session, created, known)
+        settle_seconds = settle_seconds or (lambda: session.settings.settle_seconds)
+        self.lost: LostCommands = LostCommands(session, self._reconciler, settle_seconds, again=again)
         self._record = record
         self._on_outcomes = on_outcomes
         self._before_post = before_post
-        self._settle_seconds = settle_seconds or (lambda: session.settings.settle_seconds)
         self._final: list[Outcome] = []
         self._concurrency = concurrency
         self._split = split
-        self._again = again
         self._queue: deque[Batch] = deque()
         self._busy = 0
         self._closing = False
         self._stopped = False
         self._unsent: set[anyio.CancelScope] = set()
         """Those of POSTs that are not under way: they wait for their turn, or to be sent again."""
-
-        self._lost: list[Lost] = []
-        self._looks = 0
-        self._looked_at = -math.inf
-        self._look_cost = 0.0
-        self._absent: dict[Target, Lost] = {}
-        """What was lost once, and what the list did not show after the settling time."""
 
         self._change = anyio.Event()
         self.stopped_by: DexError | None = None
@@ -205,33 +172,14 @@ class Creation:
         self.stopped_by = None
 
     def look_for(self, request: CommandRequest, cause: DexError, since: datetime, wait: float, *, again: bool) -> None:
-        """Look for a command whose POST got lost before this object was made.
-
-        Its POST began no earlier than `since` of the service's clock.  After `wait` seconds the list is believed;
-        with `again` what it does not show then may be sent once more.
-        """
-        now = self._clock.monotonic()
-        lost = Lost(request, cause, now, now + wait, since)
-        if not again:
-            self._absent[request.target] = lost
-        self._lost.append(lost)
-        self._looks = 0
+        """Look for a command whose POST got lost before this object was made: see `LostCommands.look_for`."""
+        self.lost.look_for(request, cause, since, wait, again=again)
         self._touch()
-
-    def note_absent(self, request: CommandRequest, since: datetime) -> None:
-        """Take over that a POST got lost before this object was made, and that the list does not show its command."""
-        now = self._clock.monotonic()
-        cause = AmbiguousCreateError("an earlier POST got lost")
-        self._absent[request.target] = Lost(request, cause, now, now, since)
 
     @property
     def under_way(self) -> int:
         """Return how many POSTs are under way, or were answered and are being handed on."""
         return self._busy
-
-    def was_absent(self, request: CommandRequest) -> bool:
-        """Tell whether an earlier POST for the target got lost and the list did not show its command."""
-        return request.target in self._absent
 
     # --- the queue
 
@@ -242,7 +190,7 @@ class Creation:
 
     @property
     def _done(self) -> bool:
-        return self._closing and not (self._queue or self._busy or self._lost)
+        return self._closing and not (self._queue or self._busy or self.lost)
 
     async def _work(self) -> None:
         while not self._done:
@@ -260,8 +208,7 @@ class Creation:
 
     def _conclude(self, outcome: Outcome) -> None:
         if outcome.command is not None:
-            # What is asked for next for the target is another command, and has its own tries.
-            self._absent.pop(outcome.request.target, None)
+            self.lost.forget_absent(outcome.request)
         self._record(outcome)
         self._final.append(outcome)
 
@@ -276,7 +223,7 @@ class Creation:
         self._queue.appendleft(batch)
         while self._queue:
             for request in self._queue.popleft():
-                self._conclude(Outcome(request, "not_attempted", error=error, reason=_reason(error)))
+                self._conclude(_not_attempted(request, error))
 
     # --- one POST
 
@@ -365,105 +312,29 @@ class Creation:
     # --- lost answers
 
     def _lose(self, requests: Sequence[CommandRequest], cause: DexError, sent: _Sent) -> None:
-        logger.warning("looking for %d commands whose create answer is lost: %s", len(requests), cause)
-        until = self._clock.monotonic() + self._settle_seconds()
-        for request in requests:
-            # The first POST may still have had an effect that shows late, so it is looked for from there.
-            first = self._absent.get(request.target)
-            if first is None:
-                self._lost.append(Lost(request, cause, sent.started, until, sent.since))
-            else:
-                self._lost.append(Lost(request, cause, first.started, until, first.since))
-            self._record(Outcome(request, "unknown", error=_untold("its create answer is lost", cause)))
-        self._looks = 0
+        for outcome in self.lost.lose(requests, cause, sent.started, sent.since):
+            self._record(outcome)
 
     async def _settle(self) -> None:
         while not self._done:
-            if not self._lost:
+            if not self.lost:
                 await self._change.wait()
                 continue
-            await self._clock.sleep(self._until_next_look())
-            self._looks += 1
-            self._look_cost = await self._look()
-            self._looked_at = self._clock.monotonic()
+            await self._clock.sleep(self.lost.seconds_to_next_look())
+            absent: list[CommandRequest] = []
+            for request, outcome in await self.lost.look():
+                if outcome is not None:
+                    self._conclude(outcome)
+                elif self.stopped_by is not None:
+                    self._conclude(_not_attempted(request, self.stopped_by))
+                else:
+                    absent.append(request)
+            self._queue.extend(plan_batches(absent))
             self._touch()
             await self._hand_on()
 
-    def _until_next_look(self) -> float:
-        """Return the seconds until the list is to be looked at again.
 
-        There is a look when the first of the lost has settled, neither before nor much later.  Those before it are to
-        find things early, and take no more than a share of the rate limit.
-        """
-        now = self._clock.monotonic()
-        interval = max(
-            LOOK_INTERVALS[min(self._looks, len(LOOK_INTERVALS) - 1)], self._looked_at + self._look_cost - now
-        )
-        due = min(one.until for one in self._lost) - now
-        return min(interval, due) if due > 0 else interval
-
-    async def _look(self) -> float:
-        """Look for what is lost, and return how many seconds a look may take of the rate limit."""
-        lost, began = list(self._lost), self._clock.monotonic()
-        try:
-            findings = await self._reconciler.look(lost)
-        except CampaignError:
-            # Of a hook, and not of the list.
-            raise
-        except UNREADABLE as error:
-            for one in lost:
-                error_told = _untold(str(error), one.cause)
-                self._resolve(one, Outcome(one.request, "unknown", error=error_told, reason="unreadable"))
-            return 0.0
-        except DexError as error:
-            logger.warning("the list can't be read: %s", error)
-            findings = Findings({}, complete=False)
-        absent: list[CommandRequest] = []
-        for one in lost:
-            command = findings.found.get(one.request)
-            if command is not None:
-                self._resolve(one, Outcome.made(one.request, "adopted", command))
-                self._session.emit(
-                    CommandAdopted(
-                        command.id or "", one.request.device_id, one.request.registration_id, one.request.type
-                    )
-                )
-            elif one.request in findings.undecided:
-                continue
-            elif began >= one.until and (findings.complete or began >= one.until + self._settle_seconds()):
-                outcome = self._missing(one, findings)
-                self._resolve(one, outcome)
-                if outcome is None:
-                    absent.append(one.request)
-        self._queue.extend(plan_batches(absent))
-        limit = self._session.settings.rate_limit
-        return 0.0 if limit is None else limit.seconds_for(findings.pages, POLL_SHARE)
-
-    def _missing(self, one: Lost, findings: Findings) -> Outcome | None:
-        """Return the outcome of what the list does not show after the settling time; None to send it again."""
-        if not findings.complete:
-            error = _untold("the list can't be read", one.cause)
-            return Outcome(one.request, "unknown", error=error, reason="unreadable")
-        if not self._again or one.request.target in self._absent:
-            lost = "two POSTs got lost" if self._again else "its POST got lost"
-            error = _untold(f"{lost}, and the list shows nothing of it", one.cause)
-            return Outcome(one.request, "unknown", error=error, reason="not_listed")
-        self._absent[one.request.target] = one
-        if self.stopped_by is not None:
-            return Outcome(one.request, "not_attempted", error=self.stopped_by, reason=_reason(self.stopped_by))
-        return None
-
-    def _resolve(self, one: Lost, outcome: Outcome | None) -> None:
-        self._lost.remove(one)
-        if outcome is not None:
-            self._conclude(outcome)
-
-
-def _untold(why: str, cause: DexError) -> AmbiguousCreateError:
-    return AmbiguousCreateError(
-        f"it can't be told whether it was created: {why}; the POST ended with: {cause}", cause=cause
-    )
-
-
-def _reason(error: DexError) -> str:
-    return "quota" if isinstance(error, QuotaExceededError) else "abort"
+def _not_attempted(request: CommandRequest, error: DexError) -> Outcome:
+    """Return the outcome of a request that is left for what stopped another one."""
+    reason = "quota" if isinstance(error, QuotaExceededError) else "abort"
+    return Outcome(request, "not_attempted", error=error, reason=reason)

@@ -7,10 +7,11 @@ from typing import Any, Literal
 import anyio
 import attrs
 
-from dexcmd.creation import Creation, OnOutcomes, plan_batches
+from dexcmd.batches import plan_batches
+from dexcmd.created import CreatedLog
+from dexcmd.creation import Creation, OnOutcomes
 from dexcmd.errors import DexError
 from dexcmd.outcome import BulkResult, Outcome
-from dexcmd.posting import CreatedLog
 from dexcmd.resources.quota import Quota, QuotaResource
 from dexcmd.resources.requests import CommandRequest, check_targets
 from dexcmd.session import Session
@@ -22,8 +23,10 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 LEAST_QUOTA_WAIT = 1.0
 MOST_QUOTA_WAIT = 300.0
-QUOTA_WAIT_SLICE = 60.0
 """Seconds between questions after a reset of the quota that is due and does not show."""
+
+QUOTA_WAIT_SLICE = 60.0
+"""Seconds after which a wait looks whether the client is closed."""
 
 OnQuota = Literal["stop", "wait"]
 
@@ -171,9 +174,7 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
         clock = self._session.settings.clock
         if self._options.on_quota == "stop" or quota.reset_time is None:
             return False
-        # By the service's clock, where it is known: this machine's may be minutes off.
-        now = self._session.service_clock.at(clock.monotonic()) or clock.now()
-        wait = max(self._least_wait, (quota.reset_time - now).total_seconds() + 1.0)
+        wait = max(self._least_wait, (quota.reset_time - self._session.service_now()).total_seconds() + 1.0)
         # A reset that should have been is asked for less and less often.
         self._least_wait = min(self._least_wait * 2, MOST_QUOTA_WAIT)
         if wait > self._quota_wait_left:
@@ -183,7 +184,6 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
         end = clock.monotonic() + wait
         with self._wait:
             while (left := end - clock.monotonic()) > 0 and not self._session.closed:
-                # In slices, to notice when the client is closed.
                 await clock.sleep(min(left, QUOTA_WAIT_SLICE))
         self._wait = anyio.CancelScope()
         return not self._session.closed

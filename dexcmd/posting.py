@@ -1,14 +1,13 @@
-"""One POST of up to ten commands, and what its answer says of each."""
+"""One POST of up to ten commands: sent, and what its answer says of each."""
 
 import logging
-import re
-from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import attrs
 
+from dexcmd.batches import culprits, match_rows
+from dexcmd.created import CreatedLog, Known, unclaimed
 from dexcmd.errors import APIError, BadRequestError, DexError, ErrorDetail, QuotaExceededError
 from dexcmd.events import CommandCreated
 from dexcmd.resources.command import Command, decode_commands
@@ -17,55 +16,9 @@ from dexcmd.resources.requests import CommandRequest, encode_batch
 from dexcmd.session import Request, Session
 from dexcmd.wire.retrying import surely_not_processed
 
-__all__ = ["Ambiguous", "CreatedLog", "Known", "Poster", "Posted", "culprits", "match_rows", "unclaimed"]
+__all__ = ["Ambiguous", "Poster", "Posted"]
 
 logger: logging.Logger = logging.getLogger(__name__)
-
-_POINTER = re.compile(r"/commands/(\d{1,3})(/.*)?")
-
-Known = Callable[[Collection[str]], Awaitable[Collection[str]]]
-"""Asked which of some commands are known to have been made for requests of others than this client."""
-
-
-class CreatedLog:
-    """The commands that a client made or adopted, each with a time of the service before which it was not.
-
-    It tells a follower how far back to look, and keeps one command from being adopted twice.  Bounded: the oldest
-    are forgotten.
-    """
-
-    def __init__(self, size: int = 20_000) -> None:
-        self._size = size
-        self._commands: OrderedDict[str, datetime | None] = OrderedDict()
-        self._under_way: Counter[tuple[str, str]] = Counter()
-
-    def add(self, command_id: str, not_before: datetime | None) -> None:
-        """Note a command."""
-        self._commands[command_id] = not_before
-        if len(self._commands) > self._size:
-            self._commands.popitem(last=False)
-
-    def not_before(self, command_id: str) -> datetime | None:
-        """Return the time before which a command was not; None where that is not known."""
-        return self._commands.get(command_id)
-
-    @contextmanager
-    def under_way(self, batch: Sequence[CommandRequest]) -> Generator[None]:
-        """Note, inside the block, that a POST for these requests is under way: what it makes is not to be adopted."""
-        kinds = Counter((request.device_id, request.type) for request in batch)
-        self._under_way += kinds
-        try:
-            yield
-        finally:
-            self._under_way -= kinds
-
-    def is_under_way(self, request: CommandRequest) -> bool:
-        """Tell whether a POST for a command of that type on that device is under way."""
-        return (request.device_id, request.type) in self._under_way
-
-    def __contains__(self, command_id: object) -> bool:
-        """Tell whether this client made or adopted a command."""
-        return command_id in self._commands
 
 
 @attrs.frozen
@@ -158,53 +111,3 @@ class Poster:
         if quota.remaining is None or quota.remaining >= len(batch):
             return error
         return QuotaExceededError(error.status, error.errors, error.ray_id, error.method, error.path, error.retry_after)
-
-
-async def unclaimed(rows: Iterable[Command], created: CreatedLog, known: Known | None) -> list[Command]:
-    """Return the rows of commands that belong to no request yet, as far as that is known; those without an id do not.
-
-    Raises what `known` does.
-    """
-    ids = [row.id for row in rows if row.id is not None and row.id not in created]
-    taken = await known(ids) if known is not None and ids else ()
-    # Asked again of `created`: something may have been adopted meanwhile.
-    return [row for row in rows if row.id is not None and row.id not in created and row.id not in taken]
-
-
-def culprits(errors: Sequence[ErrorDetail], count: int) -> dict[int, list[ErrorDetail]]:
-    """Return the errors that name a command of a POST of `count` by its pointer, such as `/commands/3/device_id`."""
-    named: dict[int, list[ErrorDetail]] = {}
-    for error in errors:
-        found = _POINTER.fullmatch(error.pointer or "")
-        if found and int(found[1]) < count:
-            named.setdefault(int(found[1]), []).append(error)
-    return named
-
-
-def match_rows(batch: Sequence[CommandRequest], rows: Sequence[Command]) -> list[Command | None]:
-    """Return for each request the row that is its own, or None.
-
-    The service promises neither the order of the request nor as many rows.  A row is claimed once; one that names
-    the registration that was asked for goes first, and one without a registration, or for a request without one,
-    after that.  Rows that nobody asked for are left over.
-    """
-    free: dict[str, Command] = {}
-    for row in rows:
-        if row.id is not None:
-            free.setdefault(row.id, row)
-    matched: list[Command | None] = [None] * len(batch)
-    for exact in (True, False):
-        for index, request in enumerate(batch):
-            if matched[index] is None:
-                found = next((row for row in free.values() if _is_for(row, request, exact)), None)
-                if found is not None and found.id is not None:
-                    matched[index] = free.pop(found.id)
-    return matched
-
-
-def _is_for(row: Command, request: CommandRequest, exact: bool) -> bool:
-    if (row.device_id, row.type) != (request.device_id, request.type):
-        return False
-    if exact:
-        return row.registration_id == request.registration_id
-    return row.registration_id is None or request.registration_id is None

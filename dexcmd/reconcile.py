@@ -12,9 +12,10 @@ from datetime import datetime, timedelta
 
 import attrs
 
+from dexcmd.batches import match_rows
+from dexcmd.created import CreatedLog, Known, unclaimed
 from dexcmd.errors import DexError
 from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery
-from dexcmd.posting import CreatedLog, Known, match_rows, unclaimed
 from dexcmd.resources.command import Command, decode_commands, identity
 from dexcmd.resources.quota import QuotaResource
 from dexcmd.resources.requests import CommandRequest

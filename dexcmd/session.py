@@ -6,6 +6,7 @@ import logging
 import urllib.request
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import lru_cache
 from urllib.parse import urlencode
 
@@ -93,6 +94,11 @@ class Session:
         self._proxy = lru_cache(maxsize=16)(_proxy)
         self._slots = asyncio.Semaphore(MOST_CALLS_AT_ONCE)
         self._pacer = pacer_for(settings.clock, str(settings.base_url.origin), settings.token.digest())
+
+    def service_now(self) -> datetime:
+        """Return the service's time; this machine's, which may be minutes off, while no answer has told it."""
+        clock = self.settings.clock
+        return self.service_clock.at(clock.monotonic()) or clock.now()
 
     def with_retry(self, retry: RetryPolicy) -> "Session":
         """Return a session that tries otherwise and shares everything else."""

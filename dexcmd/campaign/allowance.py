@@ -18,6 +18,9 @@ LEAST_WAIT = 1.0
 MOST_WAIT = 300.0
 """Seconds between questions after a reset of the quota that is due and does not show, or while it is not told."""
 
+MOST_RESET_WAIT = 90_000.0
+"""The quota is that of a day, so that a reset which is further off than that is not waited for without a question."""
+
 
 class Allowance:
     """Keeps count of what is left of an account's quota."""
@@ -76,7 +79,7 @@ class Allowance:
             logger.warning("%s: the quota can't be told: %s", desk.name, error)
             self.hold()
             return
-        now = desk.session.service_clock.at(desk.clock.monotonic()) or desk.clock.now()
+        now = desk.session.service_now()
         reserved = await desk.ledger.store.reserved(desk.account.account_id, now)
         self.left = quota_room(quota.remaining, desk.spec.leave_quota, reserved)
         ours = desk.ledger.total.count("creating")
@@ -94,7 +97,7 @@ class Allowance:
         others = reserved > ours and quota_room(quota.remaining, desk.spec.leave_quota, 0) > 0
         wait = self._backoff() if others or self.left <= 0 else 0.0
         if quota.reset_time is not None and not others:
-            wait = max(wait, (quota.reset_time - now).total_seconds() + 1.0)
+            wait = max(wait, min((quota.reset_time - now).total_seconds() + 1.0, MOST_RESET_WAIT))
         self._ask_again_in(wait)
 
     async def note_wait(self, until: datetime) -> None:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 
 import attrs
 
@@ -34,24 +35,26 @@ PAGES_AT_ONCE = 10
 class Verdict:
     """What a command of the list is that the journal does not know."""
 
-    kind: str
+    kind: Literal["adopted", "surplus", "foreign"]
     """`adopted`: of a target that has none; `surplus`: a second one of a target; `foreign`: somebody else's."""
 
     target: TargetRecord | None = None
+    intent: IntentRecord | None = None
+    """The POST that made it, where one of the campaign did."""
 
 
 def verdict(
-    command: Command, kind: str, lost: Iterable[tuple[TargetRecord, IntentRecord]], late: timedelta
-) -> tuple[Verdict, IntentRecord | None]:
-    """Return what a command is that the journal does not know, and the POST that made it, if one did.
+    command: Command, command_type: str, lost: Iterable[tuple[TargetRecord, IntentRecord]], late: timedelta
+) -> Verdict:
+    """Return what a command is that the journal does not know.
 
-    `kind` is the type of the campaign's commands, and `lost` has the POSTs whose answers got lost, for the command's
-    device, with their targets.  One of those made it if it is of that type, for that registration, and was created
-    since just before the POST, and no more than `late` after the list was to be believed about it.  What stays
-    possible: somebody else's equal command of just then is taken for ours.
+    `command_type` is that of the campaign, and `lost` has the POSTs whose answers got lost, for the command's device,
+    with their targets.  One of those made it if it is of that type, for that registration, and was created since just
+    before the POST, and no more than `late` after the list was to be believed about it.  What stays possible: somebody
+    else's equal command of just then is taken for ours.
     """
     for target, intent in lost:
-        same = command.type == kind and (
+        same = command.type == command_type and (
             target.registration_id is None
             or command.registration_id is None
             or command.registration_id == target.registration_id
@@ -59,8 +62,8 @@ def verdict(
         created = command.created_date
         if same and created is not None and intent.since <= created <= intent.settled_at + late:
             needs_one = target.state == "failed" and target.failure == "unknown"
-            return Verdict("adopted" if needs_one else "surplus", target), intent
-    return Verdict("foreign"), None
+            return Verdict("adopted" if needs_one else "surplus", target, intent)
+    return Verdict("foreign")
 
 
 class _Audit:
@@ -82,17 +85,17 @@ class _Audit:
         events: list[CampaignEvent] = []
         adopted: dict[int, tuple[Flight, Command]] = {}
         for row in strangers:
-            found, intent = verdict(row, desk.spec.command.type, lost[row.device_id], desk.spec.audit_after)
-            if found.target is None or intent is None:
+            found = verdict(row, desk.spec.command.type, lost[row.device_id], desk.spec.audit_after)
+            if found.target is None or found.intent is None:
                 events.append(self._foreign(row))
                 continue
             # Each POST made one command for a target, and no more; the journal has that for the next audit.
-            lost[row.device_id].remove((found.target, intent))
+            lost[row.device_id].remove((found.target, found.intent))
             if found.kind == "adopted" and found.target.number not in adopted:
                 adopted[found.target.number] = desk.flight(found.target), row
-                events += self._adopted(found.target, intent, row)
+                events += self._adopted(found.target, found.intent, row)
             else:
-                events += self._surplus(found.target, intent, row)
+                events += self._surplus(found.target, found.intent, row)
         await ledger.note(*events)
         # At once, for the next page may not be had.
         for flight, row in adopted.values():
@@ -147,7 +150,7 @@ class _Audit:
         desk = self._desk
         intents = [
             intent
-            for intent in await desk.ledger.store.intents(desk.ledger.campaign, desk.name, devices)
+            for intent in await desk.ledger.store.intents(*desk.key, devices)
             if intent.outcome in ("absent", "unknown")
         ]
         numbers = {intent.target for intent in intents}

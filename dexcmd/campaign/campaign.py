@@ -1,7 +1,7 @@
 """The face of campaigns: plan one, run it, look at it, steer it."""
 
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -10,9 +10,10 @@ from typing import Literal, Self
 import attrs
 
 from dexcmd.async_only import AsyncOnlyContext
-from dexcmd.campaign.events import CampaignEvent, Control, ControlRequested
+from dexcmd.campaign.events import Control, ControlRequested
 from dexcmd.campaign.journal import open_journal
 from dexcmd.campaign.layout import fingerprint, spec_from_json
+from dexcmd.campaign.ledger import OnEvent
 from dexcmd.campaign.plan import Plan, make_plan
 from dexcmd.campaign.reading import read_status
 from dexcmd.campaign.records import CampaignRecord, Recorded
@@ -28,8 +29,6 @@ from dexcmd.errors import CampaignError, CampaignExistsError, CampaignNotFoundEr
 __all__ = ["Campaign", "client_for", "list_campaigns"]
 
 EVENTS_AT_ONCE = 1000
-
-OnEvent = Callable[[CampaignEvent], object]
 
 
 def client_for(account: AccountSpec) -> DexClient:

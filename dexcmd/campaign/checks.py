@@ -25,7 +25,6 @@ __all__ = [
     "percent",
     "positive_duration",
     "repeated",
-    "share_of",
     "strings",
     "texts",
     "token_variable",
@@ -43,7 +42,6 @@ LONGEST = timedelta(days=3660)
 
 _CAMPAIGN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PERCENT = re.compile(r"(\d+(?:\.\d+)?(?:e-?\d+)?) ?%")
 
 
 class SeveralMistakesError(ConfigurationError):
@@ -117,13 +115,6 @@ def percent(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None
     """Accept numbers from 0 to 100."""
     if not 0 <= finite_number(attribute.name, value) <= 100:
         raise ConfigurationError(f"{attribute.name} must be from 0 to 100, not {value!r}")
-
-
-def share_of(value: object) -> "int | float | None":
-    """Return the count, or the percentage as a float, that a file means by `5` or `"10%"`; None for anything else."""
-    if isinstance(value, str) and (found := _PERCENT.fullmatch(value.strip())) is not None:
-        return float(found[1])
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 # --- times

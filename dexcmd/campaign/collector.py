@@ -55,7 +55,7 @@ class Collector:
     async def load(self) -> None:
         """Go on with the artifacts that an earlier process left to be fetched."""
         desk = self._desk
-        commands = await desk.ledger.store.collecting(desk.ledger.campaign, desk.name)
+        commands = await desk.ledger.store.collecting(*desk.key)
         targets = await desk.ledger.store.targets(desk.ledger.campaign, [command.target for command in commands])
         by_number = {target.number: target for target in targets}
         for record in commands:

@@ -1,13 +1,12 @@
 """The creating side of a shard: intents written down, POSTs sent, what became of them written down."""
 
-import logging
 import uuid
-from collections import deque
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal
 
+from dexcmd.batches import Batch
 from dexcmd.campaign.allowance import Allowance
 from dexcmd.campaign.decide import (
     AskQuota,
@@ -22,6 +21,7 @@ from dexcmd.campaign.decide import (
     next_step,
 )
 from dexcmd.campaign.desk import Desk, Flight, Refused, refused
+from dexcmd.campaign.due import DueTargets
 from dexcmd.campaign.events import (
     CampaignEvent,
     CommandKnown,
@@ -34,8 +34,9 @@ from dexcmd.campaign.events import (
     WaveOpened,
 )
 from dexcmd.campaign.follower import Follower
-from dexcmd.campaign.records import AccountRecord, IntentRecord, TargetRecord
-from dexcmd.creation import Batch, Creation
+from dexcmd.campaign.records import AccountRecord, IntentRecord
+from dexcmd.created import CreatedLog
+from dexcmd.creation import Creation
 from dexcmd.errors import (
     AmbiguousCreateError,
     DexError,
@@ -44,15 +45,12 @@ from dexcmd.errors import (
     TargetBusyError,
 )
 from dexcmd.outcome import Outcome
-from dexcmd.posting import CreatedLog
 from dexcmd.resources.requests import MOST_PER_POST, Target
 
 __all__ = ["Creator", "Stopped"]
 
-logger: logging.Logger = logging.getLogger(__name__)
-
-REFILL = 500
-"""Due targets that are read from the journal at a time."""
+DROPPED_AT_ONCE = 500
+"""Targets that are given up, read and written down at a time."""
 
 BUSY_WAIT = timedelta(minutes=1)
 """Before a target is tried again that another campaign is just creating a command for."""
@@ -89,23 +87,9 @@ class Creator:
             again=desk.spec.lost_answers == "reconcile",
         )
         self._by_target: dict[Target, Flight] = {}
-        self._due: deque[TargetRecord] = deque()
-        self._waiting: list[TargetRecord] = []
-        """Due, but another registration of the same device is begun."""
-
-        self._asked: tuple[int, int, int] | None = None
-        """What had arrived when the journal was last asked for what is due."""
-
-        self._idle_since: tuple[int, int, int] | None = None
-        """What had arrived when there was nothing due; None where that is not known."""
-
-        self._idle_until: datetime | None = None
-        self._given_back = 0
-        """How many targets were begun, and are due again."""
-
+        self._due = DueTargets(desk)
         self._submitted: set[int] = set()
-        self._busy: dict[int, datetime] = {}
-        """Targets that another campaign is at, and until when they are left alone."""
+        """Targets that are begun and whose intent is not open yet."""
 
         desk.wave = record.wave
         self._aborted = record.aborted
@@ -141,23 +125,18 @@ class Creator:
         desk = self._desk
         await self._allowance.ask()
         if desk.spec.waves.soak and self._desk.wave:
-            desk.ledger.decided_at = await desk.ledger.store.decided_at(*self._key, self._desk.wave)
-        intents = {intent.target: intent for intent in await desk.ledger.store.open_intents(*self._key)}
+            desk.ledger.decided_at = await desk.ledger.store.decided_at(*self._desk.key, self._desk.wave)
+        intents = {intent.target: intent for intent in await desk.ledger.store.open_intents(*self._desk.key)}
         for target in await desk.ledger.store.targets(desk.ledger.campaign, intents):
             self._resume(desk.flight(target), intents[target.number])
 
     def _resume(self, flight: Flight, intent: IntentRecord) -> None:
         flight.post, flight.attempt, flight.since = intent.post, intent.attempt, intent.since
         self._by_target[flight.request.target] = flight
-        session = self._desk.session
-        now = session.service_clock.at(self._desk.clock.monotonic()) or self._desk.clock.now()
-        wait = min(max(0.0, (intent.settled_at - now).total_seconds()), self._desk.settling.seconds)
+        left = (intent.settled_at - self._desk.session.service_now()).total_seconds()
+        wait = min(max(0.0, left), self._desk.settling.seconds)
         cause = AmbiguousCreateError("its process ended while the POST was under way")
         self._creation.look_for(flight.request, cause, intent.since, wait, again=intent.attempt < 2)
-
-    @property
-    def _key(self) -> tuple[str, str]:
-        return self._desk.ledger.campaign, self._desk.name
 
     # --- the loop
 
@@ -247,65 +226,16 @@ class Creator:
         if await self._creation.wait_for_room():
             # By now there may be less quota, or the operator or a rule may want something else.
             return
-        batch = await self._next_batch(most)
-        if batch:
-            self._submitted.update(flight.target.number for flight in batch)
-            self._allowance.take(len(batch))
-            self._creation.submit(tuple(flight.request for flight in batch))
+        batch = await self._due.begin(most, len(self._submitted))
+        if not batch:
+            await self._wait(await self._due.next_time(), version)
             return
-        await self._wait(await self._next_time(), version)
-
-    async def _next_time(self) -> datetime | None:
-        """Return when something is due that is not due yet; None where that is not known to be at any time."""
-        if self._is_idle:
-            return self._idle_until
-        asked = self._arrived
-        due, now = await self._desk.ledger.store.next_due(*self._key, self._desk.wave), self._now
-        times = [time for time in (due, min(self._busy.values(), default=None)) if time is not None and time > now]
-        self._idle_until = min(times, default=None)
-        # One that is due by now waits for another target, and may hide when the next is due.
-        self._idle_since = asked if asked == self._asked and (due is None or due > now) else None
-        return self._idle_until
-
-    @property
-    def _arrived(self) -> tuple[int, int, int]:
-        """Return what changes when there may be more that is due."""
-        return self._desk.wave, self._desk.ledger.arrivals, self._given_back
-
-    @property
-    def _is_idle(self) -> bool:
-        """Tell whether the journal has surely nothing more that is due: it may have to look through many for that."""
-        in_time = self._idle_until is None or self._now < self._idle_until
-        return in_time and self._idle_since == self._arrived
-
-    async def _next_batch(self, most: int) -> list[Flight]:
-        """Return up to `most` targets that are due, begun; their rows of an answer can be told apart."""
-        now = self._now
-        self._busy = {number: until for number, until in self._busy.items() if until > now}
-        batch: list[Flight] = []
-        # Those that had to wait for another registration of their device go first.
-        waiting, self._waiting = self._waiting, []
-        while len(batch) < most and (target := waiting.pop(0) if waiting else await self._next_due(now)) is not None:
-            if self._desk.has_to_wait(target):
-                self._waiting.append(target)
-            else:
-                batch.append(self._desk.flight(target))
-        self._waiting += waiting
         await self._recall_absent(batch)
         for flight in batch:
             self._by_target[flight.request.target] = flight
-        return batch
-
-    async def _next_due(self, now: datetime) -> TargetRecord | None:
-        if not self._due and not self._is_idle:
-            self._asked = self._arrived
-            # The journal shows as pending what is begun and whose intent is not open yet.
-            left_out = self._busy.keys() | {target.number for target in self._waiting}
-            limit = REFILL + len(left_out) + len(self._submitted) + MOST_PER_POST
-            due = await self._desk.ledger.store.due_targets(*self._key, self._desk.wave, now, limit)
-            left_out |= self._desk.flights.keys()
-            self._due.extend(target for target in due if target.number not in left_out)
-        return self._due.popleft() if self._due else None
+            self._submitted.add(flight.target.number)
+        self._allowance.take(len(batch))
+        self._creation.submit(tuple(flight.request for flight in batch))
 
     async def _recall_absent(self, batch: Sequence[Flight]) -> None:
         """Take over what earlier processes found absent: it may be sent once more, not twice."""
@@ -314,13 +244,13 @@ class Creator:
             return
         devices = {flight.request.device_id for flight in batch}
         last: dict[int, IntentRecord] = {}
-        for intent in await self._desk.ledger.store.intents(*self._key, devices):
+        for intent in await self._desk.ledger.store.intents(*self._desk.key, devices):
             last[intent.target] = intent
         for flight in batch:
             number = flight.target.number
             if number in last and last[number].outcome == "absent":
                 flight.since = last[number].since
-                self._creation.note_absent(flight.request, last[number].since)
+                self._creation.lost.note_absent(flight.request, last[number].since)
 
     async def _open_intents(self, batch: Batch, since: datetime | None) -> str | None:
         """Write down that a POST is about to be sent; return why it is not to be."""
@@ -338,7 +268,7 @@ class Creator:
         flights = [self._by_target[request.target] for request in batch]
         for flight in flights:
             events += self._close(flight, self._unsent(flight))
-            absent = self._creation.was_absent(flight.request)
+            absent = self._creation.lost.was_absent(flight.request)
             first = flight.since if absent and flight.since is not None else since
             events.append(
                 IntentOpened(
@@ -355,8 +285,7 @@ class Creator:
         try:
             await desk.ledger.note(*events)
         except TargetBusyError as error:
-            until = self._now + BUSY_WAIT
-            self._busy.update(dict.fromkeys(error.targets, until))
+            self._due.leave_alone(error.targets, self._now + BUSY_WAIT)
             return "another campaign is creating a command for one of its targets"
         for flight, event in zip(flights, (e for e in events if isinstance(e, IntentOpened)), strict=True):
             flight.post, flight.attempt, flight.since, flight.sent_after = post, event.attempt, event.since, since
@@ -424,7 +353,7 @@ class Creator:
 
     def _unsent(self, flight: Flight) -> IntentOutcome:
         """Return what becomes of an intent whose POST is not, or no longer, under way and made nothing known."""
-        return "absent" if self._creation.was_absent(flight.request) else "not_processed"
+        return "absent" if self._creation.lost.was_absent(flight.request) else "not_processed"
 
     def _close(self, flight: Flight, outcome: IntentOutcome, error: DexError | None = None) -> list[CampaignEvent]:
         if flight.post is None:
@@ -447,7 +376,7 @@ class Creator:
         if outcome.state != "unknown" and not self._creation.out_of_quota:
             self._allowance.give_back()
         number = flight.target.number
-        self._given_back += 1
+        self._due.give_back()
         self._submitted.discard(number)
         self._by_target.pop(flight.request.target, None)
         self._desk.land(number)
@@ -456,9 +385,8 @@ class Creator:
         """Give up what is not begun."""
         desk = self._desk
         self._due.clear()
-        self._waiting.clear()
         after = 0
-        while targets := await desk.ledger.store.undecided(*self._key, after, REFILL):
+        while targets := await desk.ledger.store.undecided(*self._desk.key, after, DROPPED_AT_ONCE):
             after = targets[-1].number
             dropped = [target for target in targets if target.number not in desk.flights]
             for target in dropped:

@@ -8,6 +8,7 @@ from typing import Literal
 import attrs
 
 from dexcmd.campaign.events import Control, DropReason
+from dexcmd.campaign.percents import percent_of
 from dexcmd.campaign.spec import AbortRule, CampaignSpec, FailureClass, Retries
 from dexcmd.campaign.state import TargetState
 from dexcmd.resources.requests import MOST_PER_POST
@@ -167,7 +168,7 @@ def broken_rule(rules: Iterable[AbortRule], total: Tally) -> str | None:
     for rule in rules:
         failed = sum(total.failures.values()) if rule.failure is None else total.failures.get(rule.failure, 0)
         tried = total.tried
-        if tried >= rule.of_at_least and failed * 100 >= rule.failed_percent * tried and failed:
+        if failed and tried >= rule.of_at_least and failed >= percent_of(rule.failed_percent, tried):
             kind = "" if rule.failure is None else f" ({rule.failure})"
             return f"{failed} of {tried} failed{kind}: the limit is {rule.failed_percent:g} %"
     return None
@@ -181,8 +182,8 @@ def _between_waves(view: View, spec: CampaignSpec) -> Step:
         return Finish()
     if view.wave > 0:
         tried, saved = view.in_wave.tried, view.in_wave.count("saved")
-        if saved * 100 < spec.waves.min_succeeded_percent * tried:
-            least = spec.waves.min_succeeded_percent
+        least = spec.waves.min_succeeded_percent
+        if saved < percent_of(least, tried):
             return Stop("aborted", f"wave {view.wave}: {saved} of {tried} succeeded: at least {least:g} % have to")
         if view.wave_ended_at is not None and view.now < (until := view.wave_ended_at + spec.waves.soak):
             return Wait(until)

@@ -15,6 +15,7 @@ from dexcmd.campaign.records import TargetRecord
 from dexcmd.campaign.settling import SettlingTime
 from dexcmd.campaign.spec import AccountSpec, CampaignSpec, FailureClass
 from dexcmd.campaign.steering import Steering
+from dexcmd.campaign.targeting import takes_one_at_a_time
 from dexcmd.clock import Clock
 from dexcmd.errors import DexError
 from dexcmd.polling.watch import UNREADABLE
@@ -96,6 +97,11 @@ class Desk:
         """Return the account's name."""
         return self.account.name
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return by what the journal knows the account: the campaign's name and its own."""
+        return self.ledger.campaign, self.name
+
     def flight(self, target: TargetRecord) -> Flight:
         """Begin to follow what becomes of a target."""
         request = CommandRequest(
@@ -122,13 +128,12 @@ class Desk:
     def has_to_wait(self, target: TargetRecord) -> bool:
         """Tell whether a target can't be begun while another registration of its device is.
 
-        On Windows a second capture on a device fails at once while one runs.  And without a registration the two can't
-        be told apart in an answer.
+        The second may fail at once, and without a registration the two can't be told apart in an answer.
         """
         begun = self._begun.get(target.device_id)
         if begun is None:
             return False
-        alone = self.spec.command.type == "pcap" and (target.platform or "").casefold().startswith("win")
+        alone = takes_one_at_a_time(target.platform, self.spec.command.type)
         return alone or None in (target.registration_id, *begun)
 
     def retry(self, flight: Flight, failure: FailureClass) -> tuple[TargetRetried, ...]:

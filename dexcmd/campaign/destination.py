@@ -18,17 +18,13 @@ from dexcmd.transfer.saved import Saved, SavedArtifact, StoredArtifact
 from dexcmd.transfer.sink import Sink, Store
 from dexcmd.transfer.template import PlaceTemplate
 
-__all__ = ["Destination", "is_bucket", "sink_for"]
-
-
-def is_bucket(into: str) -> bool:
-    """Tell whether artifacts go into a bucket, by its URL, and not into a folder."""
-    return "://" in into
+__all__ = ["Destination", "sink_for"]
 
 
 def sink_for(artifacts: ArtifactsSpec) -> Sink[Any]:
     """Return the sink that a spec names.  Raises `ConfigurationError`."""
-    if not is_bucket(artifacts.into):
+    # A URL is one of a bucket: the spec lets no other pass.
+    if "://" not in artifacts.into:
         return FileSink(Path(artifacts.into))
     try:
         from obstore.exceptions import BaseError

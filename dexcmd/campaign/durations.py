@@ -5,13 +5,13 @@ from datetime import timedelta
 
 __all__ = ["format_duration", "parse_duration"]
 
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)(?:\.(\d{1,6}))?s)?")
+_DURATION = re.compile(r"(?:(\d+) *d *)?(?:(\d+) *h *)?(?:(\d+) *m *)?(?:(\d+)(?:\.(\d{1,6}))? *s)?")
 _UNITS = {"d": 86400, "h": 3600, "m": 60}
 
 
 def parse_duration(text: str) -> timedelta:
     """Return the duration of `1d2h3m4.5s`, of which any part may be missing; raises `ValueError`."""
-    found = _DURATION.fullmatch(text.replace(" ", "").lower())
+    found = _DURATION.fullmatch(text.strip().lower())
     if found is None or not any(found.groups()):
         raise ValueError(f"{text!r} is no duration such as 90s, 15m, 36h, 7d or 1h30m")
     days, hours, minutes, seconds, fraction = found.groups()

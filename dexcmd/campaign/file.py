@@ -10,9 +10,10 @@ from typing import cast
 
 from dexcmd.campaign.layout import spec_from
 from dexcmd.campaign.mistakes import at, mistakes_of
-from dexcmd.campaign.named import read_csv
+from dexcmd.campaign.namescsv import read_csv
 from dexcmd.campaign.spec import BUCKETS, INTO, CampaignSpec
 from dexcmd.errors import CampaignFileError, ConfigurationError
+from dexcmd.wire.paths import valid_account_id
 
 __all__ = ["ACCOUNT_VARIABLE", "parse_campaign", "read_campaign_file"]
 
@@ -106,14 +107,17 @@ def _value(document: Table, section: str, key: str) -> str:
 
 
 def _take_account(document: Table, environ: Mapping[str, str]) -> Iterator[str]:
-    """Put the account of the environment into a document that names none; it may have none to give."""
+    """Put the account of the environment into a document that names none, and give the mistake where it has none."""
     if "accounts" in document:
         return
-    account_id = environ.get(ACCOUNT_VARIABLE)
-    # Where there is none any will do, to see what else is wrong.
-    document["accounts"] = [{"account_id": account_id or "0" * 32}]
-    if not account_id:
-        yield f"accounts: there is none, and {ACCOUNT_VARIABLE} is not set"
+    account_id = environ.get(ACCOUNT_VARIABLE) or ""
+    try:
+        valid_account_id(account_id)
+    except ConfigurationError:
+        yield f"accounts: there is none, and {ACCOUNT_VARIABLE} {'is no account id' if account_id else 'is not set'}"
+        # Any will do, to see what else is wrong.
+        account_id = "0" * 32
+    document["accounts"] = [{"account_id": account_id}]
 
 
 def _beside(document: Table, spec: CampaignSpec | None) -> Iterator[str]:

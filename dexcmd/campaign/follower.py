@@ -38,8 +38,8 @@ class Follower:
 
     async def load(self) -> None:
         """Go on with the commands that an earlier process left running."""
-        store, key = self._desk.ledger.store, (self._desk.ledger.campaign, self._desk.name)
-        commands = {command.target: command for command in await store.running(*key)}
+        store = self._desk.ledger.store
+        commands = {command.target: command for command in await store.running(*self._desk.key)}
         for target in await store.targets(self._desk.ledger.campaign, commands):
             command = commands[target.number]
             flight = self._desk.flight(target)

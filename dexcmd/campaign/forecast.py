@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -141,7 +142,11 @@ def quota_forecast(
         if per_day or not left:
             resets = -(-left // per_day) if left else 0
             days = resets + (1 if commands and today else 0)
-    last_reset = quota.reset_time + (resets - 1) * DAY if resets and quota.reset_time is not None else None
+    last_reset = None
+    if resets and quota.reset_time is not None:
+        # What it says may be as good as never.
+        with suppress(OverflowError):
+            last_reset = quota.reset_time + (resets - 1) * DAY
     return QuotaForecast(
         quota=quota.quota,
         usage=quota.quota_usage,

@@ -4,7 +4,9 @@ Durations are texts such as `1h30m`, shares are `5` or `"10%"`, and a command is
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Literal, cast, get_args, get_origin
@@ -13,7 +15,7 @@ import attrs
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from dexcmd.campaign.checks import SeveralMistakesError, repeated, share_of, unsteady
+from dexcmd.campaign.checks import SeveralMistakesError, repeated, unsteady
 from dexcmd.campaign.durations import format_duration, parse_duration
 from dexcmd.campaign.mistakes import ItemsError, Sections, at, mistakes_of
 from dexcmd.campaign.spec import (
@@ -46,6 +48,8 @@ TABLES: dict[str, type[Any]] = {
     "retries": Retries,
     "artifacts": ArtifactsSpec,
 }
+
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?(?:e-?\d+)?) ?%")
 
 
 def _keys(kind: type[Any]) -> tuple[str, ...]:
@@ -177,29 +181,31 @@ def _duration(value: object, _: object) -> timedelta:
     raise TypeError(f'expected a duration such as "90s", "15m" or "36h", found {shown(value)}')
 
 
-def _deadline(value: object, kind: object) -> datetime | timedelta | None:
+def _deadline(value: object, _: object) -> datetime | timedelta | None:
     if isinstance(value, datetime) or value is None:
         # TOML has times.  One without its zone is for the class to refuse.
         return value
     if isinstance(value, str):
-        try:
-            return parse_time(value)
-        except ValueError:
-            return _duration(value, kind)
+        for parse in (parse_time, parse_duration):
+            with suppress(ValueError):
+                return parse(value)
+        raise ValueError(
+            f"{value!r} is neither a time with its zone, such as 2026-12-01T18:00:00Z, nor a duration such as 36h"
+        )
     raise TypeError(f'expected a time with its zone, or a duration such as "36h", found {shown(value)}')
 
 
 def _share(value: object, _: object) -> Share:
-    share = share_of(value)
-    if share is None:
+    if isinstance(value, str) and (found := _PERCENT.fullmatch(value.strip())) is not None:
+        percent = float(found[1])
+        if not 0 < percent <= 100:
+            raise ConfigurationError(f"a percentage must be above 0 and at most 100, not {percent:g}")
+        return Share(percent=percent)
+    if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f'expected a whole number or a percentage such as "10%", found {shown(value)}')
-    if isinstance(share, float):
-        if not 0 < share <= 100:
-            raise ConfigurationError(f"a percentage must be above 0 and at most 100, not {share:g}")
-        return Share(percent=share)
-    if share < 1:
-        raise ConfigurationError(f"must be at least 1, not {share}")
-    return Share(count=share)
+    if value < 1:
+        raise ConfigurationError(f"must be at least 1, not {value}")
+    return Share(count=value)
 
 
 def _share_or_none(value: object) -> Share | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio.to_thread
 import attrs
 
-from dexcmd.campaign.events import CampaignEvent, CampaignPlanned, SkipReason, TargetPlanned
+from dexcmd.campaign.events import AccountStopped, CampaignEvent, CampaignPlanned, SkipReason, TargetPlanned
 from dexcmd.campaign.forecast import (
     QuotaForecast,
     Requests,
@@ -19,7 +19,8 @@ from dexcmd.campaign.forecast import (
     size_forecast,
 )
 from dexcmd.campaign.layout import fingerprint, spec_to_json
-from dexcmd.campaign.named import Named, Names, read_csv
+from dexcmd.campaign.named import Named, Names
+from dexcmd.campaign.namescsv import read_csv
 from dexcmd.campaign.spec import AccountSpec, CampaignSpec
 from dexcmd.campaign.store import Store
 from dexcmd.campaign.survey import Survey
@@ -104,7 +105,10 @@ class Plan:
         return {account.account.name: account.error for account in self.accounts if account.error is not None}
 
     def events(self) -> Iterator[CampaignEvent]:
-        """Give what a journal begins with: the campaign, then its targets in the order of their numbers."""
+        """Give what a journal begins with: the campaign, the accounts without a device, and then the targets.
+
+        Those accounts have ended: a device that comes in later is one that nobody was shown.
+        """
         yield CampaignPlanned(
             at=self.planned_at,
             spec=spec_to_json(self.spec),
@@ -112,6 +116,14 @@ class Plan:
             type=self.spec.command.type,
             accounts=tuple((account.name, account.account_id) for account in self.spec.accounts),
         )
+        for account in self.accounts:
+            if account.error is None and not account.targets and not account.skipped:
+                yield AccountStopped(
+                    at=self.planned_at,
+                    account=account.account.name,
+                    kind="finished",
+                    reason="no device of it matched when it was planned",
+                )
         yield from self.target_events()
 
     def target_events(self) -> Iterator[TargetPlanned]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
+from dexcmd.amounts import counted, size_text
 from dexcmd.campaign.spec import FailureClass
 from dexcmd.campaign.state import TargetState
 from dexcmd.campaign.status import AccountStatus, CampaignState, CampaignStatus
@@ -94,9 +95,7 @@ def _targets(status: CampaignStatus) -> Iterator[str]:
     for state, note in _STATES.items():
         if not (number := status.count(state)):
             continue
-        yield report_row(
-            f"  {state.replace('_', ' ')}", number, f"{status.size / 1e6:,.1f} MB" if state == "saved" else note
-        )
+        yield report_row(f"  {state.replace('_', ' ')}", number, size_text(status.size) if state == "saved" else note)
         for failure, reason in _FAILURES.items() if state == "failed" else ():
             if of_class := sum(account.failures[failure] for account in status.accounts):
                 yield report_row(f"    {failure}", of_class, reason)
@@ -106,7 +105,7 @@ def _commands(status: CampaignStatus) -> Iterator[str]:
     accounts = status.accounts
     commands, surplus = sum(one.commands for one in accounts), sum(one.surplus for one in accounts)
     posts = sum(one.posts for one in accounts)
-    yield report_row("commands made", commands, f"in {posts:,} POST{'' if posts == 1 else 's'}")
+    yield report_row("commands made", commands, f"in {counted(posts, 'POST')}")
     yield report_row(
         "surplus",
         surplus,

@@ -11,8 +11,8 @@ from dexcmd.campaign.desk import Desk, Flight, Refused
 from dexcmd.campaign.events import AccountStarted, AccountStopped, AuditFailed, StopKind, TargetDropped
 from dexcmd.campaign.follower import Follower
 from dexcmd.campaign.records import AccountRecord
+from dexcmd.created import CreatedLog
 from dexcmd.errors import CampaignError, DexError, one_line
-from dexcmd.posting import CreatedLog
 from dexcmd.resources.command import Command
 from dexcmd.tasks import run_beside
 

@@ -3,7 +3,6 @@
 import math
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 from typing import Any, Literal, get_args
 
 import attrs
@@ -26,11 +25,12 @@ from dexcmd.campaign.checks import (
     unsteady,
     whole_from_0,
 )
+from dexcmd.campaign.percents import percent_of
 from dexcmd.campaign.versions import VersionBounds
 from dexcmd.errors import ConfigurationError
 from dexcmd.resources.requests import CommandArgs, Pcap, SpeedTest, WarpDiag
 from dexcmd.transfer.template import PlaceTemplate
-from dexcmd.validators import count, identifier, one_of
+from dexcmd.validators import above_zero, count, identifier, one_of
 from dexcmd.wire.paths import valid_account_id
 
 __all__ = [
@@ -104,11 +104,6 @@ def _whole(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
         raise ConfigurationError(f"{attribute.name} must be a whole number, not {value!r}")
 
 
-def _above_0(_: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
-    if not value > 0:
-        raise ConfigurationError(f"{attribute.name} must be above 0, not {value!r}")
-
-
 def _template(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     PlaceTemplate.parse(identifier(attribute.name, value))
 
@@ -127,7 +122,7 @@ class Share:
     """So many targets, or so many percent of them: `5` or `"10%"` in a file.  One of both is set."""
 
     count: int | None = attrs.field(default=None, validator=optional(count))
-    percent: float | None = attrs.field(default=None, validator=optional(and_(percent, _above_0)))
+    percent: float | None = attrs.field(default=None, validator=optional(and_(percent, above_zero)))
 
     def __attrs_post_init__(self) -> None:
         """Raise `ConfigurationError` unless one of both is set."""
@@ -138,8 +133,7 @@ class Share:
         """Return how many of `total` that is, at most all; a percentage is rounded up."""
         if self.count is not None:
             return min(self.count, total)
-        # By the decimals as written: in binary 1.1 % of 3000 is a little more than 33.
-        return min(total, math.ceil(Fraction(str(self.percent)) * total / 100))
+        return min(total, math.ceil(percent_of(self.percent or 0.0, total)))
 
 
 @attrs.frozen(kw_only=True)
@@ -221,7 +215,7 @@ class Pace:
 class AbortRule:
     """When an account is given up: `failed_percent` of at least `of_at_least` targets that are decided have failed."""
 
-    failed_percent: float = attrs.field(validator=and_(percent, _above_0))
+    failed_percent: float = attrs.field(validator=and_(percent, above_zero))
     of_at_least: int = attrs.field(default=10, validator=count)
     failure: FailureClass | None = attrs.field(default=None, validator=optional(one_of(*get_args(FailureClass))))
     """Only failures of this class count; None for all."""

@@ -18,9 +18,9 @@ from dexcmd.campaign.records import (
     TargetRecord,
 )
 
-__all__ = ["ExportRow", "Store"]
+__all__ = ["ExportRecord", "Store"]
 
-ExportRow = tuple[TargetRecord, CommandRecord | None, ArtifactRecord | None, IntentRecord | None]
+ExportRecord = tuple[TargetRecord, CommandRecord | None, ArtifactRecord | None, IntentRecord | None]
 """A target with its latest command, the artifact of that command, and its latest intent."""
 
 
@@ -147,6 +147,6 @@ class Store(Protocol):
         """Return events with a `seq` above `after`, in order; those of some classes only, or of all."""
         ...
 
-    async def export(self, campaign: str, after: int, limit: int) -> list[ExportRow]:
+    async def export(self, campaign: str, after: int, limit: int) -> list[ExportRecord]:
         """Return targets with numbers above `after`, in order, each with what belongs to it."""
         ...

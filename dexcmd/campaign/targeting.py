@@ -20,24 +20,30 @@ from hashlib import blake2b
 import attrs
 
 from dexcmd.campaign.events import SkipReason, TargetPlanned
-from dexcmd.campaign.named import Named, Names
+from dexcmd.campaign.named import Named, Names, folded
 from dexcmd.campaign.spec import CampaignSpec, Share
 from dexcmd.campaign.versions import VersionBounds
 from dexcmd.resources.command import Command
 from dexcmd.resources.devices import Device
 
-__all__ = ["Running", "Selection", "wave_ends"]
+__all__ = ["Running", "Selection", "takes_one_at_a_time", "wave_ends"]
 
 CONNECTED = "connected"
-WINDOWS = "windows"
+
+
+def takes_one_at_a_time(platform: str | None, command_type: str) -> bool:
+    """Tell whether a second command of a type fails at once on a device where one runs, whatever the registration.
+
+    Captures do, on Windows.
+    """
+    return command_type == "pcap" and folded(platform).startswith("win")
 
 
 class Running:
     """Where commands of the campaign's type have not ended."""
 
     def __init__(self, command_type: str) -> None:
-        # A Windows device takes one capture at a time, whatever the registration.
-        self._one_at_a_time = command_type == "pcap"
+        self._type = command_type
         self._commands: dict[str, dict[str | None, str | None]] = {}
 
     def add(self, command: Command) -> None:
@@ -53,7 +59,7 @@ class Running:
         commands = self._commands.get(target.device_id or "")
         if commands is None:
             return None
-        if target.registration_id is None or (self._one_at_a_time and _same(target.platform, WINDOWS)):
+        if target.registration_id is None or takes_one_at_a_time(target.platform, self._type):
             return (next(iter(commands.values())),)
         for registration_id in (target.registration_id, None):
             if registration_id in commands:
@@ -70,8 +76,8 @@ class Selection:
         self._account = account
         self._names = names
         self._at = at
-        self._exclude = frozenset(text.casefold() for text in spec.targets.exclude)
-        self._platforms = frozenset(text.casefold() for text in spec.targets.platforms)
+        self._exclude = frozenset(map(folded, spec.targets.exclude))
+        self._platforms = frozenset(map(folded, spec.targets.platforms))
         self._versions = None if spec.targets.version is None else VersionBounds.parse(spec.targets.version)
         self._lots = blake2b(f"{spec.targets.seed} {account_id}".encode(), digest_size=16)
         self._seen: set[object] = set()
@@ -158,11 +164,10 @@ class Selection:
     def _judge(self, device: Device) -> tuple[SkipReason | None, str | None]:
         """Return why a row is not captured, in a word and perhaps in words, as far as it tells by itself."""
         if self._exclude and any(
-            text is not None and text.casefold() in self._exclude
-            for text in (device.device_id, device.device_name, device.person_email)
+            folded(text) in self._exclude for text in (device.device_id, device.device_name, device.person_email)
         ):
             return "excluded", None
-        if self._platforms and (device.platform or "").casefold() not in self._platforms:
+        if self._platforms and folded(device.platform) not in self._platforms:
             return "platform", None if device.platform else "the service tells no platform"
         if self._versions is not None and not self._versions.allow(device.version):
             return "unsupported_version", None if device.version else "the service tells no version"
@@ -172,7 +177,7 @@ class Selection:
             return "not_eligible", "the service tells no device id"
         if not (device.person_email or "").strip():
             return "not_eligible", "the service tells no email"
-        if device.status and not _same(device.status, CONNECTED):
+        if device.status and folded(device.status) != CONNECTED:
             return "offline", device.status
         return None, None
 
@@ -197,10 +202,6 @@ def wave_ends(sizes: Sequence[Share], total: int) -> list[int]:
 
 def _skipped(target: TargetPlanned, skip: SkipReason, detail: str | None = None) -> TargetPlanned:
     return attrs.evolve(target, skip=skip, detail=detail)
-
-
-def _same(text: str | None, word: str) -> bool:
-    return text is not None and text.casefold() == word
 
 
 def _shared(text: str | None) -> str | None:

@@ -1,11 +1,11 @@
-"""Sizes as they are typed and shown; numbers of things, commands and options as they are shown.  Pure."""
+"""Sizes as they are typed, commands and options as they are shown.  Pure."""
 
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-__all__ = ["command_text", "counted", "options_text", "parse_size", "size_text"]
+__all__ = ["command_text", "options_text", "parse_size"]
 
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?", re.IGNORECASE)
@@ -18,19 +18,6 @@ def parse_size(text: str) -> float:
     if not size > 0:
         raise ValueError(f"{text!r} is no size; write 500k, 2.5M or 1G")
     return size
-
-
-def size_text(size: float) -> str:
-    """Return a number of bytes for people."""
-    for power, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if size >= power:
-            return f"{size / power:.1f} {unit}"
-    return f"{size:.0f} bytes"
-
-
-def counted(number: int, thing: str) -> str:
-    """Return how many of something there are, in words: `1 device`, `4,990 devices`."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def command_text(command_type: str, args: Mapping[str, object]) -> str:

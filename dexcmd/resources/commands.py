@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+from dexcmd.created import CreatedLog
 from dexcmd.creation import Creation, OnOutcomes
 from dexcmd.errors import AmbiguousCreateError
 from dexcmd.fanout import BulkCreate, BulkOptions, OnQuota
@@ -10,7 +11,6 @@ from dexcmd.follow import Follow
 from dexcmd.outcome import Outcome
 from dexcmd.paging import MOST_AT_ONCE, MOST_PER_PAGE, Listing, ListQuery
 from dexcmd.polling.watch import Watch
-from dexcmd.posting import CreatedLog
 from dexcmd.resources.command import Command, command_id_of, decode_commands, identity
 from dexcmd.resources.requests import CommandRequest, Target, check_batch
 from dexcmd.session import Session

@@ -120,6 +120,14 @@ def test_a_wave_is_promoted_only_if_enough_of_it_succeeded(saved: int, failed: i
         assert f"{saved} of {saved + failed}" in step.why
 
 
+@pytest.mark.parametrize(("saved", "goes_on"), [(161, True), (160, False)])
+def test_a_wave_needs_just_the_percentage_that_is_written(saved: int, goes_on: bool) -> None:
+    # In binary 16.1 times 1000 is a little more than 16100.
+    spec = attrs.evolve(SPEC, waves=Waves(min_succeeded_percent=16.1))
+    step = next_step(view(tally({"device": 1000 - saved}, saved=saved), waves=2), spec)
+    assert (step == OpenWave(2)) is goes_on
+
+
 def test_the_last_wave_is_promoted_to_nothing() -> None:
     spec = attrs.evolve(SPEC, waves=Waves(min_succeeded_percent=90.0))
     assert next_step(view(tally({"device": 10})), spec) == Finish()
@@ -136,6 +144,8 @@ def test_the_last_wave_is_promoted_to_nothing() -> None:
         (AbortRule(failed_percent=20, of_at_least=10, failure="download"), {"device": 1, "download": 2}, 7, True),
         (AbortRule(failed_percent=0.1, of_at_least=1), {}, 8, False),
         (AbortRule(failed_percent=0.1, of_at_least=1), {"rejected": 1}, 8, True),
+        (AbortRule(failed_percent=16.1), {"device": 161}, 839, True),
+        (AbortRule(failed_percent=16.1), {"device": 160}, 840, False),
     ],
 )
 def test_abort_rules(rule: AbortRule, failures: dict[Any, int], saved: int, aborts: bool) -> None:

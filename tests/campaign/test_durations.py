@@ -17,6 +17,7 @@ READ = {
     "1d2h3m4.5s": timedelta(days=1, hours=2, minutes=3, seconds=4.5),
     "0.000001s": timedelta(microseconds=1),
     " 1H 30M ": timedelta(minutes=90),
+    "15 m": timedelta(minutes=15),
     "0s": timedelta(0),
 }
 
@@ -26,7 +27,9 @@ def test_what_is_read(text: str, duration: timedelta):
     assert parse_duration(text) == duration
 
 
-@pytest.mark.parametrize("text", ["", " ", "15", "m", "1.5h", "30m1h", "1h1h", "-5s", "5 minutes", "1w", "PT5M", "٣.s"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "15", "m", "1.5h", "30m1h", "1h1h", "-5s", "5 minutes", "1w", "PT5M", "1 5m", "1. 5s", "٣.s"]
+)
 def test_what_is_none(text: str):
     with pytest.raises(ValueError, match=r" is no duration such as 90s, 15m, 36h, 7d or 1h30m$"):
         parse_duration(text)

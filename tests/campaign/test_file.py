@@ -9,7 +9,8 @@ import pytest
 
 from dexcmd import Pcap, SpeedTest, WarpDiag
 from dexcmd.campaign.file import parse_campaign, read_campaign_file
-from dexcmd.campaign.named import Named, read_csv
+from dexcmd.campaign.named import Named
+from dexcmd.campaign.namescsv import read_csv
 from dexcmd.campaign.spec import (
     AbortRule,
     AccountSpec,
@@ -271,6 +272,14 @@ class TestMistakes:
             "command: missing",
         ]
 
+    def test_an_account_of_the_environment_that_is_none(self):
+        with pytest.raises(CampaignFileError) as caught:
+            parse_campaign('name = "x"', environ={"CLOUDFLARE_ACCOUNT_ID": "acme"})
+        assert list(caught.value.mistakes) == [
+            "accounts: there is none, and CLOUDFLARE_ACCOUNT_ID is no account id",
+            "command: missing",
+        ]
+
     @pytest.mark.parametrize(
         ("lines", "mistake"),
         [
@@ -294,7 +303,14 @@ class TestMistakes:
             ("accounts = [5]", "accounts[0]: expected a table, found 5 (int)"),
             ("waves = {sizes = 5}", "waves.sizes: expected a list, found 5 (int)"),
             ("deadline = 36", 'deadline: expected a time with its zone, or a duration such as "36h", found 36 (int)'),
-            ('deadline = "soon"', "deadline: 'soon' is no duration such as 90s, 15m, 36h, 7d or 1h30m"),
+            *(
+                (
+                    f'deadline = "{text}"',
+                    f"deadline: {text!r} is neither a time with its zone, such as 2026-12-01T18:00:00Z, nor a duration "
+                    "such as 36h",
+                )
+                for text in ("soon", "2026-12-01T18:00:00", "2026-12-01", "-1h", "")
+            ),
             (
                 "deadline = 2026-12-01",
                 "deadline: expected a time with its zone, or a duration such as "
@@ -382,6 +398,11 @@ class TestCSV:
                 [Named(device_id="d1", account="b"), Named(user_email="a@x.org")],
             ),
             ("device_id\n", []),
+            ("\n,\ndevice_id\nd1\n", [Named(device_id="d1")]),
+            ('user_email, device_id\n"a@x.org", "d1"\n', [Named(device_id="d1", user_email="a@x.org")]),
+            ('device_id;"note, more";user_email\nd1;x;a@x.org', [Named(device_id="d1", user_email="a@x.org")]),
+            ('"device_id";"user_email"\n"d1";"a@x.org"\n', [Named(device_id="d1", user_email="a@x.org")]),
+            ("device_id,note,note,\nd1,,,,\n", [Named(device_id="d1")]),
         ],
     )
     def test_what_is_read(self, text: str, names: list[Named], tmp_path: Path):
@@ -395,6 +416,12 @@ class TestCSV:
             (b"id,email\n", "needs a first line with a column device_id or user_email"),
             (b"device_id\n\xff", "is no UTF-8"),
             (b"device_id\n" + b"x" * 200_000, "line 2: field larger than field limit (131072)"),
+            (b'"device_id\n' + b"d1\n" * 100_000, "needs a first line with a column device_id or user_email"),
+            (b'device_id\nd1\n"d2\nd3\n', "line 4: unexpected end of data"),
+            (b'device_id\n"d1" x\n', "line 2: ',' expected after '\"'"),
+            (b"device_id,Device_ID\n", "has more than one column device_id"),
+            (b"device_name,device_id\nSmith, John,d1\n", "line 2: it has 3 cells where the first line has 2"),
+            (b"device_id\nd1,d2\n", "line 2: it has 2 cells where the first line has 1"),
         ],
     )
     def test_what_is_none(self, data: bytes, mistake: str, tmp_path: Path):

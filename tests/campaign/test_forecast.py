@@ -73,6 +73,10 @@ class TestQuota:
         told = quota_forecast(150, quota(100, 0, None), leave=0, now=NOON, deadline=MIDNIGHT)
         assert (told.days, told.last_reset, told.late) == (2, None, 50)
 
+    def test_a_reset_at_the_end_of_the_calendar(self):
+        told = quota_forecast(350, quota(100, 0, datetime.max.replace(tzinfo=UTC)), leave=0, now=NOON, deadline=None)
+        assert (told.days, told.last_reset) == (4, None)
+
     @pytest.mark.parametrize(
         ("deadline", "late"),
         [

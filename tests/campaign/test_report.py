@@ -42,7 +42,7 @@ c is being run, and has nothing to do by now but wait (by another process)
 planned at 2026-03-01 08:00 UTC; creates nothing after 2026-03-04 08:01 UTC
 
 targets               1,151  and 35 skipped by the plan
-  saved                 812  4,123.5 MB
+  saved                 812  4.1 GB
   failed                 23
     device               20  the service reports FAILED
     unknown               3  the answer was lost, and the list shows no command

@@ -282,6 +282,26 @@ async def test_no_more_are_in_flight_than_allowed(campaigns: CampaignRig) -> Non
     assert 0 < most <= 10
 
 
+@pytest.mark.parametrize("in_between", [False, True], ids=["at once", "interrupted"])
+async def test_devices_that_come_after_the_plan_are_not_captured(campaigns: CampaignRig, in_between: bool) -> None:
+    await campaigns.account("a", devices=3)
+    empty = await campaigns.account("b", devices=[])
+    async with campaigns.campaign(campaigns.spec()) as campaign:
+        plan = await campaign.plan()
+        for device in make_devices(2, seed=9, **HEALTHY):
+            empty.state.add_device(device)
+
+        def stop(_: object) -> None:
+            if in_between:
+                campaign.stop()
+
+        await campaign.run(plan, on_event=stop)
+        status = await campaign.run()
+    assert (status.state, status.count("saved")) == ("finished", 3)
+    assert not empty.state.commands
+    assert [account.stopped for account in status.accounts] == ["finished", "finished"]
+
+
 async def test_three_quota_windows_cost_no_request_for_waiting(campaigns: CampaignRig) -> None:
     sandbox = await campaigns.account(devices=25, quota=12)
     status = await campaigns.run(campaigns.spec(leave_quota=2))

@@ -84,6 +84,9 @@ class TestReasons:
             (device(), Targeting(exclude="LAPTOP-1"), ("excluded", None)),
             (device(), Targeting(exclude=("x", "User1@Example.com")), ("excluded", None)),
             (device(), Targeting(exclude="laptop"), (None, None)),
+            (device(), Targeting(exclude=" D1 "), ("excluded", None)),
+            (device(device_name="Zo\u00eb "), Targeting(exclude="ZOE\u0308"), ("excluded", None)),
+            (device(), Targeting(platforms=" windows"), (None, None)),
             (device(), Targeting(platforms="Windows"), (None, None)),
             (device(), Targeting(platforms=("mac", "linux")), ("platform", None)),
             (device(platform=None), Targeting(platforms="mac"), ("platform", "the service tells no platform")),
@@ -174,6 +177,11 @@ class TestRunning:
         running = [Command(id="c1", device_id="d1", registration_id="other", status="PENDING_EXEC")]
         assert reason(device(), running=running, args=WarpDiag()) == (None, None)
 
+    @pytest.mark.parametrize("platform", ["Windows", "windows 11", " WIN"])
+    def test_windows_by_any_name_takes_one_capture_at_a_time(self, platform: str):
+        running = [Command(id="c1", device_id="d1", registration_id="other", status="PENDING_EXEC")]
+        assert reason(device(platform=platform), running=running) == ("already_running", "c1")
+
     def test_a_command_without_an_id(self):
         running = [Command(device_id="d1", registration_id="r1", status="PENDING_EXEC")]
         assert reason(device(), running=running) == ("already_running", None)
@@ -201,6 +209,18 @@ class TestNamed:
         names = Names(Targeting(), [named])
         assert names.match("a", device()) is matches
         assert list(names.missing()) == ([] if matches else [named])
+
+    def test_blanks_and_forms_of_letters_do_not_matter(self):
+        names = Names(Targeting(device_ids=" d1\n", emails=" Zoe\u0308@example.com "))
+        assert names.match("a", device(person_email="zo\u00eb@example.com"))
+        assert not list(names.missing())
+        assert Names(Targeting(emails=" a@x ")).emails("a") == ["a@x"]
+
+    def test_one_that_is_named_twice_is_missing_once(self):
+        names = Names(
+            Targeting(device_ids=("d1", "D1 "), emails="a@x"), [Named(device_id="d1"), Named(user_email="a@x")]
+        )
+        assert list(names.missing()) == [Named(device_id="d1"), Named(user_email="a@x")]
 
     def test_a_row_without_what_is_named(self):
         names = Names(Targeting(device_ids="d1", emails="user1@example.com"))

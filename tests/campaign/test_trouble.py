@@ -580,6 +580,17 @@ async def test_a_clock_that_is_set_back_prolongs_no_wait_for_the_quota(campaigns
     assert campaigns.clock.monotonic() < 13 * 3600
 
 
+@pytest.mark.parametrize("reset", ["9999-12-31T23:59:59.999Z", "0001-01-01T00:00:00Z"])
+async def test_a_reset_at_the_end_of_the_calendar_is_not_believed(campaigns: CampaignRig, reset: str) -> None:
+    sandbox = await campaigns.account(devices=25, quota=10)
+    sandbox.faults.add(Fault.wrong_types("result.reset_time", reset), on="get_quota", times=None)
+    status = await campaigns.run(campaigns.spec())
+    assert status.count("saved") == 25
+    # In truth it is reset at midnight; the clock began at noon.
+    assert campaigns.clock.monotonic() < 60 * 3600
+    assert campaigns.asked("get_quota") < 500
+
+
 # --- cancelled, or refused by the journal, at any moment
 
 

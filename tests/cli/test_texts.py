@@ -1,4 +1,4 @@
-"""What is typed and shown: sizes, numbers, commands, options, times, durations, rates."""
+"""What is typed and shown: sizes, commands, options, times, durations, rates."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,17 +6,9 @@ import pytest
 
 from dexcmd.cli.moments import age_text, duration_text, parse_duration, parse_moment, time_text
 from dexcmd.cli.rates import Rate
-from dexcmd.cli.texts import command_text, counted, options_text, parse_size, size_text
+from dexcmd.cli.texts import command_text, options_text, parse_size
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (2.5e6, "2.5 MB"), (3e9, "3.0 GB"), (0.4, "0 bytes")],
-)
-def test_sizes(size: float, text: str):
-    assert size_text(size) == text
 
 
 @pytest.mark.parametrize(
@@ -31,11 +23,6 @@ def test_sizes_that_are_typed(text: str, size: float):
 def test_what_is_no_size(text: str):
     with pytest.raises(ValueError, match="write 500k"):
         parse_size(text)
-
-
-@pytest.mark.parametrize(("number", "text"), [(0, "0 rows"), (1, "1 row"), (4990, "4,990 rows")])
-def test_numbers_of_things(number: int, text: str):
-    assert counted(number, "row") == text
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dexcmd.creation import plan_batches, split_culprits
+from dexcmd.batches import plan_batches, split_culprits
 from dexcmd.errors import BadRequestError, ErrorDetail
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dexcmd.posting import CreatedLog, match_rows
+from dexcmd.batches import match_rows
+from dexcmd.created import CreatedLog
 from dexcmd.resources.command import Command
 from dexcmd.resources.requests import CommandRequest, Pcap, SpeedTest, WarpDiag
 

@@ -8,18 +8,12 @@ from itertools import chain, groupby
 import attrs
 
 from dexcmd.campaign.events import CampaignEvent, CampaignPlanned, IntentOpened
+from dexcmd.campaign.journal.account_events import PLAN_CAMPAIGN
 from dexcmd.campaign.journal.blocks import blocks
 from dexcmd.campaign.journal.opening import transaction
-from dexcmd.campaign.journal.projection import (
-    OPEN_INTENT,
-    PLAN_CAMPAIGN,
-    WRITE_EVENT,
-    Place,
-    Row,
-    Statement,
-    event_rows,
-    writes,
-)
+from dexcmd.campaign.journal.projection import WRITE_EVENT, event_rows, writes
+from dexcmd.campaign.journal.target_events import OPEN_INTENT
+from dexcmd.campaign.journal.writing import Place, Row, Statement
 from dexcmd.errors import CampaignError, CampaignExistsError, TargetBusyError
 
 __all__ = ["Append", "Appender"]

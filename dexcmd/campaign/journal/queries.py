@@ -10,7 +10,6 @@ from typing import Any
 
 from dexcmd.campaign.events import CampaignEvent
 from dexcmd.campaign.journal.codec import kind_of
-from dexcmd.campaign.journal.projection import target_id
 from dexcmd.campaign.journal.rows import (
     ACCOUNT,
     ARTIFACT,
@@ -28,6 +27,7 @@ from dexcmd.campaign.journal.rows import (
     target_record,
 )
 from dexcmd.campaign.journal.times import micros, moment_or_none
+from dexcmd.campaign.journal.writing import target_id
 from dexcmd.campaign.records import (
     AccountRecord,
     CampaignRecord,
@@ -39,7 +39,7 @@ from dexcmd.campaign.records import (
     TargetRecord,
 )
 from dexcmd.campaign.state import DECIDED
-from dexcmd.campaign.store import ExportRow
+from dexcmd.campaign.store import ExportRecord
 
 __all__ = [
     "accounts",
@@ -265,7 +265,7 @@ def events(
     return [recorded(campaign, row) for row in _rows(db, sql, after, campaign, campaign, *names, limit)]
 
 
-def export(db: Db, campaign: str, after: int, limit: int) -> list[ExportRow]:
+def export(db: Db, campaign: str, after: int, limit: int) -> list[ExportRecord]:
     """Return targets with numbers above `after`, in order, each with what belongs to it."""
     first = f"{CAMPAIGN_ID} * {target_id(1, 0)}"
     sql = f"""
@@ -276,7 +276,7 @@ def export(db: Db, campaign: str, after: int, limit: int) -> list[ExportRow]:
             AND intent.seq = (SELECT max(seq) FROM intent WHERE intent.target = target.id)
         WHERE target.id > {first} + ? AND target.id < {first} + {target_id(1, 0)} ORDER BY target.id LIMIT ?
     """
-    result: list[ExportRow] = []
+    result: list[ExportRecord] = []
     for row in _rows(db, sql, campaign, after, campaign, limit):
         target, command, artifact, intent = row[:19], row[19:29], row[29:34], row[34:]
         result.append(

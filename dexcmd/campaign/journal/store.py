@@ -27,7 +27,7 @@ from dexcmd.campaign.records import (
     Recorded,
     TargetRecord,
 )
-from dexcmd.campaign.store import ExportRow
+from dexcmd.campaign.store import ExportRecord
 from dexcmd.threads import GroupThread, run_to_the_end
 
 __all__ = ["SqliteStore", "open_journal"]
@@ -222,7 +222,7 @@ class SqliteStore:
         """Return events with a `seq` above `after`, in order; those of some classes only, or of all."""
         return await self._read(queries.events, campaign, after, limit, kinds)
 
-    async def export(self, campaign: str, after: int, limit: int) -> list[ExportRow]:
+    async def export(self, campaign: str, after: int, limit: int) -> list[ExportRecord]:
         """Return targets with numbers above `after`, in order, each with what belongs to it."""
         return await self._read(queries.export, campaign, after, limit)
 

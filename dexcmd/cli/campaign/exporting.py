@@ -6,13 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TextIO
 
+from dexcmd.amounts import counted
 from dexcmd.campaign.export.write import export_campaign
 from dexcmd.cli.campaign.finding import journal_of, opened
 from dexcmd.cli.common import Common
 from dexcmd.cli.exits import OK
 from dexcmd.cli.signals import run_until_stopped
 from dexcmd.cli.stderr import note
-from dexcmd.cli.texts import counted
 from dexcmd.errors import ConfigurationError
 
 __all__ = ["format_of", "run_export"]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import attrs
 
+from dexcmd.amounts import counted
 from dexcmd.campaign.campaign import Campaign
 from dexcmd.campaign.events import TargetPlanned
 from dexcmd.campaign.plan import Plan
@@ -18,7 +19,6 @@ from dexcmd.cli.rows import Column, RowWriter, json_line, write
 from dexcmd.cli.signals import run_until_stopped
 from dexcmd.cli.stderr import note, warn
 from dexcmd.cli.terminal import say, stderr_console, stdout_console
-from dexcmd.cli.texts import counted
 from dexcmd.cli.view import Picture, showing, view_for
 from dexcmd.cli.waits import telling_waits
 from dexcmd.errors import CampaignExistsError

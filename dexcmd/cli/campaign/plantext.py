@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
+from dexcmd.amounts import counted, size_text
 from dexcmd.campaign.events import SkipReason, TargetPlanned
 from dexcmd.campaign.plan import AccountPlan, Plan
 from dexcmd.campaign.report import report_account, report_row, report_time
@@ -11,7 +12,7 @@ from dexcmd.campaign.spec import CampaignSpec
 from dexcmd.cli.documents import Document, plain, time_document
 from dexcmd.cli.failure import explain
 from dexcmd.cli.moments import duration_text
-from dexcmd.cli.texts import command_text, counted, size_text
+from dexcmd.cli.texts import command_text
 from dexcmd.errors import one_line
 
 __all__ = ["brief_lines", "plan_document", "plan_lines", "question"]
@@ -167,9 +168,13 @@ def _account(plan: AccountPlan, spec: CampaignSpec) -> Iterator[str]:
 
 def _quota(plan: AccountPlan, spec: CampaignSpec) -> list[str]:
     """Return how far the quota goes: how it stands first, then what follows from that."""
-    quota = plan.quota
-    if quota is None or quota.quota is None or quota.usage is None:
-        return ["quota: the service does not tell"]
+    quota, not_told = plan.quota, "quota: the service does not tell"
+    if quota is None:
+        return [not_told]
+    commands = counted(quota.late, "command")
+    late = [f"{commands} of these would come after the deadline: they are not created"] if quota.late else []
+    if quota.quota is None or quota.usage is None:
+        return [not_told, *late]
     reset = "" if quota.reset_time is None else f", reset at {report_time(quota.reset_time)}"
     left = f"; {spec.leave_quota:,} of each day are left to others" if spec.leave_quota else ""
     lines = [f"quota: {quota.usage:,} of {quota.quota:,} used{reset}{left}"]
@@ -179,9 +184,7 @@ def _quota(plan: AccountPlan, spec: CampaignSpec) -> list[str]:
         last = report_time(quota.last_reset)
         today = f"{quota.today:,} before the reset, then up to {quota.per_day:,} a day"
         lines.append(f"{counted(quota.days, 'day')} by the quota: {today}, the last from {last} on")
-    if quota.late:
-        lines.append(f"{counted(quota.late, 'command')} of these would come after the deadline: they are not created")
-    return lines
+    return lines + late
 
 
 def _costs(plan: Plan) -> Iterator[str]:

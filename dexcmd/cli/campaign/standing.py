@@ -11,6 +11,7 @@ from typing import Self
 import attrs
 from rich.console import Console
 
+from dexcmd.amounts import size_text
 from dexcmd.campaign.campaign import Campaign
 from dexcmd.campaign.events import Control
 from dexcmd.campaign.status import AccountStatus, CampaignStatus
@@ -19,7 +20,6 @@ from dexcmd.cli.moments import duration_text
 from dexcmd.cli.rates import Rate
 from dexcmd.cli.stderr import note
 from dexcmd.cli.terminal import say
-from dexcmd.cli.texts import size_text
 from dexcmd.cli.view import LiveView, Picture, Stage, View
 from dexcmd.errors import CampaignNotFoundError, one_line
 

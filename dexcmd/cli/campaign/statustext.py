@@ -7,6 +7,7 @@ from typing import get_args
 
 import attrs
 
+from dexcmd.amounts import size_text
 from dexcmd.campaign.events import CampaignEvent
 from dexcmd.campaign.spec import FailureClass
 from dexcmd.campaign.state import TargetState
@@ -15,7 +16,6 @@ from dexcmd.cli.documents import Document, plain, time_document
 from dexcmd.cli.exits import ABORTED, INTERRUPTED, OK, PARTLY, REFUSED
 from dexcmd.cli.moments import age_text
 from dexcmd.cli.rows import Column
-from dexcmd.cli.texts import size_text
 
 __all__ = ["COLUMNS", "event_document", "exit_code", "failures_of", "status_document"]
 

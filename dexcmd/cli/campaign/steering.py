@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from dexcmd.amounts import counted
 from dexcmd.campaign.campaign import Campaign, list_campaigns
 from dexcmd.campaign.report import report_lines
 from dexcmd.campaign.status import CampaignStatus
@@ -15,7 +16,6 @@ from dexcmd.cli.exits import OK
 from dexcmd.cli.rows import RowWriter, json_line, write
 from dexcmd.cli.signals import run_until_stopped
 from dexcmd.cli.terminal import say, stderr_console, stdout_console
-from dexcmd.cli.texts import counted
 from dexcmd.cli.view import showing
 
 __all__ = ["run_cancel", "run_list", "run_pause", "run_status", "write_status"]

@@ -2,12 +2,12 @@
 
 import attrs
 
+from dexcmd.amounts import size_text
 from dexcmd.capture import CaptureResult
 from dexcmd.cli.capture.choice import Left
 from dexcmd.cli.documents import Document, capture_document
 from dexcmd.cli.failure import explain
 from dexcmd.cli.rows import Column
-from dexcmd.cli.texts import size_text
 from dexcmd.errors import CommandFailedError
 from dexcmd.outcome import Outcome
 from dexcmd.resources.devices import Device

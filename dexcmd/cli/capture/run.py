@@ -9,6 +9,7 @@ from pathlib import Path
 
 import attrs
 
+from dexcmd.amounts import counted
 from dexcmd.cli.calling import call
 from dexcmd.cli.capture.advice import advice
 from dexcmd.cli.capture.choice import Choice, choose, read_names
@@ -25,7 +26,6 @@ from dexcmd.cli.selection import Selection, selected_devices
 from dexcmd.cli.signals import GentleStop
 from dexcmd.cli.stderr import complain, note
 from dexcmd.cli.terminal import stderr_console
-from dexcmd.cli.texts import counted
 from dexcmd.cli.view import Picture, showing, view_for
 from dexcmd.client import DexClient
 from dexcmd.errors import ConfigurationError, DexError

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import attrs
 
+from dexcmd.amounts import size_text
 from dexcmd.cli.capture.rows import MADE, Row
 from dexcmd.cli.exits import FAILED, INTERRUPTED, OK, PARTLY, REFUSED
 from dexcmd.cli.failure import explain
 from dexcmd.cli.moments import duration_text
 from dexcmd.cli.rates import Rate
-from dexcmd.cli.texts import size_text
 from dexcmd.cli.view import Picture, Stage
 from dexcmd.events import CommandCreated, CommandFinished, Event
 from dexcmd.transfer.progress import Progress

@@ -5,8 +5,8 @@ from typing import Protocol
 
 import attrs
 
+from dexcmd.amounts import size_text
 from dexcmd.capture import CaptureResult
-from dexcmd.cli.texts import size_text
 from dexcmd.cli.view import Picture, Stage
 from dexcmd.errors import CommandFailedError
 from dexcmd.events import CommandCreated, CommandFinished, Event, Paced, RequestFinished, Retrying

@@ -8,8 +8,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from dexcmd.amounts import size_text
 from dexcmd.cli.demo.progress import Progress
-from dexcmd.cli.texts import size_text
 
 __all__ = ["Row", "closing_table", "interrupted_line", "rows"]
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 import attrs
 
+from dexcmd.amounts import size_text
 from dexcmd.cli.calling import call
 from dexcmd.cli.common import Common
 from dexcmd.cli.documents import Document, download_document
@@ -22,7 +23,6 @@ from dexcmd.cli.rows import Column, RowWriter
 from dexcmd.cli.signals import GentleStop
 from dexcmd.cli.stderr import complain, note
 from dexcmd.cli.terminal import stderr_console
-from dexcmd.cli.texts import size_text
 from dexcmd.cli.view import Picture, Stage, showing, view_for
 from dexcmd.client import DexClient
 from dexcmd.errors import AuthenticationError, ConfigurationError, DexError, DownloadError, PermissionDeniedError

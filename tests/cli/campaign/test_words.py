@@ -67,6 +67,14 @@ class TestPlans:
     def test_a_quota_that_is_not_told(self):
         assert "  quota: the service does not tell" in plan_lines(plan(account_plan(quota=None)))
 
+    def test_what_comes_after_the_deadline_without_a_quota_that_is_told(self):
+        quota = QuotaForecast(
+            quota=None, usage=None, reset_time=None, today=None, per_day=None, days=None, last_reset=None, late=1
+        )
+        assert "1 command of these would come after the deadline: they are not created" in " ".join(
+            brief_lines(plan(account_plan(quota=quota)))
+        )
+
     @pytest.mark.parametrize(
         ("command", "expected"),
         [

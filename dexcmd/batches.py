@@ -1,0 +1,74 @@
+"""Which requests go into which POST, and what of its answer is about which of them.  Pure."""
+
+import re
+from collections.abc import Sequence
+
+from dexcmd.errors import APIError, ErrorDetail
+from dexcmd.resources.command import Command
+from dexcmd.resources.requests import MOST_PER_POST, CommandRequest
+
+__all__ = ["Batch", "culprits", "match_rows", "plan_batches", "split_culprits"]
+
+Batch = tuple[CommandRequest, ...]
+"""Up to ten requests for one POST."""
+
+_POINTER = re.compile(r"/commands/(\d{1,3})(/.*)?")
+
+
+def plan_batches(requests: Sequence[CommandRequest]) -> list[Batch]:
+    """Return the requests in runs of at most ten, in order."""
+    return [tuple(requests[start : start + MOST_PER_POST]) for start in range(0, len(requests), MOST_PER_POST)]
+
+
+def split_culprits(requests: Sequence[CommandRequest], error: APIError) -> tuple[list[CommandRequest], list[Batch]]:
+    """Return which requests a refusal is about, and how the others are to be sent anew.
+
+    Pointers name the culprits.  Where they don't, the requests are halved until the culprits stand alone.
+    """
+    named = culprits(error.errors, len(requests))
+    if len(requests) == 1:
+        return list(requests), []
+    if named:
+        rest = tuple(request for index, request in enumerate(requests) if index not in named)
+        return [requests[index] for index in sorted(named)], [rest] if rest else []
+    middle = len(requests) // 2
+    return [], [tuple(requests[:middle]), tuple(requests[middle:])]
+
+
+def culprits(errors: Sequence[ErrorDetail], count: int) -> dict[int, list[ErrorDetail]]:
+    """Return the errors that name a command of a POST of `count` by its pointer, such as `/commands/3/device_id`."""
+    named: dict[int, list[ErrorDetail]] = {}
+    for error in errors:
+        found = _POINTER.fullmatch(error.pointer or "")
+        if found and int(found[1]) < count:
+            named.setdefault(int(found[1]), []).append(error)
+    return named
+
+
+def match_rows(batch: Sequence[CommandRequest], rows: Sequence[Command]) -> list[Command | None]:
+    """Return for each request the row that is its own, or None.
+
+    The service promises neither the order of the request nor as many rows.  A row is claimed once; one that names
+    the registration that was asked for goes first, and one without a registration, or for a request without one,
+    after that.  Rows that nobody asked for are left over.
+    """
+    free: dict[str, Command] = {}
+    for row in rows:
+        if row.id is not None:
+            free.setdefault(row.id, row)
+    matched: list[Command | None] = [None] * len(batch)
+    for exact in (True, False):
+        for index, request in enumerate(batch):
+            if matched[index] is None:
+                found = next((row for row in free.values() if _is_for(row, request, exact)), None)
+                if found is not None and found.id is not None:
+                    matched[index] = free.pop(found.id)
+    return matched
+
+
+def _is_for(row: Command, request: CommandRequest, exact: bool) -> bool:
+    if (row.device_id, row.type) != (request.device_id, request.type):
+        return False
+    if exact:
+        return row.registration_id == request.registration_id
+    return row.registration_id is None or request.registration_id is None

@@ -1,0 +1,102 @@
+"""A CSV that names devices, as people get it out of a spreadsheet or write it by hand."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from dexcmd.campaign.checks import SeveralMistakesError
+from dexcmd.campaign.named import Named
+from dexcmd.errors import ConfigurationError
+
+__all__ = ["read_csv"]
+
+NEEDED = ("device_id", "user_email")
+"""One of these columns there has to be."""
+
+COLUMNS = (*NEEDED, "registration_id", "account")
+
+DELIMITERS = ",;\t"
+"""The spreadsheets of some countries write semicolons."""
+
+MOST_TOLD = 20
+"""Mistakes of one CSV that are told one by one."""
+
+Row = tuple[int, list[str]]
+"""The number of a line, and its cells without blanks around them."""
+
+
+def read_csv(path: Path, accounts: Sequence[str] | None = None) -> list[Named]:
+    """Return the devices that a CSV names; empty lines are left out.
+
+    Raises `ConfigurationError`, for all lines at once, where it can't be read or is none, where a line names no device
+    or has more cells than there are columns, or, with `accounts` given, no account of those.
+    """
+    columns, rows = _table(path, _text(path))
+    names: list[Named] = []
+    mistakes: list[str] = []
+    try:
+        for line, cells in rows:
+            try:
+                names.append(_named(columns, cells, accounts))
+            except ConfigurationError as mistake:
+                mistakes.append(f"{path}, line {line}: {mistake}")
+    except ConfigurationError as error:
+        mistakes.append(str(error))
+    if mistakes:
+        more = len(mistakes) - MOST_TOLD
+        raise SeveralMistakesError([*mistakes[:MOST_TOLD], *([f"{path}: and {more} more"] if more > 0 else [])])
+    return names
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} is no UTF-8") from None
+    except (OSError, ValueError) as error:
+        # The latter for a path that can be none.
+        raise ConfigurationError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _table(path: Path, text: str) -> tuple[list[str], Iterator[Row]]:
+    """Return the columns, and the lines below them, by the first delimiter that makes columns of the first line."""
+    for delimiter in DELIMITERS:
+        rows, first = _rows(path, text, delimiter), list[str]()
+        # What breaks the rules with one delimiter may keep them with another.
+        with suppress(ConfigurationError):
+            _, first = next(rows, (0, first))
+        columns = [name.casefold() for name in first]
+        if any(name in columns for name in NEEDED):
+            if twice := [name for name in COLUMNS if columns.count(name) > 1]:
+                raise ConfigurationError(f"{path} has more than one column {twice[0]}")
+            return columns, rows
+    raise ConfigurationError(f"{path} needs a first line with a column {' or '.join(NEEDED)}")
+
+
+def _rows(path: Path, text: str, delimiter: str) -> Iterator[Row]:
+    """Give the lines that are not empty.  Raises `ConfigurationError` where it goes on as no CSV."""
+    # Strict: a quote that is never closed would else make one cell of all that follows.
+    lines = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
+    try:
+        for cells in lines:
+            stripped = [cell.strip() for cell in cells]
+            if any(stripped):
+                yield lines.line_num, stripped
+    except csv.Error as error:
+        raise ConfigurationError(f"{path}, line {lines.line_num}: {error}") from None
+
+
+def _named(columns: Sequence[str], cells: Sequence[str], accounts: Sequence[str] | None) -> Named:
+    """Return the device that a line names.  Raises `ConfigurationError`."""
+    if any(cells[len(columns) :]):
+        # Mostly a comma in a name: what is right of it would be taken for something else.
+        raise ConfigurationError(f"it has {len(cells)} cells where the first line has {len(columns)}")
+    row = dict(zip(columns, cells, strict=False))
+    named = Named(**{name: row.get(name) or None for name in COLUMNS})
+    if named.device_id is None and named.user_email is None:
+        raise ConfigurationError("it names no device: both device_id and user_email are empty")
+    if accounts is not None and named.account is not None and named.account not in accounts:
+        raise ConfigurationError(f"there is no account {named.account!r}")
+    return named

@@ -1,0 +1,66 @@
+"""Which commands were made for which requests, as far as a client knows: so none is taken for two."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+from dexcmd.resources.command import Command
+from dexcmd.resources.requests import CommandRequest
+
+__all__ = ["CreatedLog", "Known", "unclaimed"]
+
+Known = Callable[[Collection[str]], Awaitable[Collection[str]]]
+"""Asked which of some commands are known to have been made for requests of others than this client."""
+
+
+class CreatedLog:
+    """The commands that a client made or adopted, each with a time of the service before which it was not.
+
+    It tells a follower how far back to look, and keeps one command from being adopted twice.  Bounded: the oldest
+    are forgotten.
+    """
+
+    def __init__(self, size: int = 20_000) -> None:
+        self._size = size
+        self._commands: OrderedDict[str, datetime | None] = OrderedDict()
+        self._under_way: Counter[tuple[str, str]] = Counter()
+
+    def add(self, command_id: str, not_before: datetime | None) -> None:
+        """Note a command."""
+        self._commands[command_id] = not_before
+        if len(self._commands) > self._size:
+            self._commands.popitem(last=False)
+
+    def not_before(self, command_id: str) -> datetime | None:
+        """Return the time before which a command was not; None where that is not known."""
+        return self._commands.get(command_id)
+
+    @contextmanager
+    def under_way(self, batch: Sequence[CommandRequest]) -> Generator[None]:
+        """Note, inside the block, that a POST for these requests is under way: what it makes is not to be adopted."""
+        kinds = Counter((request.device_id, request.type) for request in batch)
+        self._under_way += kinds
+        try:
+            yield
+        finally:
+            self._under_way -= kinds
+
+    def is_under_way(self, request: CommandRequest) -> bool:
+        """Tell whether a POST for a command of that type on that device is under way."""
+        return (request.device_id, request.type) in self._under_way
+
+    def __contains__(self, command_id: object) -> bool:
+        """Tell whether this client made or adopted a command."""
+        return command_id in self._commands
+
+
+async def unclaimed(rows: Iterable[Command], created: CreatedLog, known: Known | None) -> list[Command]:
+    """Return the rows of commands that belong to no request yet, as far as that is known; those without an id do not.
+
+    Raises what `known` does.
+    """
+    ids = [row.id for row in rows if row.id is not None and row.id not in created]
+    taken = await known(ids) if known is not None and ids else ()
+    # Asked again of `created`: something may have been adopted meanwhile.
+    return [row for row in rows if row.id is not None and row.id not in created and row.id not in taken]
