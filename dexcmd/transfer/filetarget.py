@@ -94,7 +94,10 @@ class FileTarget:
         self._sync_error: OSError | None = None
         self._done = False
         self._worthless = False
-        """Whether what came is nothing to go on from."""
+        """Whether what came is nothing to go on from.
+
+        It is no whole archive, has no place, or could not be synced: the system tells only once of what it has lost.
+        """
 
     @property
     def folder(self) -> Path:
@@ -356,6 +359,7 @@ class FileTarget:
             self._record(part, durable=size)
         except OSError as error:
             self._sync_error = error
+            self._worthless = True
 
     def _join_sync(self) -> None:
         if self._syncing is not None:
@@ -411,7 +415,11 @@ class FileTarget:
     def sync(self) -> None:
         """Return when it is on disk."""
         if self._part is not None:
-            self._part.sync()
+            try:
+                self._part.sync()
+            except OSError:
+                self._worthless = True
+                raise
 
     def put_in_place(self) -> None:
         """Give it its final name."""
@@ -446,6 +454,8 @@ class FileTarget:
             # What has ended the download is told, and not what comes after it.
             with suppress(Exception):
                 stop()
+        # A sync that had to be waited for may have failed.
+        keep = keep and not self._worthless
         try:
             if keep and self._small:
                 self._ready_part().write(self._small)

@@ -637,6 +637,37 @@ class TestSyncing:
             await download(tmp_path, LARGE)
         assert not (tmp_path / "c1.zip").exists()
 
+    @sizes
+    async def test_what_could_not_be_synced_is_not_gone_on_from(
+        self, tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Seen: the part stayed, and the next sync of it succeeds, for the system tells of what it has lost only once.
+        monkeypatch.setattr(os, "fsync", failing(5))
+        with pytest.raises(DownloadError):
+            await download(tmp_path, content)
+        assert names(tmp_path) == []
+
+    async def test_nor_what_could_not_be_synced_on_its_way(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(filetarget, "SYNC_EVERY", 1)
+        waited_for, join = threading.Event(), threading.Thread.join
+
+        def sync(_: int) -> None:
+            waited_for.wait()
+            failing(5)()
+
+        def joined(thread: threading.Thread, timeout: float | None = None) -> None:
+            if not thread.name.startswith("dexcmd-"):
+                waited_for.set()
+            join(thread, timeout)
+
+        monkeypatch.setattr(os, "fsync", sync)
+        monkeypatch.setattr(threading.Thread, "join", joined)
+        await broken(tmp_path, LARGE, 2_000_000)
+        assert waited_for.is_set()
+        assert names(tmp_path) == []
+
     async def test_or_when_it_starts_over(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         # Seen: OSError.
         monkeypatch.setattr(filetarget, "SYNC_EVERY", 1)
