@@ -138,7 +138,9 @@ def describe_body(status: int, headers: Mapping[str, str], ask: Ask, version: Ve
         return Body(0, attrs.evolve(answered, size=total))
     if total is None and (version.size is None or not is_strong(version.etag)):
         # Where it ends can't be told: this part may be cut short.
-        raise ArtifactChangedError(f"asked for the bytes from {ask.start} on, got {part[:200]!r} of nobody knows how many")
+        raise ArtifactChangedError(
+            f"asked for the bytes from {ask.start} on, got {part[:200]!r} of nobody knows how many"
+        )
     if answered.etag != version.etag:
         raise ArtifactChangedError(f"the artifact changed from {_told(version.etag)} to {_told(answered.etag)}")
     if not is_strong(version.etag) and answered.last_modified != version.last_modified:
