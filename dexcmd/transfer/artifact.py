@@ -96,4 +96,5 @@ async def open_artifact(
         body = describe_body(response.status, response.headers, ask, version)
         if body.size == 0:
             raise InvalidArtifactError(f"GET {path}: the service sends an artifact without a byte")
-        yield Artifact(body_chunks(response, encoded=body.encoded, silence_seconds=silence), body, filename, path)
+        async with body_chunks(response, encoded=body.encoded, silence_seconds=silence) as chunks:
+            yield Artifact(chunks, body, filename, path)

@@ -7,6 +7,7 @@ to parse, and asyncio's own way for bulk data does, on the connection that aioht
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
 import aiohttp
 
@@ -24,17 +25,22 @@ GATHER_SECONDS = 0.05
 """How long what has arrived waits for more."""
 
 
-def body_chunks(response: aiohttp.ClientResponse, *, encoded: bool, silence_seconds: float) -> AsyncIterator[bytes]:
-    """Return the pieces of an answer's body as they arrive; `encoded` is to be decoded.
+@asynccontextmanager
+async def body_chunks(
+    response: aiohttp.ClientResponse, *, encoded: bool, silence_seconds: float
+) -> AsyncGenerator[AsyncIterator[bytes]]:
+    """Give the pieces of an answer's body as they arrive; `encoded` is to be decoded.
 
-    Raises `TimeoutError` where none come for `silence_seconds`, and `aiohttp.ClientError` or `OSError` where the
-    connection ends before the body does.
+    The iterator raises `TimeoutError` where none come for `silence_seconds`, and `aiohttp.ClientError` or `OSError`
+    where the connection ends before the body does.
     """
     size = None if encoded or "Transfer-Encoding" in response.headers else response.content_length
     if size is None or size < DIRECT_FROM:
         # Its silence is watched by aiohttp, which was told when it was asked for.
-        return response.content.iter_any()
-    return _direct_chunks(response, size, silence_seconds)
+        yield response.content.iter_any()
+        return
+    async with aclosing(_direct_chunks(response, size, silence_seconds)) as chunks:
+        yield chunks
 
 
 async def _direct_chunks(response: aiohttp.ClientResponse, size: int, silence_seconds: float) -> AsyncGenerator[bytes]:
@@ -45,16 +51,22 @@ async def _direct_chunks(response: aiohttp.ClientResponse, size: int, silence_se
         early.append(piece)
     left = size - content.total_bytes
     transport = response.connection and response.connection.transport
-    direct = None if transport is None or left <= 0 else _DirectReader(transport, left)
-    for piece in early:
-        yield piece
-    if direct is None:
+    if transport is None or left <= 0:
         # It is all there, or its connection is lost already.
+        for piece in early:
+            yield piece
         async for piece in content.iter_any():
             yield piece
         return
-    while chunk := await direct.read(silence_seconds):
-        yield chunk
+    direct = _DirectReader(transport, left)
+    try:
+        for piece in early:
+            yield piece
+        while chunk := await direct.read(silence_seconds):
+            yield chunk
+    finally:
+        # aiohttp would close it.  asyncio's TLS never ends that where the other side has closed while nobody reads.
+        transport.abort()
 
 
 class _DirectReader(asyncio.BufferedProtocol):
@@ -111,14 +123,14 @@ class _DirectReader(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note that the connection is gone, and tell aiohttp, which still counts it."""
-        self._error = exc
-        self._end()
+        self._end(exc)
         self._before.connection_lost(exc)
 
-    def _end(self) -> None:
+    def _end(self, error: Exception | None = None) -> None:
         self._closed = True
-        if self._left and self._error is None:
-            self._error = aiohttp.ClientPayloadError("the connection was closed")
+        if self._left:
+            # Once all has come it is no matter how the connection ends.
+            self._error = error or aiohttp.ClientPayloadError("the connection was closed")
         self._stop_gathering()
         self._ready.set()
 

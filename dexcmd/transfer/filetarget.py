@@ -8,25 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import attrs
-
 from dexcmd.clock import Clock
-from dexcmd.errors import (
-    ArtifactExistsError,
-    DownloadError,
-    InsufficientSpaceError,
-    InvalidArtifactError,
-)
+from dexcmd.errors import ArtifactExistsError, InvalidArtifactError
 from dexcmd.threads import run_stoppable, run_to_the_end
 from dexcmd.transfer.checks import BodyCheck, Verify
 from dexcmd.transfer.commit import GroupCommit
 from dexcmd.transfer.files import check_zip, whole_file_hash
-from dexcmd.transfer.partfile import PartFile, PartInUseError, part_path, sweep
-from dexcmd.transfer.partstate import PartState, parse_state
+from dexcmd.transfer.partfile import PartInUseError, part_path, sweep
 from dexcmd.transfer.ranges import Body, Have, Version
+from dexcmd.transfer.resumable import ResumablePart
 from dexcmd.transfer.saved import SavedArtifact
 from dexcmd.transfer.sink import ArtifactName
-from dexcmd.transfer.system import boot_id, explain, free_bytes, put_in_place
+from dexcmd.transfer.system import explain, put_in_place
 from dexcmd.transfer.writer import QueueThread
 
 __all__ = ["Existing", "FileTarget"]
@@ -35,9 +28,6 @@ Existing = Literal["verify", "overwrite", "rename", "error"]
 
 SMALL = 1024 * 1024
 """Up to so many bytes are kept in memory and written in one go: a thread would cost more than it gives."""
-
-SYNC_EVERY = 64 * 1024 * 1024
-"""So many bytes are synced behind the writer's back: there is less to lose, and less to wait for at the end."""
 
 LOOK_AGAIN = 0.2
 MOST_SECONDS_BETWEEN_BYTES = 30.0
@@ -65,7 +55,6 @@ class FileTarget:
         existing: Existing,
         keep_part: bool,
     ) -> None:
-        self._name = name
         self._final = final
         self._verify: Verify = verify
         self._commit = commit
@@ -73,7 +62,6 @@ class FileTarget:
         self._keep_part = keep_part
         self._check = BodyCheck(verify)
         self._size = 0
-        self._version = Version()
         self._in_the_way = False
         """Whether there is something under the final name that may be the whole file."""
 
@@ -84,17 +72,10 @@ class FileTarget:
         self._unchecked = 0
         """Bytes of the part file that an earlier download left, still to be hashed and checked."""
 
-        self._part: PartFile | None = None
-        self._recorded: Version | None = None
-        self._roomy = False
-        """Whether there is room for this version."""
-
-        self._synced = 0
-        self._syncing: threading.Thread | None = None
-        self._sync_error: OSError | None = None
+        self._part = ResumablePart(name, final, checked=verify == "zip")
         self._done = False
         self._worthless = False
-        """Whether what came is nothing to go on from."""
+        """Whether what came is nothing to go on from: it is no whole archive, or has no place."""
 
     @property
     def folder(self) -> Path:
@@ -104,7 +85,7 @@ class FileTarget:
     @property
     def have(self) -> Have:
         """What is there of it."""
-        return Have(self._size, self._version)
+        return Have(self._size, self._part.version)
 
     async def look(self, clock: Clock) -> None:
         """See what is there already: the file, or a part of it.
@@ -130,7 +111,7 @@ class FileTarget:
         """Return the file if it is there whole."""
         if self._found is None and size is not None and self._in_the_way and self._verify != "zip":
             self._found = await run_to_the_end(partial(self._whole_file, size))
-            if self._found is not None and (self._part is not None or self._writer is not None):
+            if self._found is not None and self._wrote:
                 with self._explained():
                     await run_to_the_end(self._drop_all)
         return self._found
@@ -141,15 +122,15 @@ class FileTarget:
             # The threads look at the version, too: it must not change beside them.
             with self._explained():
                 await run_to_the_end(self._restart if body.offset == 0 else self._settle)
-        self._version = Version() if body.encoded else body.version
+        self._part.version = Version() if body.encoded else body.version
         if body.size is not None and body.size > SMALL:
             # Before a byte is fetched, so that it is not in vain.
             with self._explained():
-                await run_to_the_end(self._ready_part)
+                await run_to_the_end(self._part.ready)
 
     async def tail(self, size: int) -> bytes:
         """Return the last `size` bytes of what is there."""
-        if self._part is None and self._writer is None:
+        if not self._wrote:
             return b"".join(self._small)[self._size - size :]
         with self._explained():
             return await run_to_the_end(partial(self._read_tail, size))
@@ -162,17 +143,17 @@ class FileTarget:
         self._size += len(chunk)
         if self._writer is None:
             self._small.append(chunk)
-            if self._part is None and self._size <= SMALL:
+            if self._part.file is None and self._size <= SMALL:
                 return
             # Hashing takes about as long as writing does, and neither has to wait for the other.
-            self._writer = QueueThread(self._write, "dexcmd-writer")
+            self._writer = QueueThread(self._part.write, "dexcmd-writer")
             self._checker = QueueThread(self._feed, "dexcmd-checker")
             chunk, self._small = b"".join(self._small), []
         with self._explained():
             await self._writer.put(chunk)
             if self._checker is not None:
                 await self._checker.put(chunk)
-            if self._size == self._version.size:
+            if self._size == self._part.version.size:
                 # Before another one may begin in its place: full queues must not add up.
                 await run_to_the_end(self._end_threads)
 
@@ -182,7 +163,7 @@ class FileTarget:
         Raises `InvalidArtifactError`, `InsufficientSpaceError`, `ArtifactExistsError` or `DownloadError`.
         """
         with self._explained():
-            if self._part is not None or self._writer is not None:
+            if self._wrote:
                 await run_stoppable(self._complete)
             try:
                 await self._commit.commit(self)
@@ -191,6 +172,11 @@ class FileTarget:
                 await run_stoppable(self._judge)
                 await self._commit.commit(self)
         return SavedArtifact(path=self._final, size=self._size, sha256=self._check.sha256, resumed_from=resumed_from)
+
+    @property
+    def _wrote(self) -> bool:
+        """Whether there are bytes that are not, or not only, in memory."""
+        return self._part.file is not None or self._writer is not None
 
     @contextmanager
     def _explained(self) -> Generator[None]:
@@ -209,7 +195,7 @@ class FileTarget:
         """Return whether there is an answer: not while another download is at work."""
         self._there()
         try:
-            self._part = part = PartFile.take_up(self._final)
+            taken_up = self._part.take_up()
         except PartInUseError:
             return False
         # Once more: whoever had the part may have given it its final name just before.
@@ -217,20 +203,12 @@ class FileTarget:
         self._in_the_way = status is not None and self._existing == "verify"
         if status is not None and self._in_the_way and self._verify == "zip":
             self._found = self._whole_file(status.st_size)
-        if part is None:
+        if not taken_up:
             sweep(self._final)
-            return True
-        state = parse_state(part.read_state(), self._name.command_id, self._name.filename)
-        have = Have() if state is None else state.have(part.size, boot_id())
-        if state is None or self._found is not None or not have.can_go_on(checked=self._verify == "zip"):
-            self._drop_part()
-            return True
-        part.cut(have.offset)
-        if state.boot != boot_id():
-            # What comes now is written by this run of the system, and outlives this process.
-            part.record(attrs.evolve(state, durable=min(state.durable, have.offset), boot=boot_id()))
-        self._size, self._unchecked = have.offset, have.offset
-        self._version = self._recorded = have.version
+        elif self._found is not None:
+            self._part.drop()
+        else:
+            self._size = self._unchecked = self._part.resume().offset
         return True
 
     def _there(self) -> os.stat_result | None:
@@ -245,13 +223,8 @@ class FileTarget:
 
     def _drop_all(self) -> None:
         self._drop_threads()
-        self._join_sync()
-        self._drop_part()
-
-    def _drop_part(self) -> None:
-        part, self._part = self._part, None
-        if part is not None:
-            part.remove()
+        self._part.join_sync()
+        self._part.drop()
 
     def _whole_file(self, size: int) -> SavedArtifact | None:
         sha256 = whole_file_hash(self._final, size, self._verify)
@@ -261,20 +234,15 @@ class FileTarget:
 
     def _restart(self) -> None:
         self._drop_threads()
-        self._join_sync()
-        if self._part is not None:
-            # What vouches for bytes goes before they do.
-            self._part.forget()
-            self._part.cut(0)
-        self._recorded = None
+        self._part.start_over()
         self._check = BodyCheck(self._verify)
         self._small.clear()
-        self._size = self._synced = self._unchecked = 0
-        self._worthless = self._roomy = False
+        self._size = self._unchecked = 0
+        self._worthless = False
 
     def _settle(self) -> None:
         self._end_threads()
-        self._join_sync()
+        self._part.join_sync()
 
     def _drop_threads(self) -> None:
         for thread in (self._writer, self._checker):
@@ -284,85 +252,19 @@ class FileTarget:
 
     def _read_tail(self, size: int) -> bytes:
         self._end_threads()
-        assert self._part is not None  # noqa: S101 - for the type checker: whoever asks has something there
-        return self._part.tail(size)
-
-    def _write(self, chunks: list[bytes]) -> None:
-        part = self._ready_part()
-        part.write(chunks)
-        if part.size - self._synced >= SYNC_EVERY and (self._syncing is None or not self._syncing.is_alive()):
-            self._join_sync()
-            self._syncing = threading.Thread(target=self._sync_behind, args=(part, part.size), daemon=True)
-            self._syncing.start()
+        return self._part.opened.tail(size)
 
     def _feed(self, chunks: list[bytes]) -> None:
         self._catch_up()
         # In one piece: a hash gives the interpreter away, and waits for the busy event loop to get it back.
         self._check.feed(b"".join(chunks))
 
-    def _ready_part(self) -> PartFile:
-        """Return the part file, made if need be, with a state that describes it."""
-        if not self._roomy:
-            self._check_room()
-            if self._part is None:
-                self._part = PartFile.create(self._final)
-            if self._version.size is not None:
-                self._part.reserve(self._version.size)
-            self._roomy = True
-        assert self._part is not None  # noqa: S101 - for the type checker
-        if self._recorded != self._version:
-            # Before any byte of this version is written, so that none is ever taken for another's.
-            self._record(self._part, durable=0)
-        return self._part
-
-    def _check_room(self) -> None:
-        if self._version.size is None:
-            return
-        missing = self._version.size - (0 if self._part is None else self._part.allocated)
-        if (free := free_bytes(self.folder)) < missing:
-            raise InsufficientSpaceError(f"{self._final} needs {missing} bytes, and {free} are free")
-
-    def _record(self, part: PartFile, *, durable: int) -> None:
-        version = self._version
-        if not part.named or not version.joinable(checked=self._verify == "zip"):
-            # Nothing could be joined to it, so nothing may vouch for it.
-            part.forget()
-            self._recorded = version
-            return
-        part.record(
-            PartState(
-                command_id=self._name.command_id,
-                filename=self._name.filename,
-                etag=version.etag,
-                last_modified=version.last_modified,
-                size=version.size,
-                durable=durable,
-                boot=boot_id(),
-            )
-        )
-        self._recorded = version
-
     def _catch_up(self) -> None:
         """Hash and check what an earlier download left."""
         size, self._unchecked = self._unchecked, 0
-        if size and self._part is not None:
-            for piece in self._part.pieces(size):
+        if size:
+            for piece in self._part.opened.pieces(size):
                 self._check.feed(piece)
-
-    def _sync_behind(self, part: PartFile, size: int) -> None:
-        try:
-            part.sync()
-            self._synced = size
-            self._record(part, durable=size)
-        except OSError as error:
-            self._sync_error = error
-
-    def _join_sync(self) -> None:
-        if self._syncing is not None:
-            self._syncing.join()
-            self._syncing = None
-        if self._sync_error is not None:
-            raise self._sync_error
 
     def _end_writer(self) -> None:
         writer, self._writer = self._writer, None
@@ -384,85 +286,61 @@ class FileTarget:
             self._judge(stop)
 
     def _judge(self, stop: threading.Event) -> None:
-        assert self._part is not None  # noqa: S101 - for the type checker
         # What one pass can't tell, the file can; and it says what is wrong.
         try:
-            check_zip(self._part.path, self._final.name, stop)
+            check_zip(self._part.opened.path, self._final.name, stop)
         except InvalidArtifactError:
             self._worthless = True
             raise
 
     def write_rest(self) -> None:
         """Write and check what is not yet."""
-        if self._part is None:
+        if self._part.file is None:
             # In one piece: each call into the system or a hash waits for the interpreter when it comes back.
             body, self._small = b"".join(self._small), []
-            self._part = PartFile.create(self._final)
-            self._part.write([body])
+            self._part.write_whole(body)
             self._check.feed(body)
             if self._check.verdict() != "whole":
                 raise _UntoldError
 
     def start_writeback(self) -> None:
         """Have the system begin to write it to disk."""
-        if self._part is not None:
-            self._part.start_writeback()
+        self._part.opened.start_writeback()
 
     def sync(self) -> None:
         """Return when it is on disk."""
-        if self._part is not None:
-            self._part.sync()
+        self._part.sync()
 
     def put_in_place(self) -> None:
         """Give it its final name."""
-        part, usual = self._part, self._final
-        if part is None:
-            return
-        if not part.named:
+        file = self._part.opened
+        if not file.named:
             # Where there are no locks, no file can be renamed while it is open.
-            part.close()
+            file.close()
         if self._existing == "rename":
-            self._final = _rename(part.path, self._final)
+            self._final = _rename(file.path, self._final)
         else:
             try:
-                put_in_place(part.path, self._final, replace=self._existing != "error")
+                put_in_place(file.path, self._final, replace=self._existing != "error")
             except FileExistsError:
                 self._worthless = True
                 raise ArtifactExistsError(f"{self._final} is there already") from None
-        if self._recorded is not None:
-            # Without its part it vouches for nothing, so it is no matter if it stays.
-            with suppress(OSError):
-                sweep(usual)
-        part.close()
-        self._part = None
+        self._part.let_go()
         self._done = True
 
     def _leave(self) -> None:
         if self._done:
             return
-        checked = self._verify == "zip"
-        keep = self._keep_part and not self._worthless and self.have.can_go_on(checked=checked)
-        for stop in (*((self._end_writer,) if keep else ()), self._drop_threads, self._join_sync):
+        keep = self._keep_part and not self._worthless and self.have.can_go_on(checked=self._verify == "zip")
+        for stop in (*((self._end_writer,) if keep else ()), self._drop_threads, self._part.join_sync):
             # What has ended the download is told, and not what comes after it.
             with suppress(Exception):
                 stop()
-        try:
-            if keep and self._small:
-                self._ready_part().write(self._small)
-            if keep and self._part is not None and boot_id() is None:
-                # Where the runs of the system can't be told apart, only what is on disk counts for the next process.
-                self._part.sync()
-                self._record(self._part, durable=self._part.size)
-            elif keep and self._part is not None and self._recorded != self._version:
-                self._record(self._part, durable=0)
-        except (OSError, DownloadError):
-            # An older state of the same bytes is as good.
-            keep = self._recorded is not None
         with suppress(OSError):
-            if self._part is not None and keep and self._part.named and self._part.size:
-                self._part.close()
+            if keep:
+                self._part.keep(self._small)
             else:
-                self._drop_part()
+                self._part.drop()
 
 
 def _rename(part: Path, final: Path) -> Path:

@@ -26,7 +26,6 @@ MIB = 1024 * 1024
 LEAST_PART = 5 * MIB
 """S3 takes none that is smaller, but for the last."""
 
-
 _HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import anyio
 
 from dexcmd.errors import ArtifactExistsError, InvalidArtifactError
-from dexcmd.threads import run_stoppable, run_to_the_end
+from dexcmd.threads import go_on, run_stoppable, run_to_the_end
 from dexcmd.transfer.bucket import Attributes, Place, Upload
 from dexcmd.transfer.checks import BodyCheck, Verify
 from dexcmd.transfer.files import check_zip
@@ -128,10 +128,12 @@ class ObjectTarget:
 
     async def leave(self) -> None:
         """Abort what is not finished."""
-        if self._writer is not None or self._upload is not None or self._spool is not None:
-            await run_to_the_end(self._drop)
-        if self._uploading:
-            self._uploads.release()
+        try:
+            if self._writer is not None or self._upload is not None or self._spool is not None:
+                await run_to_the_end(self._drop)
+        finally:
+            if self._uploading:
+                self._uploads.release()
 
     # From here on in threads.
 
@@ -183,29 +185,29 @@ class ObjectTarget:
             self._check.feed(body)
         else:
             self._writer.end()
-        self._judge(body)
+        self._judge(body, stop)
         if self._spool is not None:
             self._upload = self._place.upload(self._described())
             for piece in self._spool.pieces():
-                if stop.is_set():
-                    return None
+                go_on(stop)
                 self._upload.write([piece])
-        return None if stop.is_set() else self._publish(body)
+        go_on(stop)
+        return self._publish(body)
 
-    def _judge(self, body: bytes) -> None:
+    def _judge(self, body: bytes, stop: threading.Event) -> None:
         """Raise `InvalidArtifactError` unless it is whole, and `UncheckedError` where it is not at hand to see."""
         verdict = self._check.verdict()
         if verdict == "damaged":
-            raise InvalidArtifactError(f"{self._name.filename}: not a whole zip archive, or a checksum in it is wrong")
+            raise InvalidArtifactError(f"{self._place.key}: not a whole zip archive, or a checksum in it is wrong")
         if verdict == "whole":
             return
         if self._upload is not None:
             self._unchecked = True
-            raise UncheckedError(f"{self._name.filename}: can't be verified in one pass")
+            raise UncheckedError(f"{self._place.key}: can't be verified in one pass")
         if self._spool is None:
             self._spool = Spool()
             self._spool.write([body])
-        check_zip(self._spool.path, self._name.filename)
+        check_zip(self._spool.path, self._place.key, stop)
 
     def _publish(self, body: bytes) -> str | None:
         if self._existing == "error":
@@ -260,4 +262,5 @@ class Tail:
 
 
 def _header(text: str) -> str:
-    return quote(text, safe="")[:MOST_ATTRIBUTE]
+    # What a header holds that is no text is passed on as the bytes that it was.
+    return quote(text, safe="", errors="surrogateescape")[:MOST_ATTRIBUTE]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from dexcmd.errors import ArtifactChangedError
+from dexcmd.errors import ArtifactChangedError, one_line
 
 __all__ = ["Ask", "Body", "Have", "Joint", "Version", "describe_body", "is_strong", "what_to_ask"]
 
@@ -132,17 +132,20 @@ def describe_body(status: int, headers: Mapping[str, str], ask: Ask, version: Ve
     found = _CONTENT_RANGE.fullmatch(part)
     total = None if found is None or found[3] == "*" else int(found[3])
     if found is None or encoded or int(found[1]) != ask.start or not _fits(int(found[1]), int(found[2]), total):
-        raise ArtifactChangedError(f"asked for the bytes from {ask.start} on, got {part!r}")
+        raise ArtifactChangedError(f"asked for the bytes from {ask.start} on, got {part[:200]!r}")
     if ask.start == 0:
         # Nobody asked for a part, and nothing is there that it would have to fit.
         return Body(0, attrs.evolve(answered, size=total))
     if total is None and (version.size is None or not is_strong(version.etag)):
         # Where it ends can't be told: this part may be cut short.
-        raise ArtifactChangedError(f"asked for the bytes from {ask.start} on, got {part!r} of nobody knows how many")
+        raise ArtifactChangedError(
+            f"asked for the bytes from {ask.start} on, got {part[:200]!r} of nobody knows how many"
+        )
     if answered.etag != version.etag:
-        raise ArtifactChangedError(f"the artifact changed from {version.etag} to {answered.etag}")
+        raise ArtifactChangedError(f"the artifact changed from {_told(version.etag)} to {_told(answered.etag)}")
     if not is_strong(version.etag) and answered.last_modified != version.last_modified:
-        raise ArtifactChangedError(f"the artifact of {version.last_modified} is now of {answered.last_modified}")
+        was, now = _told(version.last_modified), _told(answered.last_modified)
+        raise ArtifactChangedError(f"the artifact of {was} is now of {now}")
     if total is not None and version.size is not None and total != version.size:
         raise ArtifactChangedError(f"the artifact of {version.size} bytes now has {total}")
     return Body(ask.start, attrs.evolve(version, size=version.size if total is None else total))
@@ -150,6 +153,10 @@ def describe_body(status: int, headers: Mapping[str, str], ask: Ask, version: Ve
 
 def _fits(first: int, last: int, total: int | None) -> bool:
     return first <= last and (total is None or last < total)
+
+
+def _told(header: str | None) -> str:
+    return one_line(str(header), 100)
 
 
 def _length(headers: Mapping[str, str]) -> int | None:

@@ -92,7 +92,7 @@ async def save_artifact(session: Session, path: str, name: ArtifactName, store: 
         if isinstance(error, DexError):
             raise
         # Of a sink that is somebody's own: one that fails stops no other.
-        raise DownloadError(f"can't store {name.filename}: {one_line(str(error))}") from error
+        raise DownloadError(f"can't store {one_line(name.filename)}: {one_line(str(error))}") from error
 
 
 class _Download(Generic[R]):
@@ -138,7 +138,7 @@ class _Download(Generic[R]):
             # The time that others take is not its own.
             self._deadline += self._clock.monotonic() - queued
             if not self._begun and self._options.stopped is not None and self._options.stopped.is_set():
-                raise NotBegunError(f"{self._filename}: not begun")
+                raise NotBegunError(f"{self._path}: not begun")
             self._begun = True
             found = await self._fetch(have)
         return found or await target.finish(have.offset if self._joined else 0)
@@ -174,7 +174,9 @@ class _Download(Generic[R]):
             if new := joint.join(chunk):
                 await target.write(new)
             if options.on_progress is not None:
-                self._report(options.on_progress, artifact.received, artifact.size, now)
+                # Of an overlap more is there than has come by now.
+                there = max(artifact.received, target.have.offset)
+                self._report(options.on_progress, there, artifact.size, now)
             if options.throttle is not None:
                 await options.throttle.take(len(chunk))
             if stall.stalled(now - asked, len(chunk)):

@@ -29,6 +29,7 @@ MOST_PIECES = 512
 KEEP_SIZE = 0x01
 """FALLOC_FL_KEEP_SIZE of linux/falloc.h: the size goes on telling how much is written."""
 
+_NOT_FOR_FOLDERS = (errno.EINVAL, errno.ENOTSUP)
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
@@ -102,13 +103,21 @@ def start_writeback(descriptor: int) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Return when the names in a folder are on disk."""
+    """Return when the names in a folder are on disk, as far as this process may have it so."""
     if not hasattr(os, "O_DIRECTORY"):
         # Windows has no handle for a folder, and its file system keeps the order of names and contents by itself.
         return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:
+        # It may be written to and not read, as a letter box.
+        return
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some network shares sync no folders, and what is in them is no less whole.
+        if error.errno not in _NOT_FOR_FOLDERS:
+            raise
     finally:
         os.close(descriptor)
 

@@ -21,7 +21,14 @@ from typing import Protocol, Self
 
 from dexcmd.errors import DownloadError, InvalidArtifactError, UnreadableMemberError, one_line
 from dexcmd.threads import go_on
-from dexcmd.transfer.zipstream import ends_with_its_directory
+from dexcmd.transfer.zipformat import (
+    ENCRYPTED,
+    KNOWN_METHODS,
+    LOCAL_HEADER,
+    PATCHED_OR_MASKED,
+    decoded_name,
+    ends_with_its_directory,
+)
 
 __all__ = ["PIECE", "Archive", "is_folder", "is_readable", "is_special"]
 
@@ -31,16 +38,11 @@ PIECE = 512 * 1024
 MOST_DICTIONARY = 64 * 1024 * 1024
 """What lzma may keep in memory of a member: its strongest preset's.  A header may ask for 4 GiB."""
 
-_LOCAL_HEADER = struct.Struct("<4s2xH18xHH")
+_HEADER = struct.Struct("<4s2xH18xHH")
+"""Of a member: signature, flags and the lengths of name and extra fields."""
+
 _LZMA_HEADER = struct.Struct("<2xHBL")
 _LZMA_PROPERTIES = 5
-
-_NOT_TO_BE_READ = 0x1 | 0x20 | 0x40
-"""The flags of members that are encrypted, patched, or strongly encrypted."""
-
-_UTF8_NAME = 0x800
-
-_KNOWN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 # What zipfile and the decompressors raise for damaged archives, each for some flipped bit.
 _DAMAGE = (
@@ -67,7 +69,7 @@ def is_special(info: zipfile.ZipInfo) -> bool:
 
 def is_readable(info: zipfile.ZipInfo) -> bool:
     """Tell whether a member is not encrypted, and compressed in a way that is known."""
-    return not info.flag_bits & _NOT_TO_BE_READ and info.compress_type in _KNOWN_METHODS
+    return not info.flag_bits & (ENCRYPTED | PATCHED_OR_MASKED) and info.compress_type in KNOWN_METHODS
 
 
 class Archive:
@@ -131,11 +133,11 @@ class Archive:
         """Return where in the file a member's header starts, where its bytes start, and where they end."""
         with self._told():
             self._file.seek(info.header_offset)
-            signature, flags, name_size, extra_size = _LOCAL_HEADER.unpack(self._file.read(_LOCAL_HEADER.size))
-            name = self._file.read(name_size).decode("utf-8" if flags & _UTF8_NAME else "cp437")
-            start = info.header_offset + _LOCAL_HEADER.size + name_size + extra_size
+            signature, flags, name_size, extra_size = _HEADER.unpack(self._file.read(_HEADER.size))
+            name = decoded_name(self._file.read(name_size), flags)
+            start = info.header_offset + _HEADER.size + name_size + extra_size
             end = start + info.compress_size
-            if signature != b"PK\3\4" or name != info.orig_filename or end > self.size:
+            if signature != LOCAL_HEADER or name != info.orig_filename or end > self.size:
                 raise zipfile.BadZipFile(f"{one_line(info.orig_filename)} is not where it should be")
             return info.header_offset, start, end
 

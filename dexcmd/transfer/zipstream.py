@@ -1,7 +1,6 @@
 """A zip archive, checked while it streams past: every member's checksum, in one pass and without the file.
 
-The format is that of PKWARE's APPNOTE 6.3.10.  Members are taken as they come, the directory at the end is read with
-`zipfile`, and what it says must be what came.
+Members are taken as they come, the directory at the end is read with `zipfile`, and what it says must be what came.
 """
 
 import io
@@ -13,7 +12,17 @@ from typing import Literal
 
 import attrs
 
-__all__ = ["Verdict", "ZipStream", "ends_with_its_directory"]
+from dexcmd.transfer.zipformat import (
+    ENCRYPTED,
+    END_RECORD,
+    KNOWN_METHODS,
+    LOCAL_HEADER,
+    PATCHED_OR_MASKED,
+    decoded_name,
+    ends_with_its_directory,
+)
+
+__all__ = ["Verdict", "ZipStream"]
 
 Verdict = Literal["whole", "damaged", "unknown"]
 """What the stream was.  `unknown`: it has something that can't be told in one pass, so the file has to be read."""
@@ -27,25 +36,17 @@ MOST_DIRECTORY = 16 * 1024 * 1024
 MOST_COMMENT = 128 * 1024
 """Of an archive's comment, which is 64 KiB at the most, with its surroundings."""
 
-_LOCAL = b"PK\x03\x04"
-_END_RECORD = b"PK\x05\x06"
-_END_RECORD_SIZE = 22
-_BEHIND_MEMBERS = (b"PK\x01\x02", _END_RECORD, b"PK\x06\x06", b"PK\x06\x08")
+_BEHIND_MEMBERS = (b"PK\x01\x02", END_RECORD, b"PK\x06\x06", b"PK\x06\x08")
 _DESCRIPTOR = b"PK\x07\x08"
 _ENTRY_SIZE = 46
 """Of an entry of the directory, besides the name."""
-_LOCAL_HEADER = struct.Struct("<4s2xHH4xIIIHH")
+_HEADER = struct.Struct("<4s2xHH4xIIIHH")
+"""Of a member: signature, flags, method, checksum, sizes and the lengths of name and extra fields."""
 _WIDE_SIZES = struct.Struct("<QQ")
 _UNKNOWN_SIZE = 0xFFFFFFFF
 _ZIP64 = 1
 
-_ENCRYPTED = 0x1
 _DESCRIBED_BEHIND = 0x8
-_PATCHED_OR_MASKED = 0x60
-"""Ways of packing that `zipfile` refuses to read."""
-_UTF_8 = 0x800
-
-_KNOWN_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA})
 
 _Step = Callable[["ZipStream", memoryview], memoryview]
 """Not a bound method: one of those, kept by its object, is a cycle that holds the memory until it is collected."""
@@ -116,10 +117,10 @@ class ZipStream:
         found = (member.name, member.method, member.packed)
         if found != (entry.orig_filename, entry.compress_type, entry.compress_size):
             return "damaged"
-        if entry.flag_bits & _ENCRYPTED or entry.compress_type not in _KNOWN_METHODS:
+        if entry.flag_bits & ENCRYPTED or entry.compress_type not in KNOWN_METHODS:
             # Nobody can check it.
             return "whole"
-        if not member.readable or entry.flag_bits & _PATCHED_OR_MASKED:
+        if not member.readable or entry.flag_bits & PATCHED_OR_MASKED:
             # bz2 and lzma, and what the two headers say differently, are for who reads the file.
             return "unknown"
         return "whole" if (member.crc, member.size) == (entry.CRC, entry.file_size) else "damaged"
@@ -141,19 +142,19 @@ class ZipStream:
             self._directory, self._gathered = self._gathered, bytearray()
             self._step = ZipStream._behind
             return data
-        if signature != _LOCAL:
+        if signature != LOCAL_HEADER:
             return self._give_up()
-        complete, data = self._gather(data, _LOCAL_HEADER.size)
+        complete, data = self._gather(data, _HEADER.size)
         if not complete:
             return data
-        _, flags, method, _, packed, size, name_size, extra_size = _LOCAL_HEADER.unpack_from(self._gathered)
-        complete, data = self._gather(data, _LOCAL_HEADER.size + name_size + extra_size)
+        _, flags, method, _, packed, size, name_size, extra_size = _HEADER.unpack_from(self._gathered)
+        complete, data = self._gather(data, _HEADER.size + name_size + extra_size)
         if not complete:
             return data
         self._least_directory += _ENTRY_SIZE + name_size
         if self._least_directory > MOST_DIRECTORY:
             return self._give_up()
-        names = bytes(self._gathered[_LOCAL_HEADER.size :])
+        names = bytes(self._gathered[_HEADER.size :])
         self._gathered = bytearray()
         self._member = self._members[start] = _Member(_decoded(names[:name_size], flags), method)
         self._begin(flags, packed, size, names[name_size:])
@@ -166,7 +167,7 @@ class ZipStream:
             _, packed = wide
         described_behind = bool(flags & _DESCRIBED_BEHIND)
         deflated = method == zipfile.ZIP_DEFLATED
-        self._member.readable = not flags & _ENCRYPTED and (deflated or method == zipfile.ZIP_STORED)
+        self._member.readable = not flags & ENCRYPTED and (deflated or method == zipfile.ZIP_STORED)
         self._left = packed
         if described_behind and not (deflated and self._member.readable):
             # Where it ends stands behind its end.
@@ -294,23 +295,9 @@ class _Tail(io.RawIOBase):
         return data
 
 
-def ends_with_its_directory(archive: zipfile.ZipFile) -> bool:
-    """Tell whether an archive ends with its end record and all of its comment.
-
-    `zipfile` minds neither what comes behind them, nor a comment that is cut.
-    """
-    file = archive.fp
-    if file is None:
-        return False
-    file.seek(-_END_RECORD_SIZE - len(archive.comment), io.SEEK_END)
-    record = file.read(_END_RECORD_SIZE)
-    return record.startswith(_END_RECORD) and record.endswith(struct.pack("<H", len(archive.comment)))
-
-
 def _decoded(name: bytes, flags: int) -> str | None:
-    """Return the name in a local header, which `zipfile` compares with the directory's."""
     try:
-        return name.decode("utf-8" if flags & _UTF_8 else "cp437")
+        return decoded_name(name, flags)
     except UnicodeDecodeError:
         return None
 

@@ -48,8 +48,9 @@ class BaseURL:
             parts = urlsplit(text)
             host, _ = parts.hostname or "", parts.port
             host.encode("idna")
-        except ValueError as error:
-            raise ConfigurationError(f"base_url is no URL: {error}") from None
+        except ValueError:
+            # Python's own words quote it: of "https://user:secret/x@host", the first half of a password as the port.
+            raise ConfigurationError("base_url is no URL: its host or port can't be read") from None
         if parts.scheme not in ("http", "https") or not host:
             raise ConfigurationError("base_url must be an absolute http(s) URL")
         if parts.username is not None or parts.password is not None:

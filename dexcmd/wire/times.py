@@ -9,10 +9,9 @@ __all__ = ["format_time", "parse_time", "parse_times"]
 
 
 def parse_time(text: str) -> datetime:
-    """Return the time of `2019-12-27T18:11:19.117Z` or `2023-10-11 00:00:00+00`, timezone-aware, in UTC.
+    """Return what an ISO 8601 text such as `2019-12-27T18:11:19.117Z` or `2023-10-11 00:00:00+00` says, in UTC.
 
-    Digits past the microsecond are cut.  Raises `ValueError` for anything else, a time without a zone
-    included.
+    Digits past the microsecond are cut.  Raises `ValueError` for anything else, a time without a zone included.
     """
     parsed = datetime.fromisoformat(text)
     if parsed.tzinfo is None:

@@ -287,6 +287,15 @@ class TestPart:
         with pytest.raises(ArtifactChangedError, match="is now of"):
             describe_body(206, answered, Ask(50), version)
 
+    @pytest.mark.parametrize("name", ["ETag", "Last-Modified", "Content-Range"])
+    def test_what_is_told_of_a_header_is_short_and_fit_for_any_log(self, name: str):
+        # Seen: 5000 characters, and some that no log can encode.
+        version = UNNAMED if name == "Last-Modified" else NAMED
+        answered = CIMultiDict({"Content-Range": "bytes 50-99/100", name: "\udce9" + "x" * 5000})
+        with pytest.raises(ArtifactChangedError) as caught:
+            describe_body(206, answered, Ask(50), version)
+        assert len(str(caught.value).encode()) < 300
+
     @pytest.mark.parametrize("version", [NAMED, Version(None, None, 100)])
     def test_a_part_of_another_size(self, version: Version):
         answered = headers(Content_Range="bytes 50-99/101")

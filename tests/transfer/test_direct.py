@@ -1,9 +1,11 @@
 """Long bodies read directly from their connection: in the clear and over TLS, no more than there is room for."""
 
 import asyncio
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import chain, repeat
 from typing import Any
 
@@ -64,14 +66,16 @@ async def whole(writer: asyncio.StreamWriter) -> None:
     assert not left
 
 
-def chunks_of(response: aiohttp.ClientResponse, silence: float = SECONDS) -> AsyncIterator[bytes]:
+def chunks_of(
+    response: aiohttp.ClientResponse, silence: float = SECONDS
+) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
     return body_chunks(response, encoded=False, silence_seconds=silence)
 
 
 async def test_every_byte_comes_in_its_order(contexts: Any) -> None:
-    async with answering(whole, contexts) as response:
+    async with answering(whole, contexts) as response, chunks_of(response) as chunks:
         body, sizes = bytearray(), list[int]()
-        async for chunk in chunks_of(response):
+        async for chunk in chunks:
             body += chunk
             sizes.append(len(chunk))
     assert body == PIECE * (SIZE // len(PIECE)) + PIECE[: SIZE % len(PIECE)]
@@ -79,11 +83,8 @@ async def test_every_byte_comes_in_its_order(contexts: Any) -> None:
 
 
 async def test_nothing_is_read_that_there_is_no_room_for(contexts: Any) -> None:
-    async with answering(whole, contexts) as response:
-        assert response.connection is not None
-        transport = response.connection.transport
-        assert transport is not None
-        chunks = chunks_of(response)
+    async with answering(whole, contexts) as response, chunks_of(response) as chunks:
+        transport = transport_of(response)
         received = len(await anext(chunks))
         while received < 2 * BUFFER:
             received += len(await anext(chunks))
@@ -108,8 +109,7 @@ async def test_what_has_come_does_not_wait_for_ever_for_more(contexts: Any) -> N
             await more.wait()
             more.clear()
 
-    async with answering(send, contexts) as response:
-        chunks = chunks_of(response)
+    async with answering(send, contexts) as response, chunks_of(response) as chunks:
         for _ in range(3):
             assert await anext(chunks) == b"0123456789"
             more.set()
@@ -119,10 +119,10 @@ async def test_silence_is_a_timeout(contexts: Any) -> None:
     async def send(writer: asyncio.StreamWriter) -> None:
         writer.write(PIECE)
 
-    async with answering(send, contexts) as response:
+    async with answering(send, contexts) as response, chunks_of(response, 0.2) as chunks:
         received = 0
         with pytest.raises(TimeoutError):
-            async for chunk in chunks_of(response, 0.2):
+            async for chunk in chunks:
                 received += len(chunk)
     assert received == len(PIECE)
 
@@ -133,10 +133,10 @@ async def test_an_early_end_is_an_error_after_what_came(contexts: Any) -> None:
         await writer.drain()
         writer.close()
 
-    async with answering(send, contexts) as response:
+    async with answering(send, contexts) as response, chunks_of(response) as chunks:
         received = 0
         with pytest.raises(aiohttp.ClientPayloadError):
-            async for chunk in chunks_of(response):
+            async for chunk in chunks:
                 received += len(chunk)
     assert received == len(PIECE) * 40
 
@@ -147,12 +147,72 @@ async def test_a_reset_is_told(contexts: Any) -> None:
     async def send(writer: asyncio.StreamWriter) -> None:
         writer.write(PIECE)
         await go.wait()
-        writer.transport.abort()
+        reset(writer)
 
-    async with answering(send, contexts) as response:
-        chunks, received = chunks_of(response), 0
+    async with answering(send, contexts) as response, chunks_of(response) as chunks:
+        received = 0
         while received < len(PIECE):
             received += len(await anext(chunks))
         go.set()
         with pytest.raises((aiohttp.ClientError, OSError)):
             await anext(chunks)
+
+
+async def test_a_reset_after_the_last_byte_is_no_error(contexts: Any) -> None:
+    # Seen over TLS, whose connection is read from even while nobody takes what comes: ConnectionResetError.
+    go, gone = asyncio.Event(), asyncio.Event()
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        await whole(writer)
+        await go.wait()
+        reset(writer)
+        gone.set()
+
+    async with answering(send, contexts) as response, chunks_of(response) as chunks:
+        received = 0
+        while received < SIZE:
+            received += len(await anext(chunks))
+        go.set()
+        await gone.wait()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        with pytest.raises(StopAsyncIteration):
+            await anext(chunks)
+
+
+@pytest.mark.parametrize("end", [SIZE, BUFFER])
+async def test_no_connection_is_left_where_the_other_side_closes_while_nobody_reads(contexts: Any, end: int) -> None:
+    # Seen over TLS: asyncio waited for a reader before it closed, so that each download left an open socket.
+    go, gone = asyncio.Event(), asyncio.Event()
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        sending = asyncio.ensure_future(whole(writer))
+        await go.wait()
+        sending.cancel()
+        writer.transport.abort()
+        gone.set()
+
+    async with answering(send, contexts) as response, chunks_of(response) as chunks:
+        connection, received = transport_of(response).get_extra_info("socket"), 0
+        while received < end:
+            received += len(await anext(chunks))
+        go.set()
+        await gone.wait()
+        for _ in range(100):
+            await asyncio.sleep(0)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert connection.fileno() == -1
+
+
+def transport_of(response: aiohttp.ClientResponse) -> asyncio.Transport:
+    assert response.connection is not None
+    assert response.connection.transport is not None
+    return response.connection.transport
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Close a connection so that the other side is told of an error."""
+    connection = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()

@@ -24,7 +24,7 @@ from dexcmd.errors import (
     InvalidArtifactError,
     TruncatedArtifactError,
 )
-from dexcmd.transfer import commit, filetarget
+from dexcmd.transfer import commit, filetarget, resumable
 from dexcmd.transfer.checks import Verify
 from dexcmd.transfer.files import check_zip
 from dexcmd.transfer.filetarget import MOST_SECONDS_BETWEEN_BYTES, FileTarget
@@ -327,7 +327,7 @@ class TestBroken:
     async def test_where_runs_of_the_system_can_not_be_told_apart(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: int
     ) -> None:
-        monkeypatch.setattr(filetarget, "boot_id", lambda: None)
+        monkeypatch.setattr(resumable, "boot_id", lambda: None)
         await broken(tmp_path, LARGE, end)
         assert (await there(tmp_path)).offset == end
 
@@ -624,22 +624,53 @@ class TestSyncing:
     """What is written is synced behind the writer's back."""
 
     async def test_the_state_tells_how_far(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(filetarget, "SYNC_EVERY", 1)
+        monkeypatch.setattr(resumable, "SYNC_EVERY", 1)
         await broken(tmp_path, LARGE, 2_000_000)
         state = parse_state((tmp_path / PARTS[1]).read_bytes(), "c1", "c1.zip")
         assert state is not None
         assert 0 < state.durable <= 2_000_000
 
     async def test_a_failure_to_sync_is_told_at_the_end(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(filetarget, "SYNC_EVERY", 1)
+        monkeypatch.setattr(resumable, "SYNC_EVERY", 1)
         monkeypatch.setattr(os, "fsync", failing(5))
         with pytest.raises(DownloadError, match=r"can't write .*c1\.zip: "):
             await download(tmp_path, LARGE)
         assert not (tmp_path / "c1.zip").exists()
 
+    @sizes
+    async def test_what_could_not_be_synced_is_not_gone_on_from(
+        self, tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Seen: the part stayed, and the next sync of it succeeds, for the system tells of what it has lost only once.
+        monkeypatch.setattr(os, "fsync", failing(5))
+        with pytest.raises(DownloadError):
+            await download(tmp_path, content)
+        assert names(tmp_path) == []
+
+    async def test_nor_what_could_not_be_synced_on_its_way(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(resumable, "SYNC_EVERY", 1)
+        waited_for, join = threading.Event(), threading.Thread.join
+
+        def sync(_: int) -> None:
+            waited_for.wait()
+            failing(5)()
+
+        def joined(thread: threading.Thread, timeout: float | None = None) -> None:
+            if not thread.name.startswith("dexcmd-"):
+                waited_for.set()
+            join(thread, timeout)
+
+        monkeypatch.setattr(os, "fsync", sync)
+        monkeypatch.setattr(threading.Thread, "join", joined)
+        await broken(tmp_path, LARGE, 2_000_000)
+        assert waited_for.is_set()
+        assert names(tmp_path) == []
+
     async def test_or_when_it_starts_over(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         # Seen: OSError.
-        monkeypatch.setattr(filetarget, "SYNC_EVERY", 1)
+        monkeypatch.setattr(resumable, "SYNC_EVERY", 1)
         monkeypatch.setattr(os, "fsync", failing(5))
         with pytest.raises(DownloadError):
             async with target(tmp_path) as place:
@@ -651,7 +682,7 @@ class TestSyncing:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # Seen: it went on alone, with a descriptor that was closed, or another file's already.
-        monkeypatch.setattr(filetarget, "SYNC_EVERY", 1)
+        monkeypatch.setattr(resumable, "SYNC_EVERY", 1)
         syncing, waited_for, order = threading.Event(), threading.Event(), list[str]()
         writev, join, close = os.writev, threading.Thread.join, PartFile.close
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import anyio
 import attrs
 import obstore
 import pytest
@@ -30,6 +31,7 @@ from dexcmd import (
     ArtifactExistsError,
     Command,
     ConfigurationError,
+    DexClient,
     DownloadError,
     InsufficientSpaceError,
     InvalidArtifactError,
@@ -40,12 +42,15 @@ from dexcmd import (
     UnsafeFilenameError,
     WarpDiag,
 )
-from dexcmd.clock import Clock
+from dexcmd.clock import Clock, SystemClock
 from dexcmd.sandbox import Behaviour, Fault
+from dexcmd.transfer import objecttarget
 from dexcmd.transfer import spool as spool_module
 from dexcmd.transfer.checks import Verify
+from dexcmd.transfer.files import check_zip
+from dexcmd.transfer.objectstore import Objects
 from dexcmd.transfer.objecttarget import Tail
-from dexcmd.transfer.ranges import OVERLAP, Body
+from dexcmd.transfer.ranges import OVERLAP, Body, Version
 from dexcmd.transfer.sink import ArtifactName
 from tests.conftest import Rig
 from tests.sandbox.sandbox_api import until
@@ -572,6 +577,32 @@ async def test_a_cancellation_of_the_second_pass_leaves_no_file(place: Place, te
     place.assert_holds()
 
 
+async def test_a_cancellation_ends_the_reading_of_the_file(
+    place: Place, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Seen: it was read to its end all the same.
+    begun, may, loop, ended = asyncio.Event(), threading.Event(), asyncio.get_running_loop(), list[bool]()
+
+    def held(*arguments: Any) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        may.wait()
+        check_zip(*arguments)
+        ended.append(True)
+
+    monkeypatch.setattr(objecttarget, "check_zip", held)
+    async with serving(zipped(ZIP_BZIP2, os.urandom(SMALL))) as (dex, _):
+        task = asyncio.ensure_future(dex.downloads.save("c", place.sink()))
+        await begun.wait()
+        task.cancel()
+        await asyncio.sleep(0)
+        may.set()
+        await asyncio.wait([task])
+    assert task.cancelled()
+    assert ended == []
+    assert list(temporary.iterdir()) == []
+    place.assert_holds()
+
+
 async def test_a_full_disk_says_so(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     # A device that is full whenever it is written to.
     monkeypatch.setattr(spool_module.tempfile, "mkstemp", lambda **_: (os.open("/dev/full", os.O_RDWR), "/no/such"))
@@ -787,6 +818,83 @@ async def test_a_name_without_a_suffix_is_stored_as_bytes(place: Place) -> None:
 def test_options_that_can_not_be_right(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         ObjectStoreSink(**{"store": MemoryStore(), **options})
+
+
+@pytest.mark.parametrize("size", [SMALL, 2 * MIB])
+async def test_an_etag_that_is_no_text(place: Place, size: int) -> None:
+    # Seen: UnicodeEncodeError, which ended all of `save_many`.
+    body = zipped(ZIP_STORED, os.urandom(size))
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.1 200 OK\r\nETag: "\xe9"\r\nContent-Length: %d\r\n\r\n' % len(body))
+        writer.write(body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with (
+        server,
+        DexClient(
+            api_token="t", account_id="0" * 32, base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        ) as dex,
+    ):
+        stored = await dex.downloads.save("c", place.sink())
+    assert place.attributes(stored.key)["dexetag"] == "%22%E9%22"
+    place.assert_holds(stored.key)
+
+
+@pytest.mark.parametrize("size", [SMALL, 2 * MIB])
+async def test_what_is_told_of_a_name_is_one_line(place: Place, size: int) -> None:
+    # Seen: the name as the service gives it, line break and all.
+    body = bytearray(zipped(ZIP_STORED, os.urandom(size)))
+    body[size // 2] ^= 1
+    async with serving(bytes(body)) as (dex, _):
+        with pytest.raises(InvalidArtifactError) as caught:
+            await dex.downloads.save(Command(id="c", filename="a\nb.zip"), place.sink())
+    assert "\n" not in str(caught.value)
+
+
+async def test_a_turn_is_given_up_however_often_its_holder_is_cancelled(place: Place) -> None:
+    # Seen: a second cancellation, while the upload was being aborted, kept the turn for ever.
+    begun, aborting, may_abort = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def forward(request: web.BaseRequest) -> web.StreamResponse:
+        body = await request.content.read()
+        if request.method == "DELETE":
+            aborting.set()
+            await may_abort.wait()
+        answer = await forwarded(request, place.server.url, body)
+        if request.method == "PUT":
+            begun.set()
+        answer.force_close()
+        return answer
+
+    async def upload(store: Objects) -> None:
+        async with store.target(ArtifactName("c", "c.zip"), "none") as target:
+            await target.begin(Body(0, Version()))
+            await target.write(bytes(2 * PART))
+            await asyncio.Event().wait()
+
+    async with (
+        Service(forward) as proxy,
+        ObjectStoreSink(place.server.store(endpoint=proxy.origin), place.prefix, uploads=1, buffer_size=PART).open(
+            SystemClock()
+        ) as store,
+    ):
+        task = asyncio.ensure_future(upload(store))
+        with anyio.fail_after(60):
+            await begun.wait()
+            task.cancel()
+            await aborting.wait()
+            task.cancel()
+            await asyncio.sleep(0)
+            may_abort.set()
+            await asyncio.wait([task])
+            async with store.target(ArtifactName("c", "c.zip"), "none") as target:
+                await target.begin(Body(0, Version()))
+                await target.write(bytes(2 * MIB))
+    place.assert_holds()
 
 
 def run(code: str, **environment: str) -> str:

@@ -302,6 +302,23 @@ class TestProgress:
         assert any("on_progress raised" in record.getMessage() for record in caplog.get_records("call"))
         assert {record.levelno for record in caplog.records if record.exc_info} == {logging.ERROR}
 
+    async def test_bytes_that_come_once_more_to_be_compared_take_nothing_back(self, tmp_path: Path) -> None:
+        # Seen: fewer bytes than before, and so many a second that it was less than nothing.
+        clock, seen = ManualClock(), list[Progress]()
+
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            start = int(request.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+            pieces = [BODY[at : at + 10_000] for at in range(start, len(BODY), 10_000)]
+            span = f"bytes {start}-{len(BODY) - 1}/{len(BODY)}"
+            return await sends(*pieces, status=206, between=lambda: clock.sleep(0.2), Content_Range=span)(request)
+
+        saved = await save(Script(half(), answer), tmp_path, clock=clock, on_progress=seen.append)
+        assert saved.path.read_bytes() == BODY
+        received = [progress.received for progress in seen]
+        assert received == sorted(received)
+        assert received[-1] == len(BODY)
+        assert all(progress.rate >= 0 for progress in seen)
+
     async def test_the_end_is_told_where_the_size_was_not(self, tmp_path: Path) -> None:
         seen = list[Progress]()
         await save(Script(sends(BODY)), tmp_path, on_progress=seen.append)

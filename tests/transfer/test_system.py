@@ -273,6 +273,18 @@ class TestOthers:
         with pytest.raises(NotADirectoryError):
             sync_folder(tmp_path / "file")
 
+    def test_where_the_file_system_syncs_no_folders(self):
+        # Seen: OSError (EINVAL), from this one as from network shares.
+        sync_folder(Path("/proc/self"))
+
+    def test_a_folder_that_may_be_written_to_but_not_read(self, tmp_path: Path):
+        # Seen: PermissionError, once the file in it had its name.
+        folder = tmp_path / "drop"
+        folder.mkdir(mode=0o300)
+        if os.access(folder, os.R_OK):
+            pytest.skip("root may read everything")
+        sync_folder(folder)
+
     def test_where_a_folder_can_not_be_opened(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.delattr(os, "O_DIRECTORY")
         sync_folder(tmp_path / "none")

@@ -105,15 +105,17 @@ class TestErrors:
 class TestHeaders:
     @pytest.mark.parametrize(
         "date",
-        [
-            "Fri, 31 Dec 9999 23:59:59 -0100",
-            "Mon, 1 Jan 99999999999999999999 00:00:00 GMT",
-            "Mon, 1 Jan 2026 00:00:00 +99999999999999999999",
-        ],
+        ["Mon, 1 Jan 99999999999999999999 00:00:00 GMT", "Mon, 1 Jan 2026 00:00:00 +99999999999999999999"],
     )
     def test_a_date_out_of_range_is_no_date(self, date: str):
         assert service_time({"Date": date}) is None
-        parse_retry_after({"Retry-After": date}, NOW)
+        assert parse_retry_after({"Retry-After": date}, NOW) is None
+
+    def test_a_date_that_only_its_zone_puts_out_of_range(self):
+        date = "Fri, 31 Dec 9999 23:59:59 -0100"
+        assert service_time({"Date": date}) is None
+        wait = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC) - NOW + timedelta(hours=1)
+        assert parse_retry_after({"Retry-After": date}, NOW) == wait.total_seconds()
 
 
 class TestTimes:
@@ -162,11 +164,8 @@ class TestConverter:
         assert caught.value.path == f"$.result.devices[1].{name}"
 
     def test_none_never_becomes_text(self):
-        try:
-            [command] = decode_commands({"commands": [{"args": {"interfaces": None}}]})
-        except ResponseDecodeError:
-            return
-        assert "None" not in (command.args or {}).values()
+        [command] = decode_commands({"commands": [{"args": {"interfaces": None}}]})
+        assert command.args == {}
 
 
 class TestWindow:
@@ -253,25 +252,18 @@ class TestBaseURL:
             BaseURL.parse(text)
 
     @pytest.mark.parametrize("text", ["https://api.example.com/v4/\n", " https://api.example.com/v4"])
-    def test_blanks_around_it_are_cut_or_refused(self, text: str):
-        try:
-            base = BaseURL.parse(text)
-        except ConfigurationError:
-            return
-        assert base.text == "https://api.example.com/v4"
-        assert str(base.url("/accounts")) == "https://api.example.com/v4/accounts"
+    def test_blanks_around_it_are_refused(self, text: str):
+        with pytest.raises(ConfigurationError, match="without blanks"):
+            BaseURL.parse(text)
 
 
 class TestFilenames:
     @pytest.mark.parametrize(
         "filename", ["https://[files/a.zip", "http://[::1/a.zip", "https://exa\u2100mple.com/a.zip", "//[x/a"]
     )
-    def test_a_url_that_can_not_be_read_is_an_unsafe_name_or_a_good_one(self, filename: str):
-        try:
-            name = artifact_name(filename)
-        except UnsafeFilenameError:
-            return
-        assert name in ("a.zip", "a")
+    def test_a_url_that_can_not_be_read_is_an_unsafe_name(self, filename: str):
+        with pytest.raises(UnsafeFilenameError):
+            artifact_name(filename)
 
     def test_a_half_surrogate_in_an_argument(self):
         with pytest.raises(ConfigurationError, match="command_id"):

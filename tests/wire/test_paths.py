@@ -106,6 +106,13 @@ class TestBaseURL:
         assert "base_url" in str(caught.value)
         assert "user:pass" not in str(caught.value)
 
+    @pytest.mark.parametrize("text", ["https://user:pass/word@example.com", "https://user:pass@ex\u2100mple.com"])
+    def test_no_credentials_are_told_where_they_make_it_no_url(self, text: str):
+        # Seen: "Port could not be cast to integer value as 'pass'".
+        with pytest.raises(ConfigurationError) as caught:
+            BaseURL.parse(text)
+        assert str(caught.value) == "base_url is no URL: its host or port can't be read"
+
     def test_a_url_of_it(self):
         base = BaseURL.parse("https://api.example.com/v4/")
         assert str(base.url("/accounts/a%2Fb")) == "https://api.example.com/v4/accounts/a%2Fb"

@@ -1,0 +1,202 @@
+"""A part file that a later download can go on from: room, state, and syncs behind the writer's back.  For threads."""
+
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+
+from dexcmd.errors import DownloadError, InsufficientSpaceError
+from dexcmd.transfer.partfile import PartFile, sweep
+from dexcmd.transfer.partstate import PartState, parse_state
+from dexcmd.transfer.ranges import Have, Version
+from dexcmd.transfer.sink import ArtifactName
+from dexcmd.transfer.system import boot_id, free_bytes
+
+__all__ = ["ResumablePart"]
+
+SYNC_EVERY = 64 * 1024 * 1024
+"""So many bytes are synced behind the writer's back: there is less to lose, and less to wait for at the end."""
+
+
+class ResumablePart:
+    """The part file of an artifact, made when it is first needed, and the state that vouches for its bytes.
+
+    Each method raises `OSError` where the disk fails.
+    """
+
+    def __init__(self, name: ArtifactName, final: Path, *, checked: bool) -> None:
+        self._name = name
+        self._final = final
+        self._checked = checked
+        self.version: Version = Version()
+        """Which version the bytes are of.  Changed only while nothing is written or synced."""
+
+        self.file: PartFile | None = None
+        self._recorded: Version | None = None
+        """The version that the state says, or would if anything could be joined to it."""
+
+        self._roomy = False
+        """Whether there is room for this version."""
+
+        self._synced = 0
+        self._syncing: threading.Thread | None = None
+        self._sync_error: OSError | None = None
+        self._lost = False
+        """Whether a sync has failed.  The system tells only once of what it has lost: the next sync would succeed."""
+
+    @property
+    def opened(self) -> PartFile:
+        """The file, for whoever knows that there is one."""
+        assert self.file is not None  # noqa: S101 - for the type checker
+        return self.file
+
+    def take_up(self) -> bool:
+        """Open the file that an earlier download left, and return whether there is one.
+
+        Raises `PartInUseError` where another download has it.
+        """
+        self.file = PartFile.take_up(self._final)
+        return self.file is not None
+
+    def resume(self) -> Have:
+        """Return what of the file can be gone on from, and cut the rest; where it is nothing, the file is dropped."""
+        file = self.opened
+        state = parse_state(file.read_state(), self._name.command_id, self._name.filename)
+        have = Have() if state is None else state.have(file.size, boot_id())
+        if state is None or not have.can_go_on(checked=self._checked):
+            self.drop()
+            return Have()
+        file.cut(have.offset)
+        if state.boot != boot_id():
+            # What comes now is written by this run of the system, and outlives this process.
+            file.record(attrs.evolve(state, durable=min(state.durable, have.offset), boot=boot_id()))
+        self.version = self._recorded = have.version
+        return have
+
+    def ready(self) -> PartFile:
+        """Return the file, made if need be, with room and a state that describes it.
+
+        Raises `InsufficientSpaceError` where this version does not fit on the disk.
+        """
+        if not self._roomy:
+            self._check_room()
+            if self.file is None:
+                self.file = PartFile.create(self._final)
+            if self.version.size is not None:
+                self.file.reserve(self.version.size)
+            self._roomy = True
+        file = self.opened
+        if self._recorded != self.version:
+            # Before any byte of this version is written, so that none is ever taken for another's.
+            self._record(file, durable=0)
+        return file
+
+    def write(self, pieces: list[bytes]) -> None:
+        """Append bytes of this version.  Raises as `ready` does."""
+        file = self.ready()
+        file.write(pieces)
+        if file.size - self._synced >= SYNC_EVERY and (self._syncing is None or not self._syncing.is_alive()):
+            self.join_sync()
+            self._syncing = threading.Thread(target=self._sync_behind, args=(file, file.size), daemon=True)
+            self._syncing.start()
+
+    def write_whole(self, body: bytes) -> None:
+        """Make the file of a whole artifact: it gets its name at once, and needs no state."""
+        self.file = PartFile.create(self._final)
+        self.file.write([body])
+
+    def start_over(self) -> None:
+        """Forget all bytes, and keep the file for others."""
+        self.join_sync()
+        if self.file is not None:
+            # What vouches for bytes goes before they do.
+            self.file.forget()
+            self.file.cut(0)
+        self._recorded, self._roomy, self._synced = None, False, 0
+
+    def sync(self) -> None:
+        """Return when all bytes are on disk."""
+        try:
+            self.opened.sync()
+        except OSError:
+            self._lost = True
+            raise
+
+    def join_sync(self) -> None:
+        """Wait for the sync that is under way.  Raises what one has raised."""
+        if self._syncing is not None:
+            self._syncing.join()
+            self._syncing = None
+        if self._sync_error is not None:
+            raise self._sync_error
+
+    def let_go(self) -> None:
+        """Let go of the file, which has its final name."""
+        if self._recorded is not None:
+            # Without its part it vouches for nothing, so it is no matter if it stays.
+            with suppress(OSError):
+                sweep(self._final)
+        self.opened.close()
+        self.file = None
+
+    def drop(self) -> None:
+        """Delete the file and its state."""
+        file, self.file = self.file, None
+        if file is not None:
+            file.remove()
+
+    def keep(self, rest: list[bytes]) -> None:
+        """Append what is still to be written, and leave the file to a later download, or drop it if it is no good."""
+        good = not self._lost
+        try:
+            if good and rest:
+                self.ready().write(rest)
+            if good and self.file is not None and boot_id() is None:
+                # Where the runs of the system can't be told apart, only what is on disk counts for the next process.
+                self.file.sync()
+                self._record(self.file, durable=self.file.size)
+            elif good and self.file is not None and self._recorded != self.version:
+                self._record(self.file, durable=0)
+        except (OSError, DownloadError):
+            # An older state of the same bytes is as good.
+            good = self._recorded is not None
+        if good and self.file is not None and self.file.named and self.file.size:
+            self.file.close()
+        else:
+            self.drop()
+
+    def _check_room(self) -> None:
+        if self.version.size is None:
+            return
+        missing = self.version.size - (0 if self.file is None else self.file.allocated)
+        if (free := free_bytes(self._final.parent)) < missing:
+            raise InsufficientSpaceError(f"{self._final} needs {missing} bytes, and {free} are free")
+
+    def _record(self, file: PartFile, *, durable: int) -> None:
+        version = self.version
+        if not file.named or not version.joinable(checked=self._checked):
+            # Nothing could be joined to it, so nothing may vouch for it.
+            file.forget()
+            self._recorded = version
+            return
+        file.record(
+            PartState(
+                command_id=self._name.command_id,
+                filename=self._name.filename,
+                etag=version.etag,
+                last_modified=version.last_modified,
+                size=version.size,
+                durable=durable,
+                boot=boot_id(),
+            )
+        )
+        self._recorded = version
+
+    def _sync_behind(self, file: PartFile, size: int) -> None:
+        try:
+            file.sync()
+            self._synced = size
+            self._record(file, durable=size)
+        except OSError as error:
+            self._sync_error, self._lost = error, True

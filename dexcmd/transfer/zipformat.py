@@ -1,0 +1,44 @@
+"""What is to be known of the zip format, whoever reads it: PKWARE's APPNOTE 6.3.10, and what `zipfile` makes of it."""
+
+import io
+import struct
+import zipfile
+
+__all__ = [
+    "ENCRYPTED",
+    "END_RECORD",
+    "KNOWN_METHODS",
+    "LOCAL_HEADER",
+    "PATCHED_OR_MASKED",
+    "decoded_name",
+    "ends_with_its_directory",
+]
+
+LOCAL_HEADER = b"PK\x03\x04"
+END_RECORD = b"PK\x05\x06"
+_END_RECORD_SIZE = 22
+
+ENCRYPTED = 0x1
+PATCHED_OR_MASKED = 0x60
+"""Ways of packing that `zipfile` refuses to read."""
+_UTF_8_NAME = 0x800
+
+KNOWN_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA})
+
+
+def decoded_name(name: bytes, flags: int) -> str:
+    """Return the name in a local header, as `zipfile` has that in the directory.  Raises `UnicodeDecodeError`."""
+    return name.decode("utf-8" if flags & _UTF_8_NAME else "cp437")
+
+
+def ends_with_its_directory(archive: zipfile.ZipFile) -> bool:
+    """Tell whether an archive ends with its end record and all of its comment.
+
+    `zipfile` minds neither what comes behind them, nor a comment that is cut.
+    """
+    file = archive.fp
+    if file is None:
+        return False
+    file.seek(-_END_RECORD_SIZE - len(archive.comment), io.SEEK_END)
+    record = file.read(_END_RECORD_SIZE)
+    return record.startswith(END_RECORD) and record.endswith(struct.pack("<H", len(archive.comment)))
