@@ -5,7 +5,10 @@ import errno
 import itertools
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +27,20 @@ from dexcmd.transfer.system import (
     sync_folder,
     write_all,
 )
+
+
+@contextmanager
+def ordinary_user(folder: str) -> Iterator[None]:
+    """Be a user who may not read what its mode forbids, as root may, and who owns `folder`."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.chown(folder, 65534, -1)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def pipe_read(pieces: list[bytes]) -> tuple[bytes, int]:
@@ -277,13 +294,15 @@ class TestOthers:
         # Seen: OSError (EINVAL), from this one as from network shares.
         sync_folder(Path("/proc/self"))
 
-    def test_a_folder_that_may_be_written_to_but_not_read(self, tmp_path: Path):
+    def test_a_folder_that_may_be_written_to_but_not_read(self):
         # Seen: PermissionError, once the file in it had its name.
-        folder = tmp_path / "drop"
-        folder.mkdir(mode=0o300)
-        if os.access(folder, os.R_OK):
-            pytest.skip("root may read everything")
-        sync_folder(folder)
+        with TemporaryDirectory() as name, ordinary_user(name):
+            folder = Path(name)
+            folder.chmod(0o300)
+            with pytest.raises(PermissionError):
+                list(folder.iterdir())
+            sync_folder(folder)
+            folder.chmod(0o700)
 
     def test_where_a_folder_can_not_be_opened(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.delattr(os, "O_DIRECTORY")
