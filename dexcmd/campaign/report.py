@@ -175,5 +175,7 @@ def _next(status: CampaignStatus, options: str) -> Iterator[str]:
                 yield f"`dexcmd campaign export {name}` says what became of each target, and why"
             if unknown := sum(account.failures["unknown"] for account in status.accounts):
                 yield f"look at the {unknown:,} unknown in the list of commands before they are captured anew"
-            if not status.count("failed", "not_attempted"):
+            if not status.count():
+                yield "nothing, there was no target to capture"
+            elif not status.count("failed", "not_attempted"):
                 yield "nothing, every target has its artifact"

@@ -227,3 +227,9 @@ class TestAccounts:
         lines = report_lines(status(failed, account("b", posts=1)))
         assert "  surplus and foreign are what is known by now: an audit that counts them failed" in lines
         assert not any("still to come" in line for line in lines)
+
+
+def test_a_campaign_of_which_the_plan_left_out_all():
+    ended = account(stopped="finished", audited_at=minutes(9))
+    *_, last = report_lines(status(ended, counts=[count("skipped", 35, wave=0)]))
+    assert last == "next: nothing, there was no target to capture"
