@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 __all__ = ["age_text", "duration_text", "parse_duration", "parse_moment", "time_text"]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+")
-_PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+# A blank may part a number from its unit, and not one number from another.
+_PART = re.compile(r"(\d+(?:\.\d+)?) *([smhdw]) *")
+_DURATION = re.compile(f"(?:{_PART.pattern})+")
 
 LONGEST = 3650 * 86400
 """Seconds."""
@@ -19,7 +20,7 @@ def parse_duration(text: str) -> timedelta:
 
     Raises `ValueError`.
     """
-    written = text.strip().lower().replace(" ", "")
+    written = text.strip().lower()
     if re.fullmatch(r"\d+(\.\d+)?", written):
         written += "s"
     if not _DURATION.fullmatch(written):
