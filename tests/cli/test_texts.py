@@ -44,13 +44,24 @@ def test_options_are_for_a_shell():
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90", 90), ("90s", 90), ("15m", 900), ("1.5h", 5400), ("1h30m", 5400), ("2 D", 172800), ("1w", 604800), (" 1 h 30 m ", 5400)],
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("15m", 900),
+        ("1.5h", 5400),
+        ("1h30m", 5400),
+        (" 1 h 30 m ", 5400),
+        ("2 D", 172800),
+        ("1w", 604800),
+    ],
 )
 def test_durations_that_are_typed(text: str, seconds: float):
     assert parse_duration(text) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("text", ["", "0", "0s", "-5m", "soon", "5y", "1h-", "9999w", "9" * 400 + "d", "1 5m", "1 .5h", "9 0"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "0s", "-5m", "soon", "5y", "1h-", "9999w", "9" * 400 + "d", "1 5m", "1 .5h", "9 0"]
+)
 def test_what_is_no_duration(text: str):
     with pytest.raises(ValueError, match=r"is no duration|must be above 0"):
         parse_duration(text)
