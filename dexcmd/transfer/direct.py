@@ -1,8 +1,8 @@
-"""A long body, read from its connection into one buffer, past aiohttp's parser.
+"""A long body, read from its connection past aiohttp's parser.
 
-aiohttp hands each piece that the connection gives on as an object of its own, and over TLS joins it from small ones
-first: that is most of what receiving a long body costs (docs/benchmarks.md).  Where the length is known nothing is left
-to parse, and asyncio's own way for bulk data does, on the connection that aiohttp has made.
+aiohttp's parser copies each piece that the connection gives, and hands it on alone: that is most of what receiving a
+long body costs (docs/benchmarks.md).  Where the length is known nothing is left to parse, and asyncio's own protocols
+do, on the connection that aiohttp has made.
 """
 
 import asyncio
@@ -18,11 +18,14 @@ DIRECT_FROM = 32 * 1024 * 1024
 end: what making the next one takes is little beside that.
 """
 
-BUFFER = 1024 * 1024
-"""The most bytes that are handed on at a time."""
+GATHER = 1024 * 1024
+"""From so many bytes on what has arrived is handed on."""
 
 GATHER_SECONDS = 0.05
 """How long what has arrived waits for more."""
+
+SMALL_PIECE = 64 * 1024
+"""Pieces that are smaller are joined: each one costs whoever takes it more than copying it does."""
 
 
 @asynccontextmanager
@@ -58,60 +61,68 @@ async def _direct_chunks(response: aiohttp.ClientResponse, size: int, silence_se
         async for piece in content.iter_any():
             yield piece
         return
-    direct = _DirectReader(transport, left)
+    # Each way is slow where the other is quick: TLS joins what are records of 16 KiB at most, unless it is given a
+    # buffer for them; and a buffer's content must be copied before the next bytes come.
+    direct = (_BufferReader if transport.get_extra_info("sslcontext") else _PieceReader)(transport, left)
     try:
         for piece in early:
             yield piece
-        while chunk := await direct.read(silence_seconds):
-            yield chunk
+        while chunks := await direct.read(silence_seconds):
+            for chunk in chunks:
+                yield chunk
     finally:
         # aiohttp would close it.  asyncio's TLS never ends that where the other side has closed while nobody reads.
         transport.abort()
 
 
-class _DirectReader(asyncio.BufferedProtocol):
+class _DirectReader(asyncio.BaseProtocol):
     """Takes a connection over and reads the next bytes of it."""
 
     def __init__(self, transport: asyncio.Transport, size: int) -> None:
         self._transport = transport
         self._before = transport.get_protocol()
         self._left = size
-        self._buffer = memoryview(bytearray(min(BUFFER, size)))
-        self._filled = 0
+        self._waiting = 0
+        """Bytes that have arrived and are still to be handed on."""
+
         self._ready = asyncio.Event()
         """Whether there is something to hand on, or nothing more will come."""
 
         self._gathering: asyncio.TimerHandle | None = None
+        self._paused = False
         self._closed = False
         self._error: Exception | None = None
         transport.set_protocol(self)
         transport.resume_reading()
 
-    async def read(self, silence_seconds: float) -> bytes:
+    def _take(self) -> list[bytes]:
+        """Return what has arrived, and forget it."""
+        raise NotImplementedError
+
+    async def read(self, silence_seconds: float) -> list[bytes]:
         """Return the next bytes, none at the end; raises as `body_chunks` does."""
         if not self._ready.is_set():
             async with asyncio.timeout(silence_seconds):
                 await self._ready.wait()
-        chunk = bytes(self._buffer[: self._filled])
-        if not chunk and self._error is not None:
-            raise self._error
-        was_full, self._filled = self._filled == len(self._buffer), 0
+        if not self._waiting:
+            if self._error is not None:
+                raise self._error
+            return []
+        chunks = self._take()
+        self._waiting = 0
         if self._left and not self._closed:
             self._stop_gathering()
             self._ready.clear()
-            if was_full:
+            if self._paused:
+                self._paused = False
                 self._transport.resume_reading()
-        return chunk
+        return chunks
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where the next bytes go: no more than belong to the body."""
-        return self._buffer[self._filled : self._filled + self._left]
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Take note of bytes that have arrived."""
-        self._filled += nbytes
-        self._left -= nbytes
-        if self._filled == len(self._buffer) or not self._left:
+    def _arrived(self, size: int) -> None:
+        self._waiting += size
+        self._left -= size
+        if self._waiting >= GATHER or not self._left:
+            self._paused = True
             self._transport.pause_reading()
             self._ready.set()
         elif self._gathering is None:
@@ -138,3 +149,41 @@ class _DirectReader(asyncio.BufferedProtocol):
         if self._gathering is not None:
             self._gathering.cancel()
             self._gathering = None
+
+
+class _PieceReader(_DirectReader, asyncio.Protocol):
+    """Hands on the pieces as they came."""
+
+    def __init__(self, transport: asyncio.Transport, size: int) -> None:
+        self._pieces: list[bytes] = []
+        super().__init__(transport, size)
+
+    def data_received(self, data: bytes) -> None:
+        """Take a piece, of which no more belongs to the body than is left of that."""
+        if len(data) > self._left:
+            data = data[: self._left]
+        self._pieces.append(data)
+        self._arrived(len(data))
+
+    def _take(self) -> list[bytes]:
+        pieces, self._pieces = self._pieces, []
+        return pieces if self._waiting >= len(pieces) * SMALL_PIECE else [b"".join(pieces)]
+
+
+class _BufferReader(_DirectReader, asyncio.BufferedProtocol):
+    """Has the bytes put into a buffer."""
+
+    def __init__(self, transport: asyncio.Transport, size: int) -> None:
+        self._buffer = memoryview(bytearray(min(GATHER, size)))
+        super().__init__(transport, size)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where the next bytes go: no more than belong to the body."""
+        return self._buffer[self._waiting : self._waiting + self._left]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take note of bytes that have arrived."""
+        self._arrived(nbytes)
+
+    def _take(self) -> list[bytes]:
+        return [bytes(self._buffer[: self._waiting])]
