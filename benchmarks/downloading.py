@@ -48,8 +48,8 @@ METRICS = (
 )
 
 NOTES = """\
-dexcmd syncs each file to disk before it gives it its name and, but for "size only", computes a sha256 and checks each
-checksum in the zip; the others do none of this, save "synced" as it says: each file in turn, once curl has ended.
+dexcmd computes the sha256 of each file, syncs it to disk before it gives it its name and, but for "size only", checks
+each checksum in the zip; the others do none of this, save "synced" as it says: each file in turn, once curl has ended.
 Where the folder is in memory (`TMPDIR` decides), syncing costs nothing. Before each measurement all that is on the
 way to the disk is synced. The times of the Python clients are those after the first call, curl's are with its own
 start. CPU is the client's, in seconds; "loop blocked" the longest that its event loop was late for a sleep of 2 ms;

@@ -2,13 +2,16 @@
 
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import anyio
-from anyio.abc import TaskGroup
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from dexcmd.async_only import AsyncOnlyContext, AsyncOnlyIteration
+from dexcmd.loading import load
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 __all__ = ["Background"]
 
@@ -32,13 +35,14 @@ class Background(AsyncOnlyContext, AsyncOnlyIteration, ABC, Generic[T]):
         self._failure: Exception | None = None
 
     @abstractmethod
-    async def _produce(self, results: MemoryObjectSendStream[T]) -> None:
+    async def _produce(self, results: "MemoryObjectSendStream[T]") -> None:
         """Send all results and return."""
 
     async def __aenter__(self) -> Self:
         """Start producing."""
         if self._group is not None:
             raise RuntimeError(f"a {type(self).__name__} can be entered once")
+        await load("anyio.streams.memory")
         send, self._receive = anyio.create_memory_object_stream[T](BUFFERED_RESULTS)
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
@@ -70,7 +74,7 @@ class Background(AsyncOnlyContext, AsyncOnlyIteration, ABC, Generic[T]):
                 raise self._failure from None
             raise StopAsyncIteration from None
 
-    async def _run(self, send: MemoryObjectSendStream[T]) -> None:
+    async def _run(self, send: "MemoryObjectSendStream[T]") -> None:
         async with send:
             try:
                 await self._produce(send)

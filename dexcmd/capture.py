@@ -1,6 +1,7 @@
 """Create, follow and save in one: from targets to whole files."""
 
 import logging
+import os
 from collections.abc import Sequence
 from typing import Generic, Literal
 
@@ -11,16 +12,16 @@ from anyio.streams.memory import MemoryObjectSendStream
 from dexcmd.background import Background
 from dexcmd.errors import CommandFailedError, DexError, WaitTimeoutError
 from dexcmd.fanout import BulkOptions
+from dexcmd.loading import load
 from dexcmd.outcome import BulkResult, Outcome, OutcomeState
 from dexcmd.polling.watch import UNREADABLE, Watch
 from dexcmd.resources.command import Command, command_id_of
 from dexcmd.resources.commands import CommandsResource
-from dexcmd.resources.downloads import DownloadsResource
 from dexcmd.resources.requests import CommandRequest
 from dexcmd.session import Session
 from dexcmd.tasks import run_tasks
 from dexcmd.transfer.many import Save
-from dexcmd.transfer.save import OnProgress, SaveOptions
+from dexcmd.transfer.options import OnProgress, SaveOptions
 from dexcmd.transfer.saved import R
 from dexcmd.transfer.sink import Sink
 from dexcmd.validators import above_zero, count
@@ -59,7 +60,7 @@ class CaptureOptions(Generic[R]):
     """How a capture is done."""
 
     bulk: BulkOptions
-    sink: Sink[R]
+    into: "str | os.PathLike[str] | Sink[R]"
     concurrency: int = attrs.field(validator=count)
     """Downloads at a time."""
 
@@ -84,7 +85,7 @@ class Capture(Background[CaptureResult[R]]):
     def __init__(self, session: Session, commands: CommandsResource, options: CaptureOptions[R]) -> None:
         super().__init__()
         self._commands = commands
-        self._downloads = DownloadsResource(session)
+        self._session = session
         self._options = options
         self._clock = session.settings.clock
         self._watch = Watch(session, poll_interval=options.poll_interval, filename_grace=FILENAME_GRACE)
@@ -119,7 +120,10 @@ class Capture(Background[CaptureResult[R]]):
         self._results = results
         # Before anything is created: a capture that has nowhere to go costs quota and privacy for nothing.
         options = SaveOptions(on_progress=self._options.on_progress)
-        async with self._downloads.saver(self._options.sink, options) as save:
+        await load("dexcmd.transfer.saver")
+        from dexcmd.transfer.saver import saver
+
+        async with saver(self._session, self._options.into, options) as save:
             await self._capture(save)
 
     async def _capture(self, saver: Save[R]) -> None:

@@ -9,13 +9,14 @@ from dexcmd.campaign.desk import Flight
 from dexcmd.campaign.spec import ArtifactsSpec
 from dexcmd.errors import ConfigurationError, one_line
 from dexcmd.resources.command import Command, command_id_of
-from dexcmd.resources.downloads import address
 from dexcmd.session import Session
+from dexcmd.transfer.address import address
 from dexcmd.transfer.folder import FileSink
 from dexcmd.transfer.objectstore import ObjectStoreSink
-from dexcmd.transfer.save import SaveOptions, save_artifact
+from dexcmd.transfer.options import SaveOptions
+from dexcmd.transfer.save import save_artifact
 from dexcmd.transfer.saved import Saved, SavedArtifact, StoredArtifact
-from dexcmd.transfer.sink import Sink, Store
+from dexcmd.transfer.sink import ArtifactName, Sink, Store
 from dexcmd.transfer.template import PlaceTemplate
 
 __all__ = ["Destination", "sink_for"]
@@ -48,7 +49,7 @@ class Destination:
 
     async def fetch(self, flight: Flight, command: Command) -> tuple[str, Saved]:
         """Bring an artifact to its place and return where that is: its path, or its key.  Raises `DexError`."""
-        target, where = flight.target, address(command, None, None)
+        target, where = flight.target, address(command)
         place = self.template.place(
             {
                 "campaign": self.campaign,
@@ -65,7 +66,8 @@ class Destination:
                 "filename": where.filename,
             }
         )
-        saved = await save_artifact(self.session, where.path, where.name(place), self.store, SaveOptions())
+        name = ArtifactName(where.command_id, where.filename, place)
+        saved = await save_artifact(self.session, where.path, name, self.store, SaveOptions())
         return _location(saved), saved
 
 

@@ -1,34 +1,34 @@
-"""Artifacts: GET /dex/commands/{command_id}/downloads/{filename}."""
+"""Artifacts: GET /dex/commands/{command_id}/downloads/{filename}.
 
+What does the work is loaded when it is first awaited (`dexcmd.loading`).
+"""
+
+import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from types import TracebackType
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
-import anyio
-import attrs
-
+import dexcmd
 from dexcmd.async_only import AsyncOnlyContext
 from dexcmd.errors import ConfigurationError
-from dexcmd.resources.command import Command, command_id_of
+from dexcmd.loading import load
+from dexcmd.resources.command import Command
 from dexcmd.session import Session
-from dexcmd.transfer.artifact import Artifact, open_artifact
-from dexcmd.transfer.checks import Verify
-from dexcmd.transfer.folder import FileSink
+from dexcmd.transfer.address import ArtifactAddress, address
 from dexcmd.transfer.limits import DownloadLimits
-from dexcmd.transfer.many import Save, SaveMany
 from dexcmd.transfer.names import Parts
-from dexcmd.transfer.save import DEFAULT_LIMITS, OnProgress, SaveOptions, save_artifact
-from dexcmd.transfer.saved import R, Saved, SavedArtifact
-from dexcmd.transfer.sink import ArtifactName, Sink
-from dexcmd.transfer.throttle import Throttle
+from dexcmd.transfer.options import DEFAULT_LIMITS, OnProgress, SaveOptions, Verify
 from dexcmd.validators import number_above_zero, whole_number
-from dexcmd.wire.paths import artifact_name, segment
 
-__all__ = ["DownloadsResource", "OpenArtifact", "sink_of"]
+if TYPE_CHECKING:
+    from dexcmd.transfer.artifact import Artifact
+    from dexcmd.transfer.many import Save, SaveMany
+    from dexcmd.transfer.saved import R, SavedArtifact
+    from dexcmd.transfer.sink import Sink
 
+__all__ = ["DownloadsResource", "OpenArtifact", "check_into"]
 
 MOST_FINISHING = 32
 """Artifacts of `save_many` that are received and not yet synced: enough to be synced together, at most 1 MiB each in
@@ -36,45 +36,13 @@ memory.
 """
 
 
-@attrs.frozen
-class ArtifactAddress:
-    """Where an artifact is: the command's id and the artifact's bare name."""
-
-    command_id: str
-    filename: str
-
-    @property
-    def path(self) -> str:
-        """Return the API path below the account."""
-        command_id, filename = segment("command_id", self.command_id), segment("filename", self.filename)
-        return f"/dex/commands/{command_id}/downloads/{filename}"
-
-    def name(self, place: Parts | None) -> ArtifactName:
-        """Return what a sink calls it that may have a place.  Raises `ConfigurationError` where that can be none."""
-        return ArtifactName(self.command_id, self.filename, place)
-
-
-def address(command: Command | str | None, command_id: str | None, filename: str | None) -> ArtifactAddress:
-    """Return where the artifact of a command, given as itself or by its id, is.
-
-    The file name may be missing (it can lag behind SUCCESS) and is then `{command_id}.zip`, as the service
-    names them. Raises `ConfigurationError` where there is no command, or both a command and an id, and
-    `UnsafeFilenameError`.
-    """
-    if (command is None) == (command_id is None):
-        raise ConfigurationError("pass either a command, or command_id= and filename=")
-    found_id = command_id_of(command if command is not None else command_id or "")
-    found_name = filename or (command.filename if isinstance(command, Command) else None) or f"{found_id}.zip"
-    return ArtifactAddress(found_id, artifact_name(found_name))
-
-
 class OpenArtifact(AsyncOnlyContext):
     """An artifact that is opened by `async with`."""
 
-    def __init__(self, context: AbstractAsyncContextManager[Artifact]) -> None:
+    def __init__(self, context: "AbstractAsyncContextManager[dexcmd.Artifact]") -> None:
         self._context = context
 
-    async def __aenter__(self) -> Artifact:
+    async def __aenter__(self) -> "dexcmd.Artifact":
         """Send the request and return the artifact, its body still to be read.  Raises `DexError`."""
         return await self._context.__aenter__()
 
@@ -104,7 +72,7 @@ class DownloadsResource:
         (they are kept 7 days), `TruncatedArtifactError`, `StalledDownloadError`.
         """
         where = address(command, command_id, filename)
-        return OpenArtifact(open_artifact(self._session, where.path, where.filename))
+        return OpenArtifact(_opened(self._session, where))
 
     @overload
     async def save(
@@ -118,13 +86,13 @@ class DownloadsResource:
         verify: Verify | None = None,
         limits: DownloadLimits = ...,
         on_progress: OnProgress | None = None,
-    ) -> SavedArtifact: ...
+    ) -> "SavedArtifact": ...
 
     @overload
     async def save(
         self,
         command: Command | str | None,
-        into: Sink[R],
+        into: "Sink[R]",
         *,
         command_id: str | None = None,
         filename: str | None = None,
@@ -132,12 +100,12 @@ class DownloadsResource:
         verify: Verify | None = None,
         limits: DownloadLimits = ...,
         on_progress: OnProgress | None = None,
-    ) -> R: ...
+    ) -> "R": ...
 
     async def save(
         self,
         command: Command | str | None = None,
-        into: "str | os.PathLike[str] | Sink[Any]" = ".",
+        into: "str | os.PathLike[str] | dexcmd.Sink[Any]" = ".",
         *,
         command_id: str | None = None,
         filename: str | None = None,
@@ -145,7 +113,7 @@ class DownloadsResource:
         verify: Verify | None = None,
         limits: DownloadLimits = DEFAULT_LIMITS,
         on_progress: OnProgress | None = None,
-    ) -> Saved:
+    ) -> "dexcmd.Saved":
         """Save an artifact into a folder, or another `Sink`, and return what is there then.
 
             saved = await dex.downloads.save(command, "captures/")      # SavedArtifact
@@ -166,10 +134,12 @@ class DownloadsResource:
         `StalledDownloadError`, `InvalidArtifactError`, `ArtifactExistsError` and `InsufficientSpaceError`.
         """
         where = address(command, command_id, filename)
-        name = where.name(place)
         options = SaveOptions(verify=verify, limits=limits, on_progress=on_progress)
-        async with sink_of(into).open(self._session.settings.clock) as store:
-            return await save_artifact(self._session, where.path, name, store, options)
+        check_into(into)
+        await load("dexcmd.transfer.saver")
+        from dexcmd.transfer.saver import save_one
+
+        return await save_one(self._session, into, where, place, options)
 
     @overload
     def save_many(
@@ -183,13 +153,13 @@ class DownloadsResource:
         verify: Verify | None = None,
         limits: DownloadLimits = ...,
         on_progress: OnProgress | None = None,
-    ) -> SaveMany[SavedArtifact]: ...
+    ) -> "SaveMany[SavedArtifact]": ...
 
     @overload
     def save_many(
         self,
         commands: "Iterable[Command | str] | AsyncIterable[Command | str]",
-        into: Sink[R],
+        into: "Sink[R]",
         *,
         concurrency: int = 8,
         bytes_per_second: float | None = None,
@@ -197,12 +167,12 @@ class DownloadsResource:
         verify: Verify | None = None,
         limits: DownloadLimits = ...,
         on_progress: OnProgress | None = None,
-    ) -> SaveMany[R]: ...
+    ) -> "SaveMany[R]": ...
 
     def save_many(
         self,
         commands: "Iterable[Command | str] | AsyncIterable[Command | str]",
-        into: "str | os.PathLike[str] | Sink[Any]",
+        into: "str | os.PathLike[str] | dexcmd.Sink[Any]",
         *,
         concurrency: int = 8,
         bytes_per_second: float | None = None,
@@ -210,7 +180,7 @@ class DownloadsResource:
         verify: Verify | None = None,
         limits: DownloadLimits = DEFAULT_LIMITS,
         on_progress: OnProgress | None = None,
-    ) -> "SaveMany[Any]":
+    ) -> "dexcmd.SaveMany[Any]":
         """Save the artifacts of many commands, `concurrency` at a time, and no faster than `bytes_per_second` in all.
 
             async with dex.downloads.save_many(dex.commands.list(status="SUCCESS"), "captures/") as results:
@@ -225,43 +195,40 @@ class DownloadsResource:
         Raises `ConfigurationError`, and while iterated what `commands` raises, after the results of those before.
         """
         _check_many(commands)
-        throttle_at = None if bytes_per_second is None else number_above_zero("bytes_per_second", bytes_per_second)
-        slots = anyio.Semaphore(whole_number("concurrency", concurrency), fast_acquire=True)
-        stopped = anyio.Event()
-        options = SaveOptions(verify=verify, limits=limits, on_progress=on_progress, slots=slots, stopped=stopped)
-        sink = sink_of(into)
-
-        def open_saver() -> "AbstractAsyncContextManager[Save[Any]]":
-            return self.saver(sink, options, throttle_at)
-
-        # While some are received, others are finished.
-        places = concurrency + MOST_FINISHING
-        return SaveMany(commands, open_saver, stopped=stopped, concurrency=places, ordered=ordered)
-
-    @asynccontextmanager
-    async def saver(
-        self, sink: Sink[R], options: SaveOptions, bytes_per_second: float | None = None
-    ) -> AsyncGenerator[Save[R]]:
-        """Give a function that saves one artifact after the other, or many side by side, into a sink."""
-        session = self._session
         if bytes_per_second is not None:
-            options = attrs.evolve(options, throttle=Throttle(bytes_per_second, session.settings.clock))
-        async with sink.open(session.settings.clock) as store:
+            bytes_per_second = number_above_zero("bytes_per_second", bytes_per_second)
+        # While some are received, others are finished.
+        places = whole_number("concurrency", concurrency) + MOST_FINISHING
+        options = SaveOptions(verify=verify, limits=limits, on_progress=on_progress)
+        check_into(into)
+        from dexcmd.transfer.many import SaveMany
 
-            async def save(command: Command | str, place: Parts | None = None) -> R:
-                where = address(command, None, None)
-                return await save_artifact(session, where.path, where.name(place), store, options)
+        @asynccontextmanager
+        async def open_saver(stopped: asyncio.Event) -> "AsyncGenerator[Save[Any]]":
+            await load("dexcmd.transfer.saver")
+            from dexcmd.transfer.saver import saver
+            from dexcmd.transfer.sharing import Shared
 
-            yield save
+            shared = Shared.among(concurrency, bytes_per_second, stopped, self._session.settings.clock)
+            async with saver(self._session, into, options, shared) as save:
+                yield save
+
+        return SaveMany(commands, open_saver, concurrency=places, ordered=ordered)
 
 
-def sink_of(into: "str | os.PathLike[str] | Sink[R]") -> "Sink[SavedArtifact] | Sink[R]":
-    """Return the sink that `into` names: a folder, or a sink of its own.  Raises `ConfigurationError`."""
-    if isinstance(into, str | os.PathLike):
-        return FileSink(Path(into))
-    if not callable(getattr(into, "open", None)):
+@asynccontextmanager
+async def _opened(session: Session, where: ArtifactAddress) -> "AsyncGenerator[Artifact]":
+    await load("dexcmd.transfer.artifact")
+    from dexcmd.transfer.artifact import open_artifact
+
+    async with open_artifact(session, where.path, where.filename) as artifact:
+        yield artifact
+
+
+def check_into(into: object) -> None:
+    """Raise `ConfigurationError` where `into` is neither a folder nor a `Sink`."""
+    if not isinstance(into, str | os.PathLike) and not callable(getattr(into, "open", None)):
         raise ConfigurationError(f"into must be a folder or a Sink, not {into!r}")
-    return into
 
 
 def _check_many(commands: object) -> None:

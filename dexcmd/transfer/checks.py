@@ -1,19 +1,11 @@
 """What is checked of an artifact, on its way and at the end."""
 
 import hashlib
-from typing import Literal
 
+from dexcmd.transfer.options import Verify
 from dexcmd.transfer.zipstream import Verdict, ZipStream
 
-__all__ = ["BodyCheck", "Verify"]
-
-Verify = Literal["zip", "size", "none"]
-"""How an artifact is verified.
-
-- `zip`: its length, the structure of the archive and the checksum of every member;
-- `size`: its length, where one is announced;
-- `none`: nothing but that the body came to its end.
-"""
+__all__ = ["BodyCheck"]
 
 
 class BodyCheck:

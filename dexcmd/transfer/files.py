@@ -7,8 +7,9 @@ import threading
 from pathlib import Path
 
 from dexcmd.errors import ConfigurationError, DownloadError, UnsafeFilenameError
-from dexcmd.transfer.checks import BodyCheck, Verify
+from dexcmd.transfer.checks import BodyCheck
 from dexcmd.transfer.names import Parts
+from dexcmd.transfer.options import Verify
 from dexcmd.transfer.system import explain, sync_folder
 from dexcmd.transfer.unpacking import Archive
 

@@ -11,9 +11,10 @@ from typing import Literal
 from dexcmd.clock import Clock
 from dexcmd.errors import ArtifactExistsError, InvalidArtifactError
 from dexcmd.threads import run_stoppable, run_to_the_end
-from dexcmd.transfer.checks import BodyCheck, Verify
+from dexcmd.transfer.checks import BodyCheck
 from dexcmd.transfer.commit import GroupCommit
 from dexcmd.transfer.files import check_zip, whole_file_hash
+from dexcmd.transfer.options import Verify
 from dexcmd.transfer.partfile import PartInUseError, part_path, sweep
 from dexcmd.transfer.ranges import Body, Have, Version
 from dexcmd.transfer.resumable import ResumablePart

@@ -11,11 +11,11 @@ import attrs
 
 from dexcmd.clock import Clock
 from dexcmd.threads import run_to_the_end
-from dexcmd.transfer.checks import Verify
 from dexcmd.transfer.commit import GroupCommit
 from dexcmd.transfer.files import make_below, make_folder
 from dexcmd.transfer.filetarget import Existing, FileTarget
 from dexcmd.transfer.names import Parts
+from dexcmd.transfer.options import Verify
 from dexcmd.transfer.partfile import part_path
 from dexcmd.transfer.sink import ArtifactName
 from dexcmd.validators import one_of

@@ -1,22 +1,24 @@
 """Many artifacts side by side, each with a result of its own."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, aclosing
 from functools import partial
-from typing import Generic, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol
 
 import anyio
 import attrs
-from anyio.streams.memory import MemoryObjectSendStream
 
 from dexcmd.background import Background
 from dexcmd.errors import DexError
 from dexcmd.resources.command import Command
 from dexcmd.tasks import run_tasks
 from dexcmd.transfer.names import Parts
-from dexcmd.transfer.save import NotBegunError
-from dexcmd.transfer.saved import R
-from dexcmd.transfer.sink import R_co
+from dexcmd.transfer.saved import R, R_co
+from dexcmd.transfer.sharing import NotBegunError
+
+if TYPE_CHECKING:
+    from anyio.streams.memory import MemoryObjectSendStream
 
 __all__ = ["Save", "SaveMany", "SaveResult", "SaveTotals"]
 
@@ -73,16 +75,15 @@ class SaveMany(Background[SaveResult[R]]):
     def __init__(
         self,
         commands: Iterable[Command | str] | AsyncIterable[Command | str],
-        open_saver: Callable[[], AbstractAsyncContextManager[Save[R]]],
+        open_saver: Callable[[asyncio.Event], AbstractAsyncContextManager[Save[R]]],
         *,
-        stopped: anyio.Event,
         concurrency: int,
         ordered: bool,
     ) -> None:
         super().__init__()
         self._commands = commands
         self._open_saver = open_saver
-        self._stopped = stopped
+        self._stopped = asyncio.Event()
         self._concurrency = concurrency
         self._ordered = ordered
         self.totals: SaveTotals = SaveTotals()
@@ -96,7 +97,7 @@ class SaveMany(Background[SaveResult[R]]):
         """
         self._stopped.set()
 
-    async def _produce(self, results: MemoryObjectSendStream[SaveResult[R]]) -> None:
+    async def _produce(self, results: "MemoryObjectSendStream[SaveResult[R]]") -> None:
         taking = anyio.Lock(fast_acquire=True)
         room = anyio.Semaphore(self._concurrency + MOST_AHEAD, fast_acquire=True)
         waiting: dict[int, SaveResult[R] | None] = {}
@@ -141,7 +142,7 @@ class SaveMany(Background[SaveResult[R]]):
                 elif result is not None:
                     await results.send(result)
 
-        async with self._open_saver() as save, aclosing(_numbered(self._commands)) as commands:
+        async with self._open_saver(self._stopped) as save, aclosing(_numbered(self._commands)) as commands:
             await run_tasks([partial(work, commands, save)] * self._concurrency)
         if failure is not None:
             raise failure

@@ -10,7 +10,7 @@ import attrs
 
 from dexcmd.clock import Clock
 from dexcmd.errors import ConfigurationError
-from dexcmd.transfer.checks import Verify
+from dexcmd.transfer.options import Verify
 from dexcmd.transfer.sink import ArtifactName
 from dexcmd.validators import count, one_of, whole_number
 

@@ -11,8 +11,9 @@ import anyio
 from dexcmd.errors import ArtifactExistsError, InvalidArtifactError
 from dexcmd.threads import go_on, run_stoppable, run_to_the_end
 from dexcmd.transfer.bucket import Attributes, Place, Upload
-from dexcmd.transfer.checks import BodyCheck, Verify
+from dexcmd.transfer.checks import BodyCheck
 from dexcmd.transfer.files import check_zip
+from dexcmd.transfer.options import Verify
 from dexcmd.transfer.ranges import OVERLAP, Body, Have, Version
 from dexcmd.transfer.saved import StoredArtifact
 from dexcmd.transfer.sink import ArtifactName, UncheckedError

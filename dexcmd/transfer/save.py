@@ -1,17 +1,14 @@
 """The download engine: brings one artifact to its target, over as many attempts as it takes."""
 
 import logging
-from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Generic
 
-import anyio
 import attrs
 
 from dexcmd.errors import (
     APIError,
     ArtifactChangedError,
-    ConfigurationError,
     DexError,
     DownloadError,
     InvalidArtifactError,
@@ -22,15 +19,15 @@ from dexcmd.errors import (
 from dexcmd.retrying import try_again
 from dexcmd.session import Session
 from dexcmd.transfer.artifact import Artifact, open_artifact
-from dexcmd.transfer.checks import Verify
-from dexcmd.transfer.limits import DownloadLimits, StallMeter
-from dexcmd.transfer.progress import Progress, ProgressMeter
+from dexcmd.transfer.limits import StallMeter
+from dexcmd.transfer.options import OnProgress, SaveOptions, Verify
+from dexcmd.transfer.progress import ProgressMeter
 from dexcmd.transfer.ranges import Have, Joint, what_to_ask
 from dexcmd.transfer.saved import R
+from dexcmd.transfer.sharing import ALONE, NotBegunError, Shared
 from dexcmd.transfer.sink import ArtifactName, Store, Target, UncheckedError
-from dexcmd.transfer.throttle import Throttle
 
-__all__ = ["DEFAULT_LIMITS", "NotBegunError", "OnProgress", "SaveOptions", "save_artifact"]
+__all__ = ["save_artifact"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -41,53 +38,20 @@ _GOES_ON = (TruncatedArtifactError, StalledDownloadError)
 them already.
 """
 
-OnProgress = Callable[[Progress], object]
-"""Called on the event loop, ten times a second at the most, and when all bytes are there."""
 
-DEFAULT_LIMITS = DownloadLimits()
-
-
-class NotBegunError(DownloadError):
-    """Nothing was asked for, for nothing more is to be begun."""
-
-
-def _verify(_: object, __: object, value: object) -> None:
-    if value not in (None, "zip", "size", "none"):
-        raise ConfigurationError(f"verify must be zip, size or none, not {value!r}")
-
-
-def _limits(_: object, __: object, value: object) -> None:
-    if not isinstance(value, DownloadLimits):
-        raise ConfigurationError(f"limits must be DownloadLimits, not {value!r}")
-
-
-@attrs.frozen(kw_only=True)
-class SaveOptions:
-    """How an artifact is downloaded."""
-
-    verify: Verify | None = attrs.field(default=None, validator=_verify)
-    """None: `zip` for what is called so, `size` for all else."""
-
-    limits: DownloadLimits = attrs.field(default=DEFAULT_LIMITS, validator=_limits)
-    on_progress: OnProgress | None = None
-    throttle: Throttle | None = None
-    slots: anyio.Semaphore | None = None
-    """How many may ask for artifacts and receive them at a time; what is received is finished outside of it."""
-
-    stopped: anyio.Event | None = None
-    """Once set, no artifact is begun any more, which is a `NotBegunError`; those that are begun go on."""
-
-    def verification(self, filename: str) -> Verify:
-        """Return how an artifact of that name is verified."""
-        return self.verify or ("zip" if filename.lower().endswith(".zip") else "size")
-
-
-async def save_artifact(session: Session, path: str, name: ArtifactName, store: Store[R], options: SaveOptions) -> R:
+async def save_artifact(
+    session: Session,
+    path: str,
+    name: ArtifactName,
+    store: Store[R],
+    options: SaveOptions,
+    shared: Shared = ALONE,
+) -> R:
     """Bring the artifact at the API path `path` into a store.  Raises `DexError`."""
     verify = options.verification(name.filename)
     try:
         async with store.target(name, verify) as target:
-            return await _Download(session, path, name, target, verify, options).run()
+            return await _Download(session, path, name, target, verify, options, shared).run()
     except OSError as error:
         if isinstance(error, DexError):
             raise
@@ -106,6 +70,7 @@ class _Download(Generic[R]):
         target: Target[R],
         verify: Verify,
         options: SaveOptions,
+        shared: Shared,
     ) -> None:
         self._session = session
         self._path = path
@@ -113,6 +78,7 @@ class _Download(Generic[R]):
         self._target = target
         self._checked = verify == "zip"
         self._options = options
+        self._shared = shared
         self._clock = session.settings.clock
         self._deadline = self._clock.monotonic() + options.limits.total_seconds
         self._meter = ProgressMeter(name.command_id, name.filename)
@@ -134,10 +100,10 @@ class _Download(Generic[R]):
         if have.whole:
             return await target.finish(have.offset)
         queued = self._clock.monotonic()
-        async with self._options.slots or nullcontext():
+        async with self._shared.slots or nullcontext():
             # The time that others take is not its own.
             self._deadline += self._clock.monotonic() - queued
-            if not self._begun and self._options.stopped is not None and self._options.stopped.is_set():
+            if not self._begun and self._shared.stopped is not None and self._shared.stopped.is_set():
                 raise NotBegunError(f"{self._path}: not begun")
             self._begun = True
             found = await self._fetch(have)
@@ -165,7 +131,7 @@ class _Download(Generic[R]):
         return None
 
     async def _receive(self, artifact: Artifact, joint: Joint) -> None:
-        target, clock, options = self._target, self._clock, self._options
+        target, clock, options, throttle = self._target, self._clock, self._options, self._shared.throttle
         stall = StallMeter(options.limits)
         now = clock.monotonic()
         self._meter.start(target.have.offset, now)
@@ -177,8 +143,8 @@ class _Download(Generic[R]):
                 # Of an overlap more is there than has come by now.
                 there = max(artifact.received, target.have.offset)
                 self._report(options.on_progress, there, artifact.size, now)
-            if options.throttle is not None:
-                await options.throttle.take(len(chunk))
+            if throttle is not None:
+                await throttle.take(len(chunk))
             if stall.stalled(now - asked, len(chunk)):
                 raise StalledDownloadError(f"{self._path}: too slow after {artifact.received} bytes")
             if now > self._deadline:

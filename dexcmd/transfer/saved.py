@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from dexcmd.transfer.extraction import ExtractLimits, extract_members
-from dexcmd.transfer.members import Member, OpenMember, list_members, read_member
+import dexcmd
+from dexcmd.loading import load
 
 if TYPE_CHECKING:
     # Type checkers know it without its being installed; a default for a type variable is Python 3.13's.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 else:
     from typing import TypeVar
 
-__all__ = ["R", "Saved", "SavedArtifact", "StoredArtifact"]
+__all__ = ["R", "R_co", "Saved", "SavedArtifact", "StoredArtifact"]
 
 
 @attrs.frozen(kw_only=True)
@@ -42,14 +42,17 @@ class SavedArtifact(Saved):
 
     path: Path
 
-    async def members(self) -> tuple[Member, ...]:
+    async def members(self) -> "tuple[dexcmd.Member, ...]":
         """Return what is inside the zip, in the order of its directory, without unpacking anything.
 
         Raises `InvalidArtifactError` where the file is no zip archive, `DownloadError` where it can't be read.
         """
+        await load("dexcmd.transfer.members")
+        from dexcmd.transfer.members import list_members
+
         return await list_members(self.path)
 
-    def read(self, name: str) -> OpenMember:
+    def read(self, name: str) -> "dexcmd.OpenMember":
         """Open a member of the zip as a stream of bytes, in bounded memory.
 
             async with saved.read("results.json") as member:
@@ -57,6 +60,8 @@ class SavedArtifact(Saved):
 
         Raises, when entered or iterated, `MemberNotFoundError`, `UnreadableMemberError` and `InvalidArtifactError`.
         """
+        from dexcmd.transfer.members import read_member
+
         return read_member(self.path, name)
 
     async def extract(
@@ -64,7 +69,7 @@ class SavedArtifact(Saved):
         into: "str | os.PathLike[str]",
         names: Iterable[str] | None = None,
         *,
-        limits: ExtractLimits | None = None,
+        limits: "dexcmd.ExtractLimits | None" = None,
     ) -> tuple[Path, ...]:
         """Unpack all members, or those called `names`, into a folder, and return the files.
 
@@ -72,6 +77,9 @@ class SavedArtifact(Saved):
         file is whole or not there.  Raises `UnsafeFilenameError`, `ArtifactTooLargeError`, `MemberNotFoundError`,
         `UnreadableMemberError`, `InvalidArtifactError`, `InsufficientSpaceError` or `DownloadError`.
         """
+        await load("dexcmd.transfer.extraction")
+        from dexcmd.transfer.extraction import extract_members
+
         return await extract_members(self.path, Path(into), names, limits=limits)
 
 
@@ -91,3 +99,5 @@ if TYPE_CHECKING:
     """What a sink returns; in results it is a `SavedArtifact` unless told otherwise."""
 else:
     R = TypeVar("R", bound=Saved)
+
+R_co = TypeVar("R_co", bound=Saved, covariant=True)

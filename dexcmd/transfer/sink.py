@@ -1,18 +1,18 @@
 """Where artifacts go: what a destination has to offer, so that the download engine can bring them there."""
 
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import attrs
 
 from dexcmd.clock import Clock
 from dexcmd.errors import ConfigurationError, InvalidArtifactError
-from dexcmd.transfer.checks import Verify
 from dexcmd.transfer.names import Parts, final_name, is_place
+from dexcmd.transfer.options import Verify
 from dexcmd.transfer.ranges import Body, Have
-from dexcmd.transfer.saved import Saved
+from dexcmd.transfer.saved import R_co
 
-__all__ = ["ArtifactName", "R_co", "Sink", "Store", "Target", "UncheckedError"]
+__all__ = ["ArtifactName", "Sink", "Store", "Target", "UncheckedError"]
 
 
 def _place(name: "ArtifactName", _: object, place: Parts | None) -> None:
@@ -45,9 +45,6 @@ class ArtifactName:
 
 class UncheckedError(InvalidArtifactError):
     """What came can't be verified while it passes.  Raised by `Target.finish` to have it once more, from the start."""
-
-
-R_co = TypeVar("R_co", bound=Saved, covariant=True)
 
 
 class Target(Protocol[R_co]):

@@ -19,8 +19,8 @@ from typing import Any
 
 from dexcmd import DexClient, FileSink
 from dexcmd.clock import Clock
-from dexcmd.transfer.checks import Verify
 from dexcmd.transfer.filetarget import FileTarget
+from dexcmd.transfer.options import Verify
 from dexcmd.transfer.sink import ArtifactName
 
 CALLS = ("writev", "fsync", "ftruncate", "lseek", "read", "close")

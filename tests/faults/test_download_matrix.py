@@ -35,8 +35,8 @@ from dexcmd import (
 from dexcmd.sandbox import Behaviour, Fault, RecordedRequest
 from dexcmd.sandbox.state import NewCommand
 from dexcmd.transfer.limits import DownloadLimits
+from dexcmd.transfer.options import DEFAULT_LIMITS
 from dexcmd.transfer.ranges import OVERLAP
-from dexcmd.transfer.save import DEFAULT_LIMITS
 from tests.conftest import Rig
 from tests.faults.directly import reading_directly
 from tests.faults.loops import HastyLoop, wait_for_threads

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dexcmd.transfer.checks import BodyCheck, Verify
+from dexcmd.transfer.checks import BodyCheck
+from dexcmd.transfer.options import Verify
 
 
 def archive() -> bytes:

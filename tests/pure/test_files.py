@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dexcmd.errors import ConfigurationError, DownloadError, InvalidArtifactError
-from dexcmd.transfer.checks import Verify
 from dexcmd.transfer.files import CHECK_PIECE, check_zip, make_folder, whole_file_hash
+from dexcmd.transfer.options import Verify
 from tests.zips import Entry, forge
 
 PAYLOAD = b"capture " * 100

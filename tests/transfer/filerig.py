@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from dexcmd.clock import Clock, ManualClock
-from dexcmd.transfer.checks import Verify
 from dexcmd.transfer.filetarget import FileTarget
 from dexcmd.transfer.folder import FileSink
+from dexcmd.transfer.options import Verify
 from dexcmd.transfer.partfile import PartFile
 from dexcmd.transfer.partstate import PartState
 from dexcmd.transfer.ranges import Body, Have, Version

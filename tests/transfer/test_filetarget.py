@@ -25,10 +25,10 @@ from dexcmd.errors import (
     TruncatedArtifactError,
 )
 from dexcmd.transfer import commit, filetarget, resumable
-from dexcmd.transfer.checks import Verify
 from dexcmd.transfer.files import check_zip
 from dexcmd.transfer.filetarget import MOST_SECONDS_BETWEEN_BYTES, FileTarget
 from dexcmd.transfer.folder import FileSink
+from dexcmd.transfer.options import Verify
 from dexcmd.transfer.partfile import PartFile, part_path, state_path
 from dexcmd.transfer.partstate import parse_state
 from dexcmd.transfer.ranges import OVERLAP, Body, Have, Version

@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio
 import pytest
 
 from dexcmd.errors import NotFoundError
@@ -18,10 +17,10 @@ pytestmark = pytest.mark.anyio
 
 def many(commands: Any, save: Callable[[Any], Awaitable[Saved]], *, concurrency: int = 3, ordered: bool = False) -> Any:
     @asynccontextmanager
-    async def saver() -> AsyncGenerator[Any]:
+    async def saver(_: asyncio.Event) -> AsyncGenerator[Any]:
         yield save
 
-    return SaveMany(commands, saver, stopped=anyio.Event(), concurrency=concurrency, ordered=ordered)
+    return SaveMany(commands, saver, concurrency=concurrency, ordered=ordered)
 
 
 async def stream(*commands: str, error: Exception | None = None) -> AsyncIterator[str]:

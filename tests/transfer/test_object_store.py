@@ -46,10 +46,10 @@ from dexcmd.clock import Clock, SystemClock
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.transfer import objecttarget
 from dexcmd.transfer import spool as spool_module
-from dexcmd.transfer.checks import Verify
 from dexcmd.transfer.files import check_zip
 from dexcmd.transfer.objectstore import Objects
 from dexcmd.transfer.objecttarget import Tail
+from dexcmd.transfer.options import Verify
 from dexcmd.transfer.ranges import OVERLAP, Body, Version
 from dexcmd.transfer.sink import ArtifactName
 from tests.conftest import Rig

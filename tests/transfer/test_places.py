@@ -16,7 +16,8 @@ from dexcmd import ArtifactExistsError, ConfigurationError, DownloadError, Objec
 from dexcmd.clock import ManualClock
 from dexcmd.transfer import files, folder
 from dexcmd.transfer.folder import FileSink
-from dexcmd.transfer.save import SaveOptions
+from dexcmd.transfer.options import SaveOptions
+from dexcmd.transfer.saver import saver
 from dexcmd.transfer.sink import ArtifactName
 from tests.conftest import Rig
 from tests.test_downloads import content, make
@@ -307,7 +308,7 @@ class TestCalls:
     async def test_a_saver_takes_a_place_for_each(self, rig: Rig, tmp_path: Path) -> None:
         await rig.start()
         first, second = await make(rig), await make(rig)
-        async with rig.dex.downloads.saver(FileSink(tmp_path), SaveOptions()) as save:
+        async with saver(rig.dex.session, FileSink(tmp_path), SaveOptions()) as save:
             with_place, without = await save(first, place=("a", f"{first.id}.zip")), await save(second)
             with pytest.raises(ConfigurationError):
                 await save(first, place=("a", "x.zip"))

@@ -18,9 +18,9 @@ from aiohttp import web
 from dexcmd import Command, ConfigurationError, RetryPolicy, StalledDownloadError, TruncatedArtifactError
 from dexcmd.clock import Clock, ManualClock
 from dexcmd.errors import ArtifactChangedError, BadRequestError, DownloadError, InvalidArtifactError, ServerError
-from dexcmd.transfer.checks import Verify
 from dexcmd.transfer.folder import FileSink
 from dexcmd.transfer.limits import DownloadLimits
+from dexcmd.transfer.options import Verify
 from dexcmd.transfer.progress import Progress
 from dexcmd.transfer.ranges import OVERLAP, Body, Have
 from dexcmd.transfer.saved import Saved

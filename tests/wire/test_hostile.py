@@ -29,9 +29,9 @@ from dexcmd.fanout import BulkOptions
 from dexcmd.polling.pending import Pending, created_between
 from dexcmd.resources.command import decode_commands
 from dexcmd.resources.devices import Device
-from dexcmd.resources.downloads import ArtifactAddress
 from dexcmd.resources.requests import Pcap
 from dexcmd.secret import Secret
+from dexcmd.transfer.address import ArtifactAddress
 from dexcmd.transfer.files import check_zip, make_folder, whole_file_hash
 from dexcmd.transfer.names import MOST_NAME_BYTES, safe_name
 from dexcmd.wire.answer import Answer, service_time

@@ -1,0 +1,39 @@
+"""Where the service has the artifact of a command."""
+
+import attrs
+
+from dexcmd.errors import ConfigurationError
+from dexcmd.resources.command import Command, command_id_of
+from dexcmd.wire.paths import artifact_name, segment
+
+__all__ = ["ArtifactAddress", "address"]
+
+
+@attrs.frozen
+class ArtifactAddress:
+    """Where an artifact is: the command's id and the artifact's bare name."""
+
+    command_id: str
+    filename: str
+
+    @property
+    def path(self) -> str:
+        """Return the API path below the account."""
+        command_id, filename = segment("command_id", self.command_id), segment("filename", self.filename)
+        return f"/dex/commands/{command_id}/downloads/{filename}"
+
+
+def address(
+    command: Command | str | None, command_id: str | None = None, filename: str | None = None
+) -> ArtifactAddress:
+    """Return where the artifact of a command, given as itself or by its id, is.
+
+    The file name may be missing (it can lag behind SUCCESS) and is then `{command_id}.zip`, as the service
+    names them. Raises `ConfigurationError` where there is no command, or both a command and an id, and
+    `UnsafeFilenameError`.
+    """
+    if (command is None) == (command_id is None):
+        raise ConfigurationError("pass either a command, or command_id= and filename=")
+    found_id = command_id_of(command if command is not None else command_id or "")
+    found_name = filename or (command.filename if isinstance(command, Command) else None) or f"{found_id}.zip"
+    return ArtifactAddress(found_id, artifact_name(found_name))

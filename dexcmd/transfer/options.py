@@ -1,0 +1,50 @@
+"""How an artifact is downloaded, as the caller says it.  Light: it is there before anything is fetched."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import attrs
+
+from dexcmd.errors import ConfigurationError
+from dexcmd.transfer.limits import DownloadLimits
+from dexcmd.transfer.progress import Progress
+
+__all__ = ["DEFAULT_LIMITS", "OnProgress", "SaveOptions", "Verify"]
+
+Verify = Literal["zip", "size", "none"]
+"""How an artifact is verified.
+
+- `zip`: its length, the structure of the archive and the checksum of every member;
+- `size`: its length, where one is announced;
+- `none`: nothing but that the body came to its end.
+"""
+
+OnProgress = Callable[[Progress], object]
+"""Called on the event loop, ten times a second at the most, and when all bytes are there."""
+
+DEFAULT_LIMITS = DownloadLimits()
+
+
+def _verify(_: object, __: object, value: object) -> None:
+    if value not in (None, "zip", "size", "none"):
+        raise ConfigurationError(f"verify must be zip, size or none, not {value!r}")
+
+
+def _limits(_: object, __: object, value: object) -> None:
+    if not isinstance(value, DownloadLimits):
+        raise ConfigurationError(f"limits must be DownloadLimits, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class SaveOptions:
+    """How an artifact is downloaded."""
+
+    verify: Verify | None = attrs.field(default=None, validator=_verify)
+    """None: `zip` for what is called so, `size` for all else."""
+
+    limits: DownloadLimits = attrs.field(default=DEFAULT_LIMITS, validator=_limits)
+    on_progress: OnProgress | None = None
+
+    def verification(self, filename: str) -> Verify:
+        """Return how an artifact of that name is verified."""
+        return self.verify or ("zip" if filename.lower().endswith(".zip") else "size")
