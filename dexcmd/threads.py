@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-__all__ = ["GroupThread", "Stopped", "go_on", "run_stoppable", "run_to_the_end", "wait_to_the_end"]
+__all__ = ["GroupThread", "Stopped", "raise_if_stopped", "run_stoppable", "run_to_the_end", "wait_to_the_end"]
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ class Stopped(Exception):  # noqa: N818 - it is seen by nobody
     """The call was cancelled."""
 
 
-def go_on(stop: threading.Event) -> None:
+def raise_if_stopped(stop: threading.Event) -> None:
     """Raise `Stopped` if the event of `run_stoppable` is set."""
     if stop.is_set():
         raise Stopped

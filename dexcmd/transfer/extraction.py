@@ -19,7 +19,7 @@ from dexcmd.errors import (
     UnsafeFilenameError,
     one_line,
 )
-from dexcmd.threads import go_on, run_stoppable
+from dexcmd.threads import raise_if_stopped, run_stoppable
 from dexcmd.transfer.files import make_folder, make_inside
 from dexcmd.transfer.names import Parts, safe_parts, told_apart
 from dexcmd.transfer.system import explain, private
@@ -93,10 +93,10 @@ def _extract(
         make_folder(into)
         root = Path(os.path.realpath(into))
         for parts in plan.folders:
-            go_on(stop)
+            raise_if_stopped(stop)
             make_inside(root, parts)
         for info, parts in plan.files:
-            go_on(stop)
+            raise_if_stopped(stop)
             _write(archive, info, root.joinpath(*parts), stop)
     return tuple(into.joinpath(*parts) for _, parts in plan.files)
 
@@ -164,7 +164,7 @@ def _write(archive: Archive, info: zipfile.ZipInfo, final: Path, stop: threading
         # Exclusive, so that no link that somebody put there is followed.
         with open(part, "xb", opener=private) as file:
             for piece in archive.pieces(info):
-                go_on(stop)
+                raise_if_stopped(stop)
                 file.write(piece)
         # A link under that name is replaced, and not followed.
         part.replace(final)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import anyio
 
 from dexcmd.errors import ArtifactExistsError, InvalidArtifactError
-from dexcmd.threads import go_on, run_stoppable, run_to_the_end
+from dexcmd.threads import raise_if_stopped, run_stoppable, run_to_the_end
 from dexcmd.transfer.bucket import Attributes, Place, Upload
 from dexcmd.transfer.checks import BodyCheck
 from dexcmd.transfer.files import check_zip
@@ -190,9 +190,9 @@ class ObjectTarget:
         if self._spool is not None:
             self._upload = self._place.upload(self._described())
             for piece in self._spool.pieces():
-                go_on(stop)
+                raise_if_stopped(stop)
                 self._upload.write([piece])
-        go_on(stop)
+        raise_if_stopped(stop)
         return self._publish(body)
 
     def _judge(self, body: bytes, stop: threading.Event) -> None:

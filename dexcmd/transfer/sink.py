@@ -1,7 +1,7 @@
 """Where artifacts go: what a destination has to offer, so that the download engine can bring them there."""
 
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 
@@ -93,6 +93,7 @@ class Store(Protocol[R_co]):
         ...
 
 
+@runtime_checkable
 class Sink(Protocol[R_co]):
     """A destination for `downloads.save` and `save_many`: `FileSink`, `ObjectStoreSink`, or one of your own.
 

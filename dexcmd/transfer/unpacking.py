@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from dexcmd.errors import DownloadError, InvalidArtifactError, UnreadableMemberError, one_line
-from dexcmd.threads import go_on
+from dexcmd.threads import raise_if_stopped
 from dexcmd.transfer.zipformat import (
     ENCRYPTED,
     KNOWN_METHODS,
@@ -118,7 +118,7 @@ class Archive:
         for info in self.infos:
             with suppress(UnreadableMemberError):
                 for _ in self.pieces(info):
-                    go_on(stop)
+                    raise_if_stopped(stop)
         if not self._whole:
             raise InvalidArtifactError(f"{self.name}: not a whole zip archive: something comes behind its end")
 

@@ -6,8 +6,10 @@ import sys
 import typing
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+from dexcmd import FileSink, Sink
 from tests.packaging.public_api import read
 
 UNRESOLVED = {
@@ -57,3 +59,8 @@ def test_types_are_loaded_when_they_are_asked_for():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "Capture"]
+
+
+def test_what_checks_arguments_can_tell_a_sink(tmp_path: Path):
+    assert isinstance(FileSink(tmp_path), Sink)
+    assert not isinstance(str(tmp_path), Sink)
