@@ -30,6 +30,7 @@ class Background(AsyncOnlyContext, AsyncOnlyIteration, ABC, Generic[T]):
     """
 
     def __init__(self) -> None:
+        self._entered = False
         self._group: TaskGroup | None = None
         self._receive: MemoryObjectReceiveStream[T] | None = None
         self._failure: Exception | None = None
@@ -40,8 +41,9 @@ class Background(AsyncOnlyContext, AsyncOnlyIteration, ABC, Generic[T]):
 
     async def __aenter__(self) -> Self:
         """Start producing."""
-        if self._group is not None:
+        if self._entered:
             raise RuntimeError(f"a {type(self).__name__} can be entered once")
+        self._entered = True
         await load("anyio.streams.memory")
         send, self._receive = anyio.create_memory_object_stream[T](BUFFERED_RESULTS)
         self._group = anyio.create_task_group()

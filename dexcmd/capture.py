@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
-from typing import Generic, Literal
+from typing import Any, Generic, Literal
 
 import anyio
 import attrs
@@ -121,9 +121,10 @@ class Capture(Background[CaptureResult[R]]):
         # Before anything is created: a capture that has nowhere to go costs quota and privacy for nothing.
         options = SaveOptions(on_progress=self._options.on_progress)
         await load("dexcmd.transfer.saver")
-        from dexcmd.transfer.saver import saver
+        from dexcmd.transfer.saver import saver, sink_of
 
-        async with saver(self._session, self._options.into, options) as save:
+        sink: Sink[Any] = sink_of(self._options.into)
+        async with saver(self._session, sink, options) as save:
             await self._capture(save)
 
     async def _capture(self, saver: Save[R]) -> None:

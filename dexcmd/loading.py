@@ -1,28 +1,48 @@
-"""Loading what is needed from now on, beside the event loop.
+"""Loading what downloads need, beside the event loop.
 
 What saves artifacts takes some 60 ms to import, and anyio's backend another 30.  A program that only asks for the quota
 is spared that, and one that serves others meanwhile does not stand still for it.
 """
 
 import asyncio
+import threading
+from concurrent.futures import Future
+from contextlib import suppress
 from importlib import import_module
+
+# All of it before a thread imports parts of it: older versions import each other in circles.
+import anyio  # noqa: F401
 
 __all__ = ["load"]
 
-_loaded: set[tuple[str, ...]] = set()
+BACKEND = "anyio._backends._asyncio"
+"""What anyio imports when it is first used.  It is not public: under another name it would be late again, no more."""
+
+_loads: dict[str, "Future[None]"] = {}
 
 
-async def load(*modules: str) -> None:
-    """Import modules, and what anyio needs, in a thread."""
-    if modules not in _loaded:
-        await asyncio.get_running_loop().run_in_executor(None, _import, modules)
-        _loaded.add(modules)
+async def load(module: str) -> None:
+    """Import a module and anyio's backend, in a thread of their own.  Raises what the import does."""
+    done = _loads.get(module)
+    if done is None:
+        done = _loads[module] = Future()
+        # It runs from here on: who is cancelled meanwhile does not cancel it for others.
+        done.set_running_or_notify_cancel()
+        # Not one of the loop's own threads, for these may all be busy, and wait for what is loaded here.
+        threading.Thread(target=_import, args=(module, done), name="dexcmd-import", daemon=True).start()
+    if not done.done():
+        await asyncio.wrap_future(done)
+    done.result()
 
 
-def _import(modules: tuple[str, ...]) -> None:
-    for module in modules:
+def _import(module: str, done: "Future[None]") -> None:
+    try:
+        with suppress(ImportError):
+            import_module(BACKEND)
         import_module(module)
-    import anyio.lowlevel
-
-    # anyio imports its backend when it is first used, and nothing public does just that.
-    anyio.run(anyio.lowlevel.checkpoint)
+    except BaseException as error:  # noqa: BLE001 - it is of whoever waits
+        # The next one tries again.
+        del _loads[module]
+        done.set_exception(error)
+    else:
+        done.set_result(None)

@@ -89,6 +89,35 @@ def test_a_small_journal():
 
 
 @pytest.mark.parametrize(
+    ("case", "scale"),
+    [
+        ("first-call", 1),
+        ("decode", 0.01),
+        ("decode-devices", 0.01),
+        ("walk", 0.01),
+        ("walk-devices", 0.01),
+        ("create", 0.01),
+        ("follow", 0.02),
+        ("sizes", 0.001),
+        ("sizes-create", 0.001),
+        ("campaign-5000", 0.004),
+        ("campaign", 0.0005),
+        ("kill", 0.02),
+    ],
+)
+def test_each_other_case_measures_something_in_each_row(case: str, scale: float):
+    done = run(case, "--scale", str(scale), "--rounds", "1")
+    assert done.returncode == 0, done.stderr
+    table = table_of(case, done.stdout)
+    assert [row.pop("") for row in table] == list(load(case).contenders)
+    for row in table:
+        figures = [float(cell.split()[0].replace(",", "")) for cell in row.values() if cell != "-"]
+        assert figures, row
+        assert all(figure >= 0 for figure in figures), row
+        assert max(figures) > 0, row
+
+
+@pytest.mark.parametrize(
     ("saved", "words"),
     [
         ({}, "0 files were saved, 0 of them whole"),

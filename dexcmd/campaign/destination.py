@@ -16,7 +16,7 @@ from dexcmd.transfer.objectstore import ObjectStoreSink
 from dexcmd.transfer.options import SaveOptions
 from dexcmd.transfer.save import save_artifact
 from dexcmd.transfer.saved import Saved, SavedArtifact, StoredArtifact
-from dexcmd.transfer.sink import ArtifactName, Sink, Store
+from dexcmd.transfer.sink import Sink, Store
 from dexcmd.transfer.template import PlaceTemplate
 
 __all__ = ["Destination", "sink_for"]
@@ -66,8 +66,7 @@ class Destination:
                 "filename": where.filename,
             }
         )
-        name = ArtifactName(where.command_id, where.filename, place)
-        saved = await save_artifact(self.session, where.path, name, self.store, SaveOptions())
+        saved = await save_artifact(self.session, where.name(place), self.store, SaveOptions())
         return _location(saved), saved
 
 

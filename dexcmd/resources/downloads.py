@@ -20,13 +20,12 @@ from dexcmd.transfer.address import ArtifactAddress, address
 from dexcmd.transfer.limits import DownloadLimits
 from dexcmd.transfer.names import Parts
 from dexcmd.transfer.options import DEFAULT_LIMITS, OnProgress, SaveOptions, Verify
+from dexcmd.transfer.saved import R
 from dexcmd.validators import number_above_zero, whole_number
 
 if TYPE_CHECKING:
     from dexcmd.transfer.artifact import Artifact
-    from dexcmd.transfer.many import Save, SaveMany
-    from dexcmd.transfer.saved import R, SavedArtifact
-    from dexcmd.transfer.sink import Sink
+    from dexcmd.transfer.many import Save
 
 __all__ = ["DownloadsResource", "OpenArtifact", "check_into"]
 
@@ -86,13 +85,13 @@ class DownloadsResource:
         verify: Verify | None = None,
         limits: DownloadLimits = ...,
         on_progress: OnProgress | None = None,
-    ) -> "SavedArtifact": ...
+    ) -> "dexcmd.SavedArtifact": ...
 
     @overload
     async def save(
         self,
         command: Command | str | None,
-        into: "Sink[R]",
+        into: "dexcmd.Sink[R]",
         *,
         command_id: str | None = None,
         filename: str | None = None,
@@ -100,7 +99,7 @@ class DownloadsResource:
         verify: Verify | None = None,
         limits: DownloadLimits = ...,
         on_progress: OnProgress | None = None,
-    ) -> "R": ...
+    ) -> R: ...
 
     async def save(
         self,
@@ -137,9 +136,12 @@ class DownloadsResource:
         options = SaveOptions(verify=verify, limits=limits, on_progress=on_progress)
         check_into(into)
         await load("dexcmd.transfer.saver")
-        from dexcmd.transfer.saver import save_one
+        from dexcmd.transfer.save import save_artifact
+        from dexcmd.transfer.saver import sink_of
 
-        return await save_one(self._session, into, where, place, options)
+        name = where.name(place)
+        async with sink_of(into).open(self._session.settings.clock) as store:
+            return await save_artifact(self._session, name, store, options)
 
     @overload
     def save_many(
@@ -153,13 +155,13 @@ class DownloadsResource:
         verify: Verify | None = None,
         limits: DownloadLimits = ...,
         on_progress: OnProgress | None = None,
-    ) -> "SaveMany[SavedArtifact]": ...
+    ) -> "dexcmd.SaveMany[dexcmd.SavedArtifact]": ...
 
     @overload
     def save_many(
         self,
         commands: "Iterable[Command | str] | AsyncIterable[Command | str]",
-        into: "Sink[R]",
+        into: "dexcmd.Sink[R]",
         *,
         concurrency: int = 8,
         bytes_per_second: float | None = None,
@@ -167,7 +169,7 @@ class DownloadsResource:
         verify: Verify | None = None,
         limits: DownloadLimits = ...,
         on_progress: OnProgress | None = None,
-    ) -> "SaveMany[R]": ...
+    ) -> "dexcmd.SaveMany[R]": ...
 
     def save_many(
         self,
@@ -206,11 +208,11 @@ class DownloadsResource:
         @asynccontextmanager
         async def open_saver(stopped: asyncio.Event) -> "AsyncGenerator[Save[Any]]":
             await load("dexcmd.transfer.saver")
-            from dexcmd.transfer.saver import saver
+            from dexcmd.transfer.saver import saver, sink_of
             from dexcmd.transfer.sharing import Shared
 
             shared = Shared.among(concurrency, bytes_per_second, stopped, self._session.settings.clock)
-            async with saver(self._session, into, options, shared) as save:
+            async with saver(self._session, sink_of(into), options, shared) as save:
                 yield save
 
         return SaveMany(commands, open_saver, concurrency=places, ordered=ordered)
@@ -227,7 +229,8 @@ async def _opened(session: Session, where: ArtifactAddress) -> "AsyncGenerator[A
 
 def check_into(into: object) -> None:
     """Raise `ConfigurationError` where `into` is neither a folder nor a `Sink`."""
-    if not isinstance(into, str | os.PathLike) and not callable(getattr(into, "open", None)):
+    folder = isinstance(into, str | os.PathLike) and isinstance(os.fspath(into), str)
+    if not folder and (isinstance(into, os.PathLike) or not callable(getattr(into, "open", None))):
         raise ConfigurationError(f"into must be a folder or a Sink, not {into!r}")
 
 

@@ -1,10 +1,16 @@
 """Where the service has the artifact of a command."""
 
+from typing import TYPE_CHECKING
+
 import attrs
 
 from dexcmd.errors import ConfigurationError
 from dexcmd.resources.command import Command, command_id_of
+from dexcmd.transfer.names import Parts
 from dexcmd.wire.paths import artifact_name, segment
+
+if TYPE_CHECKING:
+    from dexcmd.transfer.sink import ArtifactName
 
 __all__ = ["ArtifactAddress", "address"]
 
@@ -21,6 +27,12 @@ class ArtifactAddress:
         """Return the API path below the account."""
         command_id, filename = segment("command_id", self.command_id), segment("filename", self.filename)
         return f"/dex/commands/{command_id}/downloads/{filename}"
+
+    def name(self, place: Parts | None) -> "ArtifactName":
+        """Return what a sink calls it that may have a place.  Raises `ConfigurationError` where that can be none."""
+        from dexcmd.transfer.sink import ArtifactName
+
+        return ArtifactName(self.command_id, self.filename, place)
 
 
 def address(

@@ -27,6 +27,9 @@ GATHER_SECONDS = 0.05
 SMALL_PIECE = 64 * 1024
 """Pieces that are smaller are joined: each one costs whoever takes it more than copying it does."""
 
+MOST_PIECES = 4096
+"""So many are handed on as well, however small: each one takes memory of its own."""
+
 
 @asynccontextmanager
 async def body_chunks(
@@ -99,6 +102,10 @@ class _DirectReader(asyncio.BaseProtocol):
         """Return what has arrived, and forget it."""
         raise NotImplementedError
 
+    def _is_full(self) -> bool:
+        """Return whether no more can be kept, though it is not much."""
+        return False
+
     async def read(self, silence_seconds: float) -> list[bytes]:
         """Return the next bytes, none at the end; raises as `body_chunks` does."""
         if not self._ready.is_set():
@@ -121,7 +128,7 @@ class _DirectReader(asyncio.BaseProtocol):
     def _arrived(self, size: int) -> None:
         self._waiting += size
         self._left -= size
-        if self._waiting >= GATHER or not self._left:
+        if self._waiting >= GATHER or not self._left or self._is_full():
             self._paused = True
             self._transport.pause_reading()
             self._ready.set()
@@ -164,6 +171,9 @@ class _PieceReader(_DirectReader, asyncio.Protocol):
             data = data[: self._left]
         self._pieces.append(data)
         self._arrived(len(data))
+
+    def _is_full(self) -> bool:
+        return len(self._pieces) >= MOST_PIECES
 
     def _take(self) -> list[bytes]:
         pieces, self._pieces = self._pieces, []

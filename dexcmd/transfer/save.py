@@ -18,13 +18,14 @@ from dexcmd.errors import (
 )
 from dexcmd.retrying import try_again
 from dexcmd.session import Session
+from dexcmd.transfer.address import ArtifactAddress
 from dexcmd.transfer.artifact import Artifact, open_artifact
 from dexcmd.transfer.limits import StallMeter
 from dexcmd.transfer.options import OnProgress, SaveOptions, Verify
 from dexcmd.transfer.progress import ProgressMeter
 from dexcmd.transfer.ranges import Have, Joint, what_to_ask
 from dexcmd.transfer.saved import R
-from dexcmd.transfer.sharing import ALONE, NotBegunError, Shared
+from dexcmd.transfer.sharing import NOTHING_SHARED, NotBegunError, Shared
 from dexcmd.transfer.sink import ArtifactName, Store, Target, UncheckedError
 
 __all__ = ["save_artifact"]
@@ -40,14 +41,10 @@ them already.
 
 
 async def save_artifact(
-    session: Session,
-    path: str,
-    name: ArtifactName,
-    store: Store[R],
-    options: SaveOptions,
-    shared: Shared = ALONE,
+    session: Session, name: ArtifactName, store: Store[R], options: SaveOptions, shared: Shared = NOTHING_SHARED
 ) -> R:
-    """Bring the artifact at the API path `path` into a store.  Raises `DexError`."""
+    """Bring an artifact into a store.  Raises `DexError`."""
+    path = ArtifactAddress(name.command_id, name.filename).path
     verify = options.verification(name.filename)
     try:
         async with store.target(name, verify) as target:

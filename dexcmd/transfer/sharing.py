@@ -9,7 +9,7 @@ from dexcmd.clock import Clock
 from dexcmd.errors import DownloadError
 from dexcmd.transfer.throttle import Throttle
 
-__all__ = ["ALONE", "NotBegunError", "Shared"]
+__all__ = ["NOTHING_SHARED", "NotBegunError", "Shared"]
 
 
 class NotBegunError(DownloadError):
@@ -18,7 +18,7 @@ class NotBegunError(DownloadError):
 
 @attrs.frozen(kw_only=True)
 class Shared:
-    """What the downloads of one `save_many` share."""
+    """What downloads share; each of it may be missing."""
 
     throttle: Throttle | None = None
     slots: "anyio.Semaphore | None" = None
@@ -37,5 +37,4 @@ class Shared:
         )
 
 
-ALONE = Shared()
-"""What one that runs alone shares."""
+NOTHING_SHARED = Shared()

@@ -12,7 +12,7 @@ from dexcmd.transfer.options import Verify
 from dexcmd.transfer.ranges import Body, Have
 from dexcmd.transfer.saved import R_co
 
-__all__ = ["ArtifactName", "Sink", "Store", "Target", "UncheckedError"]
+__all__ = ["ArtifactName", "R_co", "Sink", "Store", "Target", "UncheckedError"]
 
 
 def _place(name: "ArtifactName", _: object, place: Parts | None) -> None:
@@ -98,7 +98,7 @@ class Sink(Protocol[R_co]):
     """A destination for `downloads.save` and `save_many`: `FileSink`, `ObjectStoreSink`, or one of your own.
 
     One of your own implements the protocols of `dexcmd.transfer.sink`.  What goes wrong with one artifact it raises as
-    a `DownloadError` or an `OSError`.
+    a `DownloadError` or an `OSError`.  `isinstance` looks at no more than whether there is an `open`: a `Path` has one.
     """
 
     def open(self, clock: Clock) -> AbstractAsyncContextManager[Store[R_co]]:

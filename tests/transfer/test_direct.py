@@ -14,6 +14,7 @@ import anyio
 import pytest
 import trustme
 
+from dexcmd.transfer import direct
 from dexcmd.transfer.direct import DIRECT_FROM, GATHER, SMALL_PIECE, body_chunks
 
 pytestmark = pytest.mark.anyio
@@ -108,13 +109,7 @@ async def test_many_small_pieces_come_as_one(contexts: Any) -> None:
     count = 50
 
     async def send(writer: asyncio.StreamWriter) -> None:
-        connection = writer.get_extra_info("socket")
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for _ in range(count):
-            writer.write(b"0123456789")
-            # The other side reads it before the next one comes.
-            for _ in range(10):
-                await asyncio.sleep(0)
+        await small_pieces(writer, count)
 
     async with answering(send, contexts) as response, chunks_of(response) as chunks:
         received = number = 0
@@ -123,6 +118,23 @@ async def test_many_small_pieces_come_as_one(contexts: Any) -> None:
             number += 1
     assert 10 * count < SMALL_PIECE
     assert number < count / 2
+
+
+@pytest.mark.parametrize("contexts", ["clear"], indirect=True)
+async def test_small_pieces_are_not_kept_without_end(contexts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Over TLS they are put into one buffer.
+    monkeypatch.setattr(direct, "MOST_PIECES", 20)
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        await small_pieces(writer, 50)
+
+    async with answering(send, contexts) as response, chunks_of(response) as chunks:
+        received = len(await anext(chunks))
+        with anyio.fail_after(SECONDS):
+            while transport_of(response).is_reading():
+                await asyncio.sleep(0)
+        while received < 10 * 50:
+            received += len(await anext(chunks))
 
 
 async def test_what_has_come_does_not_wait_for_ever_for_more(contexts: Any) -> None:
@@ -229,6 +241,15 @@ async def test_no_connection_is_left_where_the_other_side_closes_while_nobody_re
     for _ in range(100):
         await asyncio.sleep(0)
     assert connection.fileno() == -1
+
+
+async def small_pieces(writer: asyncio.StreamWriter, count: int) -> None:
+    """Send so many of ten bytes, each of which the other side reads before the next one comes."""
+    writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for _ in range(count):
+        writer.write(b"0123456789")
+        for _ in range(10):
+            await asyncio.sleep(0)
 
 
 def transport_of(response: aiohttp.ClientResponse) -> asyncio.Transport:

@@ -339,6 +339,13 @@ class TestThere:
         assert saved.path == tmp_path / "c1 (1).zip"
 
 
+class InBytes:
+    """A path that is not text, which `Path` does not take."""
+
+    def __fspath__(self) -> bytes:
+        return b"folder"
+
+
 class TestMany:
     async def test_they_share_a_limit_of_bytes(self, tmp_path: Path) -> None:
         clock, script = ManualClock(), Script(whole())
@@ -374,11 +381,15 @@ class TestMany:
             with pytest.raises(ConfigurationError, match="commands must be several commands or their ids"):
                 dex.downloads.save_many(commands, tmp_path)
 
-    @pytest.mark.parametrize("into", [5, None, object()])
+    @pytest.mark.parametrize("into", [5, None, object(), b"folder", InBytes()])
     async def test_so_is_where_they_go(self, into: Any) -> None:
         async with Service(Script(whole())) as service, service.client() as dex:
             with pytest.raises(ConfigurationError, match="into must be a folder or a Sink"):
                 await dex.downloads.save("c1", into)
+            with pytest.raises(ConfigurationError, match="into must be a folder or a Sink"):
+                dex.downloads.save_many(["c1"], into)
+            with pytest.raises(ConfigurationError, match="into must be a folder or a Sink"):
+                dex.capture([], into)
 
     @pytest.mark.parametrize("arguments", [{}, {"command": "c1", "command_id": "c1"}])
     async def test_and_what_is_to_be_saved(self, tmp_path: Path, arguments: dict[str, Any]) -> None:
