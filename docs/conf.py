@@ -50,7 +50,7 @@ nitpick_ignore = [
     ("py:class", "T"),
     ("py:class", "dexcmd.paging.T"),
     ("py:class", "dexcmd.transfer.saved.R"),
-    ("py:class", "dexcmd.transfer.sink.R_co"),
+    ("py:class", "dexcmd.transfer.saved.R_co"),
     # An alias that only type checkers load, since its module needs an extra; the field's text spells it out.
     ("py:class", "ExistingObject"),
 ]
