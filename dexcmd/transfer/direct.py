@@ -6,6 +6,7 @@ do, on the connection that aiohttp has made.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
@@ -78,7 +79,7 @@ async def _direct_chunks(response: aiohttp.ClientResponse, size: int, silence_se
         transport.abort()
 
 
-class _DirectReader(asyncio.BaseProtocol):
+class _DirectReader(asyncio.BaseProtocol, ABC):
     """Takes a connection over and reads the next bytes of it."""
 
     def __init__(self, transport: asyncio.Transport, size: int) -> None:
@@ -98,9 +99,9 @@ class _DirectReader(asyncio.BaseProtocol):
         transport.set_protocol(self)
         transport.resume_reading()
 
+    @abstractmethod
     def _take(self) -> list[bytes]:
         """Return what has arrived, and forget it."""
-        raise NotImplementedError
 
     def _is_full(self) -> bool:
         """Return whether no more can be kept, though it is not much."""

@@ -43,13 +43,13 @@ def contexts(request: pytest.FixtureRequest) -> tuple[ssl.SSLContext | None, ssl
 
 @asynccontextmanager
 async def answering(
-    send: Send, contexts: tuple[ssl.SSLContext | None, ssl.SSLContext | bool]
+    send: Send, contexts: tuple[ssl.SSLContext | None, ssl.SSLContext | bool], size: int = SIZE
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """Give the answer of a service that announces `SIZE` bytes and sends what `send` does."""
+    """Give the answer of a service that announces `size` bytes and sends what `send` does."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
         await send(writer)
         await reader.read()
         writer.close()
@@ -84,6 +84,28 @@ async def test_every_byte_comes_in_its_order(contexts: Any) -> None:
             sizes.append(len(chunk))
     assert body == PIECE * (SIZE // len(PIECE)) + PIECE[: SIZE % len(PIECE)]
     assert max(sizes) <= MOST_AT_ONCE
+
+
+async def test_what_comes_after_the_body_is_none_of_it(contexts: Any) -> None:
+    async def send(writer: asyncio.StreamWriter) -> None:
+        await whole(writer)
+        writer.write(b"more" * 10_000)
+
+    async with answering(send, contexts) as response, chunks_of(response) as chunks:
+        received = 0
+        async for chunk in chunks:
+            received += len(chunk)
+    assert received == SIZE
+
+
+async def test_a_body_that_came_with_the_headers_is_whole(contexts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct, "DIRECT_FROM", 1)
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"0123456789")
+
+    async with answering(send, contexts, size=10) as response, chunks_of(response) as chunks:
+        assert b"".join([chunk async for chunk in chunks]) == b"0123456789"
 
 
 async def test_nothing_is_read_that_there_is_no_room_for(contexts: Any) -> None:
