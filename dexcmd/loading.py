@@ -10,13 +10,13 @@ from concurrent.futures import Future
 from contextlib import suppress
 from importlib import import_module
 
-# All of it before a thread imports parts of it: older versions import each other in circles.
-import anyio  # noqa: F401
-
 __all__ = ["load"]
 
 BACKEND = "anyio._backends._asyncio"
 """What anyio imports when it is first used.  It is not public: under another name it would be late again, no more."""
+
+# All of anyio before a thread imports parts of it: those of older versions import each other in circles.
+import_module("anyio")
 
 _loads: dict[str, "Future[None]"] = {}
 
