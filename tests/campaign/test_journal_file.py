@@ -172,7 +172,11 @@ class TestRefused:
 
     async def test_a_folder(self, path: Path):
         path.mkdir()
-        assert await refusal(path) == "it can't be opened: see to it that its folder is there and may be written to"
+        assert await refusal(path) == "it is no journal of dexcmd: name another file"
+
+    async def test_a_pipe_is_not_waited_for(self, path: Path):
+        os.mkfifo(path)
+        assert await refusal(path) == "it is no journal of dexcmd: name another file"
 
     async def test_below_a_file(self, path: Path):
         path.write_text("")

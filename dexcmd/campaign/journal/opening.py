@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
 
 from dexcmd.campaign.journal.failures import NO_JOURNAL, explained
 from dexcmd.campaign.journal.schema import APPLICATION_ID, Migration
@@ -98,8 +99,9 @@ class JournalFile:
                 raise CampaignError(f"journal {self.path}: {error}") from error
         make_private(self.path)
         with explained(self.path):
-            if 0 < self.path.stat().st_size < SMALLEST:
-                # SQLite takes it for an empty one.
+            status = self.path.stat()
+            if not S_ISREG(status.st_mode) or 0 < status.st_size < SMALLEST:
+                # SQLite takes what is so small for an empty one.
                 raise CampaignError(f"journal {self.path}: {NO_JOURNAL}")
             self._connections.append(connect(self.path, self._busy_seconds))
             _set_up(self.writer, self.path, self._busy_seconds, self.migrations)
