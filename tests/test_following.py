@@ -13,7 +13,7 @@ import pytest
 
 from dexcmd import BadRequestError, Pcap, RateLimit, RetryPolicy, ServerError, WaitTimeoutError
 from dexcmd.clock import ManualClock
-from dexcmd.polling.rhythm import MANY_FACTOR, PATIENCE
+from dexcmd.polling.rhythm import PROMPT
 from dexcmd.polling.watch import POLL_SHARE, Watch
 from dexcmd.sandbox import Behaviour, Fault, SandboxDevice, make_devices
 from dexcmd.sandbox.requestlog import RecordedRequest
@@ -24,7 +24,7 @@ from tests.conftest import Rig
 pytestmark = pytest.mark.anyio
 
 MANY = 1000
-SOON = MANY_FACTOR * 2.0
+SOON = PROMPT.factor * 2.0
 """Seconds within which an end is to be noticed, or half of the command's own duration if that is longer."""
 
 STUCK = 20
@@ -101,7 +101,7 @@ class Follower:
         late = []
         for command_id, noticed in self.found.items():
             timeline = state.commands[command_id].timeline
-            allowed = max(SOON, PATIENCE * (timeline.finished - timeline.created))
+            allowed = max(SOON, PROMPT.patience * (timeline.finished - timeline.created))
             late.append(epoch + noticed - timeline.finished - allowed)
         return late
 
@@ -148,7 +148,7 @@ async def test_following_a_thousand_with_the_library(rig: Rig, clock: ManualCloc
     assert rig.made("list_commands") <= 80
     for command_id, time in noticed.items():
         timeline = rig.sandbox.state.commands[command_id].timeline
-        assert time - timeline.finished <= max(SOON + 0.5, PATIENCE * (timeline.finished - timeline.created))
+        assert time - timeline.finished <= max(SOON + 0.5, PROMPT.patience * (timeline.finished - timeline.created))
 
 
 async def test_requests_per_captured_artifact(
@@ -210,7 +210,7 @@ async def test_a_list_of_another_mind_is_dearer_at_most(follower: Follower, name
     assert len(follower.found) == MANY
     assert len(follower.lists) <= requests
     lag = max(behaviour.list_lag, 3.0)
-    assert max(follower.lateness()) <= lag * (1 + PATIENCE)
+    assert max(follower.lateness()) <= lag * (1 + PROMPT.patience)
 
 
 async def test_filters_that_let_through_the_wrong_rows_are_used_once(follower: Follower) -> None:

@@ -7,6 +7,7 @@ from dexcmd.campaign.collector import Collector
 from dexcmd.campaign.desk import Desk, Flight, refused
 from dexcmd.campaign.events import CampaignEvent, CommandEnded, CommandOverdue
 from dexcmd.errors import DexError
+from dexcmd.polling.rhythm import PATIENT
 from dexcmd.polling.watch import Watch
 from dexcmd.resources.command import Command, command_id_of
 
@@ -30,6 +31,7 @@ class Follower:
         self._watch = Watch(
             desk.session,
             poll_interval=POLL_INTERVAL,
+            spacing=PATIENT,
             filename_grace=FILENAME_GRACE,
             on_first_seen=self._note_lag,
         )

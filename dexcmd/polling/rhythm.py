@@ -5,7 +5,7 @@ import attrs
 from dexcmd.polling.durations import Durations
 from dexcmd.validators import above_zero
 
-__all__ = ["Rhythm"]
+__all__ = ["PATIENT", "PROMPT", "Rhythm", "Spacing"]
 
 SLOWEST_FACTOR = 5.0
 """Polls that bring nothing come up to so many times as far apart as asked for."""
@@ -18,15 +18,6 @@ FEW = 10
 MANY = 50
 """From so many on, which is a page, requests are what counts."""
 
-MANY_FACTOR = 6.0
-"""One of many is looked for so many times as far apart as asked for, at the least."""
-
-PATIENCE = 0.5
-"""The end of one of many may be noticed so much of its own duration late."""
-
-RARITY = 0.1
-"""One of many is looked for again after so much of its own age at the least: of the old ones, many at once."""
-
 SLACK = 0.4
 """Of many commands those that have waited for all but so much of their time are looked for with those that are due."""
 
@@ -37,16 +28,38 @@ https://developers.cloudflare.com/cloudflare-one/insights/dex/remote-captures/ s
 """
 
 
+@attrs.frozen
+class Spacing:
+    """How far apart the looks for one of many commands are."""
+
+    factor: float
+    """At least so many times as far as asked for."""
+
+    patience: float
+    """Its end may be noticed so much of its own duration late."""
+
+    rarity: float
+    """It is looked for again after so much of its own age at the least: of the old ones, many at once."""
+
+
+PROMPT = Spacing(factor=6.0, patience=0.5, rarity=0.1)
+"""For whoever waits for the ends."""
+
+PATIENT = Spacing(factor=36.0, patience=1.0, rarity=0.5)
+"""Where the artifacts, which are kept for days, are fetched by the way, and requests count more than minutes."""
+
+
 @attrs.define
 class Rhythm:
     """How long to wait before a command is looked for again.
 
     Few commands: `interval` seconds, and longer while nothing changes.  Many: until most of them are likely to have
-    ended, but so that each end is noticed within `MANY_FACTOR` intervals, or half of the command's own duration if
-    that is longer.  What lies between shifts from the one to the other.
+    ended, but so that each end is noticed in the time that `spacing` says.  What lies between shifts from the one to
+    the other.
     """
 
     interval: float = attrs.field(validator=above_zero)
+    spacing: Spacing = PROMPT
     durations: Durations = attrs.field(factory=Durations)
     followed: int = 0
     """How many commands there were in all."""
@@ -65,7 +78,7 @@ class Rhythm:
     @property
     def least(self) -> float:
         """Return the seconds that lie between two looks for a command at least."""
-        return self.interval * max(self._factor, 1.0 + (MANY_FACTOR - 1.0) * self.crowding)
+        return self.interval * max(self._factor, 1.0 + (self.spacing.factor - 1.0) * self.crowding)
 
     @property
     def slack(self) -> float:
@@ -77,11 +90,11 @@ class Rhythm:
         crowding = self.crowding
         if crowding == 0.0:
             return self.least
-        least = max(self.least, RARITY * crowding * age)
+        least = max(self.least, self.spacing.rarity * crowding * age)
         # The first that may have ended since sets the time by which to look; if most end before that, so much the
         # better.
         first = max(age, self.durations.early(command_type))
-        due = first + max(least, PATIENCE * crowding * first)
+        due = first + max(least, self.spacing.patience * crowding * first)
         most = self.durations.most(command_type, age)
         if most is not None:
             due = min(due, max(age + least, most))

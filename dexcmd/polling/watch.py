@@ -18,7 +18,7 @@ from dexcmd.events import CommandFinished
 from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery, Pages
 from dexcmd.polling.looks import Look
 from dexcmd.polling.pending import Pending, shifted
-from dexcmd.polling.rhythm import Rhythm
+from dexcmd.polling.rhythm import PROMPT, Rhythm, Spacing
 from dexcmd.polling.schedule import Schedule
 from dexcmd.resources.command import STATUSES, Command, decode_commands, identity
 from dexcmd.session import Session
@@ -61,6 +61,7 @@ class Watch:
         session: Session,
         *,
         poll_interval: float = 2.0,
+        spacing: Spacing = PROMPT,
         filename_grace: float = 0.0,
         on_first_seen: OnFirstSeen | None = None,
     ) -> None:
@@ -68,7 +69,7 @@ class Watch:
         self._clock = session.settings.clock
         self._filename_grace = filename_grace
         self._on_first_seen = on_first_seen
-        self._schedule = Schedule(Rhythm(poll_interval))
+        self._schedule = Schedule(Rhythm(poll_interval, spacing))
         self._pending = self._schedule.pending
         self._ended: list[Command] = []
         self._looks: deque[Look] = deque()

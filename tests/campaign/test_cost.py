@@ -29,8 +29,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
     return ManualClock()
 
 
-async def test_requests_for_each_artifact(campaigns: CampaignRig) -> None:
-    await campaigns.account(devices=1000, quota=2000, behaviour=Behaviour(**HEALTHY))
+@pytest.mark.parametrize("seconds", [(2.0, 20.0), (60.0, 300.0)], ids=["quick", "minutes"])
+async def test_requests_for_each_artifact(campaigns: CampaignRig, seconds: tuple[float, float]) -> None:
+    await campaigns.account(devices=1000, quota=2000, behaviour=Behaviour(**HEALTHY, run_seconds=seconds))
     status = await campaigns.run(campaigns.spec())
     assert status.count("saved") == 1000
     asked = Counter(request.operation for request in campaigns.sandbox.requests)

@@ -124,7 +124,7 @@ class TestRequests:
         # Five; 95 more today, and 20 tomorrow.
         pages = 1 + 2 + 1
         assert requests == Requests(
-            planning=3, create=1 + 10 + 2, download=120, polls=2 * pages, most_polls=15 * pages, audit=4
+            planning=3, create=1 + 10 + 2, download=120, polls=2 * pages, most_polls=8 * pages, audit=4
         )
         assert (requests.total, requests.most) == (3 + 13 + 120 + 8 + 4, 3 + 13 + 120 + 60 + 4)
         assert requests + requests == Requests(planning=6, create=26, download=240, polls=16, most_polls=120, audit=8)

@@ -147,7 +147,7 @@ async def test_a_plan_tells_within_which_range_polls_are(campaigns: CampaignRig)
     assert status.count("saved") == 150
     looked = sum(request.operation == "list_commands" for request in sandbox.requests[asked:])
     requests = plan.requests
-    assert (requests.polls, requests.most_polls) == (6, 45)
+    assert (requests.polls, requests.most_polls) == (6, 24)
     assert requests.polls <= looked - requests.audit <= requests.most_polls
 
 

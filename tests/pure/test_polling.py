@@ -19,12 +19,12 @@ from dexcmd.polling.rhythm import (
     FEW,
     GROWTH,
     MANY,
-    MANY_FACTOR,
-    PATIENCE,
-    RARITY,
+    PATIENT,
+    PROMPT,
     SLOWEST_FACTOR,
     TIMEOUT_SECONDS,
     Rhythm,
+    Spacing,
 )
 from dexcmd.polling.schedule import GLANCE_SECONDS, Schedule
 from dexcmd.polling.watch import POLL_SHARE
@@ -128,8 +128,10 @@ class TestDurations:
         assert most is None or most > age
 
 
-def rhythm(followed: int, durations: Durations | None = None, interval: float = 2.0) -> Rhythm:
-    return Rhythm(interval, durations or Durations(), followed)
+def rhythm(
+    followed: int, durations: Durations | None = None, interval: float = 2.0, spacing: Spacing = PROMPT
+) -> Rhythm:
+    return Rhythm(interval, spacing, durations or Durations(), followed)
 
 
 class TestRhythm:
@@ -164,6 +166,20 @@ class TestRhythm:
     @pytest.mark.parametrize(
         ("age", "wait"),
         [
+            (0.0, 76.0),
+            (40.0, 72.0),
+            (200.0, 200.0),
+            (500.0, 350.0),  # once it will have timed out, and half of that age later
+            (600.0, 600.0),
+        ],
+    )
+    def test_where_there_is_time_ends_may_be_noticed_later(self, age: float, wait: float):
+        assert rhythm(MANY, spacing=PATIENT).wait("pcap", age) == pytest.approx(wait)
+        assert rhythm(FEW, spacing=PATIENT).wait("pcap", age) == rhythm(FEW).wait("pcap", age)
+
+    @pytest.mark.parametrize(
+        ("age", "wait"),
+        [
             (0.0, 320.0),  # by then most have ended, and 450 s would do for the first
             (200.0, 120.0),
             (310.0, 31.0),  # 12 s would do, but a tenth of its age is the least
@@ -183,6 +199,7 @@ class TestRhythm:
 
     @settings(deadline=None, max_examples=300)
     @given(
+        spacing=st.sampled_from([PROMPT, PATIENT]),
         interval=st.floats(0.1, 60),
         followed=st.integers(1, 200),
         seconds=st.lists(st.floats(0, 700), max_size=60),
@@ -190,24 +207,26 @@ class TestRhythm:
         quiet=st.integers(0, 6),
     )
     def test_neither_too_soon_nor_too_late(
-        self, interval: float, followed: int, seconds: list[float], age: float, quiet: int
+        self, spacing: Spacing, interval: float, followed: int, seconds: list[float], age: float, quiet: int
     ):
-        one = rhythm(followed, learned(seconds), interval)
+        one = rhythm(followed, learned(seconds), interval, spacing)
         for _ in range(quiet):
             one.note(changed=False)
         wait = one.wait("pcap", age)
         first = max(age, one.durations.early("pcap"))
-        least = max(one.least, RARITY * one.crowding * age)
+        least = max(one.least, spacing.rarity * one.crowding * age)
         assert one.least <= wait * (1 + 1e-9)
         if one.crowding:
-            assert wait <= first - age + max(least, PATIENCE * one.crowding * first) + 1e-6
+            assert wait <= first - age + max(least, spacing.patience * one.crowding * first) + 1e-6
         else:
             assert wait == one.least <= SLOWEST_FACTOR * interval
 
     def test_the_constants_make_sense(self):
-        assert 0 < POLL_SHARE < 1 < GROWTH < SLOWEST_FACTOR <= MANY_FACTOR
+        assert 0 < POLL_SHARE < 1 < GROWTH < SLOWEST_FACTOR <= PROMPT.factor < PATIENT.factor
         assert 0 < FEW < MANY
-        assert 0 < RARITY < PATIENCE < 1
+        assert 0 < PROMPT.rarity < PROMPT.patience < 1
+        assert PROMPT.rarity < PATIENT.rarity < PATIENT.patience
+        assert PROMPT.patience < PATIENT.patience <= 1
 
 
 class TestCreatedBetween:
@@ -574,7 +593,7 @@ class TestSchedule:
             took = command.ends - command.born
             # The first look for a short one may be put off by what is known of most.
             late = command.end_seen - max(command.ends, command.appears)
-            assert late <= 16.0 + max(10.0, PATIENCE * max(took, lag)) * (1.0 + (not obeys) * 3.0) + took * 0.05
+            assert late <= 16.0 + max(10.0, PROMPT.patience * max(took, lag)) * (1.0 + (not obeys) * 3.0) + took * 0.05
 
     def test_a_burst_of_a_thousand(self):
         rng = random.Random(1)
@@ -584,7 +603,7 @@ class TestSchedule:
         assert one.pages <= 95
         lateness = [command.end_seen - command.ends for command in one.commands.values()]
         assert all(
-            late <= max(12.5, PATIENCE * (command.ends - command.born))
+            late <= max(12.5, PROMPT.patience * (command.ends - command.born))
             for late, command in zip(lateness, one.commands.values(), strict=True)
         )
         assert one.shapes["PENDING_EXEC"] > 5
