@@ -21,6 +21,8 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+ROWS = re.compile(r"(?:^\|.*\n?)+", re.MULTILINE)
+TABLE = re.compile(r"\|.*\|\n\|(?: *:?-+:? *\|)+\n(?:\|.*\|\n?)+")
 
 FLEET = [
     SandboxDevice(
@@ -249,6 +251,14 @@ async def test_links_to_other_pages_lead_somewhere(page: Path) -> None:
         other = page.parent / target if target else page
         assert other.exists(), target
         assert not anchor or anchor in anchors(other), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+async def test_rows_belong_to_a_table(page: Path) -> None:
+    """Rows below a blank line have no heading, and are shown as text."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for rows in ROWS.findall(text):
+        assert TABLE.fullmatch(rows), rows
 
 
 async def test_the_readme_shows_the_two_lines() -> None:

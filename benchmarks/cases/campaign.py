@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.case import Case, Metric, Params, Result
+from benchmarks.limits import TARGETS, over_limits
 from benchmarks.shared_clock import SharedClock
 from benchmarks.usage import peak_mib
 
-DEVICES = 100_000
 SUCCESS_IN = 10
 """One command of so many has an artifact."""
 
@@ -82,7 +82,11 @@ def _dexcmd(params: Params) -> Result:
         saved, failed = status.count("saved"), status.count("failed")
         if saved + failed != params["devices"] or saved * SUCCESS_IN < params["devices"]:
             raise RuntimeError(f"{saved} saved and {failed} failed of {params['devices']}")
-        return {"resumed": first[0] - entered, "requests": requests / params["devices"]}
+        return {
+            "targets": params["devices"],
+            "resumed": first[0] - entered,
+            "requests": requests / params["devices"],
+        }
 
     return _measured(run)
 
@@ -161,7 +165,8 @@ def case(name: str, devices: int, rounds: int) -> Case:
         peer="(capture)",
         contenders={"dexcmd": _dexcmd, "(capture)": _capture},
         prepare=prepare,
+        check=lambda runs: over_limits(runs, "resumed"),
     )
 
 
-CASE = case("campaign", DEVICES, rounds=1)
+CASE = case("campaign", TARGETS, rounds=1)

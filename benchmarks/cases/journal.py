@@ -11,11 +11,11 @@ from typing import Any
 
 from benchmarks.case import Case, Metric, Params, Result
 from benchmarks.lateness import watching
+from benchmarks.limits import TARGETS, over_limits
 from benchmarks.usage import MIB, peak_mib
 
 __all__ = ["journal_of_dexcmd"]
 
-TARGETS = 100_000
 PER_POST = 10
 CREATES, DOWNLOADS = 4, 8
 TOGETHER_SECONDS = 0.05
@@ -53,7 +53,7 @@ def journal_of_dexcmd(params: Params) -> Result:
             asked = time.perf_counter() - began
         if not sum(count.n for count in counts) == params["targets"] or not (intents and running and due):
             raise RuntimeError("the journal does not have what it was told")
-        return {**result, "asked": asked}
+        return {**result, "targets": params["targets"], "asked": asked}
 
     return _in_folder(run)
 
@@ -275,4 +275,5 @@ CASE = Case(
     peer="(bare events)",
     contenders={"dexcmd": journal_of_dexcmd, "(bare events)": _bare, "(nothing)": _nothing},
     prepare=_prepare,
+    check=lambda runs: over_limits(runs, "asked"),
 )

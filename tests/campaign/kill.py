@@ -50,12 +50,21 @@ class Report:
     """What was measured."""
 
     devices: int
+    wanted: int
+    """Kills that are to strike."""
+
+    late: bool = False
+    """Whether the list shows commands only when they are looked for no longer: then there may be second ones."""
+
     kills: int = 0
+    """Those that struck: the campaign may end before the others."""
+
     runs: int = 0
     failed: int = 0
     """Processes that ended by an error of their own."""
 
     commands: int = 0
+    """Of targets, by the journal."""
     spent: int = 0
     """Of the quota, by the service."""
 
@@ -64,7 +73,7 @@ class Report:
     doubled: int = 0
     """Targets that have more than one command of which the audit says nothing."""
     surplus: int = 0
-    """Second commands that the audit states."""
+    """Second commands that the audit states, in the journal."""
     unknown: int = 0
     """Targets of which it can't be told whether they have a command: two of their POSTs got lost."""
     saved: int = 0
@@ -82,12 +91,24 @@ class Report:
     @property
     def wrong(self) -> int:
         """How much there is of what must not be."""
-        return self.failed + self.lost + self.doubled + self.broken + self.refetched + abs(self.spent - self.commands)
+        return (
+            (self.wanted - self.kills)
+            + self.failed
+            + self.lost
+            + self.doubled
+            + (0 if self.late else self.surplus)
+            + self.broken
+            + self.refetched
+            # What the journal says of what there is, against what the service has counted.
+            + abs(self.spent - self.commands - self.surplus)
+        )
 
     def __str__(self) -> str:
+        ended = "" if self.kills == self.wanted else " (the campaign ended before the others)"
         return (
-            f"{self.kills} kills, {self.runs} processes ({self.failed} failed), {self.devices} devices, "
-            f"{self.posts_lost} POSTs lost, {self.seconds:.0f} s: {self.commands} commands made, "
+            f"{self.kills} of {self.wanted} kills{ended}, "
+            f"{self.runs} processes ({self.failed} failed), {self.devices} devices, "
+            f"{self.posts_lost} POSTs lost, {self.seconds:.0f} s: {self.commands} commands by the journal, "
             f"{self.spent} of the quota spent, {self.lost} lost, {self.doubled} doubled, {self.surplus} surplus, "
             f"{self.unknown} unknown; "
             f"{self.saved} files, {self.broken} broken, {self.refetched} fetched again, "
@@ -164,6 +185,10 @@ class Trial:
     lost_first: int = 0
     """How many POSTs are worked off, with their answers lost, before any is answered."""
 
+    def report(self, kills: int) -> Report:
+        """Return a report that is to be filled in, of so many kills."""
+        return Report(self.devices, kills, late=self.list_lag >= self.settle_seconds)
+
 
 @attrs.frozen
 class Moment:
@@ -192,8 +217,11 @@ class Bench:
     number: int = 0
     """Of the process."""
 
-    async def run(self, *, within: float | None = None, at: Moment | None = None) -> None:
-        """Run a process until it is killed, `within` seconds of real time or `at` a moment, or to its end."""
+    async def run(self, *, within: float | None = None, at: Moment | None = None) -> bool:
+        """Run a process until it is killed, `within` seconds of real time or `at` a moment, or to its end.
+
+        Returns whether it was killed.
+        """
         report, placed, before = self.report, in_place(self.captures), len(self.sandbox.requests)
         self.moment, self.arrived = at, 0
         write = at if at is not None and at.operation is None else None
@@ -207,10 +235,12 @@ class Bench:
             if not ended.done():
                 _kill(self.number)
         status = await ended
-        report.kills += os.WIFSIGNALED(status)
+        killed = os.WIFSIGNALED(status)
+        report.kills += killed
         report.failed += os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0
         asked = {one.params["command_id"] for one in self.sandbox.requests[before:] if one.operation == "download"}
         report.refetched += len(asked & placed)
+        return killed
 
     def look(self, request: RecordedRequest) -> bool:
         """Kill the process if this is the moment; a condition of a fault that strikes nothing."""
@@ -228,9 +258,9 @@ def _kill(number: int) -> None:
 
 
 @asynccontextmanager
-async def bench(trial: Trial, folder: Path) -> AsyncIterator[Bench]:
-    """Set all up, and judge what has come of it when the block ends."""
-    report = Report(trial.devices)
+async def bench(trial: Trial, folder: Path, kills: int) -> AsyncIterator[Bench]:
+    """Set all up for so many kills, and judge what has come of it when the block ends."""
+    report = trial.report(kills)
     started = time.monotonic()
     fleet = make_devices(trial.devices, multi_user_share=0.02, ineligible_share=0, disconnected_share=0)
     clock = SharedClock(SPEED, started, EPOCH)
@@ -263,18 +293,24 @@ async def bench(trial: Trial, folder: Path) -> AsyncIterator[Bench]:
 async def kill_at_random(trial: Trial, folder: Path, *, kills: int, latest: float = 1.0) -> Report:
     """Run a campaign in processes that are killed, each within `latest` seconds of real time, then once more to its
     end.
+
+    On a fast machine they are killed sooner: the last one when nine tenths are fetched, and each before it at its
+    share of that.  If a process ends by itself all the same, nothing is left that could be killed.
     """
     rng = random.Random(trial.seed)
-    async with bench(trial, folder) as on:
-        for _ in range(kills):
-            await on.run(within=rng.uniform(0.05, latest))
+    async with bench(trial, folder, kills) as on:
+        while on.report.kills < kills:
+            share = trial.devices * 9 * (on.report.kills + 1) // (10 * kills)
+            last = Moment(max(1, share - len(in_place(on.captures))), "download")
+            if not await on.run(within=rng.uniform(0.05, latest), at=last):
+                break
         await on.run()
     return on.report
 
 
 async def kill_at(trial: Trial, folder: Path, moments: Sequence[Moment]) -> Report:
     """Run a campaign in processes that are killed each at a moment, then once more to its end."""
-    async with bench(trial, folder) as on:
+    async with bench(trial, folder, len(moments)) as on:
         for moment in moments:
             await on.run(at=moment)
         await on.run()
@@ -295,7 +331,7 @@ def judge(report: Report, sandbox: Sandbox, captures: Path, journal: Path) -> No
             n for (n,) in db.execute("SELECT count(*) FROM target WHERE state = 'failed' AND failure = 'unknown'")
         )
     assert events["CampaignPlanned"] == 1
-    report.commands = len(made)
+    report.commands = len(known)
     report.spent = sandbox.state.quota.usage
     report.surplus = len(surplus)
     report.lost = len(made.keys() - known.keys() - surplus) + len(known.keys() - made.keys())
