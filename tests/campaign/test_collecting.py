@@ -1,8 +1,7 @@
-"""In which order artifacts are fetched, how many at a time, and what becomes of that when a process is to end; by a
-clock on which work takes no time.
+"""In which order artifacts are fetched, and what becomes of those under way when a process is to end; by a clock on
+which work takes no time.
 """
 
-from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any
@@ -35,7 +34,7 @@ async def clock() -> LoopClock:
 
 
 @pytest.fixture
-def rig(campaigns: CampaignRig) -> CampaignRig:
+def campaigns(campaigns: CampaignRig) -> CampaignRig:
     # Here it is no person's time.
     campaigns.control_interval = 60.0
     return campaigns
@@ -51,24 +50,24 @@ def by_end(sandbox: Sandbox) -> list[str]:
     return sorted(sandbox.state.commands, key=lambda one: sandbox.state.commands[one].timeline.finished)
 
 
-async def test_what_is_gone_soonest_is_fetched_first(rig: CampaignRig) -> None:
-    sandbox = await rig.account(devices=8, behaviour=SPREAD)
-    status = await rig.run(rig.spec(pace=Pace(downloads=1)))
+async def test_what_is_gone_soonest_is_fetched_first(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=8, behaviour=SPREAD)
+    status = await campaigns.run(campaigns.spec(pace=Pace(downloads=1)))
     assert status.count("saved") == 8
     assert fetched(sandbox) == by_end(sandbox) != list(sandbox.state.commands)
 
 
-async def test_what_is_tried_again_goes_before_what_is_gone_later(rig: CampaignRig) -> None:
-    sandbox = await rig.account(devices=4, behaviour=SPREAD)
+async def test_what_is_tried_again_goes_before_what_is_gone_later(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=4, behaviour=SPREAD)
     sandbox.faults.add(Fault.error(404), on="download", times=2)
-    status = await rig.run(rig.spec(pace=Pace(downloads=1), retries=Retries(wait=timedelta(0))))
+    status = await campaigns.run(campaigns.spec(pace=Pace(downloads=1), retries=Retries(wait=timedelta(0))))
     assert status.count("saved") == 4
     first, *others = by_end(sandbox)
     assert fetched(sandbox) == [first, first, first, *others]
 
 
-async def test_what_is_known_later_and_gone_sooner_goes_before_what_waits(rig: CampaignRig) -> None:
-    sandbox = await rig.account(devices=14, behaviour=Behaviour.instant(**HEALTHY))
+async def test_what_is_known_later_and_gone_sooner_goes_before_what_waits(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=14, behaviour=Behaviour.instant(**HEALTHY))
     # The first POST is worked off at once, and answered when artifacts of the second one are being fetched.
     sandbox.faults.add(Fault.slow(15.0), on="create_commands")
 
@@ -78,7 +77,7 @@ async def test_what_is_known_later_and_gone_sooner_goes_before_what_waits(rig: C
 
     sandbox.faults.add(Fault.drop(), on="create_commands", where=last_longer)
     sandbox.faults.add(Fault.slow(10.0), on="download", times=None)
-    status = await rig.run(rig.spec(pace=Pace(downloads=1)))
+    status = await campaigns.run(campaigns.spec(pace=Pace(downloads=1)))
     assert status.count("saved") == 14
     [early, late] = [request.created for request in sandbox.requests if request.operation == "create_commands"]
     assert len(early) == 10
@@ -87,10 +86,10 @@ async def test_what_is_known_later_and_gone_sooner_goes_before_what_waits(rig: C
     assert runs == [(False, 2), (True, 10), (False, 2)]
 
 
-async def test_what_an_earlier_process_left_is_fetched_in_the_same_order(rig: CampaignRig) -> None:
-    sandbox = await rig.account(devices=8, behaviour=SPREAD)
-    spec = rig.spec(pace=Pace(downloads=1))
-    async with rig.campaign(spec) as campaign:
+async def test_what_an_earlier_process_left_is_fetched_in_the_same_order(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=8, behaviour=SPREAD)
+    spec = campaigns.spec(pace=Pace(downloads=1))
+    async with campaigns.campaign(spec) as campaign:
 
         def stop(event: object) -> None:
             if isinstance(event, CommandEnded):
@@ -98,24 +97,24 @@ async def test_what_an_earlier_process_left_is_fetched_in_the_same_order(rig: Ca
 
         status = await campaign.run(on_event=stop)
     assert (status.state, status.count("collecting")) == ("interrupted", 8)
-    status = await rig.run("one")
+    status = await campaigns.run("one")
     assert status.count("saved") == 8
     assert fetched(sandbox) == by_end(sandbox) != list(sandbox.state.commands)
 
 
-async def test_what_is_being_fetched_when_it_is_stopped_comes_to_its_end(rig: CampaignRig) -> None:
-    sandbox = await rig.account(devices=5)
-    async with rig.campaign(rig.spec(pace=Pace(downloads=2))) as campaign:
+async def test_what_is_being_fetched_when_it_is_stopped_comes_to_its_end(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=5)
+    async with campaigns.campaign(campaigns.spec(pace=Pace(downloads=2))) as campaign:
 
         def stop(_: RecordedRequest) -> bool:
-            if rig.asked("download") == 2:
+            if campaigns.asked("download") == 2:
                 campaign.stop()
             return True
 
         sandbox.faults.add(Fault.slow(10.0), on="download", times=2, where=stop)
         status = await campaign.run()
     assert (status.state, status.count("saved")) == ("interrupted", 2)
-    assert rig.asked("download") == len(rig.files()) == 2
-    status = await rig.run("one")
+    assert campaigns.asked("download") == len(campaigns.files()) == 2
+    status = await campaigns.run("one")
     assert (status.state, status.count("saved")) == ("finished", 5)
-    assert rig.asked("download") == 5
+    assert campaigns.asked("download") == 5
