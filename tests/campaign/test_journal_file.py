@@ -235,6 +235,16 @@ class TestReadOnly:
             )
 
 
+class TestDurability:
+    def test_what_is_committed_is_on_the_disk(self, path: Path):
+        with closing(opening.JournalFile(path, 1.0, MIGRATIONS)) as file:
+            file.open()
+            [(log,)] = file.writer.execute("PRAGMA journal_mode")
+            [(syncing,)] = file.writer.execute("PRAGMA synchronous")
+        # 2 is FULL: less syncs the log now and then only, and a machine that stops loses what it was told is durable.
+        assert (log, syncing) == ("wal", 2)
+
+
 class TestInTheWay:
     async def test_another_program_that_locks_it(self, path: Path, facts: Facts):
         async with open_journal(path, busy_seconds=0.01) as store:

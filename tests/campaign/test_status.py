@@ -286,6 +286,16 @@ class TestRead:
         assert a.settling == Settling(seconds=60, n=1, longest=4.5)
         assert b.settling.seconds == 120
 
+    async def test_it_knows_from_many_commands_that_it_takes_less_time(self):
+        store, facts = MemoryStore(), Facts("a")
+        await store.append("c", [facts.campaign(("a", account_id()), ("b", account_id(2))), *facts.targets(50)])
+        for number in range(1, 51):
+            await store.append(
+                "c", [facts.known(number, f"c{number}"), facts.ended(number, f"c{number}", listed_after=21.0)]
+            )
+        a, b = (await read_status(store, SPEC)).accounts
+        assert (a.settling, b.settling.seconds) == (Settling(seconds=63, n=50, longest=21), 120)
+
     async def test_who_runs_it(self):
         store = MemoryStore()
         await store.append("c", [Facts("a").campaign()])

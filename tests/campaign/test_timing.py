@@ -1,5 +1,5 @@
-"""When campaigns do what, by a clock on which work takes no time: nothing while they wait for the quota, and nothing of
-an account later because of what becomes of others.
+"""When campaigns do what, by a clock on which work takes no time: nothing while they wait for the quota, nothing of an
+account later because of what becomes of others, and no more of an account at a time than it may.
 """
 
 import tempfile
@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from dexcmd.campaign.events import AccountStopped, ArtifactSaved, QuotaWaited, RunStarted
-from dexcmd.sandbox import Behaviour, Fault
+from dexcmd.campaign.spec import Pace
+from dexcmd.sandbox import Behaviour, Fault, Sandbox
+from dexcmd.sandbox.requestlog import Operation
 from tests.campaign.conftest import SWIFT, CampaignRig
 from tests.faults.loops import LoopClock, StillLoop, wait_for_threads
 
@@ -111,3 +113,38 @@ async def test_no_request_is_made_while_the_quota_is_waited_for(
     assert rig.asked("get_quota") == 4
     assert rig.asked("create_commands") == 6
     assert rig.asked("download") == 60
+
+
+SLOW_SECONDS = 10.0
+
+
+def under_way(sandbox: Sandbox, operation: Operation) -> list[int]:
+    """Return how many requests of an operation were under way as each came, where each takes `SLOW_SECONDS`."""
+    # A timer of the loop may be early by what its clock can't tell.
+    took = SLOW_SECONDS - 0.001
+    came = [request.at for request in sandbox.requests if request.operation == operation]
+    return [sum(at - other < took for other in came[: nth + 1]) for nth, at in enumerate(came)]
+
+
+@pytest.mark.parametrize(
+    ("operation", "pace", "devices", "most"),
+    [
+        ("create_commands", Pace(creates=1), 20, 1),
+        ("create_commands", Pace(creates=3), 40, 3),
+        ("create_commands", Pace(), 50, 4),
+        ("download", Pace(downloads=1), 3, 1),
+        ("download", Pace(downloads=3), 10, 3),
+        ("download", Pace(), 20, 8),
+    ],
+)
+async def test_of_each_account_so_many_requests_are_under_way_as_may_be(
+    rigs: Callable[[], Awaitable[CampaignRig]], operation: Operation, pace: Pace, devices: int, most: int
+) -> None:
+    rig = await rigs()
+    for name in ("one", "other"):
+        sandbox = await rig.account(name, devices=devices, behaviour=Behaviour.instant(**HEALTHY))
+        sandbox.faults.add(Fault.slow(SLOW_SECONDS), on=operation, times=None)
+    status = await rig.run(rig.spec(pace=pace))
+    assert status.count("saved") == 2 * devices
+    for sandbox in rig.sandboxes.values():
+        assert max(under_way(sandbox, operation)) == most

@@ -1,0 +1,120 @@
+"""In which order artifacts are fetched, and what becomes of those under way when a process is to end; by a clock on
+which work takes no time.
+"""
+
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+import pytest
+
+from dexcmd.campaign.events import CommandEnded
+from dexcmd.campaign.spec import Pace, Retries
+from dexcmd.sandbox import Behaviour, Fault, Sandbox
+from dexcmd.sandbox.requestlog import RecordedRequest
+from tests.campaign.conftest import CampaignRig
+from tests.faults.loops import LoopClock, StillLoop, wait_for_threads
+
+pytestmark = pytest.mark.anyio
+
+HEALTHY: dict[str, Any] = {"multi_user_share": 0, "ineligible_share": 0, "disconnected_share": 0}
+SPREAD = Behaviour.instant(**HEALTHY, run_seconds=(0.0, 4.0))
+"""They end one by one, all before the first poll, so that it shows all of them."""
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"loop_factory": StillLoop}
+
+
+@pytest.fixture
+async def clock() -> LoopClock:
+    wait_for_threads()
+    return LoopClock(datetime(2026, 1, 1, 12, tzinfo=UTC))
+
+
+@pytest.fixture
+def campaigns(campaigns: CampaignRig) -> CampaignRig:
+    # Here it is no person's time.
+    campaigns.control_interval = 60.0
+    return campaigns
+
+
+def fetched(sandbox: Sandbox) -> list[str]:
+    """Return the commands whose artifacts were asked for, in that order."""
+    return [request.params["command_id"] for request in sandbox.requests if request.operation == "download"]
+
+
+def by_end(sandbox: Sandbox) -> list[str]:
+    """Return the commands in the order in which they ended."""
+    return sorted(sandbox.state.commands, key=lambda one: sandbox.state.commands[one].timeline.finished)
+
+
+async def test_what_is_gone_soonest_is_fetched_first(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=8, behaviour=SPREAD)
+    status = await campaigns.run(campaigns.spec(pace=Pace(downloads=1)))
+    assert status.count("saved") == 8
+    assert fetched(sandbox) == by_end(sandbox) != list(sandbox.state.commands)
+
+
+async def test_what_is_tried_again_goes_before_what_is_gone_later(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=4, behaviour=SPREAD)
+    sandbox.faults.add(Fault.error(404), on="download", times=2)
+    status = await campaigns.run(campaigns.spec(pace=Pace(downloads=1), retries=Retries(wait=timedelta(0))))
+    assert status.count("saved") == 4
+    first, *others = by_end(sandbox)
+    assert fetched(sandbox) == [first, first, first, *others]
+
+
+async def test_what_is_known_later_and_gone_sooner_goes_before_what_waits(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=14, behaviour=Behaviour.instant(**HEALTHY))
+    # The first POST is worked off at once, and answered when artifacts of the second one are being fetched.
+    sandbox.faults.add(Fault.slow(15.0), on="create_commands")
+
+    def last_longer(_: RecordedRequest) -> bool:
+        sandbox.behaviour = Behaviour.instant(**HEALTHY, run_seconds=(3.0, 3.0))
+        return False
+
+    sandbox.faults.add(Fault.drop(), on="create_commands", where=last_longer)
+    sandbox.faults.add(Fault.slow(10.0), on="download", times=None)
+    status = await campaigns.run(campaigns.spec(pace=Pace(downloads=1)))
+    assert status.count("saved") == 14
+    [early, late] = [request.created for request in sandbox.requests if request.operation == "create_commands"]
+    assert len(early) == 10
+    assert len(late) == 4
+    runs = [(is_early, len([*group])) for is_early, group in groupby(fetched(sandbox), early.__contains__)]
+    assert runs == [(False, 2), (True, 10), (False, 2)]
+
+
+async def test_what_an_earlier_process_left_is_fetched_in_the_same_order(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=8, behaviour=SPREAD)
+    spec = campaigns.spec(pace=Pace(downloads=1))
+    async with campaigns.campaign(spec) as campaign:
+
+        def stop(event: object) -> None:
+            if isinstance(event, CommandEnded):
+                campaign.stop()
+
+        status = await campaign.run(on_event=stop)
+    assert (status.state, status.count("collecting")) == ("interrupted", 8)
+    status = await campaigns.run("one")
+    assert status.count("saved") == 8
+    assert fetched(sandbox) == by_end(sandbox) != list(sandbox.state.commands)
+
+
+async def test_what_is_being_fetched_when_it_is_stopped_comes_to_its_end(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=5)
+    async with campaigns.campaign(campaigns.spec(pace=Pace(downloads=2))) as campaign:
+
+        def stop(_: RecordedRequest) -> bool:
+            if campaigns.asked("download") == 2:
+                campaign.stop()
+            return True
+
+        sandbox.faults.add(Fault.slow(10.0), on="download", times=2, where=stop)
+        status = await campaign.run()
+    assert (status.state, status.count("saved")) == ("interrupted", 2)
+    assert campaigns.asked("download") == len(campaigns.files()) == 2
+    status = await campaigns.run("one")
+    assert (status.state, status.count("saved")) == ("finished", 5)
+    assert campaigns.asked("download") == 5
