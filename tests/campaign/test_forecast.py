@@ -126,8 +126,8 @@ class TestRequests:
         assert requests == Requests(
             planning=3, create=1 + 10 + 2, download=120, polls=2 * pages, most_polls=8 * pages, audit=4
         )
-        assert (requests.total, requests.most) == (3 + 13 + 120 + 8 + 4, 3 + 13 + 120 + 60 + 4)
-        assert requests + requests == Requests(planning=6, create=26, download=240, polls=16, most_polls=120, audit=8)
+        assert (requests.total, requests.most) == (3 + 13 + 120 + 8 + 4, 3 + 13 + 120 + 32 + 4)
+        assert requests + requests == Requests(planning=6, create=26, download=240, polls=16, most_polls=64, audit=8)
 
     @pytest.mark.parametrize("answer", [quota(None, None), quota(20, 20)])
     def test_without_a_quota_that_could_be_counted(self, answer: Quota):

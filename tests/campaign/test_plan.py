@@ -397,7 +397,7 @@ async def test_the_whole_of_a_plan(campaigns: CampaignRig) -> None:
     assert plan.deadline == plan.planned_at + timedelta(hours=36)
     assert (plan.size.kind, plan.size.total) == ("at_most", 15 * 2_000_000)
     assert plan.requests.create == 2
-    assert (plan.requests.total, plan.requests.most) == (3 + 2 + 15 + 2 + 2, 3 + 2 + 15 + 15 + 2)
+    assert (plan.requests.total, plan.requests.most) == (3 + 2 + 15 + 2 + 2, 3 + 2 + 15 + 8 + 2)
     assert plan.least_seconds == 0.0
     planned, *targets = plan.events()
     assert targets == list(only(plan).targets)
