@@ -1,14 +1,31 @@
 """Checks of arguments, plain or as attrs validators; each raises `ConfigurationError` before anything is sent."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
 
 from dexcmd.errors import ConfigurationError
 
-__all__ = ["above_zero", "count", "finite_number", "identifier", "number_above_zero", "one_of", "whole_number"]
+__all__ = [
+    "SeveralMistakesError",
+    "above_zero",
+    "count",
+    "finite_number",
+    "identifier",
+    "number_above_zero",
+    "one_of",
+    "whole_number",
+]
+
+
+class SeveralMistakesError(ConfigurationError):
+    """Several mistakes of one value."""
+
+    def __init__(self, mistakes: Iterable[str]) -> None:
+        self.mistakes: tuple[str, ...] = tuple(mistakes)
+        super().__init__("; ".join(self.mistakes))
 
 
 def finite_number(name: str, value: object) -> float:

@@ -1,21 +1,20 @@
 """Checks of what a campaign is made of, as attrs converters and validators; each raises `ConfigurationError`."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
 from dexcmd.errors import ConfigurationError
-from dexcmd.validators import finite_number, identifier
+from dexcmd.validators import SeveralMistakesError, finite_number, identifier
 from dexcmd.wire.times import format_time
 
 if TYPE_CHECKING:
     from dexcmd.campaign.spec import Share
 
 __all__ = [
-    "SeveralMistakesError",
     "account_name",
     "campaign_name",
     "deadline",
@@ -42,14 +41,6 @@ LONGEST = timedelta(days=3660)
 
 _CAMPAIGN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-class SeveralMistakesError(ConfigurationError):
-    """Several mistakes of one value; each begins with the name of the attribute."""
-
-    def __init__(self, mistakes: Iterable[str]) -> None:
-        self.mistakes: tuple[str, ...] = tuple(mistakes)
-        super().__init__("; ".join(self.mistakes))
 
 
 # --- texts

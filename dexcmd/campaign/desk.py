@@ -15,7 +15,7 @@ from dexcmd.campaign.records import TargetRecord
 from dexcmd.campaign.settling import SettlingTime
 from dexcmd.campaign.spec import AccountSpec, CampaignSpec, FailureClass
 from dexcmd.campaign.steering import Steering
-from dexcmd.campaign.targeting import takes_one_at_a_time
+from dexcmd.campaign.turns import has_to_wait
 from dexcmd.clock import Clock
 from dexcmd.errors import DexError
 from dexcmd.polling.watch import UNREADABLE
@@ -126,15 +126,9 @@ class Desk:
                 del self._begun[flight.target.device_id]
 
     def has_to_wait(self, target: TargetRecord) -> bool:
-        """Tell whether a target can't be begun while another registration of its device is.
-
-        The second may fail at once, and without a registration the two can't be told apart in an answer.
-        """
-        begun = self._begun.get(target.device_id)
-        if begun is None:
-            return False
-        alone = takes_one_at_a_time(target.platform, self.spec.command.type)
-        return alone or None in (target.registration_id, *begun)
+        """Tell whether a target can't be begun while another registration of its device is."""
+        begun = self._begun.get(target.device_id, ())
+        return has_to_wait(target.registration_id, target.platform, self.spec.command.type, begun)
 
     def retry(self, flight: Flight, failure: FailureClass) -> tuple[TargetRetried, ...]:
         """Return what is to be noted where a target that failed is tried again: nothing if it is not."""

@@ -3,12 +3,12 @@
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
-from dexcmd.campaign.layout import spec_from
+from dexcmd.campaign.layout import account_names, spec_from
 from dexcmd.campaign.mistakes import at, mistakes_of
 from dexcmd.campaign.namescsv import read_csv
 from dexcmd.campaign.spec import BUCKETS, INTO, CampaignSpec
@@ -60,9 +60,11 @@ def parse_campaign(
         cast("Table", artifacts).setdefault("into", INTO)
     _place(document, "artifacts", "into", seen_from)
     mistakes = list(_take_account(document, os.environ if environ is None else environ))
+    # The one that the environment does not tell may have any name.
+    accounts = None if mistakes else account_names(document)
     spec, found = spec_from(document)
     mistakes += found
-    mistakes += _beside(document, spec)
+    mistakes += _beside(document, accounts)
     if spec is None or mistakes:
         raise CampaignFileError(source, tuple(dict.fromkeys(mistakes)))
     return spec
@@ -120,12 +122,12 @@ def _take_account(document: Table, environ: Mapping[str, str]) -> Iterator[str]:
     document["accounts"] = [{"account_id": account_id}]
 
 
-def _beside(document: Table, spec: CampaignSpec | None) -> Iterator[str]:
+def _beside(document: Table, accounts: Sequence[str] | None) -> Iterator[str]:
     """Give the mistakes that only a look beside the file shows; they are told with the others."""
     path = _value(document, "targets", "csv")
     if path.strip():
         try:
-            read_csv(Path(path), None if spec is None else [account.name for account in spec.accounts])
+            read_csv(Path(path), accounts)
         except ConfigurationError as error:
             yield from mistakes_of(error, {}, "targets.csv")
     scheme, separator, _ = _value(document, "artifacts", "into").partition("://")

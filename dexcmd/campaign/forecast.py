@@ -1,13 +1,14 @@
 """What a campaign will take: days of quota, requests, time and bytes.  Pure."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Literal
 
 import attrs
 
+from dexcmd.campaign.turns import Wave
 from dexcmd.paging import MOST_PER_PAGE
 from dexcmd.resources.quota import Quota
 from dexcmd.resources.requests import MOST_PER_POST, CommandArgs, Pcap
@@ -56,7 +57,7 @@ class QuotaForecast:
     """Commands that can be created on each day that follows."""
 
     days: int | None
-    """Days on which commands are created.
+    """Days on which commands are created, without those that come too late.
 
     None where the quota is not told, or where it never suffices, for `per_day` is 0.
     """
@@ -70,13 +71,26 @@ class QuotaForecast:
 
 @attrs.frozen(kw_only=True)
 class Requests:
-    """How many requests there are."""
+    """How many requests there are.
+
+    A run also asks for the quota: when it begins or goes on, and after each reset that it waited for.  As that depends
+    on how often it goes on, it is not counted.
+    """
 
     planning: int = 0
     """What this plan took, without what had to be sent again: quota, pages of devices and of recent commands."""
 
     create: int = 0
-    """POSTs of up to ten commands.  Exact, as long as none is refused or lost."""
+    """POSTs of up to ten commands, as few as it can be.
+
+    Exact where `most_create` is the same, as long as none is refused or lost, and only the quota makes a run wait for
+    the next day.
+    """
+
+    most_create: int = 0
+    """Likewise, as many as it can be: registrations of one device may have to wait for one another, and whether those
+    of several devices go out together depends on when what they wait for ends.
+    """
 
     download: int = 0
     """One for each target.  Exact, as long as all succeed and none breaks off."""
@@ -92,19 +106,20 @@ class Requests:
 
     @property
     def total(self) -> int:
-        """Return all of them together, which is an estimate, where commands take seconds."""
+        """Return all of them together, which is an estimate, with as few POSTs as it can be and commands of seconds."""
         return self.planning + self.create + self.download + self.polls + self.audit
 
     @property
     def most(self) -> int:
-        """Return all of them together, which is an estimate, where commands take a quarter of an hour."""
-        return self.total - self.polls + self.most_polls
+        """Return all of them together, which is an estimate, with as many POSTs as it can be and slow commands."""
+        return self.total - self.create + self.most_create - self.polls + self.most_polls
 
     def __add__(self, other: "Requests") -> "Requests":
         """Return those of both."""
         return Requests(
             planning=self.planning + other.planning,
             create=self.create + other.create,
+            most_create=self.most_create + other.most_create,
             download=self.download + other.download,
             polls=self.polls + other.polls,
             most_polls=self.most_polls + other.most_polls,
@@ -136,12 +151,13 @@ def quota_forecast(
     remaining = quota.remaining
     today = None if remaining is None else max(0, remaining - leave)
     per_day = None if quota.quota is None else max(0, quota.quota - leave)
+    late = _late(commands, today, per_day, quota.reset_time, now, deadline)
     days = resets = None
-    if today is not None and per_day is not None:
-        left = max(0, commands - today)
-        if per_day or not left:
-            resets = -(-left // per_day) if left else 0
-            days = resets + (1 if commands and today else 0)
+    if today is not None and per_day is not None and (per_day or commands <= today):
+        in_time = commands - late
+        left = max(0, in_time - today)
+        resets = -(-left // per_day) if left else 0
+        days = resets + (1 if in_time and today else 0)
     last_reset = None
     if resets and quota.reset_time is not None:
         # What it says may be as good as never.
@@ -155,7 +171,7 @@ def quota_forecast(
         per_day=per_day,
         days=days,
         last_reset=last_reset,
-        late=_late(commands, today, per_day, quota.reset_time, now, deadline),
+        late=late,
     )
 
 
@@ -177,44 +193,60 @@ def _late(
     return max(0, commands - today - max(0, resets) * per_day)
 
 
-def request_forecast(waves: Sequence[int], quota: QuotaForecast, *, planning: int = 0) -> Requests:
-    """Return the requests for waves of so many targets each.
+def request_forecast(waves: Sequence[Wave], quota: QuotaForecast, *, in_flight: int, planning: int = 0) -> Requests:
+    """Return the requests for the targets of some waves that do not come too late.
 
-    A POST holds commands of one wave, and only as many as the day's quota has room for.
+    A POST holds commands of one wave, as many as may be in flight, and only as many as the day's quota has room for.
     """
-    targets = sum(waves)
-    create = pages = 0
-    for size, times in _stretches(waves, quota.today, quota.per_day):
-        create += -(-size // MOST_PER_POST) * times
-        pages += -(-size // MOST_PER_PAGE) * times
-    polls, most_polls = (pages * each for each in POLLS_OF_A_PAGE)
+    commands = left = sum(wave.size for wave in waves) - quota.late
+    room = quota.today
+    create = most_create = pages = most_pages = 0
+    for wave in waves:
+        part = wave.first(left)
+        least, most = _groups(part, room, quota.per_day, min(MOST_PER_POST, in_flight))
+        create, most_create = create + least, most_create + most
+        least, most = _groups(part, room, quota.per_day, min(MOST_PER_PAGE, in_flight))
+        pages, most_pages = pages + least, most_pages + most
+        room = _room_after(part.size, room, quota.per_day)
+        left -= part.size
+    few, many = POLLS_OF_A_PAGE
     return Requests(
         planning=planning,
         create=create,
-        download=targets,
-        polls=polls,
-        most_polls=most_polls,
-        audit=-(-targets // MOST_PER_PAGE) + 1 if targets else 0,
+        most_create=most_create,
+        download=commands,
+        polls=pages * few,
+        most_polls=most_pages * many,
+        audit=-(-commands // MOST_PER_PAGE) + 1 if commands else 0,
     )
 
 
-def _stretches(waves: Sequence[int], today: int | None, per_day: int | None) -> Iterator[tuple[int, int]]:
-    """Give what is created in one go, within a wave and a day: how many commands, and how often as many."""
-    room = today
-    for wave in waves:
-        left = wave
-        if room is None or not per_day:
-            # Where the quota never suffices, they are created whenever there is one that does.
-            yield left, 1
-            continue
-        if room and left:
-            yield min(room, left), 1
-            left, room = left - min(room, left), room - min(room, left)
-        if left:
-            days, rest = divmod(left, per_day)
-            yield per_day, days
-            yield rest, 1 if rest else 0
-            room = per_day - rest if rest else 0
+def _groups(wave: Wave, room: int | None, per_day: int | None, size: int) -> tuple[int, int]:
+    """Return how few and how many groups of up to `size` a wave is created in.
+
+    Those that wait are the last to go out, at worst each by itself: once a group is smaller than it might be, all that
+    is left waits.
+    """
+    least = _groups_of(wave.size, room, per_day, size)
+    most = _groups_of(wave.size - wave.waiting, room, per_day, size) + wave.waiting
+    return max(least, wave.turns), most
+
+
+def _groups_of(targets: int, room: int | None, per_day: int | None, size: int) -> int:
+    """Return in how many groups so many targets are created, each within a day."""
+    if room is None or not per_day:
+        # Where the quota never suffices, they are created whenever there is one that does.
+        return -(-targets // size)
+    today = min(targets, room)
+    days, rest = divmod(targets - today, per_day)
+    return -(-today // size) + days * -(-per_day // size) + -(-rest // size)
+
+
+def _room_after(targets: int, room: int | None, per_day: int | None) -> int | None:
+    """Return what is left of the day on which the last of so many targets is created."""
+    if room is None or not per_day:
+        return room
+    return room - targets if targets <= room else -(targets - room) % per_day
 
 
 def least_seconds(requests: int, limit: RateLimit) -> float:

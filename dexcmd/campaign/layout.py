@@ -15,7 +15,7 @@ import attrs
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from dexcmd.campaign.checks import SeveralMistakesError, repeated, unsteady
+from dexcmd.campaign.checks import repeated, unsteady
 from dexcmd.campaign.durations import format_duration, parse_duration
 from dexcmd.campaign.mistakes import ItemsError, Sections, at, mistakes_of
 from dexcmd.campaign.spec import (
@@ -31,10 +31,11 @@ from dexcmd.campaign.spec import (
 )
 from dexcmd.errors import CampaignFileError, ConfigurationError
 from dexcmd.resources.requests import CommandArgs, Pcap, SpeedTest, WarpDiag
+from dexcmd.validators import SeveralMistakesError
 from dexcmd.wire.converter import shown, strict_converter
 from dexcmd.wire.times import parse_time
 
-__all__ = ["fingerprint", "spec_from", "spec_from_json", "spec_to_json"]
+__all__ = ["account_names", "fingerprint", "spec_from", "spec_from_json", "spec_to_json"]
 
 COMMANDS: dict[str, type[Any]] = {kind.type: kind for kind in (Pcap, WarpDiag, SpeedTest)}
 
@@ -48,6 +49,16 @@ TABLES: dict[str, type[Any]] = {
     "retries": Retries,
     "artifacts": ArtifactsSpec,
 }
+
+_AnyArgs: type[Any] = attrs.make_class(
+    "_AnyArgs",
+    {
+        attribute.name: attrs.field(default=None, type=attribute.type, validator=attribute.validator)
+        for kind in COMMANDS.values()
+        for attribute in attrs.fields(kind)
+    },
+)
+"""The args of all types, to see what else is wrong where the type is."""
 
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?(?:e-?\d+)?) ?%")
 
@@ -74,6 +85,23 @@ def spec_from(document: object) -> tuple[CampaignSpec | None, list[str]]:
         mistakes.extend(_between(cast("dict[str, object]", document)))
     # What one value alone shows, and what is between them, may be the same mistake.
     return (None if mistakes else spec), list(dict.fromkeys(mistakes))
+
+
+def account_names(document: Mapping[str, object]) -> list[str] | None:
+    """Return the names of a document's accounts, whatever else is wrong with it; None where they are not known."""
+    accounts = document.get("accounts")
+    if not isinstance(accounts, list) or not accounts:
+        return None
+    names: list[str] = []
+    for table in cast("list[object]", accounts):
+        if isinstance(table, dict) and "name" in table:
+            # It is known whatever else is wrong with the account; and without it an unknown key may be meant to be it.
+            table = {"account_id": "0" * 32, "name": cast("dict[str, object]", table)["name"]}
+        try:
+            names.append(_reader.structure(table, AccountSpec).name)
+        except Exception:  # noqa: BLE001 - it is told with all other mistakes
+            return None
+    return names
 
 
 def spec_to_json(spec: CampaignSpec) -> str:
@@ -232,7 +260,12 @@ def _command(value: object, _: object) -> CommandArgs:
     table = dict(cast("dict[str, object]", value))
     kind = COMMANDS.get(str(table.pop("type", "")))
     if kind is None:
-        raise SeveralMistakesError([f"command.type must be one of {', '.join(COMMANDS)}"])
+        mistake = SeveralMistakesError([f"command.type must be one of {', '.join(COMMANDS)}"])
+        try:
+            _reader.structure(table, _AnyArgs)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+            raise ExceptionGroup("the type and the args are wrong", [mistake, error]) from None
+        raise mistake
     return cast("CommandArgs", _reader.structure(table, kind))
 
 

@@ -8,8 +8,8 @@ from typing import Any, cast
 import attrs
 from cattrs import ClassValidationError, ForbiddenExtraKeysError
 
-from dexcmd.campaign.checks import SeveralMistakesError
 from dexcmd.errors import one_line
+from dexcmd.validators import SeveralMistakesError
 
 __all__ = ["ItemsError", "Sections", "at", "hint", "mistakes_of"]
 
@@ -55,6 +55,9 @@ def mistakes_of(error: Exception, sections: Sections, path: str = "") -> Iterato
             for inner, note in fields:
                 yield from mistakes_of(inner, sections, f"{path}.{note.name}" if path else note.name)
             for inner in others:
+                yield from mistakes_of(inner, sections, path)
+        case ExceptionGroup():
+            for inner in error.exceptions:
                 yield from mistakes_of(inner, sections, path)
         case ItemsError():
             for index, inner in error.errors:

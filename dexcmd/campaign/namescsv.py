@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from dexcmd.campaign.checks import SeveralMistakesError
 from dexcmd.campaign.named import Named
 from dexcmd.errors import ConfigurationError
+from dexcmd.validators import SeveralMistakesError
 
 __all__ = ["read_csv"]
 
@@ -40,8 +40,8 @@ def read_csv(path: Path, accounts: Sequence[str] | None = None) -> list[Named]:
         for line, cells in rows:
             try:
                 names.append(_named(columns, cells, accounts))
-            except ConfigurationError as mistake:
-                mistakes.append(f"{path}, line {line}: {mistake}")
+            except SeveralMistakesError as error:
+                mistakes += [f"{path}, line {line}: {mistake}" for mistake in error.mistakes]
     except ConfigurationError as error:
         mistakes.append(str(error))
     if mistakes:
@@ -89,14 +89,17 @@ def _rows(path: Path, text: str, delimiter: str) -> Iterator[Row]:
 
 
 def _named(columns: Sequence[str], cells: Sequence[str], accounts: Sequence[str] | None) -> Named:
-    """Return the device that a line names.  Raises `ConfigurationError`."""
+    """Return the device that a line names.  Raises `SeveralMistakesError`."""
     if any(cells[len(columns) :]):
         # Mostly a comma in a name: what is right of it would be taken for something else.
-        raise ConfigurationError(f"it has {len(cells)} cells where the first line has {len(columns)}")
+        raise SeveralMistakesError([f"it has {len(cells)} cells where the first line has {len(columns)}"])
     row = dict(zip(columns, cells, strict=False))
     named = Named(**{name: row.get(name) or None for name in COLUMNS})
+    mistakes: list[str] = []
     if named.device_id is None and named.user_email is None:
-        raise ConfigurationError("it names no device: both device_id and user_email are empty")
+        mistakes.append("it names no device: both device_id and user_email are empty")
     if accounts is not None and named.account is not None and named.account not in accounts:
-        raise ConfigurationError(f"there is no account {named.account!r}")
+        mistakes.append(f"there is no account {named.account!r}")
+    if mistakes:
+        raise SeveralMistakesError(mistakes)
     return named

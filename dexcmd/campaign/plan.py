@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import anyio.to_thread
@@ -24,6 +25,7 @@ from dexcmd.campaign.namescsv import read_csv
 from dexcmd.campaign.spec import AccountSpec, CampaignSpec
 from dexcmd.campaign.store import Store
 from dexcmd.campaign.survey import Survey
+from dexcmd.campaign.turns import wave_of
 from dexcmd.client import DexClient
 from dexcmd.clock import Clock
 from dexcmd.errors import ConfigurationError, DexError
@@ -46,7 +48,10 @@ class AccountPlan:
     """Why the account can't be read; there is nothing else of it then."""
 
     targets: Sequence[TargetPlanned] = ()
-    """The devices that are captured, a command each, in the order of their waves."""
+    """The devices that are captured, a command each, in the order of their waves.
+
+    Where the quota leaves some for after the deadline (`quota.late`), these are not created.
+    """
 
     skipped: Sequence[TargetPlanned] = ()
     """The devices that match and are not captured, each with its reason (`skip`)."""
@@ -56,6 +61,16 @@ class AccountPlan:
 
     quota: QuotaForecast | None = None
     requests: Requests = attrs.field(factory=Requests)
+
+    @property
+    def late(self) -> int:
+        """Return how many targets come too late for the deadline, as far as the quota tells."""
+        return 0 if self.quota is None else self.quota.late
+
+    @property
+    def commands(self) -> int:
+        """Return how many commands would be created."""
+        return len(self.targets) - self.late
 
     @property
     def skips(self) -> Mapping[SkipReason, int]:
@@ -87,7 +102,12 @@ class Plan:
     @property
     def commands(self) -> int:
         """Return how many commands would be created."""
-        return sum(len(account.targets) for account in self.accounts)
+        return sum(account.commands for account in self.accounts)
+
+    @property
+    def late(self) -> int:
+        """Return how many targets come too late for the deadline, as far as the quota tells."""
+        return sum(account.late for account in self.accounts)
 
     @property
     def skips(self) -> Mapping[SkipReason, int]:
@@ -181,7 +201,7 @@ async def make_plan(
         planned_at=now,
         deadline=deadline,
         accounts=tuple(plans),
-        size=size_forecast(spec.command, sum(len(plan.targets) for plan in plans), known, mean),
+        size=size_forecast(spec.command, sum(plan.commands for plan in plans), known, mean),
         least_seconds=_least_seconds(plans),
     )
 
@@ -214,14 +234,17 @@ def _account_plan(survey: Survey, first: int, deadline: datetime | None) -> Acco
     if survey.error is not None:
         return AccountPlan(account=survey.account, error=survey.error, requests=Requests(planning=survey.requests))
     targets, skipped, waves = survey.selection.numbered(first)
-    quota = quota_forecast(len(targets), survey.quota, leave=survey.spec.leave_quota, now=survey.now, deadline=deadline)
+    spec = survey.spec
+    quota = quota_forecast(len(targets), survey.quota, leave=spec.leave_quota, now=survey.now, deadline=deadline)
+    ends = list(accumulate(waves, initial=0))
+    parts = [wave_of(targets[start:end], spec.command.type) for start, end in pairwise(ends)]
     return AccountPlan(
         account=survey.account,
         targets=targets,
         skipped=skipped,
         waves=waves,
         quota=quota,
-        requests=request_forecast(waves, quota, planning=survey.requests),
+        requests=request_forecast(parts, quota, in_flight=spec.pace.in_flight, planning=survey.requests),
     )
 
 

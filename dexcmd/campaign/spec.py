@@ -9,7 +9,6 @@ import attrs
 from attrs.validators import and_, optional
 
 from dexcmd.campaign.checks import (
-    SeveralMistakesError,
     account_name,
     campaign_name,
     deadline,
@@ -30,7 +29,7 @@ from dexcmd.campaign.versions import VersionBounds
 from dexcmd.errors import ConfigurationError
 from dexcmd.resources.requests import CommandArgs, Pcap, SpeedTest, WarpDiag
 from dexcmd.transfer.template import PlaceTemplate
-from dexcmd.validators import above_zero, count, identifier, one_of
+from dexcmd.validators import SeveralMistakesError, above_zero, count, identifier, one_of
 from dexcmd.wire.paths import valid_account_id
 
 __all__ = [

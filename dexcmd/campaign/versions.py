@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import attrs
 
-from dexcmd.errors import ConfigurationError
+from dexcmd.validators import SeveralMistakesError
 
 __all__ = ["VersionBounds", "parse_version"]
 
@@ -47,14 +47,18 @@ class VersionBounds:
 
     @classmethod
     def parse(cls, text: str) -> "VersionBounds":
-        """Return the bounds that `text` is.  Raises `ConfigurationError`."""
+        """Return the bounds that `text` is.  Raises `ConfigurationError`, for all that are none at once."""
         bounds: list[tuple[str, Version]] = []
+        mistakes: list[str] = []
         for part in text.split(","):
             found = _BOUND.fullmatch(part.strip())
             version = None if found is None or not _is_version(found[2]) else parse_version(found[2])
             if found is None or version is None:
-                raise ConfigurationError(f"{part.strip()!r} is no bound such as >=2024.6 or <2025.1")
-            bounds.append((found[1], version))
+                mistakes.append(f"{part.strip()!r} is no bound such as >=2024.6 or <2025.1")
+            else:
+                bounds.append((found[1], version))
+        if mistakes:
+            raise SeveralMistakesError(mistakes)
         return cls(text, tuple(bounds))
 
     def allow(self, version: str | None) -> bool:

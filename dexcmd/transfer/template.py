@@ -3,13 +3,14 @@
 import re
 import string
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import attrs
 
-from dexcmd.errors import ConfigurationError, UnsafeFilenameError, one_line
+from dexcmd.errors import UnsafeFilenameError, one_line
 from dexcmd.transfer.names import MOST_NAME_BYTES, MOST_PARTS, Parts, cleaned, plain, shortened
+from dexcmd.validators import SeveralMistakesError
 from dexcmd.wire.paths import artifact_name
 
 __all__ = ["FIELDS", "PlaceTemplate"]
@@ -66,12 +67,13 @@ class PlaceTemplate:
 
     @classmethod
     def parse(cls, text: str) -> "PlaceTemplate":
-        """Return the template that `text` is.  Raises `ConfigurationError`."""
-        try:
-            return cls(text, _parsed(unicodedata.normalize("NFC", text)))
-        except ValueError as error:
-            # Python's own, for braces that don't match, as well.
-            raise ConfigurationError(f"{one_line(text)!r} is no template for places: {error}") from None
+        """Return the template that `text` is.  Raises `ConfigurationError`, for all that is wrong with it at once."""
+        parts, mistakes = _parsed(unicodedata.normalize("NFC", text))
+        if mistakes:
+            raise SeveralMistakesError(
+                f"{one_line(text)!r} is no template for places: {mistake}" for mistake in dict.fromkeys(mistakes)
+            )
+        return cls(text, parts)
 
     def place(self, fields: Mapping[str, str | datetime | None]) -> Parts:
         """Return where the artifact goes of which `fields` are known: safe names, and `unknown` for what is missing.
@@ -88,52 +90,60 @@ class PlaceTemplate:
         raise UnsafeFilenameError(f"no name can hold the command id {one_line(str(command_id))!r} as it stands")
 
 
-def _parsed(text: str) -> tuple[tuple[_Piece, ...], ...]:
+def _parsed(text: str) -> tuple[tuple[tuple[_Piece, ...], ...], list[str]]:
+    """Return the parts of a template, and what is wrong with them."""
     parts: list[list[_Piece]] = [[]]
-    for literal, name, time_format, conversion in string.Formatter().parse(text):
-        first, *others = literal.split("/")
-        parts[-1].append(first)
-        parts.extend([other] for other in others)
-        if name is not None:
-            parts[-1].append(_field(name, time_format or "", conversion))
+    mistakes: list[str] = []
+    try:
+        for literal, name, time_format, conversion in string.Formatter().parse(text):
+            first, *others = literal.split("/")
+            parts[-1].append(first)
+            parts.extend([other] for other in others)
+            if name is not None:
+                mistakes += _mistakes_of_field(name, time_format or "", conversion)
+                parts[-1].append(_Field(name, time_format or USUAL_TIME))
+    except ValueError as error:
+        # Python's own, for braces that don't match: where the parts end is not known then.
+        return (), [*mistakes, str(error)]
     found = tuple(tuple(piece for piece in part if piece) for part in parts)
-    _check(found)
-    return found
+    return found, [*mistakes, *_mistakes_of_parts(found)]
 
 
-def _field(name: str, time_format: str, conversion: str | None) -> _Field:
+def _mistakes_of_field(name: str, time_format: str, conversion: str | None) -> Iterator[str]:
     if name not in FIELDS:
-        raise ConfigurationError(f"there is no field {name!r}, only {', '.join(FIELDS)}")
+        yield f"there is no field {name!r}, only {', '.join(FIELDS)}"
+        return
     if conversion is not None:
-        raise ConfigurationError(f"{name} can't be converted by !{conversion}")
+        yield f"{name} can't be converted by !{conversion}"
     if time_format and name != "created":
-        raise ConfigurationError(f"{name} is no time, and has no format")
-    if time_format and not _TIME.fullmatch(time_format):
-        raise ConfigurationError(
+        yield f"{name} is no time, and has no format"
+    elif time_format and not _TIME.fullmatch(time_format):
+        yield (
             f"{time_format!r} is no format: there are %Y %y %m %d %H %M %S %j %G %V %u, and between them "
             "ASCII letters, digits, blanks, '.', '_' and '-'"
         )
-    return _Field(name, time_format or USUAL_TIME)
 
 
-def _check(parts: tuple[tuple[_Piece, ...], ...]) -> None:
-    if not parts[0] and parts != ((),):
-        raise ConfigurationError("it must not begin with '/': places are below a folder")
-    if not all(parts):
-        raise ConfigurationError("it has an empty part")
+def _mistakes_of_parts(parts: tuple[tuple[_Piece, ...], ...]) -> Iterator[str]:
+    if not parts[0] and parts[1:]:
+        yield "it must not begin with '/': places are below a folder"
+    if not all(parts[1:] or parts):
+        yield "it has an empty part"
     if len(parts) > MOST_PARTS:
-        raise ConfigurationError(f"it has more than {MOST_PARTS} parts")
-    for part in parts:
+        yield f"it has more than {MOST_PARTS} parts"
+    for part in filter(None, parts):
         text = "".join(piece for piece in part if isinstance(piece, str))
         if plain(text) != text:
-            raise ConfigurationError(f"not all of {text!r} can be in names")
-        if all(isinstance(piece, str) for piece in part) and cleaned(text) != text:
-            raise ConfigurationError(f"{text!r} can't be a name")
-        if len(text.encode()) > MOST_TEXT_BYTES:
-            raise ConfigurationError(f"{text!r} has more than {MOST_TEXT_BYTES} bytes")
-    ids = sum(isinstance(piece, _Field) and piece.name == "command_id" for piece in parts[-1])
-    if ids != 1:
-        raise ConfigurationError("the last part must hold {command_id}, once")
+            yield f"not all of {text!r} can be in names"
+        elif all(isinstance(piece, str) for piece in part) and cleaned(text) != text:
+            yield f"{text!r} can't be a name"
+        if len(text.encode(errors="surrogatepass")) > MOST_TEXT_BYTES:
+            yield f"{text!r} has more than {MOST_TEXT_BYTES} bytes"
+    fields = [piece.name for piece in parts[-1] if isinstance(piece, _Field)]
+    # One that there is not may be meant to be it.
+    meant = [name for name in fields if name == "command_id" or name not in FIELDS]
+    if parts[-1] and (fields.count("command_id") > 1 or not meant):
+        yield "the last part must hold {command_id}, once"
 
 
 def _filled(pieces: Sequence[_Piece], fields: Mapping[str, str | datetime | None]) -> str:

@@ -23,6 +23,7 @@ from dexcmd.campaign.spec import (
     Waves,
 )
 from dexcmd.errors import CampaignFileError, ConfigurationError
+from dexcmd.transfer.template import FIELDS
 from tests.campaign.specs import ACCOUNT_ID, OTHER_ID, campaign
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "campaigns.md"
@@ -293,6 +294,32 @@ class TestMistakes:
         [found] = mistakes(MINIMAL.replace('type = "pcap"', lines))
         assert found.partition(": ")[2] == mistake
 
+    @pytest.mark.parametrize("command_type", ["", 'type = "ping"\n'])
+    def test_args_of_no_type_that_is_known(self, command_type: str):
+        lines = f"{command_type}time_limit_min = 0\ntest-all-routes = true\ninterfaces = [5]\nnotes = 1"
+        assert mistakes(MINIMAL.replace('type = "pcap"', lines)) == [
+            "command.type: must be one of pcap, warp-diag, speed-test",
+            "command.time_limit_min: must be at least 1, not 0",
+            "command.interfaces[0]: expected a string, found 5 (int)",
+            "command.notes: unknown key; there are max_file_size_mb, packet_size_bytes, time_limit_min, "
+            "test_all_routes, interfaces",
+            "command.test-all-routes: unknown key; did you mean test_all_routes?",
+        ]
+
+    def test_templates_and_versions(self):
+        more = '[targets]\nversion = "2024, >=2025, <x"\n[artifacts]\nname = "{day}//a:{user}/{account}"\n'
+        only = f"only {', '.join(FIELDS)}"
+        text = "artifacts.name: '{day}//a:{user}/{account}' is no template for places: "
+        assert mistakes(MINIMAL + more) == [
+            "targets.version: '2024' is no bound such as >=2024.6 or <2025.1",
+            "targets.version: '<x' is no bound such as >=2024.6 or <2025.1",
+            f"{text}there is no field 'day', {only}",
+            f"{text}there is no field 'user', {only}",
+            f"{text}it has an empty part",
+            f"{text}not all of 'a:' can be in names",
+            f"{text}the last part must hold {{command_id}}, once",
+        ]
+
     @pytest.mark.parametrize(
         ("table", "mistake"),
         [
@@ -438,10 +465,40 @@ class TestCSV:
             f"targets.csv: {tmp_path}/x.csv, line 3: it names no device: both device_id and user_email are empty",
             f"targets.csv: {tmp_path}/x.csv, line 4: there is no account 'z'",
         ]
-        # Where the accounts are wrong themselves, they say nothing of the CSV.
-        assert mistakes(text.replace(ACCOUNT_ID, "")) == [
+        # Whatever else is wrong.
+        assert mistakes("leave_quota = -1\n" + text.replace(ACCOUNT_ID, "")) == [
             "accounts[0].account_id: must be 32 hex digits",
+            "leave_quota: must be a whole number of at least 0, not -1",
             f"targets.csv: {tmp_path}/x.csv, line 3: it names no device: both device_id and user_email are empty",
+            f"targets.csv: {tmp_path}/x.csv, line 4: there is no account 'z'",
+        ]
+
+    @pytest.mark.parametrize(
+        ("accounts", "mistake"),
+        [
+            (f'[{{account_id = "{ACCOUNT_ID}", name = " z"}}]', "accounts[0].name: must be printable, without"),
+            (f'[{{account_id = "{ACCOUNT_ID}", nane = "z"}}]', "accounts[0].nane: unknown key; did you mean name?"),
+            ('[{account_id = "z"}]', "accounts[0].account_id: must be 32 hex digits"),
+            ("[5]", "accounts[0]: expected a table"),
+            ("[]", "accounts: must be at least one"),
+            ("5", "accounts: expected tables"),
+            (None, "accounts: there is none, and CLOUDFLARE_ACCOUNT_ID is not set"),
+        ],
+    )
+    def test_accounts_whose_names_are_not_known_say_nothing_of_it(
+        self, accounts: str | None, mistake: str, tmp_path: Path
+    ):
+        (tmp_path / "x.csv").write_text("device_id,account\nd1,z\n")
+        lines = "" if accounts is None else f"accounts = {accounts}\n"
+        [found] = mistakes(f"""{lines}name = "x"\ncommand.type = "pcap"\ntargets.csv = "{tmp_path / "x.csv"}"\n""")
+        assert found.startswith(mistake)
+
+    def test_a_line_that_has_two_mistakes(self, tmp_path: Path):
+        (tmp_path / "x.csv").write_text("device_id,account\n,z\n")
+        text = with_table("targets", f'csv = "{tmp_path / "x.csv"}"')
+        assert mistakes(text) == [
+            f"targets.csv: {tmp_path}/x.csv, line 2: it names no device: both device_id and user_email are empty",
+            f"targets.csv: {tmp_path}/x.csv, line 2: there is no account 'z'",
         ]
 
     def test_of_many_only_some(self, tmp_path: Path):

@@ -1,5 +1,6 @@
 """Plans: against sandboxes over real sockets, where their counts are exact and a run does what they say."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -135,6 +136,97 @@ async def test_a_plan_tells_what_a_run_does(campaigns: CampaignRig) -> None:
     assert campaigns.asked("download") == plan.requests.download == plan.commands
     assert campaigns.clock.now() >= account.quota.last_reset
     assert campaigns.clock.now() < account.quota.last_reset + timedelta(hours=2)
+
+
+async def plan_and_run(campaigns: CampaignRig, **changes: Any) -> tuple[Plan, list[int], Counter[str]]:
+    """Return a plan, how many commands each POST of its run had, and how many requests of each kind that took."""
+    async with campaigns.campaign(campaigns.spec(**changes)) as campaign:
+        plan = await campaign.plan()
+        asked = len(campaigns.sandbox.requests)
+        await campaign.run(plan, on_event=campaigns.events.append)
+    requests = campaigns.sandbox.requests[asked:]
+    posts = [len(request.body["commands"]) for request in requests if request.operation == "create_commands"]
+    return plan, posts, Counter(request.operation for request in requests)
+
+
+async def test_registrations_of_one_device_go_out_one_after_another(campaigns: CampaignRig) -> None:
+    windows = row(1, platform="windows")
+    devices = [attrs.evolve(windows, registration_id=f"r{number}", user_email=f"{number}@x.yz") for number in range(4)]
+    await campaigns.account(devices=devices)
+    plan, posts, _ = await plan_and_run(campaigns)
+    assert posts == [1, 1, 1, 1]
+    assert (plan.requests.create, plan.requests.most_create) == (4, 4)
+    assert plan.requests.polls >= 4
+
+
+async def test_how_many_posts_registrations_take_depends_on_when_their_devices_end(campaigns: CampaignRig) -> None:
+    several = [row(number, platform="windows") for number in range(3)]
+    devices = [
+        *(row(number) for number in range(3, 12)),
+        *several,
+        *(attrs.evolve(device, registration_id=f"second-{device.name}") for device in several),
+    ]
+    await campaigns.account(devices=devices, behaviour=Behaviour(run_seconds=(60.0, 900.0), **HEALTHY))
+    plan, posts, asked = await plan_and_run(campaigns)
+    # Two hold all of them only if those of the second three are created together.
+    assert (plan.requests.create, plan.requests.most_create) == (2, 5)
+    assert 2 < len(posts) <= 5
+    assert sum(posts) == asked["download"] == plan.commands == 15
+
+
+async def test_the_sandbox_s_own_fleet_is_within_the_range(campaigns: CampaignRig) -> None:
+    await campaigns.account(devices=200, behaviour=Behaviour())
+    plan, posts, _ = await plan_and_run(campaigns)
+    assert plan.requests.create <= len(posts) <= plan.requests.most_create
+    assert plan.requests.most_create > -(-plan.commands // 10)
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "quota", "sizes"),
+    [(3, 800, [3] * 8), (15, 800, [10, 10, 4]), (9, 20, [9, 9, 2, 4]), (1, 800, [1] * 24)],
+)
+async def test_no_post_holds_more_than_may_be_in_flight(
+    campaigns: CampaignRig, in_flight: int, quota: int, sizes: list[int]
+) -> None:
+    await campaigns.account(
+        devices=[row(number) for number in range(24)], quota=quota, behaviour=Behaviour.instant(**HEALTHY)
+    )
+    plan, posts, _ = await plan_and_run(campaigns, pace=Pace(in_flight=in_flight))
+    assert sorted(posts) == sorted(sizes)
+    assert plan.requests.create == plan.requests.most_create == len(sizes)
+
+
+async def test_what_comes_too_late_costs_nothing(campaigns: CampaignRig) -> None:
+    await campaigns.account(devices=[row(number) for number in range(25)], quota=10)
+    plan, posts, asked = await plan_and_run(
+        campaigns, deadline=timedelta(hours=2), waves=Waves(sizes=(Share(count=6), Share(count=12)))
+    )
+    account = only(plan)
+    assert posts == [6, 4]
+    assert (len(account.targets), account.waves, account.commands, plan.commands) == (25, (6, 6, 13), 10, 10)
+    assert account.quota is not None
+    assert (account.quota.late, account.quota.days, account.quota.last_reset) == (15, 1, None)
+    requests = plan.requests
+    assert (requests.create, requests.most_create, requests.download) == (2, 2, asked["download"]) == (2, 2, 10)
+    assert (plan.size.kind, plan.size.total) == ("at_most", 10 * 5_000_000)
+    assert requests.audit == 2
+
+
+async def test_what_is_too_late_from_the_start(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=5)
+    plan, posts, asked = await plan_and_run(campaigns, deadline=campaigns.clock.now())
+    assert (plan.commands, posts, plan.size.total) == (0, [], 0)
+    assert plan.requests.total == plan.requests.most == plan.requests.planning == len(sandbox.requests) - asked.total()
+
+
+async def test_only_the_quota_s_own_requests_are_not_in_a_plan(campaigns: CampaignRig) -> None:
+    await campaigns.account(
+        devices=[row(number) for number in range(30)], quota=10, behaviour=Behaviour.instant(**HEALTHY)
+    )
+    plan, posts, asked = await plan_and_run(campaigns)
+    assert (len(posts), plan.requests.create) == (3, 3)
+    # One at the start, and one after each of two resets; polls and the audit are estimates.
+    assert asked == {"create_commands": 3, "download": 30, "get_quota": 3, "list_commands": asked["list_commands"]}
 
 
 async def test_a_plan_tells_within_which_range_polls_are(campaigns: CampaignRig) -> None:

@@ -12,6 +12,7 @@ from dexcmd.errors import ConfigurationError, UnsafeFilenameError
 from dexcmd.transfer.names import MOST_NAME_BYTES, MOST_PARTS
 from dexcmd.transfer.sink import ArtifactName
 from dexcmd.transfer.template import FIELDS, MOST_TEXT_BYTES, PlaceTemplate
+from dexcmd.validators import SeveralMistakesError
 
 ID = "8f0a2c61-4b7e-4a55-9d0c-2f1f0f6f7a10"
 CREATED = datetime(2026, 3, 7, 1, 2, 3, 456789, timezone(timedelta(hours=2)))
@@ -201,6 +202,42 @@ def test_what_is_no_template(text: str, reason: str):
         PlaceTemplate.parse(text)
     assert " is no template for places: " in str(caught.value)
     assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "reasons"),
+    [
+        ("/a//b", ["it must not begin with '/'", "it has an empty part", "the last part must hold {command_id}, once"]),
+        (
+            "{user}{account!r}/C:/..",
+            [
+                "there is no field 'user'",
+                "account can't be converted by !r",
+                "not all of 'C:' can be in names",
+                "'..' can't be a name",
+                "the last part must hold {command_id}, once",
+            ],
+        ),
+        (
+            "{wave!r:%Y}/{created:%B}-{command_id}",
+            [
+                "wave can't be converted by !r",
+                "wave is no time, and has no format",
+                "'%B' is no format",
+            ],
+        ),
+        ("{user}/{command_id", ["there is no field 'user'", "expected '}' before end of string"]),
+        # What is meant to be the id is told of once.
+        ("{id}.zip", ["there is no field 'id'"]),
+        ("{id}-{command_id}-{command_id}", ["there is no field 'id'", "the last part must hold {command_id}, once"]),
+        ("{id}/{account}", ["there is no field 'id'", "the last part must hold {command_id}, once"]),
+    ],
+)
+def test_every_mistake_of_a_template(text: str, reasons: list[str]):
+    with pytest.raises(SeveralMistakesError) as caught:
+        PlaceTemplate.parse(text)
+    found = [mistake.partition(" is no template for places: ")[2] for mistake in caught.value.mistakes]
+    assert [reason for reason, mistake in zip(reasons, found, strict=True) if not mistake.startswith(reason)] == []
 
 
 def test_as_much_as_may_be():

@@ -57,7 +57,7 @@ def brief_lines(plan: Plan) -> list[str]:
         name = f"{one_line(account.account.name)}: " if len(plan.accounts) > 1 else ""
         waves = f" in waves of {_numbers(account.waves)}" if len(account.waves) > 1 else ""
         days = "".join(f"; {line}" for line in _quota(account, plan.spec)[1:])
-        lines.append(f"{name}{counted(len(account.targets), 'command')}{waves}{days}")
+        lines.append(f"{name}{counted(account.commands, 'command')}{waves}{days}")
     lines += [
         f"{one_line(name)}: {_unreadable(plan, name)}, planned and captured once it can be" for name in plan.errors
     ]
@@ -67,8 +67,14 @@ def brief_lines(plan: Plan) -> list[str]:
 
 def question(plan: Plan) -> str:
     """Return what a run asks before it begins."""
-    devices = len({(account.account.name, target.device_id) for account in plan.accounts for target in account.targets})
-    accounts = sum(bool(account.targets) for account in plan.accounts)
+    devices = len(
+        {
+            (account.account.name, target.device_id)
+            for account in plan.accounts
+            for target in account.targets[: account.commands]
+        }
+    )
+    accounts = sum(bool(account.commands) for account in plan.accounts)
     return (
         f"Start {counted(plan.commands, 'capture')} on {counted(devices, 'device')} of {counted(accounts, 'account')}?"
     )
@@ -98,7 +104,7 @@ def _account_document(plan: AccountPlan, *, name_all: bool) -> Document:
         "name": plan.account.name,
         "account_id": plan.account.account_id,
         "error": None if plan.error is None else str(explain(plan.error)),
-        "commands": len(plan.targets),
+        "commands": plan.commands,
         "waves": list(plan.waves),
         "skipped": {reason: plan.skips.get(reason, 0) for reason in REASONS},
         "quota": quota,
@@ -141,8 +147,11 @@ def _head(plan: Plan) -> Iterator[str]:
 
 def _devices(plan: Plan) -> Iterator[str]:
     skipped = sum(plan.skips.values())
-    yield report_row("devices", plan.commands + skipped, "registrations that match" if plan.commands + skipped else "")
+    devices = plan.commands + plan.late + skipped
+    yield report_row("devices", devices, "registrations that match" if devices else "")
     yield report_row("  captured", plan.commands, "a command each")
+    if plan.late:
+        yield report_row("  too late", plan.late, "the quota leaves it for after the deadline")
     if skipped:
         yield report_row("  skipped", skipped)
     for reason, why in REASONS.items():
@@ -159,7 +168,7 @@ def _account(plan: AccountPlan, spec: CampaignSpec) -> Iterator[str]:
     if plan.error is not None:
         yield f"  can't be read: {explain(plan.error)}"
         return
-    yield f"  {counted(len(plan.targets), 'command')}, {counted(len(plan.skipped), 'device')} skipped"
+    yield f"  {counted(plan.commands, 'command')}, {counted(len(plan.skipped), 'device')} skipped"
     if len(plan.waves) > 1:
         yield f"  waves of {_numbers(plan.waves)}"
     for line in _quota(plan, spec):
@@ -171,8 +180,7 @@ def _quota(plan: AccountPlan, spec: CampaignSpec) -> list[str]:
     quota, not_told = plan.quota, "quota: the service does not tell"
     if quota is None:
         return [not_told]
-    commands = counted(quota.late, "command")
-    late = [f"{commands} of these would come after the deadline: they are not created"] if quota.late else []
+    late = [f"{quota.late:,} more would come after the deadline: not created"] if quota.late else []
     if quota.quota is None or quota.usage is None:
         return [not_told, *late]
     reset = "" if quota.reset_time is None else f", reset at {report_time(quota.reset_time)}"
@@ -180,21 +188,25 @@ def _quota(plan: AccountPlan, spec: CampaignSpec) -> list[str]:
     lines = [f"quota: {quota.usage:,} of {quota.quota:,} used{reset}{left}"]
     if quota.days is None:
         lines.append("the quota never suffices: nothing can be created")
-    elif quota.days and quota.last_reset is not None:
-        last = report_time(quota.last_reset)
-        today = f"{quota.today:,} before the reset, then up to {quota.per_day:,} a day"
-        lines.append(f"{counted(quota.days, 'day')} by the quota: {today}, the last from {last} on")
+    elif quota.days:
+        resets = quota.today is not None and plan.commands > quota.today
+        each = f": {quota.today:,} before the reset, then up to {quota.per_day:,} a day" if resets else ""
+        last = "" if quota.last_reset is None else f", the last from {report_time(quota.last_reset)} on"
+        lines.append(f"{counted(quota.days, 'day')} by the quota{each}{last}")
     return lines + late
 
 
 def _costs(plan: Plan) -> Iterator[str]:
     requests = plan.requests
+    fewest = f"{requests.create:,} to " if requests.create < requests.most_create else ""
+    posts = f"{fewest}{counted(requests.most_create, 'POST')}"
     yield report_row(
         "requests",
         requests.total,
-        f"to {requests.most:,}: {requests.create:,} to create, {requests.download:,} to download, some "
+        f"to {requests.most:,}: {posts} to create, {requests.download:,} to download, some "
         f"{requests.polls:,} to {requests.most_polls:,} polls, as captures take seconds or minutes, and some "
-        f"{requests.audit:,} for the audit; this plan took {requests.planning:,}",
+        f"{requests.audit:,} for the audit; this plan took {requests.planning:,}; beside these, one for the quota at "
+        "each start and after each reset",
     )
     least = duration_text(plan.least_seconds)
     yield f"{'least time':<18}{least:>9}  by the rate limit; captures, quota and pauses come on top"

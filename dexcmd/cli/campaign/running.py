@@ -115,8 +115,10 @@ def _begin(plan: Plan, *, yes: bool) -> bool:
     if len(plan.errors) == len(plan.accounts):
         raise next(iter(plan.errors.values()))
     if not plan.commands:
-        reasons = ", ".join(f"{reason} {number:,}" for reason, number in plan.skips.items())
-        raise CampaignError("no device is to be captured" + (f": all are skipped ({reasons})" if reasons else ""))
+        reasons, why = [f"{reason} {number:,}" for reason, number in plan.skips.items()], "all are skipped"
+        if plan.late:
+            reasons, why = [*reasons, f"too late {plan.late:,}"], f"{why} or too late for the deadline"
+        raise CampaignError("no device is to be captured" + (f": {why} ({', '.join(reasons)})" if reasons else ""))
     console = stderr_console()
     for line in brief_lines(plan):
         say(console, line)

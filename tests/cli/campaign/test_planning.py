@@ -12,24 +12,48 @@ OTHER = "fedcba9876543210fedcba9876543210"
 
 
 def test_a_plan_says_what_a_run_would_do_and_writes_nothing(office: Office, say: Say):
-    file = office.write("leave_quota = 798\ndeadline = 2020-01-01T00:00:00Z\n[waves]\nsizes = [2]\n")
+    file = office.write("leave_quota = 798\ndeadline = 2099-01-01T00:00:00Z\n[waves]\nsizes = [2]\n")
     code, out, err = say("plan", file)
     assert code == 0
     assert "plan of london: pcap" in out
-    assert "creates nothing after 2020-01-01 00:00 UTC" in out
+    assert "creates nothing after 2099-01-01 00:00 UTC" in out
     assert "  captured                6  a command each" in out
     assert "  waves of 2 and 4" in out
     assert "quota: 0 of 800 used" in out
     assert "798 of each day are left to others" in out
     assert "3 days by the quota: 2 before the reset, then up to 2 a day, the last from" in out
-    assert "6 commands of these would come after the deadline" in out
-    assert "to create, 6 to download" in out
+    assert ": 3 POSTs to create, 6 to download" in out
     assert "30.0 MB at most, 5.0 MB each" in out
     assert f"{office.folder}/captures/{{account}}" in out
     assert err == ""
     assert office.made == 0
     assert not office.journal.parent.exists()
     assert not office.files
+
+
+def test_what_comes_too_late_for_the_deadline(office: Office, say: Say):
+    file = office.write('leave_quota = 798\ndeadline = "1s"\n')
+    code, out, _ = say("plan", file)
+    assert code == 0
+    assert "devices                   6  registrations that match\n  captured                2  a command each\n" in out
+    assert "  too late                4  the quota leaves it for after the deadline\n" in out
+    assert "  2 commands, 0 devices skipped\n" in out
+    assert "  1 day by the quota\n  4 more would come after the deadline: not created\n" in out
+    assert ": 1 POST to create, 2 to download" in out
+    assert "10.0 MB at most, 5.0 MB each" in out
+    document = json.loads(say("plan", file, "--json", "--all")[1])
+    [account] = document["accounts"]
+    assert (document["commands"], account["commands"], account["quota"]["late"]) == (2, 2, 4)
+    assert (account["requests"]["create"], account["requests"]["most_create"]) == (1, 1)
+    assert len(account["targets"]) == 6
+
+
+def test_a_run_that_comes_too_late_does_not_begin(office: Office, say: Say):
+    file = office.write("deadline = 2020-01-01T00:00:00Z\n")
+    code, out, err = say("run", file, "--yes")
+    assert (code, out) == (1, "")
+    assert err == "error: no device is to be captured: all are skipped or too late for the deadline (too late 6)\n"
+    assert not office.journal.exists()
 
 
 def test_why_devices_are_skipped_and_which(office: Office, say: Say):

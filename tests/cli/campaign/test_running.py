@@ -43,7 +43,7 @@ def test_a_run_in_a_pipe(office: Office, say: Say):
     assert lines[0].startswith("london: pcap on the devices of ")
     assert lines[0].endswith(" and 1 more")
     assert sum(email in lines[0] for email in emails) == 5
-    assert lines[1] == "6 commands in waves of 1 and 5"
+    assert lines[1] == "6 commands in waves of 1 and 5; 1 day by the quota"
     assert "wave 1 begins" in lines
     assert "wave 2 begins" in lines
     assert lines[-1].startswith("6 of 6 created, 6 of 6 captured, 6 of 6 fetched")

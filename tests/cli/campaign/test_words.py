@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from dexcmd import Pcap, SpeedTest, WarpDiag
+from dexcmd.amounts import counted
 from dexcmd.campaign import events
 from dexcmd.campaign.events import (
     AccountStopped,
@@ -71,8 +72,55 @@ class TestPlans:
         quota = QuotaForecast(
             quota=None, usage=None, reset_time=None, today=None, per_day=None, days=None, last_reset=None, late=1
         )
-        assert "1 command of these would come after the deadline: they are not created" in " ".join(
-            brief_lines(plan(account_plan(quota=quota)))
+        late = plan(account_plan(quota=quota, targets=[target(1), target(2)]))
+        assert "emea: 1 command; 1 more would come after the deadline: not created" in brief_lines(
+            plan(account_plan(quota=quota, targets=[target(1), target(2)]), account_plan(account=APAC), spec=TWO)
+        )
+        lines = plan_lines(late)
+        assert "devices                   2  registrations that match" in lines
+        assert "  captured                1  a command each" in lines
+        assert "  too late                1  the quota leaves it for after the deadline" in lines
+        assert "  1 command, 0 devices skipped" in lines
+        assert question(late) == "Start 1 capture on 1 device of 1 account?"
+
+    @pytest.mark.parametrize(
+        ("today", "days", "last", "line"),
+        [
+            (1, 1, None, "1 day by the quota"),
+            (0, 1, None, "1 day by the quota: 0 before the reset, then up to 2 a day"),
+            (1, 3, None, "3 days by the quota: 1 before the reset, then up to 2 a day"),
+            (
+                1,
+                3,
+                NOW,
+                "3 days by the quota: 1 before the reset, then up to 2 a day, the last from 2026-03-01 08:00 UTC on",
+            ),
+        ],
+    )
+    def test_days_by_the_quota(self, today: int, days: int, last: datetime | None, line: str):
+        quota = QuotaForecast(
+            quota=2, usage=1, reset_time=last, today=today, per_day=2, days=days, last_reset=last, late=0
+        )
+        targets = [target(number) for number in range(today + 2 * days - (2 if today else 0))]
+        both = plan(account_plan(quota=quota, targets=targets))
+        assert f"  {line}" in plan_lines(both)
+        assert f"{counted(len(targets), 'command')}; {line}" in brief_lines(both)
+
+    def test_no_days_where_nothing_is_to_be_created(self):
+        quota = QuotaForecast(quota=2, usage=1, reset_time=None, today=1, per_day=2, days=0, last_reset=None, late=0)
+        assert not [line for line in plan_lines(plan(account_plan(quota=quota, targets=[]))) if "by the quota" in line]
+
+    @pytest.mark.parametrize(
+        ("most", "posts"),
+        [(3, "3 POSTs to create"), (5, "3 to 5 POSTs to create"), (1500, "3 to 1,500 POSTs to create")],
+    )
+    def test_how_many_posts(self, most: int, posts: str):
+        requests = Requests(planning=2, create=3, most_create=most, download=20, polls=2, most_polls=15, audit=2)
+        [line] = [line for line in plan_lines(plan(account_plan(requests=requests))) if line.startswith("requests")]
+        assert line == (
+            f"{'requests':<18}{29:>9}  to {39 + most:,}: {posts}, 20 to download, some 2 to 15 polls, as captures take "
+            "seconds or minutes, and some 2 for the audit; this plan took 2; beside these, one for the quota at each "
+            "start and after each reset"
         )
 
     @pytest.mark.parametrize(
