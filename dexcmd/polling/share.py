@@ -11,6 +11,13 @@ __all__ = ["POLL_SHARE", "PollShare", "Turn"]
 POLL_SHARE = 0.25
 """The most that polling takes of the rate limit; the rest is for creating and downloading."""
 
+AT_WILL = 0.25
+AT_WILL_REQUESTS = 20
+"""So much of the share may go out at any time, and at least so many requests, which is a walk over a thousand commands.
+
+The rest is spread evenly, or many watches would use up all at once and then look at nothing for the rest of the window.
+"""
+
 
 @attrs.define(eq=False)
 class Turn:
@@ -54,9 +61,11 @@ class PollShare:
 
     def _ask(self, turn: Turn, limit: RateLimit, now: float) -> float:
         requests = max(1, int(limit.requests * POLL_SHARE))
+        at_will = min(requests, max(AT_WILL_REQUESTS, int(requests * AT_WILL)))
         # When a turn comes, what has really gone out decides: others may not have come for theirs.
         when = self._window.plan if turn.time is None else self._window.earliest
-        at = when(now, requests, limit.seconds)
+        spread = max(when(now, requests, limit.seconds), when(now, 1, limit.seconds / requests))
+        at = min(when(now, at_will, limit.seconds), spread)
         if at > now:
             self._leave(turn)
             turn.time = at

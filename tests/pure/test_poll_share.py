@@ -23,12 +23,43 @@ def takes(share: PollShare, turn: Turn, now: float) -> bool:
     return share.take(turn, FOUR, now)
 
 
-@pytest.mark.parametrize(("requests", "polls"), [(1, 1), (4, 1), (7, 1), (8, 2), (1200, 300)])
+@pytest.mark.parametrize(("requests", "polls"), [(1, 1), (4, 1), (7, 1), (8, 2), (80, 20)])
 def test_a_quarter_and_one_at_the_least(requests: int, polls: int):
     share, limit, turns = PollShare(), RateLimit(requests=requests), [Turn(), Turn()]
     assert [share.take(turns[number % 2], limit, 0.0) for number in range(polls)] == [True] * polls
     assert not share.take(turns[0], limit, 299.0)
     assert share.take(turns[0], limit, 300.0)
+
+
+def test_a_part_goes_out_at_will_and_the_rest_is_spread():
+    share, limit, turn = PollShare(), RateLimit(), Turn()
+    sent, now = list[float](), 0.0
+    while now < 700.0:
+        now = share.ask(turn, limit, now)
+        if share.take(turn, limit, now):
+            sent.append(now)
+    assert sent[:77] == [0.0] * 75 + [1.0, 2.0]
+    assert most_in_any_stretch(sent, 300.0) == 300
+    # As much as there may be, and evenly from then on.
+    assert [time for time in sent if time >= 300.0] == [float(second) for second in range(300, 701)]
+
+
+def test_many_watches_do_not_all_look_away_at_once():
+    share, limit = PollShare(), RateLimit()
+    turns = [Turn() for _ in range(50)]
+    sent = defaultdict[int, list[float]](list)
+    queue = [(number / 10, number) for number in range(50)]
+    while queue[0][0] < 2000.0:
+        now, number = heapq.heappop(queue)
+        if share.take(turns[number], limit, now):
+            sent[number].append(now)
+            heapq.heappush(queue, (now + 25.0, number))
+        else:
+            heapq.heappush(queue, (turns[number].time or now, number))
+    times = [time for one in sent.values() for time in one]
+    assert most_in_any_stretch(times, 300.0) == 300
+    waits = [later - earlier for one in sent.values() for earlier, later in itertools.pairwise(one) if earlier > 300.0]
+    assert max(waits) == pytest.approx(50.0, abs=1.0), "each in turn, one a second"
 
 
 def test_asking_takes_nothing():
