@@ -8,7 +8,8 @@ from datetime import datetime
 from dexcmd.errors import AmbiguousCreateError, CampaignError, DexError
 from dexcmd.events import CommandAdopted
 from dexcmd.outcome import Outcome
-from dexcmd.polling.watch import POLL_SHARE, UNREADABLE
+from dexcmd.polling.share import POLL_SHARE
+from dexcmd.polling.watch import UNREADABLE
 from dexcmd.reconcile import Findings, Lost, Reconciler
 from dexcmd.resources.requests import CommandRequest, Target
 from dexcmd.session import Session

@@ -182,7 +182,8 @@ class Pages(AsyncOnlyIteration, Generic[T]):
         self._asked = 0
         self._to_ask_for = 1
         self._stale_pages = 0
-        self._ended = False
+        self.ended: bool = False
+        """Whether there is no next page."""
         self.fetched: int = 0
         """How many pages have come."""
         self.served_at: datetime | None = None
@@ -194,17 +195,24 @@ class Pages(AsyncOnlyIteration, Generic[T]):
 
     async def __anext__(self) -> list[T]:
         """Return the next page that has rows not seen before.  Raises `DexError`."""
-        while not self._ended:
-            if not self._answers:
-                self._answers.extend(await self._ask())
-            answer = self._answers.popleft()
-            if isinstance(answer, Exception):
-                self._answers.clear()
-                self._to_ask_for = 1
-                raise answer
-            if fresh := self._take(answer):
+        while not self.ended:
+            if fresh := await self.fresh_rows():
                 return fresh
         raise StopAsyncIteration
+
+    async def fresh_rows(self) -> list[T]:
+        """Return what the next page has that was not seen before, which may be nothing.  Raises `DexError`.
+
+        One request where pages are asked for one at a time.
+        """
+        if not self._answers:
+            self._answers.extend(await self._ask())
+        answer = self._answers.popleft()
+        if isinstance(answer, Exception):
+            self._answers.clear()
+            self._to_ask_for = 1
+            raise answer
+        return self._take(answer)
 
     async def _ask(self) -> "list[_Page[T] | Exception]":
         """Fetch the next pages, side by side: nothing of it goes on when this is over."""
@@ -228,7 +236,7 @@ class Pages(AsyncOnlyIteration, Generic[T]):
         """Go on by a page, and return those of its rows that are new."""
         fresh = [row for row in answer.rows if self._recent.add(self._identity(row))]
         page, rows, per_page = self._page, len(answer.rows), self._query.per_page
-        self._ended = is_last_page(
+        self.ended = is_last_page(
             page=page,
             rows=rows,
             new_rows=len(fresh),

@@ -23,6 +23,7 @@ from dexcmd.middleware.attempt import Attempt, transport_error
 from dexcmd.middleware.call import Call
 from dexcmd.middleware.pace import Pace, pacer_for
 from dexcmd.middleware.retry import Retry
+from dexcmd.polling.share import PollShare
 from dexcmd.secret import Secret
 from dexcmd.wire.envelope import Envelope
 from dexcmd.wire.paths import BaseURL, is_loopback, segment
@@ -94,6 +95,11 @@ class Session:
         self._proxy = lru_cache(maxsize=16)(_proxy)
         self._slots = asyncio.Semaphore(MOST_CALLS_AT_ONCE)
         self._pacer = pacer_for(settings.clock, str(settings.base_url.origin), settings.token.digest())
+
+    @property
+    def polls(self) -> PollShare:
+        """What polling takes of the rate limit, shared as widely as that is."""
+        return self._pacer.polls
 
     def service_now(self) -> datetime:
         """Return the service's time; this machine's, which may be minutes off, while no answer has told it."""

@@ -14,7 +14,8 @@ import pytest
 from dexcmd import BadRequestError, Pcap, RateLimit, RetryPolicy, ServerError, WaitTimeoutError
 from dexcmd.clock import ManualClock
 from dexcmd.polling.rhythm import PROMPT
-from dexcmd.polling.watch import POLL_SHARE, Watch
+from dexcmd.polling.share import POLL_SHARE
+from dexcmd.polling.watch import Watch
 from dexcmd.sandbox import Behaviour, Fault, SandboxDevice, make_devices
 from dexcmd.sandbox.requestlog import RecordedRequest
 from dexcmd.sandbox.state import NewCommand, StoredCommand
@@ -345,6 +346,91 @@ async def test_the_share_of_the_rate_limit_is_kept_in_each_of_its_windows(
     pages = [int(request.query["page"]) for request in follower.lists if "status" not in request.query]
     start_at = pages.index(1, 1)
     assert pages[start_at : start_at + 20] == list(range(1, 21))
+
+
+@pytest.mark.parametrize("clients", ["one client", "two clients of a token"])
+async def test_watches_share_the_share_and_take_turns(follower: Follower, clock: ManualClock, clients: str) -> None:
+    limit = RateLimit(requests=16, seconds=300.0)
+    await start(follower, fleet(), behaviour=Behaviour.instant(), rate_limit=limit)
+    rig, devices = follower.rig, follower.rig.sandbox.state.devices
+    dex = rig.dex if clients == "one client" else rig.client(rate_limit=limit)
+    other = Follower(rig, Watch(dex.commands._session))
+    # A walk of 20 pages, which takes five windows by itself, and one that is a page.
+    follower.create(devices, is_new=False)
+    while len(follower.lists) < 4:
+        await follower.until(follower.watch.next_poll_at)
+    began, full = follower.lists[0].at, clock.monotonic()
+    [command] = other.create(devices[:1], is_new=False)
+    followers = [follower, other]
+    while any(len(one.watch) for one in followers):
+        one = min(followers, key=lambda each: each.watch.next_poll_at)
+        await clock.sleep(max(0.0, one.watch.next_poll_at - clock.monotonic()))
+        await one.poll()
+    assert len(follower.found) == MANY
+    assert full < began + limit.seconds
+    assert other.found[command.id] == pytest.approx(began + limit.seconds), "with the first that goes on"
+    sent = [request.at for request in follower.lists]
+    assert max(sum(first <= time < first + limit.seconds for time in sent) for first in sent) <= 4
+
+
+async def queued_up(follower: Follower, *commands: StoredCommand) -> Watch:
+    """Return a watch of its own for commands, which has found no room."""
+    watch = Watch(follower.rig.dex.commands._session)
+    for command in commands:
+        watch.add(command.id, command.created)
+    await watch.poll()
+    return watch
+
+
+async def start_with_no_room(follower: Follower) -> list[StoredCommand]:
+    """Use up the share, which is one request, and return commands, each created a minute after the one before."""
+    limit = RateLimit(requests=4, seconds=300.0)
+    await start(follower, 12, behaviour=Behaviour.instant(), rate_limit=limit)
+    state, made = follower.rig.sandbox.state, list[StoredCommand]()
+    for device in state.devices[:3]:
+        made.append(state.create(NewCommand(device, "pcap")))
+        follower.rig.clock.advance(60.0)  # type: ignore[attr-defined]
+    follower.create(state.devices[:1], is_new=False)
+    await follower.poll()
+    assert len(follower.lists) == 1
+    return made
+
+
+async def test_what_becomes_due_while_others_have_their_turns_is_looked_for_together(follower: Follower) -> None:
+    made = await start_with_no_room(follower)
+    watch = await queued_up(follower, made[0])
+    watch.add(made[2].id, made[2].created)
+    await follower.rig.clock.sleep(watch.next_poll_at - follower.rig.clock.monotonic())
+    await watch.poll()
+    assert {command.id for command in watch.take_ended()} == {made[0].id, made[2].id}
+    assert len(follower.lists) == 2
+
+
+async def test_a_turn_that_is_not_needed_any_more_is_left_to_others(follower: Follower) -> None:
+    made = await start_with_no_room(follower)
+    first = await queued_up(follower, made[0])
+    assert first.next_poll_at == 480.0
+    first.drop(made[0].id)
+    second = await queued_up(follower, made[0], made[1])
+    assert second.next_poll_at == 480.0
+
+
+async def test_a_turn_is_left_to_others_where_the_rest_of_a_look_is_not_needed(follower: Follower) -> None:
+    limit = RateLimit(requests=4, seconds=300.0)
+    devices = make_devices(60, multi_user_share=0, ineligible_share=0, disconnected_share=0)
+    await start(follower, devices, behaviour=Behaviour(run_seconds=(5000.0, 5000.0)), rate_limit=limit)
+    made = follower.create(devices, is_new=False)
+    while not follower.lists:
+        await follower.until(follower.watch.next_poll_at)
+    turn_at = follower.watch.next_poll_at
+    # The walk waits for its second page.
+    for command in made[:10]:
+        assert follower.watch.drop(command.id) is None
+    assert len(follower.watch) == 50
+    await follower.rig.clock.sleep(turn_at - follower.rig.clock.monotonic())
+    await follower.poll()
+    assert len(follower.lists) == 1
+    assert follower.rig.dex.commands._session.polls._window._planned == []
 
 
 async def test_without_a_limit_polls_come_when_they_are_due(follower: Follower) -> None:

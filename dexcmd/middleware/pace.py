@@ -16,6 +16,7 @@ from dexcmd.errors import ErrorDetail, RateLimitError, TransportTimeoutError
 from dexcmd.events import Paced
 from dexcmd.middleware.call import Call
 from dexcmd.middleware.limit import TimeLimit
+from dexcmd.polling.share import PollShare
 from dexcmd.wire.ratelimit import Allowance, parse_ratelimit
 from dexcmd.wire.retrying import rate_limit_wait
 from dexcmd.wire.service_clock import ServiceClock
@@ -44,6 +45,9 @@ class Pacer:
     """
 
     def __init__(self, address: Window) -> None:
+        self.polls: PollShare = PollShare()
+        """What polling takes of the limit of the token, by all who share that."""
+
         self._lock = threading.Lock()
         self._token = Window()
         self._address = address

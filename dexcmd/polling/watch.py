@@ -20,17 +20,14 @@ from dexcmd.polling.looks import Look
 from dexcmd.polling.pending import Pending, shifted
 from dexcmd.polling.rhythm import PROMPT, Rhythm, Spacing
 from dexcmd.polling.schedule import Schedule
+from dexcmd.polling.share import Turn
 from dexcmd.resources.command import STATUSES, Command, decode_commands, identity
 from dexcmd.session import Session
 from dexcmd.wire.times import format_time
-from dexcmd.wire.window import Window
 
-__all__ = ["POLL_SHARE", "UNREADABLE", "Watch"]
+__all__ = ["UNREADABLE", "Watch"]
 
 logger: logging.Logger = logging.getLogger(__name__)
-
-POLL_SHARE = 0.25
-"""The most that polling takes of the rate limit; the rest is for creating and downloading."""
 
 UNREADABLE = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError)
 """What the service says to a whole account: the next request would meet it as well."""
@@ -77,7 +74,7 @@ class Watch:
         """The walk of the first of the looks, once it has begun."""
 
         self._changed = False
-        self._sent = Window()
+        self._turn = Turn()
 
     def __len__(self) -> int:
         """Return how many commands are pending."""
@@ -128,7 +125,11 @@ class Watch:
         """Stop watching a command, and return the last that the list told of it."""
         for look in self._looks:
             look.missing.pop(command_id, None)
-        return self._schedule.drop(command_id).seen
+        seen = self._schedule.drop(command_id).seen
+        if not self._pending:
+            # Nobody polls for nothing, so the turn would be lost to all.
+            self._session.polls.leave(self._turn)
+        return seen
 
     def succeeded(self, command_id: str) -> bool:
         """Tell whether a pending command was seen in SUCCESS."""
@@ -154,18 +155,21 @@ class Watch:
     @property
     def next_poll_at(self) -> float:
         """When the next poll is due, by the monotonic clock; infinity where nothing is pending."""
-        if not self._looks:
-            due = self._schedule.next_due
-            return due if math.isinf(due) else max(due, self._room_from(due))
-        return self._room_from(self._clock.monotonic())
+        due = self._clock.monotonic() if self._looks else self._schedule.next_due
+        return due if self._turn.time is None else max(due, self._turn.time)
 
     async def poll(self) -> None:
-        """Ask the list for what is due, as far as its share of the rate limit goes; `take_ended` has what has ended.
+        """Ask the list for what is due, as far as the share of the rate limit goes; `take_ended` has what has ended.
 
-        Raises `DexError`.  What could not be asked for is due again a little later.
+        Where others have used that up, this queues up with them.  Raises `DexError`.  What could not be asked for is
+        due again a little later.
         """
+        now = self._clock.monotonic()
         if not self._looks:
-            self._looks.extend(self._schedule.plan(self._clock.monotonic()))
+            # What is due while others have their turns is looked for together.
+            if self._schedule.next_due > now or not self._is_turn(now):
+                return
+            self._looks.extend(self._schedule.plan(now))
         try:
             while self._looks and await self._finish(self._looks[0]):
                 look = self._looks.popleft()
@@ -179,6 +183,8 @@ class Watch:
         finally:
             self._schedule.settle(self._clock.monotonic(), changed=self._changed)
             self._changed = False
+            if not self._looks:
+                self._session.polls.leave(self._turn)
 
     async def _finish(self, look: Look) -> bool:
         """Go on with a look to its end; return False where the share of the rate limit is used up before."""
@@ -188,23 +194,19 @@ class Watch:
             self._pages = self._walk(look)
         pages = self._pages
         while look.missing:
-            now = self._clock.monotonic()
-            if self._room_from(now) > now:
+            if pages.ended:
+                look.is_complete = True
+                self._expect_late(look, pages.served_at)
+                return True
+            if not self._take_turn(self._clock.monotonic()):
                 return False
-            before = pages.fetched
             try:
-                rows = await anext(pages, None)
+                rows = await pages.fresh_rows()
             except DexError as error:
-                self._count(1, now)
                 if not (look.filters and isinstance(error, BadRequestError)):
                     raise
                 logger.warning("the list takes no filters, so it is walked without: %s", error)
                 self._schedule.filters = False
-                return True
-            self._count(pages.fetched - before, now)
-            if rows is None:
-                look.is_complete = True
-                self._expect_late(look, pages.served_at)
                 return True
             brought = self._note_rows(look, rows)
             if look.is_glance or look.is_probe:
@@ -221,18 +223,15 @@ class Watch:
         query = ListQuery("/dex/commands", MOST_PER_PAGE, {**look.filters, **bounds}, bound="to")
         return Listing(self._session, query, decode_commands, identity).pages()
 
-    def _count(self, requests: int, now: float) -> None:
+    def _is_turn(self, now: float) -> bool:
+        """Tell whether one more request is within the share of the rate limit, or else queue up for it."""
         limit = self._session.settings.rate_limit
-        if limit is not None:
-            for _ in range(requests):
-                self._sent.send(now, limit.seconds)
+        return limit is None or self._session.polls.ask(self._turn, limit, now) <= now
 
-    def _room_from(self, now: float) -> float:
-        """Return the earliest time at which one more request is within the share of the rate limit."""
+    def _take_turn(self, now: float) -> bool:
+        """Count one request that goes out now, if it is within the share of the rate limit, or else queue up for it."""
         limit = self._session.settings.rate_limit
-        if limit is None:
-            return now
-        return self._sent.earliest(now, max(1, int(limit.requests * POLL_SHARE)), limit.seconds)
+        return limit is None or self._session.polls.take(self._turn, limit, now)
 
     def _note_rows(self, look: Look, rows: Sequence[Command]) -> bool:
         """Take over what a page tells, and tell whether it was of any that the look is for."""

@@ -53,15 +53,19 @@ class Window:
         insort(self._planned, time)
 
     def release(self, time: float) -> None:
-        """Forget a plan."""
-        del self._planned[bisect_left(self._planned, time)]
+        """Forget a plan, if it is not forgotten already."""
+        at = bisect_left(self._planned, time)
+        if self._planned[at : at + 1] == [time]:
+            del self._planned[at]
 
     def send(self, now: float, seconds: float) -> None:
         """Note that one goes out, and forget what is too long ago to matter."""
         # Clients that share a window may have limits of different lengths.
         self._longest = max(self._longest, seconds)
         insort(self._sent, now)
-        del self._sent[: bisect_left(self._sent, now - self._longest)]
+        for times in (self._sent, self._planned):
+            # A plan may be one that was never used, nor released.
+            del times[: bisect_left(times, now - self._longest)]
 
 
 def _earliest(times: list[float], now: float, requests: int, seconds: float) -> float:

@@ -191,14 +191,14 @@ class TestRequests:
         told = quota_forecast(60, quota(100, 0), leave=0, now=NOON, deadline=None)
         requests = forecast((60,), told, in_flight=in_flight)
         assert (requests.create, requests.most_create) == (posts, posts)
-        assert (requests.polls, requests.most_polls) == (2 * pages, 15 * pages)
+        assert (requests.polls, requests.most_polls) == (2 * pages, 8 * pages)
 
     def test_targets_that_wait(self):
         told = quota_forecast(34, quota(100, 0), leave=0, now=NOON, deadline=None)
         requests = request_forecast([Wave(size=34, turns=3, waiting=4)], told, in_flight=1000)
         assert (requests.create, requests.most_create) == (4, 3 + 4)
         # Each turn is looked at by itself.
-        assert (requests.polls, requests.most_polls) == (2 * 3, 15 * (1 + 4))
+        assert (requests.polls, requests.most_polls) == (2 * 3, 8 * (1 + 4))
         requests = request_forecast([Wave(size=34, turns=5, waiting=4)], told, in_flight=1000)
         assert (requests.create, requests.most_create) == (5, 7)
 

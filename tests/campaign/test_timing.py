@@ -1,7 +1,8 @@
 """When campaigns do what, by a clock on which work takes no time: nothing while they wait for the quota, nothing of an
-account later because of what becomes of others, and no more of an account at a time than it may.
+account later because of what becomes of others, no more of an account at a time than it may, polls within their share.
 """
 
+import itertools
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from dexcmd import RateLimit
 from dexcmd.campaign.events import AccountStopped, ArtifactSaved, QuotaWaited, RunStarted
 from dexcmd.campaign.spec import Pace
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
@@ -148,3 +150,30 @@ async def test_of_each_account_so_many_requests_are_under_way_as_may_be(
     assert status.count("saved") == 2 * devices
     for sandbox in rig.sandboxes.values():
         assert max(under_way(sandbox, operation)) == most
+
+
+async def test_polls_of_all_accounts_of_a_token_take_a_quarter_of_its_rate_limit(
+    rigs: Callable[[], Awaitable[CampaignRig]],
+) -> None:
+    rig = await rigs()
+    limit = RateLimit(requests=200, seconds=300.0)
+    rig.client_options["rate_limit"] = limit
+    await rig.share_origin()
+    accounts = 12
+    for number in range(accounts):
+        slow = Behaviour(**HEALTHY, run_seconds=(240.0, 600.0))
+        await rig.account(f"one-{number}", devices=5, token="of-all", behaviour=slow)
+    status = await rig.run(rig.spec())
+    assert status.count("saved") == 5 * accounts
+    polls: dict[str, list[float]] = {}
+    for name, sandbox in rig.sandboxes.items():
+        done = max((event.at - EPOCH).total_seconds() for event in rig.of(ArtifactSaved) if event.account == name)
+        listed = (request for request in sandbox.requests if request.operation == "list_commands")
+        # The plan asks for a type of commands, and what comes at the end is the audit.
+        polls[name] = [each.at for each in listed if "command_type" not in each.query and each.at < done]
+    times = [at for one in polls.values() for at in one]
+    # All of it is needed, and used.
+    assert max(sum(first <= at < first + limit.seconds for at in times) for first in times) == limit.requests / 4
+    # And each account has its turns.
+    waits = [later - earlier for one in polls.values() for earlier, later in itertools.pairwise(one)]
+    assert max(waits) < limit.seconds

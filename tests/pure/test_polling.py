@@ -27,7 +27,7 @@ from dexcmd.polling.rhythm import (
     Spacing,
 )
 from dexcmd.polling.schedule import GLANCE_SECONDS, Schedule
-from dexcmd.polling.watch import POLL_SHARE
+from dexcmd.polling.share import POLL_SHARE
 from dexcmd.resources.command import Command
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
