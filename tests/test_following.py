@@ -13,7 +13,7 @@ import pytest
 
 from dexcmd import BadRequestError, Pcap, RateLimit, RetryPolicy, ServerError, WaitTimeoutError
 from dexcmd.clock import ManualClock
-from dexcmd.polling.rhythm import PROMPT
+from dexcmd.polling.rhythm import MANY_FACTOR, PROMPT
 from dexcmd.polling.share import POLL_SHARE
 from dexcmd.polling.watch import Watch
 from dexcmd.sandbox import Behaviour, Fault, SandboxDevice, make_devices
@@ -25,7 +25,7 @@ from tests.conftest import Rig
 pytestmark = pytest.mark.anyio
 
 MANY = 1000
-SOON = PROMPT.factor * 2.0
+SOON = MANY_FACTOR * 2.0
 """Seconds within which an end is to be noticed, or half of the command's own duration if that is longer."""
 
 STUCK = 20

@@ -18,6 +18,9 @@ FEW = 10
 MANY = 50
 """From so many on, which is a page, requests are what counts."""
 
+MANY_FACTOR = 6.0
+"""One of many is looked for so many times as far apart as asked for, at the least."""
+
 SLACK = 0.4
 """Of many commands those that have waited for all but so much of their time are looked for with those that are due."""
 
@@ -32,9 +35,6 @@ https://developers.cloudflare.com/cloudflare-one/insights/dex/remote-captures/ s
 class Spacing:
     """How far apart the looks for one of many commands are."""
 
-    factor: float
-    """At least so many times as far as asked for."""
-
     patience: float
     """Its end may be noticed so much of its own duration late."""
 
@@ -42,10 +42,10 @@ class Spacing:
     """It is looked for again after so much of its own age at the least: of the old ones, many at once."""
 
 
-PROMPT = Spacing(factor=6.0, patience=0.5, rarity=0.1)
+PROMPT = Spacing(patience=0.5, rarity=0.1)
 """For whoever waits for the ends."""
 
-PATIENT = Spacing(factor=36.0, patience=1.0, rarity=0.5)
+PATIENT = Spacing(patience=1.0, rarity=0.5)
 """Where the artifacts, which are kept for days, are fetched by the way, and requests count more than minutes."""
 
 
@@ -54,8 +54,8 @@ class Rhythm:
     """How long to wait before a command is looked for again.
 
     Few commands: `interval` seconds, and longer while nothing changes.  Many: until most of them are likely to have
-    ended, but so that each end is noticed in the time that `spacing` says.  What lies between shifts from the one to
-    the other.
+    ended, but so that each end is noticed within `MANY_FACTOR` intervals, or the part of the command's own duration
+    that `spacing` says, if that is longer.  What lies between shifts from the one to the other.
     """
 
     interval: float = attrs.field(validator=above_zero)
@@ -78,7 +78,7 @@ class Rhythm:
     @property
     def least(self) -> float:
         """Return the seconds that lie between two looks for a command at least."""
-        return self.interval * max(self._factor, 1.0 + (self.spacing.factor - 1.0) * self.crowding)
+        return self.interval * max(self._factor, 1.0 + (MANY_FACTOR - 1.0) * self.crowding)
 
     @property
     def slack(self) -> float:

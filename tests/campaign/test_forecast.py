@@ -160,12 +160,12 @@ class TestRequests:
             most_create=1 + 10 + 2,
             download=120,
             polls=2 * pages,
-            most_polls=8 * pages,
+            most_polls=12 * pages,
             audit=4,
         )
-        assert (requests.total, requests.most) == (3 + 13 + 120 + 8 + 4, 3 + 13 + 120 + 32 + 4)
+        assert (requests.total, requests.most) == (3 + 13 + 120 + 8 + 4, 3 + 13 + 120 + 48 + 4)
         assert requests + requests == Requests(
-            planning=6, create=26, most_create=26, download=240, polls=16, most_polls=64, audit=8
+            planning=6, create=26, most_create=26, download=240, polls=16, most_polls=96, audit=8
         )
 
     @pytest.mark.parametrize("answer", [quota(None, None), quota(20, 20)])
@@ -182,7 +182,7 @@ class TestRequests:
         requests = forecast((5, 20, 35), told)
         assert (
             requests
-            == Requests(create=4, most_create=4, download=30, polls=6, most_polls=24, audit=2)
+            == Requests(create=4, most_create=4, download=30, polls=6, most_polls=36, audit=2)
             == (forecast((5, 20, 5), quota_forecast(30, quota(100, 70), leave=0, now=NOON, deadline=None)))
         )
 
@@ -191,14 +191,14 @@ class TestRequests:
         told = quota_forecast(60, quota(100, 0), leave=0, now=NOON, deadline=None)
         requests = forecast((60,), told, in_flight=in_flight)
         assert (requests.create, requests.most_create) == (posts, posts)
-        assert (requests.polls, requests.most_polls) == (2 * pages, 8 * pages)
+        assert (requests.polls, requests.most_polls) == (2 * pages, 12 * pages)
 
     def test_targets_that_wait(self):
         told = quota_forecast(34, quota(100, 0), leave=0, now=NOON, deadline=None)
         requests = request_forecast([Wave(size=34, turns=3, waiting=4)], told, in_flight=1000)
         assert (requests.create, requests.most_create) == (4, 3 + 4)
         # Each turn is looked at by itself.
-        assert (requests.polls, requests.most_polls) == (2 * 3, 8 * (1 + 4))
+        assert (requests.polls, requests.most_polls) == (2 * 3, 12 * (1 + 4))
         requests = request_forecast([Wave(size=34, turns=5, waiting=4)], told, in_flight=1000)
         assert (requests.create, requests.most_create) == (5, 7)
 

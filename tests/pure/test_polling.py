@@ -19,6 +19,7 @@ from dexcmd.polling.rhythm import (
     FEW,
     GROWTH,
     MANY,
+    MANY_FACTOR,
     PATIENT,
     PROMPT,
     SLOWEST_FACTOR,
@@ -166,8 +167,8 @@ class TestRhythm:
     @pytest.mark.parametrize(
         ("age", "wait"),
         [
-            (0.0, 76.0),
-            (40.0, 72.0),
+            (0.0, 16.0),
+            (40.0, 40.0),
             (200.0, 200.0),
             (500.0, 350.0),  # once it will have timed out, and half of that age later
             (600.0, 600.0),
@@ -222,7 +223,7 @@ class TestRhythm:
             assert wait == one.least <= SLOWEST_FACTOR * interval
 
     def test_the_constants_make_sense(self):
-        assert 0 < POLL_SHARE < 1 < GROWTH < SLOWEST_FACTOR <= PROMPT.factor < PATIENT.factor
+        assert 0 < POLL_SHARE < 1 < GROWTH < SLOWEST_FACTOR <= MANY_FACTOR
         assert 0 < FEW < MANY
         assert 0 < PROMPT.rarity < PROMPT.patience < 1
         assert PROMPT.rarity < PATIENT.rarity < PATIENT.patience
