@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from dexcmd import DexClient, Pcap, RetryPolicy
 from dexcmd.clock import Clock, ManualClock
@@ -19,9 +19,11 @@ from dexcmd.resources.requests import CommandArgs, CommandRequest
 from dexcmd.sandbox import Behaviour, Sandbox, SandboxDevice
 
 # The same examples every time where the answer decides about a change; new ones wherever somebody works on it.
-settings.register_profile("ci", derandomize=True, deadline=None)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# How long the making of examples takes, which on a busy machine is long, says nothing in either case.
+UNHURRIED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("ci", derandomize=True, **UNHURRIED)
+settings.register_profile("work", **UNHURRIED)
+settings.load_profile("ci" if os.environ.get("CI") else "work")
 
 
 @pytest.fixture(scope="session", autouse=True)

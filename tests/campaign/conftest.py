@@ -19,6 +19,9 @@ from dexcmd.sandbox.service import BASE_PATH, find_route
 SWIFT = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Where tests have their folders that are about much, and not about disks: syncing takes no time there."""
 
+HEALTHY: dict[str, Any] = {"multi_user_share": 0, "ineligible_share": 0, "disconnected_share": 0}
+"""How a fleet is made of which every device can be captured, each with one registration."""
+
 
 @attrs.define
 class CampaignRig:

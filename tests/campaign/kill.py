@@ -18,7 +18,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -320,7 +320,7 @@ async def kill_at(trial: Trial, folder: Path, moments: Sequence[Moment]) -> Repo
 def judge(report: Report, sandbox: Sandbox, captures: Path, journal: Path) -> None:
     """Compare what the service has with what the journal and the folder say."""
     made = dict(sandbox.state.commands)
-    with sqlite3.connect(journal) as db:
+    with closing(sqlite3.connect(journal)) as db:
         known = dict(db.execute("SELECT command_id, target FROM command"))
         events = Counter(kind for (kind,) in db.execute("SELECT kind FROM event"))
         surplus = {

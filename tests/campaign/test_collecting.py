@@ -12,12 +12,11 @@ from dexcmd.campaign.events import CommandEnded
 from dexcmd.campaign.spec import Pace, Retries
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
 from dexcmd.sandbox.requestlog import RecordedRequest
-from tests.campaign.conftest import CampaignRig
+from tests.campaign.conftest import HEALTHY, CampaignRig
 from tests.faults.loops import LoopClock, StillLoop, wait_for_threads
 
 pytestmark = pytest.mark.anyio
 
-HEALTHY: dict[str, Any] = {"multi_user_share": 0, "ineligible_share": 0, "disconnected_share": 0}
 SPREAD = Behaviour.instant(**HEALTHY, run_seconds=(0.0, 4.0))
 """They end one by one, all before the first poll, so that it shows all of them."""
 

@@ -12,11 +12,10 @@ from dexcmd.campaign.journal import open_journal
 from dexcmd.campaign.store import Store
 from dexcmd.clock import ManualClock
 from dexcmd.sandbox import Behaviour, Fault
-from tests.campaign.conftest import CampaignRig
+from tests.campaign.conftest import HEALTHY, CampaignRig
 
 pytestmark = pytest.mark.anyio
 
-HEALTHY: dict[str, Any] = {"multi_user_share": 0, "ineligible_share": 0, "disconnected_share": 0}
 
 MOST_REQUESTS = 1.25
 """For each artifact of a campaign of 1,000: a tenth to create it, one to fetch it, the rest is all else."""

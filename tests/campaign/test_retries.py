@@ -12,12 +12,11 @@ from dexcmd.campaign.events import TargetRetried
 from dexcmd.campaign.spec import CampaignSpec, FailureClass, Pace, Retries
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
 from dexcmd.sandbox.requestlog import Operation, RecordedRequest
-from tests.campaign.conftest import CampaignRig
+from tests.campaign.conftest import HEALTHY, CampaignRig
 
 pytestmark = pytest.mark.anyio
 
 EPOCH = datetime(2026, 1, 1, 12, tzinfo=UTC)
-HEALTHY: dict[str, Any] = {"multi_user_share": 0, "ineligible_share": 0, "disconnected_share": 0}
 FAILURES: tuple[FailureClass, ...] = get_args(FailureClass)
 
 Trouble = Callable[[Sandbox, "int | None"], None]

@@ -36,11 +36,9 @@ from dexcmd.campaign.events import (
 )
 from dexcmd.campaign.spec import AbortRule, AccountSpec, ArtifactsSpec, Pace, Retries, Share, Waves
 from dexcmd.sandbox import Behaviour, Fault, NewCommand, Sandbox, make_devices
-from tests.campaign.conftest import CampaignRig
+from tests.campaign.conftest import HEALTHY, CampaignRig
 
 pytestmark = pytest.mark.anyio
-
-HEALTHY: dict[str, Any] = {"multi_user_share": 0, "ineligible_share": 0, "disconnected_share": 0}
 
 
 def behaviour(**changes: Any) -> Behaviour:

@@ -1,7 +1,5 @@
 """How long a lost command is looked for: as the list has shown others, in this process or an earlier one."""
 
-from typing import Any
-
 import pytest
 
 from dexcmd.campaign.events import ArtifactSaved, CampaignEvent
@@ -9,11 +7,9 @@ from dexcmd.campaign.settling import SettlingTime
 from dexcmd.campaign.spec import Share, Waves
 from dexcmd.campaign.status import Settling
 from dexcmd.sandbox import Behaviour, Fault
-from tests.campaign.conftest import CampaignRig
+from tests.campaign.conftest import HEALTHY, CampaignRig
 
 pytestmark = pytest.mark.anyio
-
-HEALTHY: dict[str, Any] = {"multi_user_share": 0, "ineligible_share": 0, "disconnected_share": 0}
 
 
 @pytest.mark.parametrize(

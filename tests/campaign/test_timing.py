@@ -18,12 +18,11 @@ from dexcmd.campaign.events import AccountStopped, ArtifactSaved, QuotaWaited, R
 from dexcmd.campaign.spec import Pace
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
 from dexcmd.sandbox.requestlog import Operation
-from tests.campaign.conftest import SWIFT, CampaignRig
+from tests.campaign.conftest import HEALTHY, SWIFT, CampaignRig
 from tests.faults.loops import LoopClock, StillLoop, wait_for_threads
 
 pytestmark = pytest.mark.anyio
 
-HEALTHY: dict[str, Any] = {"multi_user_share": 0, "ineligible_share": 0, "disconnected_share": 0}
 EPOCH = datetime(2026, 1, 1, 12, tzinfo=UTC)
 GOOD = 46
 NO_LATER = 1.05

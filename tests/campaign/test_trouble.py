@@ -36,11 +36,9 @@ from dexcmd.campaign.store import Store
 from dexcmd.clock import ManualClock
 from dexcmd.errors import CampaignError
 from dexcmd.sandbox import Behaviour, Fault, NewCommand, Sandbox
-from tests.campaign.conftest import CampaignRig
+from tests.campaign.conftest import HEALTHY, CampaignRig
 
 pytestmark = pytest.mark.anyio
-
-HEALTHY: dict[str, Any] = {"multi_user_share": 0, "ineligible_share": 0, "disconnected_share": 0}
 
 
 class SettableClock(ManualClock):

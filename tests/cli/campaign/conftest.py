@@ -10,9 +10,8 @@ import pytest
 
 from dexcmd.clock import ManualClock, use_clock
 from dexcmd.sandbox import Behaviour, Sandbox
+from tests.campaign.conftest import HEALTHY
 from tests.cli.conftest import Process, Service, Start
-
-HEALTHY: dict[str, Any] = {"multi_user_share": 0, "ineligible_share": 0, "disconnected_share": 0}
 
 MINIMAL = 'name = "{name}"\ncommand.type = "pcap"\n'
 

@@ -5,6 +5,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def test_json_lines_on_stdout(done: Office, arguments: list[str]):
 
 def test_into_files(done: Office, say: Say):
     assert say("export", "paris", "--output", "paris.db") == (0, "", "6 rows in paris.db\n")
-    with sqlite3.connect(done.folder / "paris.db") as database:
+    with closing(sqlite3.connect(done.folder / "paris.db")) as database:
         assert database.execute("SELECT count(*) FROM target").fetchone() == (6,)
     database.close()
     code, _, err = say("export", "paris", "--output", "paris.db")
