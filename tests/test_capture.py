@@ -275,9 +275,10 @@ async def test_success_at_the_end_of_the_time_is_saved_under_the_usual_name(rig:
 async def test_a_capture_that_was_left_tells_what_it_created(rig: Rig, tmp_path: Path) -> None:
     await rig.start(60, behaviour=Behaviour())
     capture = rig.dex.capture(rig.requests(20), into=tmp_path)
-    with anyio.move_on_after(0.3):
+    with anyio.CancelScope() as scope:
         async with capture as results:
             await anext(results)
+            scope.cancel()
             await asyncio.sleep(3600)
     assert {command.id for command in capture.created.commands} == set(rig.sandbox.state.commands)
 

@@ -54,7 +54,7 @@ NOT_PROCESSED = [
     Fault.html(),
     Fault.unsuccessful(),
 ]
-QUICK = RetryPolicy(attempt_seconds=0.1)
+QUICK = RetryPolicy(attempt_seconds=0.5)
 
 
 def named(fault: Any) -> str | None:
@@ -355,7 +355,7 @@ async def test_rows_without_dates_are_taken_by_the_word_of_the_filter(rig: Rig) 
 
 
 async def test_a_storm_on_a_small_scale(rig: Rig) -> None:
-    await rig.start(300, retry=RetryPolicy(attempt_seconds=0.2), rate_limit=None)
+    await rig.start(300, retry=QUICK, rate_limit=None)
     mix = [fault for fault in (*LOST, *NOT_PROCESSED, Fault.rate_limited(3)) if fault.kind != "silence"]
     rig.sandbox.faults.add_random(rate=0.3, mix=mix, seed=3, on="create_commands")
     rig.sandbox.faults.add_random(rate=0.2, mix=[Fault.error(503), Fault.drop()], seed=4, on="list_commands")
@@ -367,7 +367,7 @@ async def test_a_storm_on_a_small_scale(rig: Rig) -> None:
 
 async def test_anothers_command_from_before_a_silent_answer_is_not_adopted(rig: Rig, clock: ManualClock) -> None:
     # Headers, then silence: the `Date` is of the headers, and the attempt ends much later.
-    await rig.start(retry=RetryPolicy(attempt_seconds=0.1))
+    await rig.start(retry=QUICK)
     theirs = rig.sandbox.state.create(NewCommand(rig.sandbox.state.devices[0], "pcap"))
     clock.advance(20)
     rig.sandbox.faults.add(Fault.silence(headers=True), on="create_commands")
@@ -513,7 +513,7 @@ async def test_a_cancellation_during_a_refusals_wait_is_not_unknown(rig: Rig) ->
 
 async def test_a_connection_that_never_came_about_is_no_lost_answer(rig: Rig, tmp_path: Path) -> None:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
-        await rig.start(session=session, artifact_size=4_000_000, retry=RetryPolicy(attempts=2, attempt_seconds=0.3))
+        await rig.start(session=session, artifact_size=4_000_000, retry=RetryPolicy(attempts=2, attempt_seconds=0.8))
         [made] = await rig.dex.commands.create(rig.requests(1))
         async with rig.dex.downloads.open(made) as artifact:
             await anext(artifact)

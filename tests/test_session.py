@@ -89,7 +89,7 @@ async def test_every_bad_answer_is_a_typed_one_line_error(
 
 @pytest.mark.parametrize("headers", [True, False])
 async def test_silence_ends_with_the_attempt(rig: Rig, headers: bool) -> None:
-    await rig.start(retry=RetryPolicy(attempts=1, attempt_seconds=0.05))
+    await rig.start(retry=RetryPolicy(attempts=1, attempt_seconds=0.5))
     rig.sandbox.faults.add(Fault.silence(headers=headers), on="get_quota")
     with pytest.raises(TransportTimeoutError) as caught:
         await rig.dex.quota.get()
@@ -317,7 +317,7 @@ async def test_an_injected_session_that_raises_for_status_hides_no_body(rig: Rig
 
 
 async def test_the_time_of_an_attempt_does_not_bound_a_download(rig: Rig) -> None:
-    await rig.start(artifact_size=4_000_000, retry=RetryPolicy(attempts=1, attempt_seconds=0.2))
+    await rig.start(artifact_size=4_000_000, retry=RetryPolicy(attempts=1, attempt_seconds=0.5))
     [command] = await rig.dex.commands.create(rig.requests(1))
     size = 0
     async with rig.dex.downloads.open(command) as artifact:
@@ -325,7 +325,7 @@ async def test_the_time_of_an_attempt_does_not_bound_a_download(rig: Rig) -> Non
             size += len(chunk)
             if size < 1_000_000:
                 # A slow consumer: the socket is paused, and that is not the service's silence.
-                await asyncio.sleep(0.15)
+                await asyncio.sleep(0.3)
     assert size == 4_000_000
 
 

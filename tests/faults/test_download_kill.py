@@ -34,7 +34,7 @@ def client(sandbox: Sandbox, **options: Any) -> DexClient:
 
 async def leave_a_part(sandbox: Sandbox, command: str, folder: Path) -> None:
     sandbox.faults.add(Fault.stall(0.5), on="download")
-    async with client(sandbox, retry=RetryPolicy(attempts=1, attempt_seconds=0.3)) as dex:
+    async with client(sandbox, retry=RetryPolicy(attempts=1, attempt_seconds=0.5)) as dex:
         with pytest.raises(StalledDownloadError):
             await dex.downloads.save(command, folder)
 

@@ -276,7 +276,7 @@ class TestLimits:
         async with Service(script) as service, service.client(retry=patient) as dex:
             try:
                 with anyio.fail_after(30), pytest.raises(StalledDownloadError, match="no bytes came after 100000"):
-                    await dex.downloads.save("c1", tmp_path, limits=DownloadLimits(stall_seconds=0.05))
+                    await dex.downloads.save("c1", tmp_path, limits=DownloadLimits(stall_seconds=0.5))
             finally:
                 over.set()
 
