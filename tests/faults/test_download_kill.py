@@ -1,6 +1,5 @@
 """A process that is killed costs the next one no more than what was not in its file yet."""
 
-import asyncio
 import os
 import random
 import shutil
@@ -13,7 +12,8 @@ import pytest
 
 from dexcmd import DexClient, RetryPolicy, StalledDownloadError
 from dexcmd.sandbox import Fault, Sandbox
-from tests.faults.download_kill import STATE, Processes, is_whole, kill_at_random, make, sandbox_of, until
+from dexcmd.sandbox.requestlog import RecordedRequest
+from tests.faults.download_kill import STATE, Processes, is_whole, kill_at_random, make, sandbox_of
 
 pytestmark = pytest.mark.anyio
 
@@ -85,7 +85,7 @@ async def test_a_kill_amid_many_small_files(tmp_path: Path) -> None:
             folder = tmp_path / str(number)
             commands = [make(sandbox) for _ in range(80)]
             sandbox.requests.clear()
-            await kill_after(rng.randrange(5, 80), sandbox, processes, commands, folder)
+            await kill_at(rng.randrange(5, 70), sandbox, processes, commands, folder)
             there = {name for name in names(folder) if not name.startswith(".")}
             assert all(is_whole(sandbox, name.removesuffix(".zip"), folder) for name in there)
             first = len(sandbox.requests)
@@ -100,9 +100,15 @@ async def test_a_kill_amid_many_small_files(tmp_path: Path) -> None:
             assert max(Counter(request.params["command_id"] for request in sandbox.requests).values()) <= 2
 
 
-async def kill_after(requests: int, sandbox: Sandbox, processes: Processes, commands: list[str], folder: Path) -> None:
-    number = await processes.start(commands, folder)
-    process = asyncio.ensure_future(processes.end())
-    await until(lambda: len(sandbox.requests) >= requests, process)
-    os.kill(number, signal.SIGKILL)
-    assert await process
+async def kill_at(request: int, sandbox: Sandbox, processes: Processes, commands: list[str], folder: Path) -> None:
+    """Kill a process when its nth request has come, or a later one: it can't have ended, for that has no answer."""
+    alive: list[int] = []
+
+    def strike(_: RecordedRequest) -> bool:
+        if alive and len(sandbox.requests) >= request:
+            os.kill(alive.pop(), signal.SIGKILL)
+        return False
+
+    sandbox.faults.add(Fault.drop(), on="download", times=None, where=strike)
+    alive.append(await processes.start(commands, folder))
+    assert await processes.end()
