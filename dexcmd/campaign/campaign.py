@@ -1,20 +1,19 @@
 """The face of campaigns: plan one, run it, look at it, steer it."""
 
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
-
-import attrs
 
 from dexcmd.async_only import AsyncOnlyContext
 from dexcmd.campaign.events import Control, ControlRequested
 from dexcmd.campaign.journal import open_journal
 from dexcmd.campaign.layout import fingerprint, spec_from_json
 from dexcmd.campaign.ledger import OnEvent
-from dexcmd.campaign.plan import Plan, make_plan
+from dexcmd.campaign.plan import Plan, campaign_planned
+from dexcmd.campaign.planner import AccountPlanner, make_plan
 from dexcmd.campaign.reading import read_status
 from dexcmd.campaign.records import CampaignRecord, Recorded
 from dexcmd.campaign.runner import MakeClient, Runner
@@ -131,22 +130,22 @@ class Campaign(AsyncOnlyContext):
 
         What can't be read of an account is told in its part of the plan.  Raises `DexError`.
         """
-        return await self._plan(self.spec.accounts)
-
-    async def _plan(self, accounts: Sequence[AccountSpec]) -> Plan:
         async with AsyncExitStack() as stack:
             clients: dict[str, DexClient | DexError] = {}
-            for account in accounts:
+            for account in self.spec.accounts:
                 try:
                     clients[account.name] = await stack.enter_async_context(self._client(account))
                 except ConfigurationError as error:
                     clients[account.name] = error
-            return await make_plan(self.spec, clients, self._opened, self._clock, accounts=accounts)
+            return await make_plan(self.spec, clients, self._opened, self._clock)
 
     async def run(self, plan: Plan | None = None, *, on_event: OnEvent | None = None) -> CampaignStatus:
         """Run it until all is decided, or `stop` is called, and return how it stands then.
 
-        What is not in the journal yet is planned first, or taken from `plan`.  What is goes on from where it stands.
+        What is not in the journal yet is taken from `plan`, or else planned.  Of several accounts each is planned and
+        run by itself then, so that one which answers slowly holds up no other, unless devices are named that may be in
+        any of them.  What is in the journal goes on from where it stands.
+
         `on_event` is called with each event, on the event loop, once it is durable.  What it raises ends the run as
         `stop` does, and is raised in the end; it is not called again, and `events` has what it was not told.
 
@@ -158,7 +157,8 @@ class Campaign(AsyncOnlyContext):
         self._steering = steering = Steering(self.store, self.name, self._interval)
         try:
             async with self.store.hold(self.name):
-                await self._set_up(plan)
+                planner = AccountPlanner(self.spec, self._client, self.store, self._clock)
+                await self._set_up(plan, planner)
                 if not steering.stopping:
                     runner = Runner(
                         store=self.store,
@@ -166,7 +166,7 @@ class Campaign(AsyncOnlyContext):
                         steering=steering,
                         clock=self._clock,
                         client=self._client,
-                        plan_the_rest=self._plan_the_rest,
+                        plan=planner.plan,
                         on_event=on_event or (lambda _: None),
                     )
                     await runner.run()
@@ -195,19 +195,15 @@ class Campaign(AsyncOnlyContext):
             )
         return record is not None
 
-    async def _set_up(self, plan: Plan | None) -> None:
-        if not await self.known():
-            plan = plan or await self.plan()
-            await self.store.append(self.name, [*plan.events()])
-
-    async def _plan_the_rest(self, accounts: Sequence[AccountSpec]) -> Mapping[str, DexError]:
-        """Plan accounts that could not be read when the campaign was set up, and return why if that is still so."""
-        targets = sum(count.n for count in await self.store.counts(self.name))
-        plan = await self._plan(accounts)
-        events = [attrs.evolve(event, target=event.target + targets) for event in plan.target_events()]
-        if events:
-            await self.store.append(self.name, events)
-        return plan.errors
+    async def _set_up(self, plan: Plan | None, planner: AccountPlanner) -> None:
+        """Have the campaign in the journal, with what there is to plan as one."""
+        if await self.known():
+            return
+        if plan is None and (len(self.spec.accounts) == 1 or (await planner.names()).anywhere):
+            # Of several, for a device that is named is missing only if none shows it.
+            plan = await self.plan()
+        events = [campaign_planned(self.spec, self._clock.now())] if plan is None else [*plan.events()]
+        await self.store.append(self.name, events)
 
     # --- from anywhere
 

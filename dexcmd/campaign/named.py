@@ -68,6 +68,11 @@ class Names:
         """Return how many there are; with none, every device is meant."""
         return len(self._names)
 
+    @property
+    def anywhere(self) -> bool:
+        """Return whether one of them is in whichever account has it."""
+        return any(named.account is None for named in self._names)
+
     def emails(self, account: str) -> list[str] | None:
         """Return the emails that an account is to be searched for; None where something else is named there."""
         names = [named for named in self._names if named.account in (None, account)]

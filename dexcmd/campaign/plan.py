@@ -1,42 +1,18 @@
-"""Planning a campaign: a look at its accounts that spends nothing, and what a run would do."""
+"""What a campaign would do: its plan, and what a journal begins with."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
-from itertools import accumulate, pairwise
-from pathlib import Path
+from datetime import datetime
 
-import anyio.to_thread
 import attrs
 
 from dexcmd.campaign.events import AccountStopped, CampaignEvent, CampaignPlanned, SkipReason, TargetPlanned
-from dexcmd.campaign.forecast import (
-    QuotaForecast,
-    Requests,
-    SizeForecast,
-    least_seconds,
-    quota_forecast,
-    request_forecast,
-    size_forecast,
-)
+from dexcmd.campaign.forecast import QuotaForecast, Requests, SizeForecast
 from dexcmd.campaign.layout import fingerprint, spec_to_json
-from dexcmd.campaign.named import Named, Names
-from dexcmd.campaign.namescsv import read_csv
 from dexcmd.campaign.spec import AccountSpec, CampaignSpec
-from dexcmd.campaign.store import Store
-from dexcmd.campaign.survey import Survey
-from dexcmd.campaign.turns import wave_of
-from dexcmd.client import DexClient
-from dexcmd.clock import Clock
-from dexcmd.errors import ConfigurationError, DexError
-from dexcmd.tasks import run_tasks
-from dexcmd.wire.window import RateLimit
+from dexcmd.errors import DexError
 
-__all__ = ["AccountPlan", "Plan", "make_plan"]
-
-ACCOUNTS_AT_ONCE = 8
-
-RATE_LIMIT = RateLimit()
+__all__ = ["AccountPlan", "Plan", "campaign_planned", "nothing_to_do"]
 
 
 @attrs.frozen(kw_only=True)
@@ -129,21 +105,10 @@ class Plan:
 
         Those accounts have ended: a device that comes in later is one that nobody was shown.
         """
-        yield CampaignPlanned(
-            at=self.planned_at,
-            spec=spec_to_json(self.spec),
-            fingerprint=fingerprint(self.spec),
-            type=self.spec.command.type,
-            accounts=tuple((account.name, account.account_id) for account in self.spec.accounts),
-        )
+        yield campaign_planned(self.spec, self.planned_at)
         for account in self.accounts:
             if account.error is None and not account.targets and not account.skipped:
-                yield AccountStopped(
-                    at=self.planned_at,
-                    account=account.account.name,
-                    kind="finished",
-                    reason="no device of it matched when it was planned",
-                )
+                yield nothing_to_do(account.account, self.planned_at)
         yield from self.target_events()
 
     def target_events(self) -> Iterator[TargetPlanned]:
@@ -153,104 +118,18 @@ class Plan:
             yield from account.skipped
 
 
-async def make_plan(
-    spec: CampaignSpec,
-    clients: Mapping[str, DexClient | DexError],
-    store: Store | None,
-    clock: Clock,
-    *,
-    accounts: Sequence[AccountSpec] | None = None,
-) -> Plan:
-    """Look at the accounts of a campaign and return what a run would do; nothing is created, nothing is written.
-
-    `clients` are by the names of the accounts; an error stands for one that there can't be.  An account that can't be
-    read has its error in its plan, and the others are planned all the same; all wait for the slowest, for a device that
-    is named is `not_found` only where none of them shows it.  `store` tells the size of artifacts that
-    came before.  `accounts` are those to be planned where it is not all of them: the others were before.
-
-    Raises `ConfigurationError` for an account without a client, and for a CSV that can't be read (any more), and
-    `CampaignError` where the journal can't be.
-    """
-    chosen = spec.accounts if accounts is None else accounts
-    if missing := [account.name for account in chosen if account.name not in clients]:
-        raise ConfigurationError(f"no client for the accounts {', '.join(missing)}")
-    names = Names(spec.targets, await _rows(spec))
-    now = clock.now()
-    surveys = [Survey(spec, account, names, now) for account in chosen]
-    todo = iter(surveys)
-
-    async def look() -> None:
-        for survey in todo:
-            client = clients[survey.account.name]
-            if isinstance(client, DexError):
-                survey.error = client
-            else:
-                await survey.take(client)
-
-    await run_tasks([look] * min(ACCOUNTS_AT_ONCE, len(surveys)))
-    _note_missing(surveys, names, of_all=len(chosen) == len(spec.accounts))
-    deadline = now + spec.deadline if isinstance(spec.deadline, timedelta) else spec.deadline
-    plans: list[AccountPlan] = []
-    number = 1
-    for survey in surveys:
-        plans.append(_account_plan(survey, number, deadline))
-        number += len(plans[-1].targets) + len(plans[-1].skipped)
-    known, mean = (0, 0.0) if store is None else await store.mean_artifact_size(spec.command.type)
-    return Plan(
-        spec=spec,
-        planned_at=now,
-        deadline=deadline,
-        accounts=tuple(plans),
-        size=size_forecast(spec.command, sum(plan.commands for plan in plans), known, mean),
-        least_seconds=_least_seconds(plans),
+def campaign_planned(spec: CampaignSpec, at: datetime) -> CampaignPlanned:
+    """Return the event with which the journal of a campaign begins."""
+    return CampaignPlanned(
+        at=at,
+        spec=spec_to_json(spec),
+        fingerprint=fingerprint(spec),
+        type=spec.command.type,
+        accounts=tuple((account.name, account.account_id) for account in spec.accounts),
     )
 
 
-async def _rows(spec: CampaignSpec) -> list[Named]:
-    path = spec.targets.csv
-    if path is None:
-        return []
-    accounts = [account.name for account in spec.accounts]
-    return await anyio.to_thread.run_sync(lambda: read_csv(Path(path), accounts))
-
-
-def _note_missing(surveys: Sequence[Survey], names: Names, *, of_all: bool) -> None:
-    """Give each named device that no account shows to its account, or else to the first that could be read.
-
-    Where not all accounts were to be looked at, one of the others may have it.
-    """
-    seen = {survey.account.name: survey for survey in surveys if survey.error is None}
-    unread = len(seen) < len(surveys)
-    for named in names.missing():
-        if named.account is not None:
-            if named.account in seen:
-                seen[named.account].selection.miss(named)
-        elif of_all and seen:
-            detail = "not all accounts could be read" if unread else None
-            next(iter(seen.values())).selection.miss(named, detail)
-
-
-def _account_plan(survey: Survey, first: int, deadline: datetime | None) -> AccountPlan:
-    if survey.error is not None:
-        return AccountPlan(account=survey.account, error=survey.error, requests=Requests(planning=survey.requests))
-    targets, skipped, waves = survey.selection.numbered(first)
-    spec = survey.spec
-    quota = quota_forecast(len(targets), survey.quota, leave=spec.leave_quota, now=survey.now, deadline=deadline)
-    ends = list(accumulate(waves, initial=0))
-    parts = [wave_of(targets[start:end], spec.command.type) for start, end in pairwise(ends)]
-    return AccountPlan(
-        account=survey.account,
-        targets=targets,
-        skipped=skipped,
-        waves=waves,
-        quota=quota,
-        requests=request_forecast(parts, quota, in_flight=spec.pace.in_flight, planning=survey.requests),
-    )
-
-
-def _least_seconds(plans: Sequence[AccountPlan]) -> float:
-    """Return the least time, in which accounts with tokens of their own don't wait for one another."""
-    requests: Counter[str] = Counter()
-    for plan in plans:
-        requests[plan.account.token_env] += plan.requests.total
-    return max((least_seconds(n, RATE_LIMIT) for n in requests.values()), default=0.0)
+def nothing_to_do(account: AccountSpec, at: datetime) -> AccountStopped:
+    """Return the end of an account of which no device matches."""
+    reason = "no device of it matched when it was planned"
+    return AccountStopped(at=at, account=account.name, kind="finished", reason=reason)

@@ -1,12 +1,13 @@
 """A campaign in one process: its accounts side by side, until all is decided or the process is to stop."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
 
+import anyio
 import attrs
 
 from dexcmd.campaign.collector import Collector
@@ -44,8 +45,8 @@ class Runner:
     steering: Steering
     clock: Clock
     client: MakeClient
-    plan_the_rest: Callable[[Sequence[AccountSpec]], Awaitable[Mapping[str, DexError]]]
-    """Plans accounts that have no plan yet, and returns for which of them there can be none, and why."""
+    plan: Callable[[AccountSpec], Awaitable[AccountStopped | None]]
+    """Plans an account that has no plan yet, and returns its end where there is nothing to run."""
 
     on_event: OnEvent
 
@@ -95,19 +96,34 @@ class Runner:
         records = {account.name: account for account in await self.store.accounts(self.spec.name)}
         left = [account for account in self.spec.accounts if records[account.name].stopped is None]
         planned = {count.account for count in await self.store.counts(self.spec.name)}
-        rest = [account for account in left if account.name not in planned]
         async with sink_for(self.spec.artifacts).open(self.clock) as destination:
 
-            async def run(account: AccountSpec, error: DexError | None = None) -> None:
-                await self._run_account(account, records[account.name], destination, deadline, error)
+            async def run(account: AccountSpec) -> None:
+                # However long one takes to be planned, the others do not wait for it.
+                if account.name in planned or await self._plan(account):
+                    await self._run_account(account, records[account.name], destination, deadline)
 
-            async def run_the_rest() -> None:
-                # Whoever could not be read before may take its time now as well: the others do not wait for it.
-                errors = await self.plan_the_rest(rest)
-                await run_tasks([partial(run, account, errors.get(account.name)) for account in rest])
+            await run_tasks([partial(run, account) for account in left])
 
-            going_on = [partial(run, account) for account in left if account.name in planned]
-            await run_tasks([*going_on, run_the_rest] if rest else going_on)
+    async def _plan(self, account: AccountSpec) -> bool:
+        """Plan an account, and tell whether there is something to run, and time for that."""
+        end: AccountStopped | None = None
+
+        async def plan() -> None:
+            nonlocal end
+            end = await self.plan(account)
+
+        with anyio.CancelScope() as scope:
+
+            async def give_up() -> None:
+                await self.steering.stopped()
+                # Nothing of it is begun, so there is nothing to be brought to an end.
+                scope.cancel()
+
+            await run_beside(plan, [give_up])
+        if end is not None:
+            await self._note(end)
+        return end is None and not self.steering.stopping
 
     async def _run_account(
         self,
@@ -115,21 +131,16 @@ class Runner:
         record: AccountRecord,
         destination: Any,
         deadline: datetime | None,
-        error: DexError | None,
     ) -> None:
-        """Run an account, unless there is an error for which it can't be."""
         async with AsyncExitStack() as stack:
-            if error is None:
-                try:
-                    dex = await stack.enter_async_context(self.client(account))
-                except DexError as failure:
-                    # It has no token, say; the others may have theirs.
-                    error = failure
-                else:
-                    await (await self._shard(dex, account, record, destination, deadline)).run()
-        if error is not None:
-            stop = AccountStopped(at=self.clock.now(), account=account.name, kind="refused", reason=str(error))
-            await self._note(stop)
+            try:
+                dex = await stack.enter_async_context(self.client(account))
+            except DexError as error:
+                # It has no token, say; the others may have theirs.
+                stop = AccountStopped(at=self.clock.now(), account=account.name, kind="refused", reason=str(error))
+                await self._note(stop)
+            else:
+                await (await self._shard(dex, account, record, destination, deadline)).run()
 
     async def _shard(
         self, dex: DexClient, account: AccountSpec, record: AccountRecord, destination: Any, deadline: datetime | None

@@ -17,9 +17,14 @@ class Steering:
         self._campaign = campaign
         self._interval = interval
         self._pulses: list[Pulse] = []
+        self._stopped = anyio.Event()
         self.control: Control = "run"
         self.stopping: bool = False
         """Whether this process is to end soon: nothing more is begun, and what is being fetched is finished."""
+
+    async def stopped(self) -> None:
+        """Return when this process is to end."""
+        await self._stopped.wait()
 
     def attach(self, pulse: Pulse) -> None:
         """Touch a pulse at each change."""
@@ -28,6 +33,7 @@ class Steering:
     def stop(self) -> None:
         """Have this process end soon.  The campaign itself goes on with the next."""
         self.stopping = True
+        self._stopped.set()
         self._touch()
 
     async def look(self) -> None:

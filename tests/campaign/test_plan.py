@@ -12,7 +12,8 @@ from dexcmd import AuthenticationError, DexClient, PermissionDeniedError, WarpDi
 from dexcmd.campaign.events import CampaignPlanned, TargetPlanned
 from dexcmd.campaign.file import parse_campaign
 from dexcmd.campaign.layout import fingerprint, spec_from_json
-from dexcmd.campaign.plan import AccountPlan, Plan, make_plan
+from dexcmd.campaign.plan import AccountPlan, Plan
+from dexcmd.campaign.planner import make_plan
 from dexcmd.campaign.spec import AccountSpec, CampaignSpec, Pace, Share, Targeting, Waves
 from dexcmd.errors import ConfigurationError
 from dexcmd.sandbox import Behaviour, Fault, NewCommand, SandboxDevice
@@ -407,20 +408,6 @@ async def test_no_account_can_be_read(campaigns: CampaignRig) -> None:
     plan = await plan_of(campaigns, targets=Targeting(device_ids="d1"))
     assert (plan.commands, plan.skips, list(plan.errors)) == (0, {}, ["a"])
     assert isinstance(plan.errors["a"], AuthenticationError | PermissionDeniedError)
-
-
-async def test_accounts_that_are_planned_later_tell_only_of_themselves(campaigns: CampaignRig) -> None:
-    await campaigns.account("a", devices=[row(1)])
-    await campaigns.account("b", devices=[row(2)])
-    file = campaigns.folder / "devices.csv"
-    file.write_text(f"device_id,account\n{device_id(1)},\n{device_id(2)},\n{device_id(3)},b\n{device_id(4)},a\n")
-    spec = campaigns.spec(targets=Targeting(csv=str(file)))
-    async with campaigns.client(spec.accounts[1]) as dex:
-        plan = await make_plan(spec, {"b": dex}, None, campaigns.clock, accounts=spec.accounts[1:])
-    assert why(only(plan).targets) == {"2": None}
-    assert why(only(plan).skipped) == {"3": "not_found"}
-    nothing = await make_plan(spec, {}, None, campaigns.clock, accounts=())
-    assert (nothing.commands, nothing.least_seconds) == (0, 0.0)
 
 
 async def test_an_account_without_a_client(campaigns: CampaignRig) -> None:

@@ -1,0 +1,174 @@
+"""Planning a campaign: looks at its accounts, which spend nothing, and what a run would do by what is seen."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import accumulate, pairwise
+from pathlib import Path
+
+import anyio.to_thread
+import attrs
+
+from dexcmd.campaign.events import AccountStopped
+from dexcmd.campaign.forecast import Requests, least_seconds, quota_forecast, request_forecast, size_forecast
+from dexcmd.campaign.named import Named, Names
+from dexcmd.campaign.namescsv import read_csv
+from dexcmd.campaign.plan import AccountPlan, Plan, nothing_to_do
+from dexcmd.campaign.spec import AccountSpec, CampaignSpec
+from dexcmd.campaign.store import Store
+from dexcmd.campaign.survey import Survey
+from dexcmd.campaign.turns import wave_of
+from dexcmd.client import DexClient
+from dexcmd.clock import Clock
+from dexcmd.errors import ConfigurationError, DexError
+from dexcmd.tasks import run_tasks
+from dexcmd.wire.window import RateLimit
+
+__all__ = ["AccountPlanner", "make_plan", "read_names"]
+
+ACCOUNTS_AT_ONCE = 8
+
+RATE_LIMIT = RateLimit()
+
+
+async def read_names(spec: CampaignSpec) -> Names:
+    """Return the devices that a campaign names.  Raises `ConfigurationError` for a CSV that can't be read."""
+    path, rows = spec.targets.csv, list[Named]()
+    if path is not None:
+        accounts = [account.name for account in spec.accounts]
+        rows = await anyio.to_thread.run_sync(lambda: read_csv(Path(path), accounts))
+    return Names(spec.targets, rows)
+
+
+async def make_plan(
+    spec: CampaignSpec, clients: Mapping[str, DexClient | DexError], store: Store | None, clock: Clock
+) -> Plan:
+    """Look at the accounts of a campaign and return what a run would do; nothing is created, nothing is written.
+
+    `clients` are by the names of the accounts; an error stands for one that there can't be.  An account that can't be
+    read has its error in its plan, and the others are planned all the same; all wait for the slowest, for a device that
+    is named is `not_found` only where none of them shows it.  `store` tells the size of artifacts that came before.
+
+    Raises `ConfigurationError` for an account without a client, and for a CSV that can't be read (any more), and
+    `CampaignError` where the journal can't be.
+    """
+    if missing := [account.name for account in spec.accounts if account.name not in clients]:
+        raise ConfigurationError(f"no client for the accounts {', '.join(missing)}")
+    names = await read_names(spec)
+    now = clock.now()
+    surveys = [Survey(spec, account, names, now) for account in spec.accounts]
+    todo = iter(surveys)
+
+    async def look() -> None:
+        for survey in todo:
+            client = clients[survey.account.name]
+            if isinstance(client, DexError):
+                survey.error = client
+            else:
+                await survey.take(client)
+
+    await run_tasks([look] * min(ACCOUNTS_AT_ONCE, len(surveys)))
+    _note_missing(surveys, names)
+    deadline = now + spec.deadline if isinstance(spec.deadline, timedelta) else spec.deadline
+    plans: list[AccountPlan] = []
+    number = 1
+    for survey in surveys:
+        plans.append(_account_plan(survey, number, deadline))
+        number += len(plans[-1].targets) + len(plans[-1].skipped)
+    known, mean = (0, 0.0) if store is None else await store.mean_artifact_size(spec.command.type)
+    return Plan(
+        spec=spec,
+        planned_at=now,
+        deadline=deadline,
+        accounts=tuple(plans),
+        size=size_forecast(spec.command, sum(plan.commands for plan in plans), known, mean),
+        least_seconds=_least_seconds(plans),
+    )
+
+
+@attrs.define(eq=False)
+class AccountPlanner:
+    """Plans accounts of a campaign that is in the journal already, each by itself."""
+
+    spec: CampaignSpec
+    client: Callable[[AccountSpec], DexClient]
+    store: Store
+    clock: Clock
+    _names: Names | None = attrs.field(default=None, init=False)
+    _reading: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
+    _numbering: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
+
+    async def names(self) -> Names:
+        """Return the devices that the campaign names, read once.  Raises `ConfigurationError`, see `read_names`."""
+        async with self._reading:
+            if self._names is None:
+                self._names = await read_names(self.spec)
+        return self._names
+
+    async def plan(self, account: AccountSpec) -> AccountStopped | None:
+        """Add the targets of an account to the journal; return its end where that is all there is to do.
+
+        Raises `ConfigurationError` for a CSV that can't be read (any more), and `CampaignError` for the journal.
+        """
+        names = await self.names()
+        survey = Survey(self.spec, account, names, self.clock.now())
+        try:
+            async with self.client(account) as client:
+                await survey.take(client)
+        except ConfigurationError as error:
+            survey.error = error
+        if survey.error is not None:
+            reason = str(survey.error)
+            return AccountStopped(at=self.clock.now(), account=account.name, kind="refused", reason=reason)
+        _note_missing([survey], names)
+        async with self._numbering:
+            before = sum(count.n for count in await self.store.counts(self.spec.name))
+            targets, skipped, _ = survey.selection.numbered(before + 1)
+            if not targets and not skipped:
+                return nothing_to_do(account, survey.now)
+            await self.store.append(self.spec.name, [*targets, *skipped])
+        return None
+
+
+def _note_missing(surveys: Sequence[Survey], names: Names) -> None:
+    """Give each named device that no account shows to its account, or else to the first that could be read.
+
+    Where these are not all accounts of the campaign, one of the others may have it.
+    """
+    of_all = len(surveys) == len(surveys[0].spec.accounts)
+    seen = {survey.account.name: survey for survey in surveys if survey.error is None}
+    unread = len(seen) < len(surveys)
+    for named in names.missing():
+        if named.account is not None:
+            if named.account in seen:
+                seen[named.account].selection.miss(named)
+        elif of_all and seen:
+            detail = "not all accounts could be read" if unread else None
+            next(iter(seen.values())).selection.miss(named, detail)
+
+
+def _account_plan(survey: Survey, first: int, deadline: datetime | None) -> AccountPlan:
+    if survey.error is not None:
+        return AccountPlan(account=survey.account, error=survey.error, requests=Requests(planning=survey.requests))
+    targets, skipped, waves = survey.selection.numbered(first)
+    spec = survey.spec
+    quota = quota_forecast(len(targets), survey.quota, leave=spec.leave_quota, now=survey.now, deadline=deadline)
+    ends = list(accumulate(waves, initial=0))
+    parts = [wave_of(targets[start:end], spec.command.type) for start, end in pairwise(ends)]
+    return AccountPlan(
+        account=survey.account,
+        targets=targets,
+        skipped=skipped,
+        waves=waves,
+        quota=quota,
+        requests=request_forecast(parts, quota, in_flight=spec.pace.in_flight, planning=survey.requests),
+    )
+
+
+def _least_seconds(plans: Sequence[AccountPlan]) -> float:
+    """Return the least time, in which accounts with tokens of their own don't wait for one another."""
+    requests: Counter[str] = Counter()
+    for plan in plans:
+        requests[plan.account.token_env] += plan.requests.total
+    return max((least_seconds(n, RATE_LIMIT) for n in requests.values()), default=0.0)

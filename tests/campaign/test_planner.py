@@ -1,0 +1,185 @@
+"""Accounts that are planned by a run, each by itself: against sandboxes over real sockets."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from dexcmd import DexClient
+from dexcmd.campaign.events import AccountStopped, CampaignEvent, RunEnded, TargetPlanned
+from dexcmd.campaign.spec import AccountSpec, Targeting
+from dexcmd.errors import ConfigurationError
+from dexcmd.sandbox import Fault, SandboxDevice
+from tests.campaign.conftest import CampaignRig
+
+pytestmark = pytest.mark.anyio
+
+
+def device(number: int) -> SandboxDevice:
+    return SandboxDevice(
+        device_id=f"00000000-0000-4000-8000-{number:012d}",
+        registration_id=f"00000000-0000-4000-9000-{number:012d}",
+        name=f"laptop-{number}",
+        user_email=f"user{number}@example.com",
+        platform="mac",
+    )
+
+
+async def planned(campaigns: CampaignRig) -> list[tuple[int, str, str, str | None]]:
+    """Return number, account, device and reason to skip of each target in the journal."""
+    async with campaigns.campaign("one") as campaign:
+        events = [recorded.event async for recorded in campaign.events()]
+    targets = [event for event in events if isinstance(event, TargetPlanned)]
+    return sorted((one.target, one.account, str(int((one.device_id or "")[-12:])), one.skip) for one in targets)
+
+
+def named(folder: Path, *rows: tuple[int, str]) -> Targeting:
+    file = folder / "devices.csv"
+    file.write_text("device_id,account\n" + "".join(f"{device(one).device_id},{account}\n" for one, account in rows))
+    return Targeting(csv=str(file))
+
+
+class Gate:
+    """Makes clients; the one for the plan of an account comes when it is let through."""
+
+    def __init__(self, campaigns: CampaignRig, account: str) -> None:
+        self._campaigns = campaigns
+        self._account = account
+        self.reached = anyio.Event()
+        self.opened = anyio.Event()
+
+    def __call__(self, account: AccountSpec) -> Any:
+        dex = self._campaigns.client(account)
+        return self.waiting(dex) if account.name == self._account and not self.opened.is_set() else dex
+
+    @asynccontextmanager
+    async def waiting(self, dex: DexClient) -> AsyncIterator[DexClient]:
+        self.reached.set()
+        await self.opened.wait()
+        async with dex:
+            yield dex
+
+
+async def test_accounts_are_numbered_as_they_are_planned(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1), device(2)])
+    await campaigns.account("b", devices=[device(3), device(4)])
+    gate = Gate(campaigns, "a")
+
+    def note(event: CampaignEvent) -> None:
+        campaigns.events.append(event)
+        if isinstance(event, AccountStopped):
+            # All is over in the other one before this one is known.
+            gate.opened.set()
+
+    async with campaigns.campaign(campaigns.spec(), client=gate) as campaign:
+        with anyio.fail_after(60):
+            status = await campaign.run(on_event=note)
+    assert [event.account for event in campaigns.of(AccountStopped)] == ["b", "a"]
+    assert (status.state, status.count("saved")) == ("finished", 4)
+    rows = await planned(campaigns)
+    assert [(number, account) for number, account, *_ in rows] == [(1, "b"), (2, "b"), (3, "a"), (4, "a")]
+
+
+async def test_a_device_that_may_be_in_any_account_is_missed_once(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    await campaigns.account("b", devices=[device(2)])
+    targets = Targeting(device_ids=tuple(device(number).device_id for number in (1, 2, 3)))
+    status = await campaigns.run(campaigns.spec(targets=targets))
+    assert (status.state, status.count("saved")) == ("finished", 2)
+    assert [row[1:] for row in await planned(campaigns)] == [
+        ("a", "1", None),
+        ("a", "3", "not_found"),
+        ("b", "2", None),
+    ]
+
+
+async def test_a_device_that_is_in_one_account_is_missed_there(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    await campaigns.account("b", devices=[device(2)])
+    targets = named(campaigns.folder, (1, "a"), (2, "b"), (3, "b"), (1, "b"))
+    status = await campaigns.run(campaigns.spec(targets=targets))
+    assert (status.state, status.count("saved")) == ("finished", 2)
+    assert sorted(row[1:] for row in await planned(campaigns)) == [
+        ("a", "1", None),
+        ("b", "1", "not_found"),
+        ("b", "2", None),
+        ("b", "3", "not_found"),
+    ]
+
+
+async def test_who_could_not_be_read_when_all_were_planned_misses_only_its_own(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    b = await campaigns.account("b", devices=[device(2)])
+    file = campaigns.folder / "devices.csv"
+    names = [(1, ""), (2, ""), (3, "b"), (4, "a"), (5, "")]
+    file.write_text("device_id,account\n" + "".join(f"{device(one).device_id},{name}\n" for one, name in names))
+    b.faults.add(Fault.error(403), on="list_commands")
+    status = await campaigns.run(campaigns.spec(targets=Targeting(csv=str(file))))
+    assert (status.state, status.count("saved")) == ("finished", 2)
+    rows = await planned(campaigns)
+    assert [row[1:] for row in rows] == [
+        ("a", "1", None),
+        ("a", "4", "not_found"),
+        # As far as could be seen then.
+        ("a", "5", "not_found"),
+        ("b", "2", None),
+        ("b", "3", "not_found"),
+    ]
+
+
+async def test_an_account_without_a_device_has_ended(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    await campaigns.account("b", devices=[])
+    status = await campaigns.run(campaigns.spec())
+    assert status.state == "finished"
+    reasons = {event.account: (event.kind, event.reason) for event in campaigns.of(AccountStopped)}
+    assert reasons == {"a": ("finished", None), "b": ("finished", "no device of it matched when it was planned")}
+    # Nothing was asked of it but for the plan.
+    assert campaigns.asked("get_quota", "b") == campaigns.asked("list_devices", "b") == 1
+
+
+async def test_a_list_of_devices_that_can_not_be_read_begins_nothing(campaigns: CampaignRig) -> None:
+    await campaigns.account("a")
+    await campaigns.account("b")
+    spec = campaigns.spec(targets=Targeting(csv=str(campaigns.folder / "gone.csv")))
+    async with campaigns.campaign(spec) as campaign:
+        with pytest.raises(ConfigurationError, match=r"gone\.csv"):
+            await campaign.run()
+        assert not await campaign.known()
+    assert campaigns.asked("get_quota") == 0
+
+
+async def test_it_is_read_no_more_once_all_are_planned(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    await campaigns.account("b", devices=[device(2)])
+    spec = campaigns.spec(targets=named(campaigns.folder, (1, "a"), (2, "b")))
+    async with campaigns.campaign(spec) as campaign:
+        plan = await campaign.plan()
+        (campaigns.folder / "devices.csv").unlink()
+        status = await campaign.run(plan)
+    assert (status.state, status.count("saved")) == ("finished", 2)
+
+
+async def test_a_stop_waits_for_no_account_that_is_planned(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    await campaigns.account("b", devices=[device(2)])
+    gate = Gate(campaigns, "b")
+    async with campaigns.campaign(campaigns.spec(), client=gate) as campaign, anyio.create_task_group() as group:
+
+        async def stop() -> None:
+            await gate.reached.wait()
+            while not campaigns.of(AccountStopped):
+                await anyio.sleep(0.001)
+            campaign.stop()
+
+        group.start_soon(stop)
+        with anyio.fail_after(60):
+            status = await campaign.run(on_event=campaigns.events.append)
+        assert [event.reason for event in campaigns.of(RunEnded)] == ["interrupted"]
+        assert (status.state, status.count("saved"), status.count()) == ("interrupted", 1, 1)
+        gate.opened.set()
+        status = await campaign.run()
+    assert (status.state, status.count("saved")) == ("finished", 2)
