@@ -45,7 +45,7 @@ class Spacing:
 PROMPT = Spacing(patience=0.5, rarity=0.1)
 """For whoever waits for the ends."""
 
-PATIENT = Spacing(patience=1.0, rarity=0.5)
+PATIENT = Spacing(patience=1.25, rarity=0.5)
 """Where the artifacts, which are kept for days, are fetched by the way, and requests count more than minutes."""
 
 

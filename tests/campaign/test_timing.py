@@ -116,6 +116,31 @@ async def test_no_request_is_made_while_the_quota_is_waited_for(
     assert rig.asked("download") == 60
 
 
+MOST_REQUESTS = 1.25
+"""For each artifact of a campaign of 1,000: a tenth to create it, one to fetch it, the rest is all else."""
+
+
+@pytest.mark.parametrize("answer_seconds", [0.0, 0.3])
+@pytest.mark.parametrize(
+    "run_seconds",
+    [(2.0, 20.0), (60.0, 120.0), (5.0, 300.0), (60.0, 300.0), (290.0, 320.0), (120.0, 900.0)],
+    ids=lambda seconds: "to".join(f"{one:g}" for one in seconds) if isinstance(seconds, tuple) else None,
+)
+async def test_requests_for_each_artifact(
+    rigs: Callable[[], Awaitable[CampaignRig]], run_seconds: tuple[float, float], answer_seconds: float
+) -> None:
+    rig = await rigs()
+    sandbox = await rig.account(devices=1000, quota=2000, behaviour=Behaviour(**HEALTHY, run_seconds=run_seconds))
+    if answer_seconds:
+        sandbox.faults.add(Fault.slow(answer_seconds), times=None)
+    status = await rig.run(rig.spec())
+    assert status.count("saved") == 1000
+    asked = Counter(request.operation for request in sandbox.requests)
+    assert asked["create_commands"] == 100
+    assert asked["download"] == 1000
+    assert sum(asked.values()) <= MOST_REQUESTS * 1000, asked
+
+
 SLOW_SECONDS = 10.0
 
 

@@ -168,10 +168,10 @@ class TestRhythm:
         ("age", "wait"),
         [
             (0.0, 16.0),
-            (40.0, 40.0),
-            (200.0, 200.0),
+            (40.0, 50.0),
+            (200.0, 250.0),
             (500.0, 350.0),  # once it will have timed out, and half of that age later
-            (600.0, 600.0),
+            (600.0, 750.0),
         ],
     )
     def test_where_there_is_time_ends_may_be_noticed_later(self, age: float, wait: float):
@@ -227,7 +227,7 @@ class TestRhythm:
         assert 0 < FEW < MANY
         assert 0 < PROMPT.rarity < PROMPT.patience < 1
         assert PROMPT.rarity < PATIENT.rarity < PATIENT.patience
-        assert PROMPT.patience < PATIENT.patience <= 1
+        assert PROMPT.patience < 1 < PATIENT.patience < 1.5
 
 
 class TestCreatedBetween:
