@@ -161,8 +161,10 @@ class Creator:
                 await self._create(min(most, MOST_PER_POST), version)
             case AskQuota():
                 await self._allowance.ask()
-            case Wait(until, for_quota):
-                await self._wait(until, version, for_quota=for_quota)
+            case Wait(until, quota_again_at):
+                if quota_again_at is not None:
+                    await self._allowance.note_wait(quota_again_at)
+                await self._wait(until, version)
             case OpenWave(wave):
                 await self._desk.ledger.note(WaveOpened(at=self._now, account=self._desk.name, wave=wave))
                 self._desk.wave = wave
@@ -200,9 +202,7 @@ class Creator:
     def _now(self) -> datetime:
         return self._desk.clock.now()
 
-    async def _wait(self, until: datetime | None, version: int, *, for_quota: bool = False) -> None:
-        if for_quota and until is not None:
-            await self._allowance.note_wait(until)
+    async def _wait(self, until: datetime | None, version: int) -> None:
         seconds = None if until is None else max(0.0, (until - self._now).total_seconds())
         await self._desk.pulse.wait(version, seconds)
 
@@ -228,7 +228,8 @@ class Creator:
             return
         batch = await self._due.begin(most, len(self._submitted))
         if not batch:
-            await self._wait(await self._due.next_time(), version)
+            times = (await self._due.next_time(), self._deadline)
+            await self._wait(min((time for time in times if time is not None), default=None), version)
             return
         await self._recall_absent(batch)
         for flight in batch:

@@ -108,7 +108,8 @@ class Wait:
     """Wait for a change, or until a time."""
 
     until: datetime | None = None
-    for_quota: bool = False
+    quota_again_at: datetime | None = None
+    """When there may be more quota, where that is what is waited for."""
 
 
 @attrs.frozen
@@ -148,6 +149,14 @@ def next_step(view: View, spec: CampaignSpec) -> Step:
         return stop
     if pending and view.deadline is not None and view.now >= view.deadline:
         return DropPending("deadline")
+    step = _advance(view, spec)
+    if isinstance(step, Wait) and pending and view.deadline is not None:
+        # What is pending then is given up: there is nothing for which it would wait any longer.
+        return attrs.evolve(step, until=min(step.until or view.deadline, view.deadline))
+    return step
+
+
+def _advance(view: View, spec: CampaignSpec) -> Step:
     if not view.in_wave.count("pending"):
         return _between_waves(view, spec)
     if view.control == "pause":
@@ -209,7 +218,7 @@ def _within_wave(view: View, spec: CampaignSpec) -> Step:
         return Wait() if view.total.count("creating") else AskQuota()
     if view.quota_again_at is not None and view.now >= view.quota_again_at:
         return AskQuota()
-    return Wait(view.quota_again_at, for_quota=True)
+    return Wait(view.quota_again_at, view.quota_again_at)
 
 
 def deadline_of(spec: CampaignSpec, first_run_at: datetime | None) -> datetime | None:

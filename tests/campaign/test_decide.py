@@ -25,6 +25,7 @@ from dexcmd.campaign.spec import AbortRule, AccountSpec, CampaignSpec, Pace, Ret
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=10)
+SOON = NOW + timedelta(minutes=5)
 SPEC = CampaignSpec(
     name="one",
     command=Pcap(),
@@ -75,9 +76,9 @@ DUE = tally(pending=10)
         (view(DUE, total=tally(running=100), begun=100), Wait()),
         # All that is pending is about to be sent, and waits for nothing.
         (view(tally(pending=5), begun=5, quota_left=0.0, quota_again_at=LATER), Wait()),
-        (view(tally(pending=5), begun=4, quota_left=0.0, quota_again_at=LATER), Wait(LATER, for_quota=True)),
+        (view(tally(pending=5), begun=4, quota_left=0.0, quota_again_at=LATER), Wait(LATER, quota_again_at=LATER)),
         (view(DUE, quota_left=None), AskQuota()),
-        (view(DUE, quota_left=0.0, quota_again_at=LATER), Wait(LATER, for_quota=True)),
+        (view(DUE, quota_left=0.0, quota_again_at=LATER), Wait(LATER, quota_again_at=LATER)),
         (view(DUE, quota_left=0.0, quota_again_at=NOW), AskQuota()),
         (view(DUE, quota_left=0.0, quota_again_at=LATER, quota_counted_twice=True), AskQuota()),
         (view(tally(pending=1, creating=1), quota_left=0.0, quota_counted_twice=True), Wait()),
@@ -93,6 +94,13 @@ DUE = tally(pending=10)
         (view(DUE, deadline=LATER), Create(50)),
         (view(tally(saved=1), waves=2, undecided_later=5, deadline=NOW), DropPending("deadline")),
         (view(tally(running=1), deadline=NOW), Wait()),
+        # Nothing that is pending waits for longer than up to the deadline.
+        (view(DUE, quota_left=0.0, quota_again_at=LATER, deadline=SOON), Wait(SOON, quota_again_at=LATER)),
+        (view(DUE, quota_left=0.0, quota_again_at=SOON, deadline=LATER), Wait(SOON, quota_again_at=SOON)),
+        (view(DUE, control="pause", deadline=LATER), Wait(LATER)),
+        (view(DUE, total=tally(running=100), begun=100, deadline=LATER), Wait(LATER)),
+        (view(tally(running=1), undecided_later=5, deadline=LATER), Wait(LATER)),
+        (view(tally(running=1), deadline=LATER), Wait()),
         (view(DUE, control="cancel_keep"), Stop("cancelled", "cancelled by the operator")),
         (view(tally(running=1), control="cancel_drop"), Stop("cancelled", "cancelled by the operator")),
     ],
@@ -105,6 +113,8 @@ def test_a_wave_that_ended_is_slept_on_before_the_next() -> None:
     spec = attrs.evolve(SPEC, waves=Waves(soak=timedelta(minutes=5)))
     seen = view(DONE, waves=2, wave_ended_at=NOW - timedelta(minutes=4))
     assert next_step(seen, spec) == Wait(NOW + timedelta(minutes=1))
+    seen_with_more = attrs.evolve(seen, undecided_later=5, deadline=NOW + timedelta(seconds=30))
+    assert next_step(seen_with_more, spec) == Wait(NOW + timedelta(seconds=30))
     assert next_step(attrs.evolve(seen, now=NOW + timedelta(minutes=1)), spec) == OpenWave(2)
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from dexcmd import RateLimit
-from dexcmd.campaign.events import AccountStopped, ArtifactSaved, QuotaWaited
-from dexcmd.campaign.spec import Pace
+from dexcmd.campaign.events import AccountStopped, ArtifactSaved, QuotaWaited, TargetDropped
+from dexcmd.campaign.spec import Pace, Retries
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
 from dexcmd.sandbox.requestlog import Operation
 from tests.campaign.conftest import HEALTHY, SWIFT, CampaignRig
@@ -114,6 +114,36 @@ async def test_no_request_is_made_while_the_quota_is_waited_for(
     assert rig.asked("get_quota") == 4
     assert rig.asked("create_commands") == 6
     assert rig.asked("download") == 60
+
+
+DEADLINE = timedelta(hours=2)
+
+
+async def test_what_waits_for_the_quota_is_given_up_at_the_deadline(
+    rigs: Callable[[], Awaitable[CampaignRig]],
+) -> None:
+    rig = await rigs()
+    await rig.account(devices=25, quota=10, behaviour=Behaviour(**HEALTHY))
+    status = await rig.run(rig.spec(deadline=DEADLINE))
+    assert (status.state, status.count("saved"), status.count("not_attempted")) == ("finished", 10, 15)
+    [wait] = rig.of(QuotaWaited)
+    assert wait.until - EPOCH > timedelta(hours=11)
+    late = [event.at - EPOCH - DEADLINE for event in rig.of(TargetDropped)]
+    assert timedelta(0) <= min(late) <= max(late) < timedelta(seconds=1)
+    [stopped] = rig.of(AccountStopped)
+    assert stopped.at - EPOCH < DEADLINE + timedelta(minutes=15)
+
+
+async def test_what_waits_to_be_tried_again_is_given_up_at_the_deadline(
+    rigs: Callable[[], Awaitable[CampaignRig]],
+) -> None:
+    rig = await rigs()
+    await rig.account(devices=2, behaviour=Behaviour(**HEALTHY, failure_rate=1.0))
+    retries = Retries(device=1, wait=timedelta(hours=5))
+    status = await rig.run(rig.spec(deadline=DEADLINE, retries=retries))
+    assert (status.state, status.count("failed", "not_attempted")) == ("finished", 2)
+    late = [event.at - EPOCH - DEADLINE for event in rig.of(TargetDropped)]
+    assert timedelta(0) <= min(late) <= max(late) < timedelta(seconds=1)
 
 
 MOST_REQUESTS = 1.25
