@@ -144,13 +144,16 @@ Step = Create | AskQuota | Wait | OpenWave | DropPending | Stop | Finish
 
 def next_step(view: View, spec: CampaignSpec) -> Step:
     """Return what the creating side of an account does next."""
-    pending = view.in_wave.count("pending") + view.undecided_later
     if stop := _stop(view, spec):
         return stop
-    if pending and view.deadline is not None and view.now >= view.deadline:
+    # Those whose POST is still to be sent are pending for the journal.
+    pending = view.in_wave.count("pending") + view.undecided_later - (view.begun - view.total.in_flight)
+    if not pending or view.deadline is None:
+        return _advance(view, spec)
+    if view.now >= view.deadline:
         return DropPending("deadline")
     step = _advance(view, spec)
-    if isinstance(step, Wait) and pending and view.deadline is not None:
+    if isinstance(step, Wait):
         # What is pending then is given up: there is nothing for which it would wait any longer.
         return attrs.evolve(step, until=min(step.until or view.deadline, view.deadline))
     return step
@@ -187,7 +190,7 @@ def _between_waves(view: View, spec: CampaignSpec) -> Step:
     """Return the step where no target of the open wave is pending."""
     if view.in_wave.in_flight:
         return Wait()
-    if view.wave >= view.waves:
+    if view.wave >= view.waves or not view.undecided_later:
         return Finish()
     if view.wave > 0:
         tried, saved = view.in_wave.tried, view.in_wave.count("saved")

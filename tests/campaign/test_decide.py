@@ -48,7 +48,7 @@ def view(in_wave: Tally, **changes: Any) -> View:
         "in_wave": in_wave,
         "total": in_wave,
         "begun": in_wave.in_flight,
-        "undecided_later": 0,
+        "undecided_later": 5 if changes.get("waves", 1) > changes.get("wave", 1) else 0,
         "wave_ended_at": None,
         "deadline": None,
         "quota_left": 50.0,
@@ -94,6 +94,13 @@ DUE = tally(pending=10)
         (view(DUE, deadline=LATER), Create(50)),
         (view(tally(saved=1), waves=2, undecided_later=5, deadline=NOW), DropPending("deadline")),
         (view(tally(running=1), deadline=NOW), Wait()),
+        # No wave is to come of which all is decided already.
+        (view(DONE, waves=2, undecided_later=0), Finish()),
+        (view(DONE, waves=2, undecided_later=0, control="pause"), Finish()),
+        (view(tally(running=1), waves=2, undecided_later=0), Wait()),
+        # What is about to be sent is not given up, nor asked about again and again.
+        (view(tally(pending=5), begun=5, deadline=NOW), Wait()),
+        (view(tally(pending=5), begun=4, deadline=NOW), DropPending("deadline")),
         # Nothing that is pending waits for longer than up to the deadline.
         (view(DUE, quota_left=0.0, quota_again_at=LATER, deadline=SOON), Wait(SOON, quota_again_at=LATER)),
         (view(DUE, quota_left=0.0, quota_again_at=SOON, deadline=LATER), Wait(SOON, quota_again_at=SOON)),
