@@ -204,7 +204,7 @@ class Capture(Background[CaptureResult[R]]):
             logger.warning("a poll failed: %s", error)
 
     async def _give_up_overdue(self, ended: MemoryObjectSendStream[Command]) -> None:
-        for command_id in self._watch.overdue():
+        for command_id in self._watch.out_of_time():
             succeeded = self._watch.succeeded(command_id)
             command = self._watch.drop(command_id)
             if succeeded and command is not None:

@@ -164,6 +164,13 @@ class Creation:
         What was sent comes to its end: answers are awaited, and lost ones looked for.
         """
         self._stopped = True
+        self.take_back()
+
+    def take_back(self) -> None:
+        """Have POSTs that wait for their turn, or to be sent again, not be sent: they are as after `stop`.
+
+        What is submitted afterwards is sent.
+        """
         for scope in self._unsent:
             scope.cancel()
 
@@ -172,14 +179,14 @@ class Creation:
         self.stopped_by = None
 
     def look_for(self, request: CommandRequest, cause: DexError, since: datetime, wait: float, *, again: bool) -> None:
-        """Look for a command whose POST got lost before this object was made: see `LostCommands.look_for`."""
+        """Look for a command whose POST got lost some time ago: see `LostCommands.look_for`."""
         self.lost.look_for(request, cause, since, wait, again=again)
         self._touch()
 
-    @property
-    def under_way(self) -> int:
-        """Return how many POSTs are under way, or were answered and are being handed on."""
-        return self._busy
+    async def wait_until_idle(self) -> None:
+        """Return when no POST is under way, nor one that was answered being handed on."""
+        while self._busy:
+            await self._change.wait()
 
     # --- the queue
 

@@ -56,7 +56,7 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
         while not self._ended:
             if not len(self._watch):
                 raise StopAsyncIteration
-            if len(self._watch.overdue()) == len(self._watch):
+            if len(self._watch.out_of_time()) == len(self._watch):
                 count = len(self._watch)
                 what = "1 command has" if count == 1 else f"{count} commands have"
                 raise WaitTimeoutError(f"{what} not ended after {self._timeout:g} s", self._watch.ids)

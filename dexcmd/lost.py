@@ -71,23 +71,19 @@ class LostCommands:
         return [Outcome(request, "unknown", error=error) for request in requests]
 
     def look_for(self, request: CommandRequest, cause: DexError, since: datetime, wait: float, *, again: bool) -> None:
-        """Look for a command whose POST got lost before this object was made.
+        """Look for a command whose POST got lost some time ago, perhaps before this object was made.
 
         Its POST began no earlier than `since` of the service's clock.  After `wait` seconds the list is believed;
         with `again` what it does not show then may be sent once more.
         """
         now = self._clock.monotonic()
         lost = Lost(request, cause, now, now + wait, since)
-        if not again:
+        if again:
+            self._absent.pop(request.target, None)
+        else:
             self._absent[request.target] = lost
         self._lost.append(lost)
         self._looks = 0
-
-    def note_absent(self, request: CommandRequest, since: datetime) -> None:
-        """Take over that a POST got lost before this object was made, and that the list does not show its command."""
-        now = self._clock.monotonic()
-        cause = AmbiguousCreateError("an earlier POST got lost")
-        self._absent[request.target] = Lost(request, cause, now, now, since)
 
     def was_absent(self, request: CommandRequest) -> bool:
         """Tell whether an earlier POST for the target got lost and the list did not show its command."""

@@ -1,7 +1,7 @@
 """The creating side of a shard: intents written down, POSTs sent, what became of them written down."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal
@@ -107,10 +107,30 @@ class Creator:
         """Send the POSTs, and look for lost answers, until cancelled."""
         await self._creation.serve()
 
+    async def heed(self) -> None:
+        """Take back what waits to be sent as soon as nothing is to be created any more, until cancelled."""
+        pulse = self._desk.pulse
+        while True:
+            version = pulse.version
+            if self._holds:
+                self._creation.take_back()
+            left = None if self._deadline is None else (self._deadline - self._now).total_seconds()
+            await pulse.wait(version, left if left is not None and left > 0 else None)
+
+    async def wait_until_idle(self) -> None:
+        """Return when no POST is under way."""
+        await self._creation.wait_until_idle()
+
     @property
-    def under_way(self) -> int:
-        """Return how many POSTs are under way."""
-        return self._creation.under_way
+    def _holds(self) -> bool:
+        """Return whether nothing is to be sent at the moment, or any more."""
+        desk = self._desk
+        return (
+            desk.creating_ended
+            or desk.steering.stopping
+            or desk.steering.control != "run"
+            or (self._deadline is not None and self._now >= self._deadline)
+        )
 
     @property
     def submitted(self) -> int:
@@ -231,32 +251,38 @@ class Creator:
             times = (await self._due.next_time(), self._deadline)
             await self._wait(min((time for time in times if time is not None), default=None), version)
             return
-        await self._recall_absent(batch)
+        absent = await self._absent(batch)
         for flight in batch:
             self._by_target[flight.request.target] = flight
             self._submitted.add(flight.target.number)
         self._allowance.take(len(batch))
-        self._creation.submit(tuple(flight.request for flight in batch))
+        for flight in batch:
+            if (since := absent.get(flight.target.number)) is not None:
+                # By now the list may show it.  Else it is sent once more, and not twice.
+                flight.since = since
+                cause = AmbiguousCreateError("an earlier POST got lost")
+                self._creation.look_for(flight.request, cause, since, 0.0, again=True)
+        if fresh := tuple(flight.request for flight in batch if flight.target.number not in absent):
+            self._creation.submit(fresh)
 
-    async def _recall_absent(self, batch: Sequence[Flight]) -> None:
-        """Take over what earlier processes found absent: it may be sent once more, not twice."""
+    async def _absent(self, batch: Sequence[Flight]) -> Mapping[int, datetime]:
+        """Return which targets had a POST that got lost, and that the list did not show, and the time of the first."""
         # Only then can there be any.
         if self.last_lost_at is None:
-            return
+            return {}
         devices = {flight.request.device_id for flight in batch}
-        last: dict[int, IntentRecord] = {}
+        since: dict[int, datetime] = {}
         for intent in await self._desk.ledger.store.intents(*self._desk.key, devices):
-            last[intent.target] = intent
-        for flight in batch:
-            number = flight.target.number
-            if number in last and last[number].outcome == "absent":
-                flight.since = last[number].since
-                self._creation.lost.note_absent(flight.request, last[number].since)
+            if intent.outcome == "absent":
+                since.setdefault(intent.target, intent.since)
+            elif intent.outcome in ("created", "adopted"):
+                since.pop(intent.target, None)
+        return since
 
     async def _open_intents(self, batch: Batch, since: datetime | None) -> str | None:
         """Write down that a POST is about to be sent; return why it is not to be."""
         desk = self._desk
-        if desk.creating_ended or desk.steering.stopping or desk.steering.control != "run":
+        if self._holds:
             return "held"
         if since is None:
             self._allowance.hold()
@@ -314,6 +340,10 @@ class Creator:
             await self._desk.ledger.note(*events)
         for flight, outcome in made:
             self._by_target.pop(flight.request.target, None)
+            self._submitted.discard(flight.target.number)
+            if flight.post is None:
+                # It was found, and nothing had to be sent.
+                self._allowance.give_back()
             flight.post, flight.command_id = None, outcome.command_id
             self._follower.add(
                 flight,

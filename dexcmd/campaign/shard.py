@@ -60,7 +60,8 @@ class Shard:
             await self._creator.load()
             await self._follower.load()
             await self._collector.load()
-            await run_beside(self._work, [self._creator.serve, self._follower.run, self._collector.run])
+            beside = [self._creator.serve, self._creator.heed, self._follower.run, self._collector.run]
+            await run_beside(self._work, beside)
         except Refused as refused:
             logger.warning("%s: refused by the service: %s", desk.name, refused.error)
             await self._note_stop("refused", str(refused.error), desk.ledger.total.count("running"))
@@ -124,7 +125,8 @@ class Shard:
 
     async def _wind_down(self) -> None:
         """Wait for the answers of POSTs that are under way, and for the artifacts that are being fetched."""
-        while self._creator.under_way or self._collector.under_way:
+        await self._creator.wait_until_idle()
+        while self._collector.under_way:
             await self._desk.pulse.wait(self._desk.pulse.version)
 
     # --- the audit

@@ -136,7 +136,11 @@ class Watch:
         return self._pending[command_id].named_by is not None
 
     def overdue(self) -> list[str]:
-        """Return the pending commands that had not ended by their deadline: a poll has asked for them since."""
+        """Return the pending commands that had not ended by their deadline, as the list has told since."""
+        return [one.command_id for one in self._pending.values() if one.was_pending_at_deadline]
+
+    def out_of_time(self) -> list[str]:
+        """Return the commands that are `overdue`, and those for which a poll has asked since and was told nothing."""
         under_way = {command_id for look in self._looks for command_id in look.missing}
         return [
             one.command_id

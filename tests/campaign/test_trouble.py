@@ -741,13 +741,16 @@ async def test_what_is_due_much_later_is_not_looked_through_at_each_event(campai
 async def test_what_a_post_made_is_surplus_where_the_list_shows_that_of_an_earlier_one_first(
     campaigns: CampaignRig,
 ) -> None:
-    # Both POSTs get lost, a night of waiting for the quota apart, and the second can't be told by the first's command.
-    sandbox = await campaigns.account(devices=10, quota=10, behaviour=Behaviour(**HEALTHY, list_lag=200.0))
+    # Both POSTs get lost, a night of waiting for the quota apart, and the second can't be told by the first's command,
+    # which the list shows half a minute after that night.
+    lag = timedelta(hours=12, seconds=30)
+    behaviour = Behaviour(**HEALTHY, list_lag=lag.total_seconds())
+    sandbox = await campaigns.account(devices=10, quota=10, behaviour=behaviour)
     sandbox.faults.add(Fault.drop(processed=True), on="create_commands", where=lambda _: not sandbox.state.commands)
     sandbox.faults.add(
         Fault.drop(processed=True), on="create_commands", where=lambda _: sandbox.state.now().day > 1, times=1
     )
-    status = await campaigns.run(campaigns.spec())
+    status = await campaigns.run(campaigns.spec(audit_after=lag))
     assert len(sandbox.state.commands) == 20
     assert status.count("saved") == 10
     [account] = status.accounts
