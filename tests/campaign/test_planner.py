@@ -1,6 +1,6 @@
 """Accounts that are planned by a run, each by itself: against sandboxes over real sockets."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,10 @@ import pytest
 
 from dexcmd import DexClient
 from dexcmd.campaign.events import AccountStopped, CampaignEvent, RunEnded, TargetPlanned
+from dexcmd.campaign.journal import open_journal
+from dexcmd.campaign.plan import campaign_planned
 from dexcmd.campaign.spec import AccountSpec, Targeting
+from dexcmd.campaign.store import Store
 from dexcmd.errors import ConfigurationError
 from dexcmd.sandbox import Fault, SandboxDevice
 from tests.campaign.conftest import CampaignRig
@@ -183,3 +186,77 @@ async def test_a_stop_waits_for_no_account_that_is_planned(campaigns: CampaignRi
         gate.opened.set()
         status = await campaign.run()
     assert (status.state, status.count("saved")) == ("finished", 2)
+
+
+# --- cancelled
+
+
+async def test_a_cancelled_campaign_waits_for_no_account_that_is_planned(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    await campaigns.account("b", devices=[device(2)])
+    gate = Gate(campaigns, "b")
+    async with campaigns.campaign(campaigns.spec(), client=gate) as campaign, anyio.create_task_group() as group:
+
+        async def cancel() -> None:
+            await gate.reached.wait()
+            while not campaigns.of(AccountStopped):
+                await anyio.sleep(0.001)
+            await campaign.cancel()
+
+        group.start_soon(cancel)
+        with anyio.fail_after(20):
+            status = await campaign.run(on_event=campaigns.events.append)
+    assert [event.reason for event in campaigns.of(RunEnded)] == ["finished"]
+    assert (status.state, status.count("saved"), status.count()) == ("cancelled", 1, 1)
+    assert [(one.stopped, one.reason) for one in status.accounts] == [
+        ("finished", None),
+        ("cancelled", "cancelled by the operator"),
+    ]
+
+
+async def test_of_a_campaign_that_is_cancelled_no_account_is_planned(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    await campaigns.account("b", devices=[device(2)])
+    async with campaigns.campaign(campaigns.spec()) as campaign:
+        # As where the process ended before any was planned.
+        await campaign.store.append(campaign.name, [campaign_planned(campaign.spec, campaigns.clock.now())])
+        await campaign.cancel()
+        status = await campaign.run()
+    assert (status.state, status.count()) == ("cancelled", 0)
+    assert {one.stopped for one in status.accounts} == {"cancelled"}
+    assert not any(sandbox.requests for sandbox in campaigns.sandboxes.values())
+
+
+class HeldAfterPlan:
+    """A journal that has the targets of an account, and does not say so before it is cancelled."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.reached = anyio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def append(self, campaign: str, events: Sequence[CampaignEvent]) -> None:
+        await self._store.append(campaign, events)
+        if any(isinstance(event, TargetPlanned) for event in events):
+            self.reached.set()
+            await anyio.sleep_forever()
+
+
+async def test_what_is_planned_just_when_it_is_cancelled_is_given_up(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    await campaigns.account("b", devices=[])
+    async with open_journal(campaigns.journal) as store:
+        held: Any = HeldAfterPlan(store)
+        async with campaigns.campaign(campaigns.spec(), journal=held) as campaign, anyio.create_task_group() as group:
+
+            async def cancel() -> None:
+                await held.reached.wait()
+                await campaign.cancel()
+
+            group.start_soon(cancel)
+            with anyio.fail_after(20):
+                status = await campaign.run()
+    assert (status.state, status.accounts[0].stopped) == ("cancelled", "cancelled")
+    assert status.count("not_attempted") == status.count() == 1
