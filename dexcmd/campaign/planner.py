@@ -109,18 +109,18 @@ class AccountPlanner:
     async def plan(self, account: AccountSpec) -> AccountStopped | None:
         """Add the targets of an account to the journal; return its end where that is all there is to do.
 
-        Raises `ConfigurationError` for a CSV that can't be read (any more), and `CampaignError` for the journal.
+        Raises `CampaignError` for the journal.
         """
-        names = await self.names()
-        survey = Survey(self.spec, account, names, self.clock.now())
         try:
+            # A list of devices may be gone since the others were planned, which then need it no more.
+            names = await self.names()
+            survey = Survey(self.spec, account, names, self.clock.now())
             async with self.client(account) as client:
                 await survey.take(client)
-        except ConfigurationError as error:
-            survey.error = error
-        if survey.error is not None:
-            reason = str(survey.error)
-            return AccountStopped(at=self.clock.now(), account=account.name, kind="refused", reason=reason)
+            if survey.error is not None:
+                raise survey.error
+        except DexError as error:
+            return AccountStopped(at=self.clock.now(), account=account.name, kind="refused", reason=str(error))
         _note_missing([survey], names)
         async with self._numbering:
             before = sum(count.n for count in await self.store.counts(self.spec.name))

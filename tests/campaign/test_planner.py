@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from dexcmd import DexClient
-from dexcmd.campaign.events import AccountStopped, CampaignEvent, RunEnded, TargetPlanned
+from dexcmd.campaign.events import AccountStopped, CampaignEvent, IntentOpened, RunEnded, TargetPlanned
 from dexcmd.campaign.journal import open_journal
 from dexcmd.campaign.plan import campaign_planned
 from dexcmd.campaign.spec import AccountSpec, Targeting
@@ -163,6 +163,30 @@ async def test_it_is_read_no_more_once_all_are_planned(campaigns: CampaignRig) -
         plan = await campaign.plan()
         (campaigns.folder / "devices.csv").unlink()
         status = await campaign.run(plan)
+    assert (status.state, status.count("saved")) == ("finished", 2)
+
+
+async def test_a_list_of_devices_that_is_gone_ends_only_who_is_to_be_planned_by_it(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    b = await campaigns.account("b", devices=[device(2)])
+    spec = campaigns.spec(targets=named(campaigns.folder, (1, "a"), (2, "b")))
+    b.faults.add(Fault.error(403), times=None)
+    async with campaigns.campaign(spec) as campaign:
+
+        def stop(event: CampaignEvent) -> None:
+            if isinstance(event, IntentOpened):
+                campaign.stop()
+
+        status = await campaign.run(on_event=stop)
+        assert status.count("saved") == 0
+        b.faults.clear()
+        gone = (campaigns.folder / "devices.csv").rename(campaigns.folder / "gone.csv")
+        status = await campaign.run()
+        assert [one.stopped for one in status.accounts] == ["finished", "refused"]
+        assert "devices.csv" in (status.accounts[1].reason or "")
+        assert status.count("saved") == 1
+        gone.rename(campaigns.folder / "devices.csv")
+        status = await campaign.run()
     assert (status.state, status.count("saved")) == ("finished", 2)
 
 
