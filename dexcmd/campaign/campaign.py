@@ -158,7 +158,7 @@ class Campaign(AsyncOnlyContext):
         try:
             async with self.store.hold(self.name):
                 planner = AccountPlanner(self.spec, self._client, self.store, self._clock)
-                await self._set_up(plan, planner)
+                await self._set_up(plan, planner, steering)
                 if not steering.stopping:
                     runner = Runner(
                         store=self.store,
@@ -195,13 +195,18 @@ class Campaign(AsyncOnlyContext):
             )
         return record is not None
 
-    async def _set_up(self, plan: Plan | None, planner: AccountPlanner) -> None:
-        """Have the campaign in the journal, with what there is to plan as one."""
+    async def _set_up(self, plan: Plan | None, planner: AccountPlanner, steering: Steering) -> None:
+        """Have the campaign in the journal, with what there is to plan as one, unless that was stopped."""
         if await self.known():
             return
+
+        async def plan_all() -> None:
+            nonlocal plan
+            plan = await self.plan()
+
         if plan is None and (len(self.spec.accounts) == 1 or (await planner.names()).anywhere):
             # Of several, for a device that is named is missing only if none shows it.
-            plan = await self.plan()
+            await steering.run_unless_ending(plan_all)
         events = [campaign_planned(self.spec, self._clock.now())] if plan is None else [*plan.events()]
         await self.store.append(self.name, events)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,33 @@ async def test_a_stop_waits_for_no_account_that_is_planned(campaigns: CampaignRi
         gate.opened.set()
         status = await campaign.run()
     assert (status.state, status.count("saved")) == ("finished", 2)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_stop_does_not_wait_for_the_plan_of_them_all(campaigns: CampaignRig, alone: bool) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    if not alone:
+        await campaigns.account("b", devices=[device(2)])
+    gate = Gate(campaigns, "a")
+    targets = Targeting(device_ids=(device(1).device_id, device(2).device_id))
+    async with (
+        campaigns.campaign(campaigns.spec(targets=targets, deadline=timedelta(hours=1)), client=gate) as campaign,
+        anyio.create_task_group() as group,
+    ):
+
+        async def stop() -> None:
+            await gate.reached.wait()
+            campaign.stop()
+
+        group.start_soon(stop)
+        with anyio.fail_after(20):
+            status = await campaign.run(on_event=campaigns.events.append)
+        # It is known, and the time up to its deadline has not begun.
+        assert (status.state, status.deadline, status.count()) == ("planned", None, 0)
+        assert not campaigns.events
+        gate.opened.set()
+        status = await campaign.run()
+    assert (status.state, status.count("saved")) == ("finished", 1 if alone else 2)
 
 
 # --- cancelled
