@@ -153,8 +153,10 @@ class Campaign(AsyncOnlyContext):
         another process runs it, and `DexError` for what concerns all accounts, such as a full disk.  What the service
         refuses to one account stops that one only, and the status tells.
         """
-        # There from the first moment on, so that a `stop` while it is being planned counts.
-        self._steering = steering = Steering(self.store, self.name, self._interval)
+        steering = Steering(self.store, self.name, self._interval)
+        if self._steering is None:
+            # From the first moment on, so that a `stop` while it is being planned counts.
+            self._steering = steering
         try:
             async with self.store.hold(self.name):
                 planner = AccountPlanner(self.spec, self._client, self.store, self._clock)
@@ -171,7 +173,9 @@ class Campaign(AsyncOnlyContext):
                     )
                     await runner.run()
         finally:
-            self._steering = None
+            # That of another run of this object stays: this one was refused then.
+            if self._steering is steering:
+                self._steering = None
         return await self.status()
 
     def stop(self) -> None:

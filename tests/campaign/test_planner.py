@@ -15,7 +15,7 @@ from dexcmd.campaign.journal import open_journal
 from dexcmd.campaign.plan import campaign_planned
 from dexcmd.campaign.spec import AccountSpec, Targeting
 from dexcmd.campaign.store import Store
-from dexcmd.errors import ConfigurationError
+from dexcmd.errors import CampaignBusyError, ConfigurationError
 from dexcmd.sandbox import Fault, SandboxDevice
 from tests.campaign.conftest import CampaignRig
 
@@ -238,6 +238,27 @@ async def test_a_stop_does_not_wait_for_the_plan_of_them_all(campaigns: Campaign
         gate.opened.set()
         status = await campaign.run()
     assert (status.state, status.count("saved")) == ("finished", 1 if alone else 2)
+
+
+async def test_a_second_run_that_is_refused_takes_nothing_from_the_first(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    gate = Gate(campaigns, "a")
+    async with campaigns.campaign(campaigns.spec(), client=gate) as campaign, anyio.create_task_group() as group:
+
+        async def run_again() -> None:
+            await gate.reached.wait()
+            with pytest.raises(CampaignBusyError):
+                await campaign.run()
+            async with campaigns.campaign("one") as other:
+                running = [(await one.status()).running_elsewhere for one in (campaign, other)]
+            assert running == [False, True]
+            campaign.stop()
+
+        await campaign.store.append(campaign.name, [campaign_planned(campaign.spec, campaigns.clock.now())])
+        group.start_soon(run_again)
+        with anyio.fail_after(20):
+            status = await campaign.run()
+    assert status.state == "interrupted"
 
 
 # --- cancelled
