@@ -1,6 +1,7 @@
 """Planning a campaign: looks at its accounts, which spend nothing, and what a run would do by what is seen."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -14,7 +15,9 @@ from dexcmd.campaign.events import AccountStopped
 from dexcmd.campaign.forecast import Requests, least_seconds, quota_forecast, request_forecast, size_forecast
 from dexcmd.campaign.named import Named, Names
 from dexcmd.campaign.namescsv import read_csv
+from dexcmd.campaign.patience import Patience
 from dexcmd.campaign.plan import AccountPlan, Plan, nothing_to_do
+from dexcmd.campaign.pulse import Pulse
 from dexcmd.campaign.spec import AccountSpec, CampaignSpec
 from dexcmd.campaign.store import Store
 from dexcmd.campaign.survey import Survey
@@ -26,6 +29,8 @@ from dexcmd.tasks import run_tasks
 from dexcmd.wire.window import RateLimit
 
 __all__ = ["AccountPlanner", "make_plan", "read_names"]
+
+logger: logging.Logger = logging.getLogger(__name__)
 
 ACCOUNTS_AT_ONCE = 8
 
@@ -109,19 +114,21 @@ class AccountPlanner:
     async def plan(self, account: AccountSpec) -> AccountStopped | None:
         """Add the targets of an account to the journal; return its end where that is all there is to do.
 
-        Raises `CampaignError` for the journal.
+        What may pass is waited out, see `Patience`.  Raises `CampaignError` for the journal.
         """
-        try:
-            # A list of devices may be gone since the others were planned, which then need it no more.
-            names = await self.names()
-            survey = Survey(self.spec, account, names, self.clock.now())
-            async with self.client(account) as client:
-                await survey.take(client)
-            if survey.error is not None:
-                raise survey.error
-        except DexError as error:
-            return AccountStopped(at=self.clock.now(), account=account.name, kind="refused", reason=str(error))
-        _note_missing([survey], names)
+        patience = Patience()
+        while True:
+            try:
+                survey = await self._survey(account)
+                break
+            except DexError as error:
+                wait = patience.wait(error, self.clock.monotonic())
+                if wait is None:
+                    return AccountStopped(at=self.clock.now(), account=account.name, kind="refused", reason=str(error))
+                logger.warning("%s: not planned yet, next try in %g s: %s", account.name, wait, error)
+            # Nobody touches it; it sees to sleeps that are long.
+            await Pulse(self.clock).wait(0, wait)
+        _note_missing([survey], survey.names)
         async with self._numbering:
             before = sum(count.n for count in await self.store.counts(self.spec.name))
             targets, skipped, _ = survey.selection.numbered(before + 1)
@@ -129,6 +136,15 @@ class AccountPlanner:
                 return nothing_to_do(account, survey.now)
             await self.store.append(self.spec.name, [*targets, *skipped])
         return None
+
+    async def _survey(self, account: AccountSpec) -> Survey:
+        """Look at an account.  Raises `DexError` where that, or the list of devices, can't be read."""
+        survey = Survey(self.spec, account, await self.names(), self.clock.now())
+        async with self.client(account) as client:
+            await survey.take(client)
+        if survey.error is not None:
+            raise survey.error
+        return survey
 
 
 def _note_missing(surveys: Sequence[Survey], names: Names) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from dexcmd import DexClient
+from dexcmd import DexClient, RateLimit, RetryPolicy
 from dexcmd.campaign.events import AccountStopped, CampaignEvent, IntentOpened, RunEnded, TargetPlanned
 from dexcmd.campaign.journal import open_journal
 from dexcmd.campaign.plan import campaign_planned
@@ -259,6 +259,58 @@ async def test_a_second_run_that_is_refused_takes_nothing_from_the_first(campaig
         with anyio.fail_after(20):
             status = await campaign.run()
     assert status.state == "interrupted"
+
+
+# --- tried again
+
+
+@pytest.mark.parametrize("what", ["unavailable", "dropped", "limited"])
+async def test_an_account_that_can_not_be_planned_for_a_while_is_planned_later(
+    campaigns: CampaignRig, what: str
+) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    b = await campaigns.account("b", devices=[device(2)])
+    fault = {
+        "unavailable": Fault.error(503),
+        "dropped": Fault.drop(processed=False),
+        # More than a call waits for.
+        "limited": Fault.rate_limited(400),
+    }[what]
+    over = campaigns.clock.now() + timedelta(minutes=20)
+    limited = what == "limited"
+    b.faults.add(
+        fault,
+        on="list_devices",
+        times=1 if limited else None,
+        where=lambda _: limited or campaigns.clock.now() < over,
+    )
+    status = await campaigns.run(campaigns.spec())
+    assert (status.state, status.count("saved")) == ("finished", 2)
+
+
+async def test_an_account_that_can_not_be_planned_for_an_hour_is_refused(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    b = await campaigns.account("b", devices=[device(2)])
+    b.faults.add(Fault.error(503), on="list_devices", times=None)
+    started = campaigns.clock.now()
+    status = await campaigns.run(campaigns.spec())
+    assert [one.stopped for one in status.accounts] == ["finished", "refused"]
+    assert "503" in (status.accounts[1].reason or "")
+    [end] = [event for event in campaigns.of(AccountStopped) if event.account == "b"]
+    assert end.at - started >= timedelta(hours=1)
+
+
+async def test_accounts_of_one_token_that_find_no_room_under_its_limit_are_planned_later(
+    campaigns: CampaignRig,
+) -> None:
+    for number in range(24):
+        # With a device they would go on to share the limit once they are planned.
+        await campaigns.account(f"a{number}", devices=[], token="t" * 40)
+    await campaigns.share_origin()
+    # Eight find room at once, and eight within the time of a call.
+    campaigns.client_options = {"rate_limit": RateLimit(requests=8, seconds=300.0), "retry": RetryPolicy()}
+    status = await campaigns.run(campaigns.spec())
+    assert [one.stopped for one in status.accounts] == ["finished"] * 24
 
 
 # --- cancelled
