@@ -159,7 +159,7 @@ class Campaign(AsyncOnlyContext):
             self._steering = steering
         try:
             async with self.store.hold(self.name):
-                planner = AccountPlanner(self.spec, self._client, self.store, self._clock)
+                planner = AccountPlanner(self.spec, self._client, self.store, self._clock, plan)
                 await self._set_up(plan, planner, steering)
                 if not steering.stopping:
                     runner = Runner(

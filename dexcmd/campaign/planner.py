@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio.to_thread
 import attrs
 
-from dexcmd.campaign.events import AccountStopped
+from dexcmd.campaign.events import AccountStopped, TargetPlanned
 from dexcmd.campaign.forecast import Requests, least_seconds, quota_forecast, request_forecast, size_forecast
 from dexcmd.campaign.named import Named, Names
 from dexcmd.campaign.namescsv import read_csv
@@ -100,6 +100,9 @@ class AccountPlanner:
     client: Callable[[AccountSpec], DexClient]
     store: Store
     clock: Clock
+    given: Plan | None = None
+    """A plan in which some of them may be planned already."""
+
     _names: Names | None = attrs.field(default=None, init=False)
     _reading: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
     _numbering: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
@@ -116,11 +119,28 @@ class AccountPlanner:
 
         What may pass is waited out, see `Patience`.  Raises `CampaignError` for the journal.
         """
+        look = self._given(account) or await self._look(account)
+        if isinstance(look, AccountStopped):
+            return look
+        if isinstance(look, Survey):
+            _note_missing([look], look.names)
+        async with self._numbering:
+            first = 1 + sum(count.n for count in await self.store.counts(self.spec.name))
+            rows = _numbered(look, first)
+            if not rows:
+                return nothing_to_do(account, self.clock.now())
+            await self.store.append(self.spec.name, rows)
+        return None
+
+    def _given(self, account: AccountSpec) -> AccountPlan | None:
+        plans = () if self.given is None else self.given.accounts
+        return next((plan for plan in plans if plan.account.name == account.name and plan.error is None), None)
+
+    async def _look(self, account: AccountSpec) -> Survey | AccountStopped:
         patience = Patience()
         while True:
             try:
-                survey = await self._survey(account)
-                break
+                return await self._survey(account)
             except DexError as error:
                 wait = patience.wait(error, self.clock.monotonic())
                 if wait is None:
@@ -128,14 +148,6 @@ class AccountPlanner:
                 logger.warning("%s: not planned yet, next try in %g s: %s", account.name, wait, error)
             # Nobody touches it; it sees to sleeps that are long.
             await Pulse(self.clock).wait(0, wait)
-        _note_missing([survey], survey.names)
-        async with self._numbering:
-            before = sum(count.n for count in await self.store.counts(self.spec.name))
-            targets, skipped, _ = survey.selection.numbered(before + 1)
-            if not targets and not skipped:
-                return nothing_to_do(account, survey.now)
-            await self.store.append(self.spec.name, [*targets, *skipped])
-        return None
 
     async def _survey(self, account: AccountSpec) -> Survey:
         """Look at an account.  Raises `DexError` where that, or the list of devices, can't be read."""
@@ -145,6 +157,15 @@ class AccountPlanner:
         if survey.error is not None:
             raise survey.error
         return survey
+
+
+def _numbered(look: Survey | AccountPlan, first: int) -> list[TargetPlanned]:
+    """Return the targets of an account and then what is skipped, numbered from `first` on."""
+    if isinstance(look, Survey):
+        targets, skipped, _ = look.selection.numbered(first)
+        return [*targets, *skipped]
+    rows = (*look.targets, *look.skipped)
+    return [attrs.evolve(row, target=number) for number, row in enumerate(rows, first)]
 
 
 def _note_missing(surveys: Sequence[Survey], names: Names) -> None:

@@ -261,6 +261,36 @@ async def test_a_second_run_that_is_refused_takes_nothing_from_the_first(campaig
     assert status.state == "interrupted"
 
 
+async def test_what_is_not_in_the_journal_yet_is_taken_from_the_plan(campaigns: CampaignRig) -> None:
+    a = await campaigns.account("a", devices=[device(1)])
+    b = await campaigns.account("b", devices=[device(2), device(3)])
+    b.faults.add(Fault.error(403), on="get_quota", times=1)
+    status = await campaigns.run(campaigns.spec(targets=Targeting(exclude=(device(3).device_id,))))
+    assert (status.state, status.count("saved")) == ("refused", 1)
+    # So the plan has other numbers for the second one than the journal has left.
+    a.state.devices = (device(4), device(5), *a.state.devices)
+    async with campaigns.campaign("one") as campaign:
+        plan = await campaign.plan()
+        b.state.devices = (device(6), *b.state.devices)
+        looks = campaigns.asked("list_devices")
+        status = await campaign.run(plan)
+    assert (status.state, status.count("saved")) == ("finished", 2)
+    assert campaigns.asked("list_devices") == looks
+    assert await planned(campaigns) == [(1, "a", "1", None), (2, "b", "2", None), (3, "b", "3", "excluded")]
+
+
+async def test_where_the_plan_has_no_device_of_an_account_that_has_ended(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    b = await campaigns.account("b", devices=[])
+    async with campaigns.campaign(campaigns.spec()) as campaign:
+        await campaign.store.append(campaign.name, [campaign_planned(campaign.spec, campaigns.clock.now())])
+        plan = await campaign.plan()
+        b.state.devices = (device(2),)
+        status = await campaign.run(plan)
+    assert (status.state, status.count("saved"), status.count()) == ("finished", 1, 1)
+    assert status.accounts[1].reason == "no device of it matched when it was planned"
+
+
 # --- tried again
 
 
