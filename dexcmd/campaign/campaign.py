@@ -146,8 +146,9 @@ class Campaign(AsyncOnlyContext):
         run by itself then, so that one which answers slowly holds up no other, unless devices are named that may be in
         any of them.  What is in the journal goes on from where it stands.
 
-        `on_event` is called with each event, on the event loop, once it is durable.  What it raises ends the run as
-        `stop` does, and is raised in the end; it is not called again, and `events` has what it was not told.
+        `on_event` is called with each event of the run, on the event loop, once it is durable: from `RunStarted` on,
+        without `TargetPlanned`, of which there may be 100,000, and without what the operator asks for; `events` has
+        all.  What it raises ends the run as `stop` does, and is raised in the end; it is not called again.
 
         Raises `CampaignExistsError` where the journal has another campaign of that name, `CampaignBusyError` where
         another process runs it, and `DexError` for what concerns all accounts, such as a full disk.  What the service

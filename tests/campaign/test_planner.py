@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from dexcmd import DexClient, RateLimit, RetryPolicy
-from dexcmd.campaign.events import AccountStopped, CampaignEvent, IntentOpened, RunEnded, TargetPlanned
+from dexcmd.campaign.events import AccountStopped, CampaignEvent, CampaignPlanned, IntentOpened, RunEnded, TargetPlanned
 from dexcmd.campaign.journal import open_journal
 from dexcmd.campaign.plan import campaign_planned
 from dexcmd.campaign.spec import AccountSpec, Targeting
@@ -289,6 +289,18 @@ async def test_where_the_plan_has_no_device_of_an_account_that_has_ended(campaig
         status = await campaign.run(plan)
     assert (status.state, status.count("saved"), status.count()) == ("finished", 1, 1)
     assert status.accounts[1].reason == "no device of it matched when it was planned"
+
+
+async def test_all_of_a_run_is_told_but_for_its_plan(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    await campaigns.account("b", devices=[])
+    async with campaigns.campaign(campaigns.spec()) as campaign:
+        await campaign.run(on_event=campaigns.events.append)
+        await campaign.run(on_event=campaigns.events.append)
+        events = [recorded.event async for recorded in campaign.events()]
+    untold = [event for event in events if event not in campaigns.events]
+    assert [type(event) for event in untold] == [CampaignPlanned, TargetPlanned]
+    assert len(campaigns.events) == len(events) - 2
 
 
 # --- tried again
