@@ -74,7 +74,7 @@ async def make_plan(
                 await survey.take(client)
 
     await run_tasks([look] * min(ACCOUNTS_AT_ONCE, len(surveys)))
-    _note_missing(surveys, names)
+    _note_missing(surveys, names, of_all=True)
     deadline = now + spec.deadline if isinstance(spec.deadline, timedelta) else spec.deadline
     plans: list[AccountPlan] = []
     number = 1
@@ -104,6 +104,9 @@ class AccountPlanner:
     """A plan in which some of them may be planned already."""
 
     _names: Names | None = attrs.field(default=None, init=False)
+    _read: set[str] = attrs.field(factory=set[str], init=False)
+    """The accounts of which `_names` knows whom they have."""
+
     _reading: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
     _numbering: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
 
@@ -123,7 +126,8 @@ class AccountPlanner:
         if isinstance(look, AccountStopped):
             return look
         if isinstance(look, Survey):
-            _note_missing([look], look.names)
+            self._read.add(account.name)
+            _note_missing([look], look.names, of_all=len(self._read) == len(self.spec.accounts))
         async with self._numbering:
             first = 1 + sum(count.n for count in await self.store.counts(self.spec.name))
             rows = _numbered(look, first)
@@ -168,12 +172,11 @@ def _numbered(look: Survey | AccountPlan, first: int) -> list[TargetPlanned]:
     return [attrs.evolve(row, target=number) for number, row in enumerate(rows, first)]
 
 
-def _note_missing(surveys: Sequence[Survey], names: Names) -> None:
+def _note_missing(surveys: Sequence[Survey], names: Names, *, of_all: bool) -> None:
     """Give each named device that no account shows to its account, or else to the first that could be read.
 
-    Where these are not all accounts of the campaign, one of the others may have it.
+    `of_all` is whether all accounts of the campaign have been looked at; or else one of the others may have it.
     """
-    of_all = len(surveys) == len(surveys[0].spec.accounts)
     seen = {survey.account.name: survey for survey in surveys if survey.error is None}
     unread = len(seen) < len(surveys)
     for named in names.missing():

@@ -134,6 +134,20 @@ async def test_who_could_not_be_read_when_all_were_planned_misses_only_its_own(c
     ]
 
 
+async def test_who_is_in_no_account_is_missed_where_none_could_be_read_at_first(campaigns: CampaignRig) -> None:
+    a = await campaigns.account("a", devices=[device(1)])
+    b = await campaigns.account("b", devices=[device(2)])
+    for sandbox in (a, b):
+        # All planned as one, and then each alone.
+        sandbox.faults.add(Fault.error(403), on="get_quota", times=2)
+    targets = Targeting(device_ids=tuple(device(number).device_id for number in (1, 2, 3)))
+    assert (await campaigns.run(campaigns.spec(targets=targets))).state == "refused"
+    status = await campaigns.run("one")
+    assert (status.state, status.count("saved")) == ("finished", 2)
+    missed = [(device, skip) for _, _, device, skip in await planned(campaigns) if skip is not None]
+    assert missed == [("3", "not_found")]
+
+
 async def test_an_account_without_a_device_has_ended(campaigns: CampaignRig) -> None:
     await campaigns.account("a", devices=[device(1)])
     await campaigns.account("b", devices=[])
