@@ -398,14 +398,20 @@ async def test_a_cancelled_campaign_waits_for_no_account_that_is_planned(campaig
 async def test_of_a_campaign_that_is_cancelled_no_account_is_planned(campaigns: CampaignRig) -> None:
     await campaigns.account("a", devices=[device(1)])
     await campaigns.account("b", devices=[device(2)])
-    async with campaigns.campaign(campaigns.spec()) as campaign:
+    clients: list[str] = []
+
+    def client(account: AccountSpec) -> DexClient:
+        clients.append(account.name)
+        return campaigns.client(account)
+
+    async with campaigns.campaign(campaigns.spec(), client=client) as campaign:
         # As where the process ended before any was planned.
         await campaign.store.append(campaign.name, [campaign_planned(campaign.spec, campaigns.clock.now())])
         await campaign.cancel()
         status = await campaign.run()
     assert (status.state, status.count()) == ("cancelled", 0)
     assert {one.stopped for one in status.accounts} == {"cancelled"}
-    assert not any(sandbox.requests for sandbox in campaigns.sandboxes.values())
+    assert not clients
 
 
 class HeldAfterPlan:

@@ -241,10 +241,14 @@ async def test_a_lost_answer_is_not_told_from_a_list_that_is_null(
 async def test_what_was_lost_when_it_was_cancelled_is_given_up(campaigns: CampaignRig) -> None:
     sandbox = await campaigns.account(devices=12)
     sandbox.faults.add(Fault.drop(processed=False), on="create_commands", times=None)
-    status = await run_and_cancel(campaigns, campaigns.spec(), IntentOpened)
+    started = campaigns.clock.now()
+    spec = campaigns.spec(audit_after=timedelta(hours=10))
+    status = await run_and_cancel(campaigns, spec, IntentOpened)
     assert status.state == "cancelled"
     assert status.count("not_attempted") == status.count() == 12
     assert not sandbox.state.commands
+    # Its audit waits for no command that may still come of them.
+    assert campaigns.clock.now() - started < timedelta(hours=1)
 
 
 async def test_what_was_about_to_be_begun_when_it_was_cancelled_is_given_up(campaigns: CampaignRig) -> None:
