@@ -146,19 +146,22 @@ class Campaign(AsyncOnlyContext):
         run by itself then, so that one which answers slowly holds up no other, unless devices are named that may be in
         any of them.  What is in the journal goes on from where it stands.
 
-        `on_event` is called with each event, on the event loop, once it is durable.  What it raises ends the run as
-        `stop` does, and is raised in the end; it is not called again, and `events` has what it was not told.
+        `on_event` is called with each event of the run, on the event loop, once it is durable: from `RunStarted` on,
+        without `TargetPlanned`, of which there may be 100,000, and without what the operator asks for; `events` has
+        all.  What it raises ends the run as `stop` does, and is raised in the end; it is not called again.
 
         Raises `CampaignExistsError` where the journal has another campaign of that name, `CampaignBusyError` where
         another process runs it, and `DexError` for what concerns all accounts, such as a full disk.  What the service
         refuses to one account stops that one only, and the status tells.
         """
-        # There from the first moment on, so that a `stop` while it is being planned counts.
-        self._steering = steering = Steering(self.store, self.name, self._interval)
+        steering = Steering(self.store, self.name, self._interval)
+        if self._steering is None:
+            # From the first moment on, so that a `stop` while it is being planned counts.
+            self._steering = steering
         try:
             async with self.store.hold(self.name):
-                planner = AccountPlanner(self.spec, self._client, self.store, self._clock)
-                await self._set_up(plan, planner)
+                planner = AccountPlanner(self.spec, self._client, self.store, self._clock, plan)
+                await self._set_up(plan, planner, steering)
                 if not steering.stopping:
                     runner = Runner(
                         store=self.store,
@@ -171,7 +174,9 @@ class Campaign(AsyncOnlyContext):
                     )
                     await runner.run()
         finally:
-            self._steering = None
+            # That of another run of this object stays: this one was refused then.
+            if self._steering is steering:
+                self._steering = None
         return await self.status()
 
     def stop(self) -> None:
@@ -195,13 +200,18 @@ class Campaign(AsyncOnlyContext):
             )
         return record is not None
 
-    async def _set_up(self, plan: Plan | None, planner: AccountPlanner) -> None:
-        """Have the campaign in the journal, with what there is to plan as one."""
+    async def _set_up(self, plan: Plan | None, planner: AccountPlanner, steering: Steering) -> None:
+        """Have the campaign in the journal, with what there is to plan as one, unless that was stopped."""
         if await self.known():
             return
+
+        async def plan_all() -> None:
+            nonlocal plan
+            plan = await self.plan()
+
         if plan is None and (len(self.spec.accounts) == 1 or (await planner.names()).anywhere):
             # Of several, for a device that is named is missing only if none shows it.
-            plan = await self.plan()
+            await steering.run_unless_ending(plan_all)
         events = [campaign_planned(self.spec, self._clock.now())] if plan is None else [*plan.events()]
         await self.store.append(self.name, events)
 

@@ -1,6 +1,7 @@
 """Planning a campaign: looks at its accounts, which spend nothing, and what a run would do by what is seen."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -10,11 +11,13 @@ from pathlib import Path
 import anyio.to_thread
 import attrs
 
-from dexcmd.campaign.events import AccountStopped
+from dexcmd.campaign.events import AccountStopped, TargetPlanned
 from dexcmd.campaign.forecast import Requests, least_seconds, quota_forecast, request_forecast, size_forecast
 from dexcmd.campaign.named import Named, Names
 from dexcmd.campaign.namescsv import read_csv
+from dexcmd.campaign.patience import Patience
 from dexcmd.campaign.plan import AccountPlan, Plan, nothing_to_do
+from dexcmd.campaign.pulse import Pulse
 from dexcmd.campaign.spec import AccountSpec, CampaignSpec
 from dexcmd.campaign.store import Store
 from dexcmd.campaign.survey import Survey
@@ -26,6 +29,8 @@ from dexcmd.tasks import run_tasks
 from dexcmd.wire.window import RateLimit
 
 __all__ = ["AccountPlanner", "make_plan", "read_names"]
+
+logger: logging.Logger = logging.getLogger(__name__)
 
 ACCOUNTS_AT_ONCE = 8
 
@@ -69,7 +74,7 @@ async def make_plan(
                 await survey.take(client)
 
     await run_tasks([look] * min(ACCOUNTS_AT_ONCE, len(surveys)))
-    _note_missing(surveys, names)
+    _note_missing(surveys, names, of_all=True)
     deadline = now + spec.deadline if isinstance(spec.deadline, timedelta) else spec.deadline
     plans: list[AccountPlan] = []
     number = 1
@@ -95,7 +100,13 @@ class AccountPlanner:
     client: Callable[[AccountSpec], DexClient]
     store: Store
     clock: Clock
+    given: Plan | None = None
+    """A plan in which some of them may be planned already."""
+
     _names: Names | None = attrs.field(default=None, init=False)
+    _read: set[str] = attrs.field(factory=set[str], init=False)
+    """The accounts of which `_names` knows whom they have."""
+
     _reading: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
     _numbering: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
 
@@ -109,34 +120,63 @@ class AccountPlanner:
     async def plan(self, account: AccountSpec) -> AccountStopped | None:
         """Add the targets of an account to the journal; return its end where that is all there is to do.
 
-        Raises `ConfigurationError` for a CSV that can't be read (any more), and `CampaignError` for the journal.
+        What may pass is waited out, see `Patience`.  Raises `CampaignError` for the journal.
         """
-        names = await self.names()
-        survey = Survey(self.spec, account, names, self.clock.now())
-        try:
-            async with self.client(account) as client:
-                await survey.take(client)
-        except ConfigurationError as error:
-            survey.error = error
-        if survey.error is not None:
-            reason = str(survey.error)
-            return AccountStopped(at=self.clock.now(), account=account.name, kind="refused", reason=reason)
-        _note_missing([survey], names)
+        look = self._given(account) or await self._look(account)
+        if isinstance(look, AccountStopped):
+            return look
+        if isinstance(look, Survey):
+            self._read.add(account.name)
+            _note_missing([look], look.names, of_all=len(self._read) == len(self.spec.accounts))
         async with self._numbering:
-            before = sum(count.n for count in await self.store.counts(self.spec.name))
-            targets, skipped, _ = survey.selection.numbered(before + 1)
-            if not targets and not skipped:
-                return nothing_to_do(account, survey.now)
-            await self.store.append(self.spec.name, [*targets, *skipped])
+            first = 1 + sum(count.n for count in await self.store.counts(self.spec.name))
+            rows = _numbered(look, first)
+            if not rows:
+                return nothing_to_do(account, self.clock.now())
+            await self.store.append(self.spec.name, rows)
         return None
 
+    def _given(self, account: AccountSpec) -> AccountPlan | None:
+        plans = () if self.given is None else self.given.accounts
+        return next((plan for plan in plans if plan.account.name == account.name and plan.error is None), None)
 
-def _note_missing(surveys: Sequence[Survey], names: Names) -> None:
+    async def _look(self, account: AccountSpec) -> Survey | AccountStopped:
+        patience = Patience()
+        while True:
+            try:
+                return await self._survey(account)
+            except DexError as error:
+                wait = patience.wait(error, self.clock.monotonic())
+                if wait is None:
+                    return AccountStopped(at=self.clock.now(), account=account.name, kind="refused", reason=str(error))
+                logger.warning("%s: not planned yet, next try in %g s: %s", account.name, wait, error)
+            # Nobody touches it; it sees to sleeps that are long.
+            await Pulse(self.clock).wait(0, wait)
+
+    async def _survey(self, account: AccountSpec) -> Survey:
+        """Look at an account.  Raises `DexError` where that, or the list of devices, can't be read."""
+        survey = Survey(self.spec, account, await self.names(), self.clock.now())
+        async with self.client(account) as client:
+            await survey.take(client)
+        if survey.error is not None:
+            raise survey.error
+        return survey
+
+
+def _numbered(look: Survey | AccountPlan, first: int) -> list[TargetPlanned]:
+    """Return the targets of an account and then what is skipped, numbered from `first` on."""
+    if isinstance(look, Survey):
+        targets, skipped, _ = look.selection.numbered(first)
+        return [*targets, *skipped]
+    rows = (*look.targets, *look.skipped)
+    return [attrs.evolve(row, target=number) for number, row in enumerate(rows, first)]
+
+
+def _note_missing(surveys: Sequence[Survey], names: Names, *, of_all: bool) -> None:
     """Give each named device that no account shows to its account, or else to the first that could be read.
 
-    Where these are not all accounts of the campaign, one of the others may have it.
+    `of_all` is whether all accounts of the campaign have been looked at; or else one of the others may have it.
     """
-    of_all = len(surveys) == len(surveys[0].spec.accounts)
     seen = {survey.account.name: survey for survey in surveys if survey.error is None}
     unread = len(seen) < len(surveys)
     for named in names.missing():

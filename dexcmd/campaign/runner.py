@@ -7,7 +7,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-import anyio
 import attrs
 
 from dexcmd.campaign.collector import Collector
@@ -113,17 +112,18 @@ class Runner:
             nonlocal end
             end = await self.plan(account)
 
-        with anyio.CancelScope() as scope:
-
-            async def give_up() -> None:
-                await self.steering.stopped()
-                # Nothing of it is begun, so there is nothing to be brought to an end.
-                scope.cancel()
-
-            await run_beside(plan, [give_up])
-        if end is not None:
-            await self._note(end)
-        return end is None and not self.steering.stopping
+        # As long as it is not planned nothing of it is begun, so there is nothing to be brought to an end.
+        await self.steering.run_unless_ending(plan)
+        if end is None and self.steering.stopping:
+            return False
+        if end is None and await self.store.counts(self.spec.name, account.name):
+            return True
+        if end is None:
+            end = AccountStopped(
+                at=self.clock.now(), account=account.name, kind="cancelled", reason="cancelled by the operator"
+            )
+        await self._note(end)
+        return False
 
     async def _run_account(
         self,

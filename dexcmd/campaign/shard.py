@@ -1,6 +1,7 @@
 """One account of a campaign, from where the journal has it to its end."""
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -138,7 +139,7 @@ class Shard:
             return "complete"
         if (lost_at := self._creator.last_lost_at) is not None:
             # What came of lost POSTs may still show up.
-            await self._wait_unless_ended(lost_at + desk.spec.audit_after)
+            await self._wait_unless(lambda: desk.steering.ending, lost_at + desk.spec.audit_after)
         found = 0
 
         def follow(flight: Flight, command: Command) -> None:
@@ -149,7 +150,8 @@ class Shard:
         error: DexError | None = None
         for tries in range(AUDIT_TRIES):
             if tries:
-                await self._wait_unless_ended(desk.clock.now() + AUDIT_WAIT)
+                # For a cancelled campaign, too: at once all tries would meet what may be over by then.
+                await self._wait_unless(lambda: desk.steering.stopping, desk.clock.now() + AUDIT_WAIT)
             if desk.steering.stopping:
                 break
             error = await self._try_audit(since, follow)
@@ -173,10 +175,10 @@ class Shard:
             return error
         return None
 
-    async def _wait_unless_ended(self, until: datetime) -> None:
-        """Wait until a time, or until this process is to end or the campaign is cancelled."""
+    async def _wait_unless(self, ended: Callable[[], bool], until: datetime) -> None:
+        """Wait until a time, or until nothing is to be waited for any more."""
         desk = self._desk
-        while not desk.steering.stopping and desk.steering.control in ("run", "pause"):
+        while not ended():
             version = desk.pulse.version
             left = (until - desk.clock.now()).total_seconds()
             if left <= 0:

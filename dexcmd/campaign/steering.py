@@ -1,10 +1,13 @@
 """What the operator wants of a campaign that runs, here and from other terminals."""
 
+from collections.abc import Awaitable, Callable
+
 import anyio
 
 from dexcmd.campaign.events import Control
 from dexcmd.campaign.pulse import Pulse
 from dexcmd.campaign.store import Store
+from dexcmd.tasks import run_beside
 
 __all__ = ["Steering"]
 
@@ -17,14 +20,26 @@ class Steering:
         self._campaign = campaign
         self._interval = interval
         self._pulses: list[Pulse] = []
-        self._stopped = anyio.Event()
+        self._ending = anyio.Event()
         self.control: Control = "run"
         self.stopping: bool = False
         """Whether this process is to end soon: nothing more is begun, and what is being fetched is finished."""
 
-    async def stopped(self) -> None:
-        """Return when this process is to end."""
-        await self._stopped.wait()
+    @property
+    def ending(self) -> bool:
+        """Whether nothing more is to be begun: this process is to end soon, or the campaign is cancelled."""
+        return self.stopping or self.control in ("cancel_keep", "cancel_drop")
+
+    async def run_unless_ending(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Run what can be left at any point, and leave it at once where nothing more is to be begun."""
+        with anyio.CancelScope() as scope:
+
+            async def leave() -> None:
+                await self._ending.wait()
+                scope.cancel()
+
+            if not self.ending:
+                await run_beside(work, [leave])
 
     def attach(self, pulse: Pulse) -> None:
         """Touch a pulse at each change."""
@@ -33,7 +48,6 @@ class Steering:
     def stop(self) -> None:
         """Have this process end soon.  The campaign itself goes on with the next."""
         self.stopping = True
-        self._stopped.set()
         self._touch()
 
     async def look(self) -> None:
@@ -51,5 +65,7 @@ class Steering:
             await self.look()
 
     def _touch(self) -> None:
+        if self.ending:
+            self._ending.set()
         for pulse in self._pulses:
             pulse.touch()

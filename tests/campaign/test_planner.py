@@ -1,17 +1,21 @@
 """Accounts that are planned by a run, each by itself: against sandboxes over real sockets."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from dexcmd import DexClient
-from dexcmd.campaign.events import AccountStopped, CampaignEvent, RunEnded, TargetPlanned
+from dexcmd import DexClient, RateLimit, RetryPolicy
+from dexcmd.campaign.events import AccountStopped, CampaignEvent, CampaignPlanned, IntentOpened, RunEnded, TargetPlanned
+from dexcmd.campaign.journal import open_journal
+from dexcmd.campaign.plan import campaign_planned
 from dexcmd.campaign.spec import AccountSpec, Targeting
-from dexcmd.errors import ConfigurationError
+from dexcmd.campaign.store import Store
+from dexcmd.errors import CampaignBusyError, ConfigurationError
 from dexcmd.sandbox import Fault, SandboxDevice
 from tests.campaign.conftest import CampaignRig
 
@@ -130,6 +134,20 @@ async def test_who_could_not_be_read_when_all_were_planned_misses_only_its_own(c
     ]
 
 
+async def test_who_is_in_no_account_is_missed_where_none_could_be_read_at_first(campaigns: CampaignRig) -> None:
+    a = await campaigns.account("a", devices=[device(1)])
+    b = await campaigns.account("b", devices=[device(2)])
+    for sandbox in (a, b):
+        # All planned as one, and then each alone.
+        sandbox.faults.add(Fault.error(403), on="get_quota", times=2)
+    targets = Targeting(device_ids=tuple(device(number).device_id for number in (1, 2, 3)))
+    assert (await campaigns.run(campaigns.spec(targets=targets))).state == "refused"
+    status = await campaigns.run("one")
+    assert (status.state, status.count("saved")) == ("finished", 2)
+    missed = [(device, skip) for _, _, device, skip in await planned(campaigns) if skip is not None]
+    assert missed == [("3", "not_found")]
+
+
 async def test_an_account_without_a_device_has_ended(campaigns: CampaignRig) -> None:
     await campaigns.account("a", devices=[device(1)])
     await campaigns.account("b", devices=[])
@@ -163,6 +181,30 @@ async def test_it_is_read_no_more_once_all_are_planned(campaigns: CampaignRig) -
     assert (status.state, status.count("saved")) == ("finished", 2)
 
 
+async def test_a_list_of_devices_that_is_gone_ends_only_who_is_to_be_planned_by_it(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    b = await campaigns.account("b", devices=[device(2)])
+    spec = campaigns.spec(targets=named(campaigns.folder, (1, "a"), (2, "b")))
+    b.faults.add(Fault.error(403), times=None)
+    async with campaigns.campaign(spec) as campaign:
+
+        def stop(event: CampaignEvent) -> None:
+            if isinstance(event, IntentOpened):
+                campaign.stop()
+
+        status = await campaign.run(on_event=stop)
+        assert status.count("saved") == 0
+        b.faults.clear()
+        gone = (campaigns.folder / "devices.csv").rename(campaigns.folder / "gone.csv")
+        status = await campaign.run()
+        assert [one.stopped for one in status.accounts] == ["finished", "refused"]
+        assert "devices.csv" in (status.accounts[1].reason or "")
+        assert status.count("saved") == 1
+        gone.rename(campaigns.folder / "devices.csv")
+        status = await campaign.run()
+    assert (status.state, status.count("saved")) == ("finished", 2)
+
+
 async def test_a_stop_waits_for_no_account_that_is_planned(campaigns: CampaignRig) -> None:
     await campaigns.account("a", devices=[device(1)])
     await campaigns.account("b", devices=[device(2)])
@@ -183,3 +225,225 @@ async def test_a_stop_waits_for_no_account_that_is_planned(campaigns: CampaignRi
         gate.opened.set()
         status = await campaign.run()
     assert (status.state, status.count("saved")) == ("finished", 2)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_stop_does_not_wait_for_the_plan_of_them_all(campaigns: CampaignRig, alone: bool) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    if not alone:
+        await campaigns.account("b", devices=[device(2)])
+    gate = Gate(campaigns, "a")
+    targets = Targeting(device_ids=(device(1).device_id, device(2).device_id))
+    async with (
+        campaigns.campaign(campaigns.spec(targets=targets, deadline=timedelta(hours=1)), client=gate) as campaign,
+        anyio.create_task_group() as group,
+    ):
+
+        async def stop() -> None:
+            await gate.reached.wait()
+            campaign.stop()
+
+        group.start_soon(stop)
+        with anyio.fail_after(20):
+            status = await campaign.run(on_event=campaigns.events.append)
+        # It is known, and the time up to its deadline has not begun.
+        assert (status.state, status.deadline, status.count()) == ("planned", None, 0)
+        assert not campaigns.events
+        gate.opened.set()
+        status = await campaign.run()
+    assert (status.state, status.count("saved")) == ("finished", 1 if alone else 2)
+
+
+async def test_a_second_run_that_is_refused_takes_nothing_from_the_first(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    gate = Gate(campaigns, "a")
+    async with campaigns.campaign(campaigns.spec(), client=gate) as campaign, anyio.create_task_group() as group:
+
+        async def run_again() -> None:
+            await gate.reached.wait()
+            with pytest.raises(CampaignBusyError):
+                await campaign.run()
+            async with campaigns.campaign("one") as other:
+                running = [(await one.status()).running_elsewhere for one in (campaign, other)]
+            assert running == [False, True]
+            campaign.stop()
+
+        await campaign.store.append(campaign.name, [campaign_planned(campaign.spec, campaigns.clock.now())])
+        group.start_soon(run_again)
+        with anyio.fail_after(20):
+            status = await campaign.run()
+    assert status.state == "interrupted"
+
+
+async def test_what_is_not_in_the_journal_yet_is_taken_from_the_plan(campaigns: CampaignRig) -> None:
+    a = await campaigns.account("a", devices=[device(1)])
+    b = await campaigns.account("b", devices=[device(2), device(3)])
+    b.faults.add(Fault.error(403), on="get_quota", times=1)
+    status = await campaigns.run(campaigns.spec(targets=Targeting(exclude=(device(3).device_id,))))
+    assert (status.state, status.count("saved")) == ("refused", 1)
+    # So the plan has other numbers for the second one than the journal has left.
+    a.state.devices = (device(4), device(5), *a.state.devices)
+    async with campaigns.campaign("one") as campaign:
+        plan = await campaign.plan()
+        b.state.devices = (device(6), *b.state.devices)
+        looks = campaigns.asked("list_devices")
+        status = await campaign.run(plan)
+    assert (status.state, status.count("saved")) == ("finished", 2)
+    assert campaigns.asked("list_devices") == looks
+    assert await planned(campaigns) == [(1, "a", "1", None), (2, "b", "2", None), (3, "b", "3", "excluded")]
+
+
+async def test_where_the_plan_has_no_device_of_an_account_that_has_ended(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    b = await campaigns.account("b", devices=[])
+    async with campaigns.campaign(campaigns.spec()) as campaign:
+        await campaign.store.append(campaign.name, [campaign_planned(campaign.spec, campaigns.clock.now())])
+        plan = await campaign.plan()
+        b.state.devices = (device(2),)
+        status = await campaign.run(plan)
+    assert (status.state, status.count("saved"), status.count()) == ("finished", 1, 1)
+    assert status.accounts[1].reason == "no device of it matched when it was planned"
+
+
+async def test_all_of_a_run_is_told_but_for_its_plan(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    await campaigns.account("b", devices=[])
+    async with campaigns.campaign(campaigns.spec()) as campaign:
+        await campaign.run(on_event=campaigns.events.append)
+        await campaign.run(on_event=campaigns.events.append)
+        events = [recorded.event async for recorded in campaign.events()]
+    untold = [event for event in events if event not in campaigns.events]
+    assert [type(event) for event in untold] == [CampaignPlanned, TargetPlanned]
+    assert len(campaigns.events) == len(events) - 2
+
+
+# --- tried again
+
+
+@pytest.mark.parametrize("what", ["unavailable", "dropped", "limited"])
+async def test_an_account_that_can_not_be_planned_for_a_while_is_planned_later(
+    campaigns: CampaignRig, what: str
+) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    b = await campaigns.account("b", devices=[device(2)])
+    fault = {
+        "unavailable": Fault.error(503),
+        "dropped": Fault.drop(processed=False),
+        # More than a call waits for.
+        "limited": Fault.rate_limited(400),
+    }[what]
+    over = campaigns.clock.now() + timedelta(minutes=20)
+    limited = what == "limited"
+    b.faults.add(
+        fault,
+        on="list_devices",
+        times=1 if limited else None,
+        where=lambda _: limited or campaigns.clock.now() < over,
+    )
+    status = await campaigns.run(campaigns.spec())
+    assert (status.state, status.count("saved")) == ("finished", 2)
+
+
+async def test_an_account_that_can_not_be_planned_for_an_hour_is_refused(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    b = await campaigns.account("b", devices=[device(2)])
+    b.faults.add(Fault.error(503), on="list_devices", times=None)
+    started = campaigns.clock.now()
+    status = await campaigns.run(campaigns.spec())
+    assert [one.stopped for one in status.accounts] == ["finished", "refused"]
+    assert "503" in (status.accounts[1].reason or "")
+    [end] = [event for event in campaigns.of(AccountStopped) if event.account == "b"]
+    assert end.at - started >= timedelta(hours=1)
+
+
+async def test_accounts_of_one_token_that_find_no_room_under_its_limit_are_planned_later(
+    campaigns: CampaignRig,
+) -> None:
+    for number in range(24):
+        # With a device they would go on to share the limit once they are planned.
+        await campaigns.account(f"a{number}", devices=[], token="t" * 40)
+    await campaigns.share_origin()
+    # Eight find room at once, and eight within the time of a call.
+    campaigns.client_options = {"rate_limit": RateLimit(requests=8, seconds=300.0), "retry": RetryPolicy()}
+    status = await campaigns.run(campaigns.spec())
+    assert [one.stopped for one in status.accounts] == ["finished"] * 24
+
+
+# --- cancelled
+
+
+async def test_a_cancelled_campaign_waits_for_no_account_that_is_planned(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    await campaigns.account("b", devices=[device(2)])
+    gate = Gate(campaigns, "b")
+    async with campaigns.campaign(campaigns.spec(), client=gate) as campaign, anyio.create_task_group() as group:
+
+        async def cancel() -> None:
+            await gate.reached.wait()
+            while not campaigns.of(AccountStopped):
+                await anyio.sleep(0.001)
+            await campaign.cancel()
+
+        group.start_soon(cancel)
+        with anyio.fail_after(20):
+            status = await campaign.run(on_event=campaigns.events.append)
+    assert [event.reason for event in campaigns.of(RunEnded)] == ["finished"]
+    assert (status.state, status.count("saved"), status.count()) == ("cancelled", 1, 1)
+    assert [(one.stopped, one.reason) for one in status.accounts] == [
+        ("finished", None),
+        ("cancelled", "cancelled by the operator"),
+    ]
+
+
+async def test_of_a_campaign_that_is_cancelled_no_account_is_planned(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    await campaigns.account("b", devices=[device(2)])
+    clients: list[str] = []
+
+    def client(account: AccountSpec) -> DexClient:
+        clients.append(account.name)
+        return campaigns.client(account)
+
+    async with campaigns.campaign(campaigns.spec(), client=client) as campaign:
+        # As where the process ended before any was planned.
+        await campaign.store.append(campaign.name, [campaign_planned(campaign.spec, campaigns.clock.now())])
+        await campaign.cancel()
+        status = await campaign.run()
+    assert (status.state, status.count()) == ("cancelled", 0)
+    assert {one.stopped for one in status.accounts} == {"cancelled"}
+    assert not clients
+
+
+class HeldAfterPlan:
+    """A journal that has the targets of an account, and does not say so before it is cancelled."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.reached = anyio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def append(self, campaign: str, events: Sequence[CampaignEvent]) -> None:
+        await self._store.append(campaign, events)
+        if any(isinstance(event, TargetPlanned) for event in events):
+            self.reached.set()
+            await anyio.sleep_forever()
+
+
+async def test_what_is_planned_just_when_it_is_cancelled_is_given_up(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    await campaigns.account("b", devices=[])
+    async with open_journal(campaigns.journal) as store:
+        held: Any = HeldAfterPlan(store)
+        async with campaigns.campaign(campaigns.spec(), journal=held) as campaign, anyio.create_task_group() as group:
+
+            async def cancel() -> None:
+                await held.reached.wait()
+                await campaign.cancel()
+
+            group.start_soon(cancel)
+            with anyio.fail_after(20):
+                status = await campaign.run()
+    assert (status.state, status.accounts[0].stopped) == ("cancelled", "cancelled")
+    assert status.count("not_attempted") == status.count() == 1

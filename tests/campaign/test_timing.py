@@ -88,6 +88,9 @@ async def test_of_50_accounts_those_that_fail_and_one_that_is_slow_hold_up_no_ot
     assert took.keys() - took_alone.keys() == TROUBLES.keys()
     # It is slow, and it takes a while until it is given up.
     assert min(took["slow"], took["silent"]) > 2 * max(took_alone.values())
+    # What may pass is waited out for an hour, and what does not is told at once.
+    assert 3600 <= min(took["broken"], took["silent"]) <= max(took["broken"], took["silent"]) < 4200
+    assert took["refused"] < 10
     late = {name: (took[name], seconds) for name, seconds in took_alone.items() if took[name] > NO_LATER * seconds}
     assert not late
 

@@ -241,10 +241,14 @@ async def test_a_lost_answer_is_not_told_from_a_list_that_is_null(
 async def test_what_was_lost_when_it_was_cancelled_is_given_up(campaigns: CampaignRig) -> None:
     sandbox = await campaigns.account(devices=12)
     sandbox.faults.add(Fault.drop(processed=False), on="create_commands", times=None)
-    status = await run_and_cancel(campaigns, campaigns.spec(), IntentOpened)
+    started = campaigns.clock.now()
+    spec = campaigns.spec(audit_after=timedelta(hours=10))
+    status = await run_and_cancel(campaigns, spec, IntentOpened)
     assert status.state == "cancelled"
     assert status.count("not_attempted") == status.count() == 12
     assert not sandbox.state.commands
+    # Its audit waits for no command that may still come of them.
+    assert campaigns.clock.now() - started < timedelta(hours=1)
 
 
 async def test_what_was_about_to_be_begun_when_it_was_cancelled_is_given_up(campaigns: CampaignRig) -> None:
@@ -364,12 +368,12 @@ async def test_a_run_that_is_stopped_does_not_wait_for_the_next_try_of_an_audit(
     assert (status.state, status.accounts[0].audit_error) == ("interrupted", None)
 
 
-async def test_a_campaign_that_is_cancelled_does_not_wait_between_the_tries_of_an_audit(campaigns: CampaignRig) -> None:
+async def test_a_campaign_that_is_cancelled_waits_between_the_tries_of_an_audit_as_well(campaigns: CampaignRig) -> None:
     await campaigns.account(devices=3)
     audits = AuditsInVain(campaigns)
     status = await run_and_cancel(campaigns, campaigns.spec(), ArtifactSaved)
-    assert len(audits.asked) == 3
-    assert len(set(audits.asked)) == 1
+    # At once they would all meet what is over in a minute.
+    assert [at - audits.asked[0] for at in audits.asked] == [timedelta(minutes=tries) for tries in range(3)]
     assert status.state == "interrupted"
     audits.over = True
     assert (await campaigns.run("one")).state == "cancelled"
