@@ -16,7 +16,7 @@ from dexcmd.campaign.report import report_time
 from dexcmd.campaign.spec import CampaignSpec
 from dexcmd.campaign.status import CampaignStatus
 from dexcmd.cli.campaign.clients import Clients
-from dexcmd.cli.campaign.finding import existing, file_or_name, journal_of, opened
+from dexcmd.cli.campaign.finding import check_new, existing, file_or_name, journal_of, opened
 from dexcmd.cli.campaign.place import same_options
 from dexcmd.cli.campaign.planning import Looking, make_plan
 from dexcmd.cli.campaign.plantext import brief_lines, question
@@ -56,7 +56,7 @@ def run_campaign(common: Common, journal: Path | None, what: str, *, yes: bool) 
     campaign = file_or_name(common, what)
     place = journal_of(journal)
     beginning = run_until_stopped(lambda: _look(common, place, campaign))
-    if beginning.plan is not None and not _begin(beginning.plan, yes=yes):
+    if beginning.plan is not None and not _begin(beginning.plan, place, yes=yes):
         note("nothing was begun")
         return ABORTED
     if beginning.status is not None:
@@ -95,6 +95,7 @@ async def _look(common: Common, journal: Path, campaign: CampaignSpec | str) -> 
     looking = Looking(0)
     clients = Clients(common, os.environ, telling_waits(common, looking.on_event))
     if isinstance(campaign, CampaignSpec) and existing(journal) is None:
+        check_new(journal)
         async with Campaign(campaign, journal=None, client=clients) as found:
             return await _planned(found, looking, clients)
     async with opened(campaign, journal, clients) as found:
@@ -110,8 +111,11 @@ async def _planned(campaign: Campaign, looking: Looking, clients: Clients) -> Be
     return Beginning(campaign.name, plan=await make_plan(campaign, looking))
 
 
-def _begin(plan: Plan, *, yes: bool) -> bool:
-    """Show whom a plan touches, and tell whether to begin.  Raises `DexError` where there is nobody."""
+def _begin(plan: Plan, journal: Path, *, yes: bool) -> bool:
+    """Show whom a plan touches, and what journal is made for it, and tell whether to begin.
+
+    Raises `DexError` where there is nobody to capture, or to ask.
+    """
     if len(plan.errors) == len(plan.accounts):
         raise next(iter(plan.errors.values()))
     if not plan.commands:
@@ -122,6 +126,8 @@ def _begin(plan: Plan, *, yes: bool) -> bool:
     console = stderr_console()
     for line in brief_lines(plan):
         say(console, line)
+    if existing(journal) is None:
+        say(console, f"new journal at {journal}")
     return confirm(question(plan), yes=yes)
 
 

@@ -205,6 +205,49 @@ def test_where_it_is_found_is_said_again(office: Office, say: Say):
     assert not office.journal.exists()
 
 
+# --- the journal
+
+
+@pytest.mark.parametrize("command", [["run", "london.toml", "--yes"], ["plan", "london.toml"], ["list"]])
+def test_a_journal_that_is_named_is_not_made_in_a_folder_that_is_not_there(
+    office: Office, say: Say, command: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    office.write()
+    error = "error: there is no folder nodir for the journal j.db: make it, or name another journal\n"
+    assert say(*command, "--journal", "nodir/j.db") == (2, "", error)
+    monkeypatch.setenv("DEXCMD_JOURNAL", "nodir/j.db")
+    assert say(*command) == (2, "", error)
+    assert not (office.folder / "nodir").exists()
+    assert not office.service.sandbox.requests
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where the default journal is, by the variables of Linux")
+def test_the_folder_of_the_default_journal_is_made(office: Office, say: Say, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("DEXCMD_JOURNAL")
+    monkeypatch.setenv("XDG_STATE_HOME", str(office.folder / "home" / "state"))
+    journal = office.folder / "home" / "state" / "dexcmd" / "journal.db"
+    code, _, err = say("run", office.write(), "--yes")
+    assert code == 0
+    assert f"\nnew journal at {journal}\n" in err
+    assert journal.exists()
+
+
+def test_a_new_journal_is_told_before_anything_is_asked(office: Office, say: Say):
+    code, _, err = say("run", office.write())
+    assert code == 2
+    assert err.splitlines()[-2] == f"new journal at {office.journal}"
+    assert say("run", office.write(), "--yes")[0] == 0
+    assert "new journal" not in say("run", office.write(name="paris"), "--yes")[2]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="a folder in which nobody can make a file")
+def test_a_journal_that_cant_be_made_is_refused_before_anything_is_looked_at(office: Office, say: Say):
+    code, out, err = say("run", office.write(), "--yes", "--journal", "/proc/x.db")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: no journal can be made at /proc/x.db: /proc: ")
+    assert not office.service.sandbox.requests
+
+
 # --- Ctrl-C and worse
 
 
