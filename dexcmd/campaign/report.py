@@ -168,7 +168,9 @@ def _next(status: CampaignStatus, options: str) -> Iterator[str]:
         case "paused" | "interrupted":
             yield f"`dexcmd campaign resume {name}` goes on where it stands"
         case "refused":
-            yield "put right what was refused, such as a token or its permissions"
+            tokens = dict.fromkeys(one.token_env for one in status.accounts if one.stopped == "refused")
+            named = ", ".join(f"{variable} or {variable}_FILE" for variable in tokens)
+            yield f"put right what was refused, such as a token ({named}) or its permissions"
             yield f"`dexcmd campaign resume {name}` goes on then"
         case _:
             if status.count("failed", "not_attempted"):

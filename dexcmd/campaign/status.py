@@ -51,6 +51,9 @@ class AccountStatus:
 
     name: str
     account_id: str
+    token_env: str
+    """The environment variable of its token."""
+
     wave: int
     """The open one, from 1; 0 before the first."""
 
@@ -144,8 +147,15 @@ def status_of(
     are between waves.  `held` is whether a process runs it, `here` whether that is this one.
     """
     next_waves = {name: ended + spec.waves.soak for name, ended in waves_ended.items() if spec.waves.soak}
+    token_envs = {one.name: one.token_env for one in spec.accounts}
     statuses = tuple(
-        _account(one, [count for count in counts if count.account == one.name], settling, next_waves.get(one.name))
+        _account(
+            one,
+            token_envs[one.name],
+            [count for count in counts if count.account == one.name],
+            settling,
+            next_waves.get(one.name),
+        )
         for one in accounts
     )
     return CampaignStatus(
@@ -161,7 +171,11 @@ def status_of(
 
 
 def _account(
-    account: AccountRecord, counts: Sequence[Count], settling: Mapping[str, Settling], next_wave_at: datetime | None
+    account: AccountRecord,
+    token_env: str,
+    counts: Sequence[Count],
+    settling: Mapping[str, Settling],
+    next_wave_at: datetime | None,
 ) -> AccountStatus:
     states: dict[TargetState, int] = dict.fromkeys(get_args(TargetState), 0)
     failures: dict[FailureClass, int] = dict.fromkeys(get_args(FailureClass), 0)
@@ -172,6 +186,7 @@ def _account(
     return AccountStatus(
         name=account.name,
         account_id=account.account_id,
+        token_env=token_env,
         wave=account.wave,
         # Each target has had its wave since it was planned.
         waves=max((count.wave for count in counts), default=0),

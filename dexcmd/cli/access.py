@@ -8,11 +8,10 @@ import attrs
 
 from dexcmd.cli.common import Common
 from dexcmd.cli.stderr import warn
+from dexcmd.cli.texts import TOKEN_VARIABLE
 from dexcmd.errors import ConfigurationError
 
-__all__ = ["TOKEN_VARIABLE", "Access", "access", "read_token", "token_of"]
-
-TOKEN_VARIABLE = "CLOUDFLARE_API_TOKEN"  # noqa: S105 - where it is, not what
+__all__ = ["Access", "access", "read_token", "token_of"]
 
 MOST_TOKEN_BYTES = 4096
 """A file that is longer holds something else."""

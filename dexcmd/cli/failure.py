@@ -3,6 +3,7 @@
 import attrs
 
 from dexcmd.cli.exits import FAILED, PARTLY, REFUSED, USAGE
+from dexcmd.cli.texts import TOKEN_VARIABLE, token_text
 from dexcmd.errors import (
     AmbiguousCreateError,
     APIError,
@@ -55,10 +56,10 @@ class Failure:
         return self.line if self.hint is None else f"{self.line}; {self.hint}"
 
 
-def explain(error: BaseException) -> Failure:
-    """Return what an error comes to."""
+def explain(error: BaseException, token_env: str = TOKEN_VARIABLE) -> Failure:
+    """Return what an error comes to; `token_env` is the variable of the token."""
     line = one_line(_text(error), LONGEST)
-    hint, code = _advice(error)
+    hint, code = _advice(error, token_text(token_env))
     return Failure(line, hint, code)
 
 
@@ -77,12 +78,12 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _advice(error: BaseException) -> tuple[str | None, int]:
+def _advice(error: BaseException, token: str) -> tuple[str | None, int]:
     match error:
         case ConfigurationError():
             return None, USAGE
         case APIError():
-            return _of_the_service(error)
+            return _of_the_service(error, token)
         case TransportError():
             if error.permanent:
                 return "it would fail again in the same way", FAILED
@@ -113,15 +114,14 @@ def _advice(error: BaseException) -> tuple[str | None, int]:
             return "that is a fault of dexcmd itself: run it with --debug and report what it says", FAILED
 
 
-def _of_the_service(error: APIError) -> tuple[str | None, int]:
+def _of_the_service(error: APIError, token: str) -> tuple[str | None, int]:
     match error:
         case AuthenticationError():
-            return "the token is not valid: check CLOUDFLARE_API_TOKEN or --token-file", REFUSED
+            return f"the token is not valid: check {token}", REFUSED
         case PermissionDeniedError():
             needed = f"`Cloudflare DEX {'Write' if error.method == 'POST' else 'Read'}`"
             if any(detail.code == TOKEN_REFUSED for detail in error.errors):
-                hint = f"is the token right (CLOUDFLARE_API_TOKEN or --token-file), for this account and {needed}?"
-                return hint, REFUSED
+                return f"is the token right ({token}), for this account and {needed}?", REFUSED
             return f"the token lacks {needed}", REFUSED
         case QuotaExceededError():
             return "`dexcmd quota` says when there is more", REFUSED

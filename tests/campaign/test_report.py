@@ -140,7 +140,8 @@ class TestNext:
                 "refused",
                 [count("pending")],
                 [
-                    "put right what was refused, such as a token or its permissions",
+                    "put right what was refused, such as a token (CLOUDFLARE_API_TOKEN or CLOUDFLARE_API_TOKEN_FILE) "
+                    "or its permissions",
                     "`dexcmd campaign resume c` goes on then",
                 ],
             ),
@@ -153,6 +154,11 @@ class TestNext:
     )
     def test_at_the_end(self, stopped: Any, counts: Any, expected: list[str]):
         assert steps(status(account(stopped=stopped), counts=counts)) == expected
+
+
+def test_whose_token_is_to_be_put_right():
+    found = status(account(stopped="finished"), account("b", stopped="refused"), counts=[count("saved")])
+    assert steps(found)[0] == "put right what was refused, such as a token (APAC or APAC_FILE) or its permissions"
 
 
 class TestCancelling:

@@ -19,7 +19,7 @@ from dexcmd.cli.campaign.clients import Clients
 from dexcmd.cli.campaign.finding import check_new, existing, file_or_name, journal_of, opened
 from dexcmd.cli.campaign.place import same_options
 from dexcmd.cli.campaign.planning import Looking, make_plan
-from dexcmd.cli.campaign.plantext import brief_lines, question
+from dexcmd.cli.campaign.plantext import brief_lines, question, unreadable
 from dexcmd.cli.campaign.standing import Standing, campaign_view, keep_looking
 from dexcmd.cli.campaign.statustext import event_document, exit_code
 from dexcmd.cli.campaign.steering import write_status
@@ -28,7 +28,7 @@ from dexcmd.cli.confirm import confirm
 from dexcmd.cli.exits import ABORTED, OK, Stopped
 from dexcmd.cli.rows import json_line, write
 from dexcmd.cli.signals import GentleStop, run_until_stopped
-from dexcmd.cli.stderr import note
+from dexcmd.cli.stderr import complain, note
 from dexcmd.cli.terminal import say, stderr_console
 from dexcmd.cli.view import showing
 from dexcmd.cli.waits import telling_waits
@@ -56,6 +56,9 @@ def run_campaign(common: Common, journal: Path | None, what: str, *, yes: bool) 
     campaign = file_or_name(common, what)
     place = journal_of(journal)
     beginning = run_until_stopped(lambda: _look(common, place, campaign))
+    if beginning.plan is not None and (failure := unreadable(beginning.plan)) is not None:
+        complain(failure)
+        return failure.exit_code
     if beginning.plan is not None and not _begin(beginning.plan, place, yes=yes):
         note("nothing was begun")
         return ABORTED
@@ -116,8 +119,6 @@ def _begin(plan: Plan, journal: Path, *, yes: bool) -> bool:
 
     Raises `DexError` where there is nobody to capture, or to ask.
     """
-    if len(plan.errors) == len(plan.accounts):
-        raise next(iter(plan.errors.values()))
     if not plan.commands:
         reasons, why = [f"{reason} {number:,}" for reason, number in plan.skips.items()], "all are skipped"
         if plan.late:

@@ -156,6 +156,23 @@ def test_an_account_that_cant_be_read(office: Office, say: Say):
     assert "APAC_FILE" in json.loads(out)["accounts"][1]["error"]
 
 
+def test_the_hint_for_a_token_that_is_refused_names_that_of_the_account(
+    office: Office, say: Say, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("APAC", "wrong")
+    mine = office.service.sandbox.account_id
+    apac = f'[[accounts]]\naccount_id = "{mine}"\nname = "apac"\ntoken_env = "APAC"\n'
+    file = office.write(apac)
+    hint = "is the token right (APAC or APAC_FILE), for this account"
+    code, out, _ = say("plan", file)
+    assert code == 5
+    assert hint in out
+    code, _, err = say("run", file, "--yes")
+    assert code == 5
+    assert err.startswith("error: ")
+    assert hint in err
+
+
 @pytest.mark.parametrize(("fault", "code"), [(Fault.error(403), 5), (Fault.error(404), 1)], ids=["403", "404"])
 def test_no_account_can_be_read(office: Office, say: Say, fault: Fault, code: int):
     office.service.sandbox.faults.add(fault, on="get_quota", times=2)

@@ -163,9 +163,10 @@ def test_the_service_refuses_an_account_and_the_other_goes_on(
     assert "`dexcmd campaign resume london` goes on then" in out
     assert len(office.files) == 6
     monkeypatch.setenv("APAC", "wrong")
-    code, _, err = say("resume", "london")
+    code, out, err = say("resume", "london")
     assert code == 5
     assert "apac: refused: " in err
+    assert "next: put right what was refused, such as a token (APAC or APAC_FILE) or its permissions" in out
 
 
 # --- names

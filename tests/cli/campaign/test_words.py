@@ -171,6 +171,7 @@ def account(name: str = "emea", states: dict[str, int] | None = None, **fields: 
     usual: dict[str, Any] = {
         "name": name,
         "account_id": ACCOUNT_ID,
+        "token_env": "CLOUDFLARE_API_TOKEN",
         "wave": 1,
         "waves": 1,
         "states": {**zero, **(states or {})},
