@@ -103,6 +103,12 @@ def test_the_help_of_a_command(command: str, options: list[str], capsys: pytest.
     assert max(map(len, shown.splitlines())) <= 80
 
 
+@pytest.mark.parametrize(("command", "default"), [("capture", "30m"), ("follow", "15m")])
+def test_a_default_is_shown_as_it_may_be_typed(command: str, default: str, capsys: pytest.CaptureFixture[str]):
+    assert main([command, "--help"]) == 0
+    assert f"[default: {default}]" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
 def test_version(capsys: pytest.CaptureFixture[str]):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"dexcmd {__version__}\n"
