@@ -102,16 +102,19 @@ def _advice(error: BaseException, token: str) -> tuple[str | None, int]:
             return "move it away, or save into another folder", FAILED
         case InvalidArtifactError():
             return "--verify size takes it as it is", FAILED
-        case CampaignNotFoundError():
-            return "`dexcmd campaign list` shows what there is", USAGE
-        case CampaignExistsError():
-            return None, USAGE
+        case CampaignNotFoundError() | CampaignExistsError():
+            return _noted(error), USAGE
         case CampaignBusyError():
-            return "`dexcmd campaign status` shows how far it is", FAILED
+            return _noted(error), FAILED
         case DexError() | OSError():
             return None, FAILED
         case _:
             return "that is a fault of dexcmd itself: run it with --debug and report what it says", FAILED
+
+
+def _noted(error: BaseException) -> str | None:
+    """Return the hint of whoever knew where the journal is."""
+    return next(iter(getattr(error, "__notes__", ())), None)
 
 
 def _of_the_service(error: APIError, token: str) -> tuple[str | None, int]:

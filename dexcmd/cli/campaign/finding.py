@@ -14,8 +14,9 @@ from dexcmd.campaign.spec import AccountSpec, CampaignSpec
 from dexcmd.cli.campaign.place import journal_path, named_journal
 from dexcmd.cli.common import Common
 from dexcmd.cli.stderr import warn
+from dexcmd.cli.texts import options_text
 from dexcmd.client import DexClient
-from dexcmd.errors import CampaignNotFoundError, ConfigurationError, DexWarning
+from dexcmd.errors import CampaignBusyError, CampaignNotFoundError, ConfigurationError, DexWarning
 
 __all__ = ["check_new", "existing", "file_or_name", "journal_of", "opened", "read_file", "told_before"]
 
@@ -89,14 +90,28 @@ def told_before() -> Generator[None]:
 
 @asynccontextmanager
 async def opened(
-    campaign: CampaignSpec | str, journal: Path, client: Callable[[AccountSpec], DexClient] = client_for
+    campaign: CampaignSpec | str, option: Path | None, client: Callable[[AccountSpec], DexClient] = client_for
 ) -> AsyncGenerator[Campaign]:
-    """Open a campaign, the journal of which is made where there is none; not for one that is only named.
+    """Open a campaign of the journal that an option names, which is made where there is none; not for a mere name.
 
-    Raises `CampaignError`, and `CampaignNotFoundError` where one is named that the journal does not have.
+    Raises `CampaignError`, and `CampaignNotFoundError` where one is named that the journal does not have; these, in the
+    block as well, with a note that tells how to find out more.
     """
+    journal = journal_of(option)
     if isinstance(campaign, str) and existing(journal) is None:
         raise CampaignNotFoundError(f"there is no campaign {campaign!r}, nor a journal at {journal}")
-    with told_before():
-        async with Campaign(campaign, journal=journal, client=client) as found:
-            yield found
+    try:
+        with told_before():
+            async with Campaign(campaign, journal=journal, client=client) as found:
+                yield found
+    except CampaignNotFoundError as error:
+        error.add_note(f"`dexcmd campaign list{_again(option)}` shows what there is in {journal}")
+        raise
+    except CampaignBusyError as error:
+        name = campaign if isinstance(campaign, str) else campaign.name
+        error.add_note(f"`dexcmd campaign status {name}{_again(option)}` shows how far it is")
+        raise
+
+
+def _again(option: Path | None) -> str:
+    return options_text({"--journal": option})

@@ -32,7 +32,7 @@ from dexcmd.cli.stderr import complain, note
 from dexcmd.cli.terminal import say, stderr_console
 from dexcmd.cli.view import showing
 from dexcmd.cli.waits import telling_waits
-from dexcmd.errors import CampaignError, one_line
+from dexcmd.errors import CampaignBusyError, CampaignError, one_line
 
 __all__ = ["event_line", "run_campaign", "run_resume"]
 
@@ -54,12 +54,11 @@ class Beginning:
 def run_campaign(common: Common, journal: Path | None, what: str, *, yes: bool) -> int:
     """Run a campaign, or go on with it, and return the exit code.  Raises `DexError`."""
     campaign = file_or_name(common, what)
-    place = journal_of(journal)
-    beginning = run_until_stopped(lambda: _look(common, place, campaign))
+    beginning = run_until_stopped(lambda: _look(common, journal, campaign))
     if beginning.plan is not None and (failure := unreadable(beginning.plan)) is not None:
         complain(failure)
         return failure.exit_code
-    if beginning.plan is not None and not _begin(beginning.plan, place, yes=yes):
+    if beginning.plan is not None and not _begin(beginning.plan, journal_of(journal), yes=yes):
         note("nothing was begun")
         return ABORTED
     if beginning.status is not None:
@@ -76,10 +75,9 @@ def run_campaign(common: Common, journal: Path | None, what: str, *, yes: bool) 
 
 def run_resume(common: Common, journal: Path | None, name: str) -> int:
     """End a pause, run the campaign where no process does, and return the exit code.  Raises `DexError`."""
-    place = journal_of(journal)
 
     async def resume() -> CampaignStatus:
-        async with opened(name, place) as campaign:
+        async with opened(name, journal) as campaign:
             if (await campaign.status()).control == "pause":
                 await campaign.resume()
             return await campaign.status()
@@ -93,18 +91,23 @@ def run_resume(common: Common, journal: Path | None, name: str) -> int:
     return OK
 
 
-async def _look(common: Common, journal: Path, campaign: CampaignSpec | str) -> Beginning:
+async def _look(common: Common, journal: Path | None, campaign: CampaignSpec | str) -> Beginning:
     """Find out whether it is a new one, and plan it then; nothing is written for that."""
     looking = Looking(0)
     clients = Clients(common, os.environ, telling_waits(common, looking.on_event))
-    if isinstance(campaign, CampaignSpec) and existing(journal) is None:
-        check_new(journal)
+    place = journal_of(journal)
+    if isinstance(campaign, CampaignSpec) and existing(place) is None:
+        check_new(place)
         async with Campaign(campaign, journal=None, client=clients) as found:
             return await _planned(found, looking, clients)
     async with opened(campaign, journal, clients) as found:
         if await found.known():
             clients.check(found.spec)
-            return Beginning(found.name, status=await found.status())
+            status = await found.status()
+            if status.running_elsewhere and status.state not in ALL_DONE:
+                # Before anything is said of going on.
+                raise CampaignBusyError(f"campaign {found.name!r} is run by another process at this moment")
+            return Beginning(found.name, status=status)
         return await _planned(found, looking, clients)
 
 
@@ -135,7 +138,7 @@ def _begin(plan: Plan, journal: Path, *, yes: bool) -> bool:
 def _run(common: Common, journal: Path | None, campaign: CampaignSpec | str, plan: Plan | None) -> int:
     gently = GentleStop(partial(note, STOPPING))
     name = campaign if isinstance(campaign, str) else campaign.name
-    run = _Run(common, journal_of(journal), campaign, plan, gently)
+    run = _Run(common, journal, campaign, plan, gently)
     try:
         status = run_until_stopped(run.run, gently)
     except Stopped:
@@ -150,7 +153,7 @@ def _run(common: Common, journal: Path | None, campaign: CampaignSpec | str, pla
 @attrs.define
 class _Run:
     common: Common
-    journal: Path
+    journal: Path | None
     campaign: CampaignSpec | str
     plan: Plan | None
     gently: GentleStop

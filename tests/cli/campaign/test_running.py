@@ -176,13 +176,17 @@ def test_the_service_refuses_an_account_and_the_other_goes_on(
 def test_a_name_that_there_is_not(office: Office, say: Say, command: str):
     code, out, err = say(command, "paris")
     assert (code, out) == (2, "")
-    assert err.startswith(f"error: there is no campaign 'paris', nor a journal at {office.journal}")
-    assert err.count("\n") == 1
+    assert err == f"error: there is no campaign 'paris', nor a journal at {office.journal}\n"
     assert not office.journal.exists()
     assert say("run", office.write(), "--yes")[0] == 0
     code, _, err = say(command, "paris")
     assert code == 2
-    assert "`dexcmd campaign list` shows what there is" in err
+    assert err == (
+        "error: there is no campaign 'paris' in the journal; "
+        f"`dexcmd campaign list` shows what there is in {office.journal}\n"
+    )
+    code, _, err = say(command, "paris", "--journal", str(office.journal))
+    assert f"`dexcmd campaign list --journal {office.journal}` shows" in err
 
 
 def test_by_name_from_another_folder(office: Office, say: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -326,9 +330,12 @@ def test_steered_from_another_process(office: Office, say: Say):
     process.wait_for("1 of 6 created, 0 of 6 captured, 0 of 6 fetched, 1 running")
     watching = office.run("status", "london", "--watch")
     watching.wait_for("1 of 6 created")
-    code, _, err = say("run", "london")
-    assert code == 1
-    assert "run by another process at this moment; `dexcmd campaign status` shows how far it is" in err
+    busy = (
+        "error: campaign 'london' is run by another process at this moment; "
+        "`dexcmd campaign status london{}` shows how far it is\n"
+    )
+    assert say("run", "london") == (1, "", busy.format(""))
+    assert say("run", file, "--journal", str(office.journal)) == (1, "", busy.format(f" --journal {office.journal}"))
 
     code, out, err = say("pause", "london")
     assert (code, err) == (0, "")
