@@ -149,7 +149,7 @@ def _account(account: AccountStatus) -> Iterator[str]:
     seen = (
         f"the slowest of {settling.n:,} that were answered was listed within {settling.longest:.1f} s"
         if settling.n
-        else "none that was answered has been seen in the list yet (n = 0)"
+        else "none was looked for so soon that it tells how the list lags (n = 0)"
     )
     yield f"  settling: a lost command is looked for {settling.seconds:.0f} s long; {seen}"
     if account.audited_at is not None:

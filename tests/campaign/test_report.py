@@ -93,7 +93,7 @@ foreign                   0  somebody else's commands in the campaign's time, fr
 
 account a (00000000000000000000000000000001)
   finished
-  settling: a lost command is looked for 60 s long; none that was answered has been seen in the list yet (n = 0)
+  settling: a lost command is looked for 60 s long; none was looked for so soon that it tells how the list lags (n = 0)
   audited at 2026-03-01 08:09 UTC
 
 next: nothing, every target has its artifact"""
