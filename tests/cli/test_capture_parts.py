@@ -10,7 +10,7 @@ from dexcmd.capture import CaptureResult
 from dexcmd.cli.capture.advice import advice
 from dexcmd.cli.capture.choice import Choice, Left, Name, choose, name_of_line
 from dexcmd.cli.capture.preview import preview_lines
-from dexcmd.cli.capture.rows import Row, row_document
+from dexcmd.cli.capture.rows import TABLE, Row, row_document
 from dexcmd.cli.capture.standing import Standing
 from dexcmd.cli.common import Common
 from dexcmd.cli.view import Stage
@@ -177,6 +177,8 @@ def test_rows_say_why():
     assert result("not_attempted", reason="cancelled").why == "interrupted"
     assert result("not_attempted", reason="quota").why == "the day's quota is used up"
     failed = result("failed", Command(id="c", status="FAILED"), CommandFailedError("no"))
+    assert [column.cell(failed) for column in TABLE[3:]] == ["c", "", "the device reports FAILED"]
+    assert TABLE[5].cell(result("failed", error=DexError("lost"))) == "lost"
     assert (failed.why, failed.goes_on, failed.status) == ("no", False, "FAILED")
     pending = result("created", Command(id="c", status="PENDING_EXEC"), reason="cancelled")
     assert (pending.goes_on, pending.status) == (True, None)

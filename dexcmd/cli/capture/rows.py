@@ -83,6 +83,11 @@ class Row:
             return "interrupted; it goes on"
         return self.text or REASONS.get(self.reason or "", self.reason)
 
+    @property
+    def short_why(self) -> str | None:
+        """Return it for a table, which has the id of the command beside it."""
+        return f"the device reports {self.status}" if isinstance(self.error, CommandFailedError) else self.why
+
 
 def _path(row: Row) -> str | None:
     return None if row.artifact is None else str(row.artifact.path)
@@ -116,7 +121,7 @@ TABLE = (
         folds_at=40,
     ),
     Column[Row](title="size", text=lambda row: None if row.artifact is None else size_text(row.artifact.size)),
-    Column[Row](title="why", text=lambda row: row.why, folds_at=16, only_if_any=True),
+    Column[Row](title="why", text=lambda row: row.short_why, folds_at=16, only_if_any=True),
 )
 
 CREATED = (
