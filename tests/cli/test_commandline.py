@@ -109,6 +109,13 @@ def test_a_default_is_shown_as_it_may_be_typed(command: str, default: str, capsy
     assert f"[default: {default}]" in " ".join(capsys.readouterr().out.replace("│", " ").split())
 
 
+@pytest.mark.parametrize("command", ["capture", "download"])
+def test_the_help_says_what_it_comes_to_where_there_is_nothing(command: str, capsys: pytest.CaptureFixture[str]):
+    assert main([command, "--help"]) == 0
+    assert "with 3 if some" in (shown := " ".join(capsys.readouterr().out.split()))
+    assert "with 1 (or 5, if refused) if no" in shown
+
+
 def test_version(capsys: pytest.CaptureFixture[str]):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"dexcmd {__version__}\n"
