@@ -35,6 +35,11 @@ __all__ = ["Failure", "explain", "explain_each"]
 TOKEN_REFUSED = 10000
 """The code with which the service refuses a token, without a word about why."""
 
+NO_ROUTE = (7003, 7000)
+"""The codes with which the service answers what is nowhere in the API, and the cause of that."""
+
+ACCOUNT_RIGHT = "is the account right (CLOUDFLARE_ACCOUNT_ID or --account)"
+
 LONGEST = 1000
 """Characters of the line."""
 
@@ -134,7 +139,9 @@ def _of_the_service(error: APIError, token: str) -> tuple[str | None, int]:
         case NotFoundError():
             if "/downloads/" in error.path:
                 return "artifacts are there after SUCCESS and are kept for 7 days", FAILED
-            return "is the account right (CLOUDFLARE_ACCOUNT_ID or --account)?", FAILED
+            if any(detail.code in NO_ROUTE for detail in error.errors):
+                return f"{ACCOUNT_RIGHT}, and --base-url (CLOUDFLARE_BASE_URL), with its /client/v4?", FAILED
+            return f"{ACCOUNT_RIGHT}?", FAILED
         case ServerError():
             return "the service is in trouble: try again later", FAILED
         case _:
