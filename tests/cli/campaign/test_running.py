@@ -161,6 +161,9 @@ def test_the_service_refuses_an_account_and_the_other_goes_on(
     assert "apac: can't be read (no API token for apac" in err
     assert "\napac: refused: no API token for apac: set APAC or APAC_FILE\n" in err
     assert "`dexcmd campaign resume london` goes on then" in out
+    assert err.splitlines()[-1].startswith("6 of 6 created, 6 of 6 captured, 6 of 6 fetched, 1 account refused")
+    assert say("list")[1].split("\t")[:6] == ["london", "refused", "6", "6", "0", "0"]
+    assert say("list")[1].endswith("\t1\n")
     assert len(office.files) == 6
     monkeypatch.setenv("APAC", "wrong")
     code, out, err = say("resume", "london")
