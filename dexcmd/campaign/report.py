@@ -95,7 +95,9 @@ def _targets(status: CampaignStatus) -> Iterator[str]:
     for state, note in _STATES.items():
         if not (number := status.count(state)):
             continue
-        yield report_row(f"  {state.replace('_', ' ')}", number, size_text(status.size) if state == "saved" else note)
+        if state == "saved":
+            note = f"{size_text(status.size)} in {status.into}"
+        yield report_row(f"  {state.replace('_', ' ')}", number, note)
         for failure, reason in _FAILURES.items() if state == "failed" else ():
             if of_class := sum(account.failures[failure] for account in status.accounts):
                 yield report_row(f"    {failure}", of_class, reason)

@@ -110,6 +110,9 @@ class CampaignStatus:
     size: int
     """Bytes of the artifacts that are saved."""
 
+    into: str
+    """The folder, or the URL, below which they are."""
+
     def count(self, *states: TargetState) -> int:
         """Return how many targets are in one of the states; how many are not skipped where none is named."""
         return sum(
@@ -167,6 +170,7 @@ def status_of(
         deadline=deadline_of(spec, campaign.first_run_at),
         accounts=statuses,
         size=sum(account.size for account in accounts),
+        into=spec.artifacts.into,
     )
 
 

@@ -42,7 +42,7 @@ c is being run, and has nothing to do by now but wait (by another process)
 planned at 2026-03-01 08:00 UTC; creates nothing after 2026-03-04 08:01 UTC
 
 targets               1,151  and 35 skipped by the plan
-  saved                 812  4.1 GB
+  saved                 812  4.1 GB in captures
   failed                 23
     device               20  the service reports FAILED
     unknown               3  the answer was lost, and the list shows no command
@@ -83,7 +83,7 @@ c is finished
 planned at 2026-03-01 08:00 UTC
 
 targets                   1
-  saved                   1  1.0 MB
+  saved                   1  1.0 MB in captures
 
 commands made             1  in 1 POST
 surplus                   0  second commands of targets, from POSTs that were sent again as their answers were lost; \

@@ -59,6 +59,7 @@ def status_document(status: CampaignStatus) -> Document:
         "states": states,
         "failures": failures_of(status),
         "bytes": status.size,
+        "into": status.into,
         "commands": sum(account.commands for account in status.accounts),
         "posts": sum(account.posts for account in status.accounts),
         "surplus": sum(account.surplus for account in status.accounts),

@@ -204,6 +204,7 @@ def status(*accounts: AccountStatus, **fields: Any) -> CampaignStatus:
         "planned_at": NOW,
         "deadline": None,
         "size": 0,
+        "into": "captures",
     }
     return CampaignStatus(accounts=accounts, **{**usual, **fields})
 
