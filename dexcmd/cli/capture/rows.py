@@ -1,5 +1,7 @@
 """What became of each target, as rows.  Pure."""
 
+from datetime import datetime
+
 import attrs
 
 from dexcmd.amounts import size_text
@@ -31,6 +33,9 @@ class Row:
     status: str | None = None
     """SUCCESS or FAILED, once it is known."""
 
+    created: datetime | None = None
+    """When the command was, by the service, once it is known."""
+
     artifact: SavedArtifact | None = None
     reason: str | None = None
     error: Exception | None = None
@@ -47,6 +52,7 @@ class Row:
             state=result.state,
             command_id=None if command is None else command.id,
             status=command.status if command is not None and command.ended else None,
+            created=None if command is None else command.created_date,
             artifact=result.artifact,
             reason=result.reason,
             error=result.error,
@@ -60,6 +66,7 @@ class Row:
             type=outcome.request.type,
             state=outcome.state,
             command_id=outcome.command_id,
+            created=None if outcome.command is None else outcome.command.created_date,
             reason="cancelled" if outcome.state in MADE and not no_wait else outcome.reason,
             error=outcome.error,
         )
