@@ -10,6 +10,7 @@ from dexcmd.cli.common import Common
 from dexcmd.cli.stderr import warn
 from dexcmd.cli.texts import TOKEN_VARIABLE
 from dexcmd.errors import ConfigurationError
+from dexcmd.secret import Secret
 
 __all__ = ["Access", "access", "read_token", "token_of"]
 
@@ -74,4 +75,10 @@ def read_token(file: Path) -> str:
     token = content.decode(errors="replace").strip()
     if not token or len(content) > MOST_TOKEN_BYTES:
         raise ConfigurationError(f"there is no token in the token file {file}")
+    try:
+        Secret(token)
+    except ConfigurationError:
+        raise ConfigurationError(
+            f"there is no token in the token file {file}: one is ASCII, without blanks and line ends within"
+        ) from None
     return token
