@@ -42,6 +42,14 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
     ) -> None:
         """Do nothing: leaving early leaves nothing behind, and the commands themselves go on."""
 
+    @property
+    def unlisted(self) -> tuple[str, ...]:
+        """Return the ids of those that the list has never shown, although it was looked through.
+
+        It shows new commands late.  One that it does not show for minutes is of another account, or not an id.
+        """
+        return self._watch.unlisted
+
     def __aiter__(self) -> Self:
         """Return itself: following goes on where it stands."""
         return self

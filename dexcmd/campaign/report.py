@@ -95,7 +95,9 @@ def _targets(status: CampaignStatus) -> Iterator[str]:
     for state, note in _STATES.items():
         if not (number := status.count(state)):
             continue
-        yield report_row(f"  {state.replace('_', ' ')}", number, size_text(status.size) if state == "saved" else note)
+        if state == "saved":
+            note = f"{size_text(status.size)} in {status.into}"
+        yield report_row(f"  {state.replace('_', ' ')}", number, note)
         for failure, reason in _FAILURES.items() if state == "failed" else ():
             if of_class := sum(account.failures[failure] for account in status.accounts):
                 yield report_row(f"    {failure}", of_class, reason)
@@ -149,7 +151,7 @@ def _account(account: AccountStatus) -> Iterator[str]:
     seen = (
         f"the slowest of {settling.n:,} that were answered was listed within {settling.longest:.1f} s"
         if settling.n
-        else "none that was answered has been seen in the list yet (n = 0)"
+        else "none was looked for so soon that it tells how the list lags (n = 0)"
     )
     yield f"  settling: a lost command is looked for {settling.seconds:.0f} s long; {seen}"
     if account.audited_at is not None:
@@ -168,7 +170,9 @@ def _next(status: CampaignStatus, options: str) -> Iterator[str]:
         case "paused" | "interrupted":
             yield f"`dexcmd campaign resume {name}` goes on where it stands"
         case "refused":
-            yield "put right what was refused, such as a token or its permissions"
+            tokens = dict.fromkeys(one.token_env for one in status.accounts if one.stopped == "refused")
+            named = ", ".join(f"{variable} or {variable}_FILE" for variable in tokens)
+            yield f"put right what was refused, such as a token ({named}) or its permissions"
             yield f"`dexcmd campaign resume {name}` goes on then"
         case _:
             if status.count("failed", "not_attempted"):

@@ -51,6 +51,9 @@ class AccountStatus:
 
     name: str
     account_id: str
+    token_env: str
+    """The environment variable of its token."""
+
     wave: int
     """The open one, from 1; 0 before the first."""
 
@@ -107,6 +110,9 @@ class CampaignStatus:
     size: int
     """Bytes of the artifacts that are saved."""
 
+    into: str
+    """The folder, or the URL, below which they are."""
+
     def count(self, *states: TargetState) -> int:
         """Return how many targets are in one of the states; how many are not skipped where none is named."""
         return sum(
@@ -144,8 +150,15 @@ def status_of(
     are between waves.  `held` is whether a process runs it, `here` whether that is this one.
     """
     next_waves = {name: ended + spec.waves.soak for name, ended in waves_ended.items() if spec.waves.soak}
+    token_envs = {one.name: one.token_env for one in spec.accounts}
     statuses = tuple(
-        _account(one, [count for count in counts if count.account == one.name], settling, next_waves.get(one.name))
+        _account(
+            one,
+            token_envs[one.name],
+            [count for count in counts if count.account == one.name],
+            settling,
+            next_waves.get(one.name),
+        )
         for one in accounts
     )
     return CampaignStatus(
@@ -157,11 +170,16 @@ def status_of(
         deadline=deadline_of(spec, campaign.first_run_at),
         accounts=statuses,
         size=sum(account.size for account in accounts),
+        into=spec.artifacts.into,
     )
 
 
 def _account(
-    account: AccountRecord, counts: Sequence[Count], settling: Mapping[str, Settling], next_wave_at: datetime | None
+    account: AccountRecord,
+    token_env: str,
+    counts: Sequence[Count],
+    settling: Mapping[str, Settling],
+    next_wave_at: datetime | None,
 ) -> AccountStatus:
     states: dict[TargetState, int] = dict.fromkeys(get_args(TargetState), 0)
     failures: dict[FailureClass, int] = dict.fromkeys(get_args(FailureClass), 0)
@@ -172,6 +190,7 @@ def _account(
     return AccountStatus(
         name=account.name,
         account_id=account.account_id,
+        token_env=token_env,
         wave=account.wave,
         # Each target has had its wave since it was planned.
         waves=max((count.wave for count in counts), default=0),

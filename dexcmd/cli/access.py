@@ -8,11 +8,11 @@ import attrs
 
 from dexcmd.cli.common import Common
 from dexcmd.cli.stderr import warn
+from dexcmd.cli.texts import TOKEN_VARIABLE
 from dexcmd.errors import ConfigurationError
+from dexcmd.secret import Secret
 
-__all__ = ["TOKEN_VARIABLE", "Access", "access", "read_token", "token_of"]
-
-TOKEN_VARIABLE = "CLOUDFLARE_API_TOKEN"  # noqa: S105 - where it is, not what
+__all__ = ["Access", "access", "read_token", "token_of"]
 
 MOST_TOKEN_BYTES = 4096
 """A file that is longer holds something else."""
@@ -75,4 +75,10 @@ def read_token(file: Path) -> str:
     token = content.decode(errors="replace").strip()
     if not token or len(content) > MOST_TOKEN_BYTES:
         raise ConfigurationError(f"there is no token in the token file {file}")
+    try:
+        Secret(token)
+    except ConfigurationError:
+        raise ConfigurationError(
+            f"there is no token in the token file {file}: one is ASCII, without blanks and line ends within"
+        ) from None
     return token

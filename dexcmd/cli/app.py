@@ -62,9 +62,10 @@ app.meta.group_parameters = Group("Global options, before or after the command",
 app.command(quota, group=ACCOUNT, sort_key=1)
 app.command(devices, group=ACCOUNT, sort_key=2)
 app.command(commands, group=ACCOUNT, sort_key=3)
-app.command(capture, group=ACCOUNT, sort_key=4)
-app.command(follow, group=ACCOUNT, sort_key=5)
-app.command(download, group=ACCOUNT, sort_key=6)
+# What would be made of any number of names is [ARGS...], whatever they are called below it.
+app.command(capture, group=ACCOUNT, sort_key=4, usage="Usage: dexcmd capture [OPTIONS] TYPE [DEVICES...]")
+app.command(follow, group=ACCOUNT, sort_key=5, usage="Usage: dexcmd follow [OPTIONS] IDS...")
+app.command(download, group=ACCOUNT, sort_key=6, usage="Usage: dexcmd download [OPTIONS] IDS...")
 campaign.group, campaign.sort_key = (ACCOUNT,), 7
 app.command(campaign)
 app.command(demo, group=TRYING)

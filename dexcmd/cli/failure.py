@@ -3,6 +3,7 @@
 import attrs
 
 from dexcmd.cli.exits import FAILED, PARTLY, REFUSED, USAGE
+from dexcmd.cli.texts import TOKEN_VARIABLE, token_text
 from dexcmd.errors import (
     AmbiguousCreateError,
     APIError,
@@ -34,6 +35,11 @@ __all__ = ["Failure", "explain", "explain_each"]
 TOKEN_REFUSED = 10000
 """The code with which the service refuses a token, without a word about why."""
 
+NO_ROUTE = (7003, 7000)
+"""The codes with which the service answers what is nowhere in the API, and the cause of that."""
+
+ACCOUNT_RIGHT = "is the account right (CLOUDFLARE_ACCOUNT_ID or --account)"
+
 LONGEST = 1000
 """Characters of the line."""
 
@@ -55,10 +61,10 @@ class Failure:
         return self.line if self.hint is None else f"{self.line}; {self.hint}"
 
 
-def explain(error: BaseException) -> Failure:
-    """Return what an error comes to."""
+def explain(error: BaseException, token_env: str = TOKEN_VARIABLE) -> Failure:
+    """Return what an error comes to; `token_env` is the variable of the token."""
     line = one_line(_text(error), LONGEST)
-    hint, code = _advice(error)
+    hint, code = _advice(error, token_text(token_env))
     return Failure(line, hint, code)
 
 
@@ -77,12 +83,12 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _advice(error: BaseException) -> tuple[str | None, int]:
+def _advice(error: BaseException, token: str) -> tuple[str | None, int]:
     match error:
         case ConfigurationError():
             return None, USAGE
         case APIError():
-            return _of_the_service(error)
+            return _of_the_service(error, token)
         case TransportError():
             if error.permanent:
                 return "it would fail again in the same way", FAILED
@@ -101,27 +107,29 @@ def _advice(error: BaseException) -> tuple[str | None, int]:
             return "move it away, or save into another folder", FAILED
         case InvalidArtifactError():
             return "--verify size takes it as it is", FAILED
-        case CampaignNotFoundError():
-            return "`dexcmd campaign list` shows what there is", USAGE
-        case CampaignExistsError():
-            return None, USAGE
+        case CampaignNotFoundError() | CampaignExistsError():
+            return _noted(error), USAGE
         case CampaignBusyError():
-            return "`dexcmd campaign status` shows how far it is", FAILED
+            return _noted(error), FAILED
         case DexError() | OSError():
             return None, FAILED
         case _:
             return "that is a fault of dexcmd itself: run it with --debug and report what it says", FAILED
 
 
-def _of_the_service(error: APIError) -> tuple[str | None, int]:
+def _noted(error: BaseException) -> str | None:
+    """Return the hint of whoever knew where the journal is."""
+    return next(iter(getattr(error, "__notes__", ())), None)
+
+
+def _of_the_service(error: APIError, token: str) -> tuple[str | None, int]:
     match error:
         case AuthenticationError():
-            return "the token is not valid: check CLOUDFLARE_API_TOKEN or --token-file", REFUSED
+            return f"the token is not valid: check {token}", REFUSED
         case PermissionDeniedError():
             needed = f"`Cloudflare DEX {'Write' if error.method == 'POST' else 'Read'}`"
             if any(detail.code == TOKEN_REFUSED for detail in error.errors):
-                hint = f"is the token right (CLOUDFLARE_API_TOKEN or --token-file), for this account and {needed}?"
-                return hint, REFUSED
+                return f"is the token right ({token}), for this account and {needed}?", REFUSED
             return f"the token lacks {needed}", REFUSED
         case QuotaExceededError():
             return "`dexcmd quota` says when there is more", REFUSED
@@ -131,7 +139,9 @@ def _of_the_service(error: APIError) -> tuple[str | None, int]:
         case NotFoundError():
             if "/downloads/" in error.path:
                 return "artifacts are there after SUCCESS and are kept for 7 days", FAILED
-            return "is the account right (CLOUDFLARE_ACCOUNT_ID or --account)?", FAILED
+            if any(detail.code in NO_ROUTE for detail in error.errors):
+                return f"{ACCOUNT_RIGHT}, and --base-url (CLOUDFLARE_BASE_URL), with its /client/v4?", FAILED
+            return f"{ACCOUNT_RIGHT}?", FAILED
         case ServerError():
             return "the service is in trouble: try again later", FAILED
         case _:

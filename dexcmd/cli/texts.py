@@ -5,7 +5,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-__all__ = ["command_text", "options_text", "parse_size"]
+__all__ = ["TOKEN_VARIABLE", "command_text", "options_text", "parse_size", "token_text"]
+
+TOKEN_VARIABLE = "CLOUDFLARE_API_TOKEN"  # noqa: S105 - where it is, not what
 
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?", re.IGNORECASE)
@@ -39,3 +41,8 @@ def _arg_text(value: object) -> str:
 def options_text(options: Mapping[str, object]) -> str:
     """Return options for a shell, with a blank before each; those that are None are left out."""
     return "".join(f" {name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None)
+
+
+def token_text(variable: str) -> str:
+    """Return where a token comes from, by its variable; `--token-file` stands for one of these only."""
+    return f"{variable} or {'--token-file' if variable == TOKEN_VARIABLE else f'{variable}_FILE'}"

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, Token
 
+from dexcmd.campaign.durations import format_duration
 from dexcmd.cli.moments import parse_duration, parse_moment
 from dexcmd.cli.texts import parse_size
 
@@ -28,6 +29,6 @@ def _reads(parse: Callable[[str], object]) -> Callable[[Any, Sequence[Token]], o
 Moment = Annotated[datetime, Parameter(converter=_reads(lambda text: parse_moment(text, datetime.now(UTC))))]
 """A time, or so long ago."""
 
-Duration = Annotated[timedelta, Parameter(converter=_reads(parse_duration))]
+Duration = Annotated[timedelta, Parameter(converter=_reads(parse_duration), show_default=format_duration)]
 Size = Annotated[float, Parameter(converter=_reads(parse_size))]
 """Bytes."""

@@ -85,6 +85,11 @@ class Watch:
         """Return the ids of the pending commands."""
         return tuple(self._pending)
 
+    @property
+    def unlisted(self) -> tuple[str, ...]:
+        """Return the ids of the pending commands that the list has never shown, although it was looked through."""
+        return tuple(one.command_id for one in self._pending.values() if one.is_stray)
+
     def add(
         self,
         command_id: str,

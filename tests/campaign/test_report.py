@@ -42,7 +42,7 @@ c is being run, and has nothing to do by now but wait (by another process)
 planned at 2026-03-01 08:00 UTC; creates nothing after 2026-03-04 08:01 UTC
 
 targets               1,151  and 35 skipped by the plan
-  saved                 812  4.1 GB
+  saved                 812  4.1 GB in captures
   failed                 23
     device               20  the service reports FAILED
     unknown               3  the answer was lost, and the list shows no command
@@ -83,7 +83,7 @@ c is finished
 planned at 2026-03-01 08:00 UTC
 
 targets                   1
-  saved                   1  1.0 MB
+  saved                   1  1.0 MB in captures
 
 commands made             1  in 1 POST
 surplus                   0  second commands of targets, from POSTs that were sent again as their answers were lost; \
@@ -93,7 +93,7 @@ foreign                   0  somebody else's commands in the campaign's time, fr
 
 account a (00000000000000000000000000000001)
   finished
-  settling: a lost command is looked for 60 s long; none that was answered has been seen in the list yet (n = 0)
+  settling: a lost command is looked for 60 s long; none was looked for so soon that it tells how the list lags (n = 0)
   audited at 2026-03-01 08:09 UTC
 
 next: nothing, every target has its artifact"""
@@ -140,7 +140,8 @@ class TestNext:
                 "refused",
                 [count("pending")],
                 [
-                    "put right what was refused, such as a token or its permissions",
+                    "put right what was refused, such as a token (CLOUDFLARE_API_TOKEN or CLOUDFLARE_API_TOKEN_FILE) "
+                    "or its permissions",
                     "`dexcmd campaign resume c` goes on then",
                 ],
             ),
@@ -153,6 +154,11 @@ class TestNext:
     )
     def test_at_the_end(self, stopped: Any, counts: Any, expected: list[str]):
         assert steps(status(account(stopped=stopped), counts=counts)) == expected
+
+
+def test_whose_token_is_to_be_put_right():
+    found = status(account(stopped="finished"), account("b", stopped="refused"), counts=[count("saved")])
+    assert steps(found)[0] == "put right what was refused, such as a token (APAC or APAC_FILE) or its permissions"
 
 
 class TestCancelling:

@@ -29,7 +29,15 @@ from tests.campaign.memory import MemoryStore
 
 pytestmark = pytest.mark.anyio
 
-SPEC = CampaignSpec(name="c", command=Pcap(), accounts=(AccountSpec(account_id=account_id(), name="a"),))
+SPEC = CampaignSpec(
+    name="c",
+    command=Pcap(),
+    accounts=(
+        AccountSpec(account_id=account_id(), name="a"),
+        AccountSpec(account_id=account_id(2), name="b", token_env="APAC"),
+        AccountSpec(account_id=account_id(3), name="empty"),
+    ),
+)
 
 CAMPAIGN = CampaignRecord(
     name="c",
@@ -226,8 +234,9 @@ class TestSums:
             size=10,
         )
         [found] = status(record).accounts
-        assert found.settling == SETTLING
-        for name in set(attrs.fields_dict(type(found))) - {"settling", "states", "failures", "waves", "next_wave_at"}:
+        assert (found.settling, found.token_env) == (SETTLING, "CLOUDFLARE_API_TOKEN")
+        others = {"settling", "token_env", "states", "failures", "waves", "next_wave_at"}
+        for name in set(attrs.fields_dict(type(found))) - others:
             assert getattr(found, name) == getattr(record, name), name
 
     def test_bytes(self):

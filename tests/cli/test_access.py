@@ -60,6 +60,16 @@ def test_a_file_without_a_token(file: Path, content: str):
         access(Common(account="a", token_file=file), {})
 
 
+@pytest.mark.parametrize("content", ["two words", "one\ntwo", "caf\u00e9", "nul\0"])
+def test_a_file_whose_token_can_be_none(file: Path, content: str):
+    file.write_text(content)
+    with pytest.raises(
+        ConfigurationError, match=r"there is no token in the token file .*token: one is ASCII"
+    ) as caught:
+        access(Common(account="a", token_file=file), {})
+    assert content not in str(caught.value)
+
+
 def test_what_is_missing_is_named(tmp_path: Path):
     with pytest.raises(ConfigurationError, match="no account: set CLOUDFLARE_ACCOUNT_ID or pass --account"):
         access(Common(), {"CLOUDFLARE_ACCOUNT_ID": ""})

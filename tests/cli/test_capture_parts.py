@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import attrs
 import pytest
 
 from dexcmd import CommandFailedError, ConfigurationError, NotFoundError, Outcome, Pcap, WaitTimeoutError
@@ -10,7 +11,7 @@ from dexcmd.capture import CaptureResult
 from dexcmd.cli.capture.advice import advice
 from dexcmd.cli.capture.choice import Choice, Left, Name, choose, name_of_line
 from dexcmd.cli.capture.preview import preview_lines
-from dexcmd.cli.capture.rows import Row, row_document
+from dexcmd.cli.capture.rows import TABLE, Row, row_document
 from dexcmd.cli.capture.standing import Standing
 from dexcmd.cli.common import Common
 from dexcmd.cli.view import Stage
@@ -177,6 +178,9 @@ def test_rows_say_why():
     assert result("not_attempted", reason="cancelled").why == "interrupted"
     assert result("not_attempted", reason="quota").why == "the day's quota is used up"
     failed = result("failed", Command(id="c", status="FAILED"), CommandFailedError("no"))
+    assert [column.cell(failed) for column in TABLE[3:]] == ["c", "", "the device reports FAILED"]
+    assert TABLE[5].cell(result("failed", error=DexError("lost"))) == "lost"
+    assert result("created", Command(id="c", created_date=NOW)).created == NOW
     assert (failed.why, failed.goes_on, failed.status) == ("no", False, "FAILED")
     pending = result("created", Command(id="c", status="PENDING_EXEC"), reason="cancelled")
     assert (pending.goes_on, pending.status) == (True, None)
@@ -200,7 +204,14 @@ def test_advice():
     ]
     listed = "commands --type pcap --since 2026-01-31T12:00:00Z"
     dexcmd = "dexcmd --account a --token-file 'a file'"
+    timed = [attrs.evolve(one, created=NOW + timedelta(seconds=0.5 * at)) for at, one in enumerate(left)]
+    assert lines(timed)[0].startswith(
+        "to go on with 6 commands, and whatever else was created: dexcmd commands --type pcap "
+        "--since 2026-01-31T11:59:59Z --until 2026-01-31T12:00:04Z --json | "
+    )
     unknown = row("unknown", error=AmbiguousCreateError("lost"))
+    for rows in ([left[0], *timed[1:]], [unknown, *timed]):
+        assert "--since 2026-01-31T12:00:00Z --json" in lines(rows)[-1]
     assert lines([unknown, *left], Common(account="a", token_file=Path("a file"))) == [
         f"1 may have been created; before you try again, look at: {dexcmd} {listed}",
         f"to go on with 6 commands, and whatever else was created: {dexcmd} {listed} --json"

@@ -1,6 +1,7 @@
 """What holds for every command: help, errors, exit codes, and that nothing is loaded in vain."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -101,6 +102,29 @@ def test_the_help_of_a_command(command: str, options: list[str], capsys: pytest.
     assert f"\n  dexcmd {command}" in shown or "$(dexcmd completion bash)" in shown
     # Its docstring is shown as it is, so it has to fit a terminal.
     assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(("command", "default"), [("capture", "30m"), ("follow", "15m")])
+def test_a_default_is_shown_as_it_may_be_typed(command: str, default: str, capsys: pytest.CaptureFixture[str]):
+    assert main([command, "--help"]) == 0
+    assert f"[default: {default}]" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("command", ["capture", "download"])
+def test_the_help_says_what_it_comes_to_where_there_is_nothing(command: str, capsys: pytest.CaptureFixture[str]):
+    assert main([command, "--help"]) == 0
+    assert "with 3 if some" in (shown := " ".join(capsys.readouterr().out.split()))
+    assert "with 1 (or 5, if refused) if no" in shown
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_usage_calls_arguments_what_the_help_calls_them(command: str, capsys: pytest.CaptureFixture[str]):
+    assert main([*command.split(), "--help"]) == 0
+    usage, *rest = capsys.readouterr().out.splitlines()
+    start = f"Usage: dexcmd {command}"
+    assert usage.startswith(start)
+    named = set(re.findall(r"[A-Z]+", usage.removeprefix(start))) - {"OPTIONS", "COMMAND"}
+    assert named == {found[1] for line in rest if (found := re.match(r"│ (?:[ *]  )?([A-Z-]+) ", line))}
 
 
 def test_version(capsys: pytest.CaptureFixture[str]):

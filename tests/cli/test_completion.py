@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,20 @@ def bash_script() -> str:
     return shown.getvalue()
 
 
+def completed(script: str, *words: str, folder: Path | None = None) -> set[str]:
+    bash = shutil.which("bash")
+    assert bash is not None
+    done = subprocess.run(
+        [bash, "--norc", "-c", BASH, "bash", script, "dexcmd", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=folder,
+    )
+    assert done.stderr == ""
+    return set(done.stdout.split())
+
+
 @pytest.mark.parametrize(
     ("words", "offers"),
     [
@@ -53,16 +68,17 @@ def bash_script() -> str:
     ],
 )
 def test_bash_completes(bash_script: str, words: tuple[str, ...], offers: set[str]):
-    bash = shutil.which("bash")
-    assert bash is not None
-    done = subprocess.run(
-        [bash, "--norc", "-c", BASH, "bash", bash_script, "dexcmd", *(words or ("",))],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.stderr == ""
-    assert set(done.stdout.split()) == offers
+    assert completed(bash_script, *(words or ("",))) == offers
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_campaign_files_are_offered(bash_script: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "london.toml").touch()
+    assert completed(bash_script, "campaign", command, "", folder=tmp_path) == {"london.toml"}
+    assert main(["completion", "zsh"]) == 0
+    _, script = capsys.readouterr().out.split(f"\n                {command})\n", 1)
+    positional = next(line for line in script.splitlines() if "'1:" in line)
+    assert ":_files'" in positional
 
 
 def test_zsh_is_told_what_completes(capsys: pytest.CaptureFixture[str]):

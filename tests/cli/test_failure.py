@@ -3,8 +3,11 @@
 import pytest
 
 from dexcmd import errors
+from dexcmd.cli import main
 from dexcmd.cli.failure import explain
 from dexcmd.resources.command import Command
+from dexcmd.sandbox import Fault
+from tests.cli.conftest import Service
 
 DOWNLOAD = "/dex/commands/c1/downloads/c1.zip"
 
@@ -77,3 +80,14 @@ def test_every_error_of_the_service_has_its_case():
 
 def test_a_line_has_an_end():
     assert len(explain(errors.DexError("x" * 5000)).line) == 1000
+
+
+def test_a_base_url_without_its_path(service: Service, capsys: pytest.CaptureFixture[str]):
+    url = service.sandbox.base_url
+    assert main(["quota", "--base-url", url.removesuffix("/client/v4")]) == 1
+    said = capsys.readouterr().err
+    assert "(code 7000)" in said
+    assert "--account), and --base-url (CLOUDFLARE_BASE_URL), with its /client/v4?\n" in said
+    service.sandbox.faults.add(Fault.error(404), on="get_quota")
+    assert main(["quota"]) == 1
+    assert "--base-url" not in capsys.readouterr().err

@@ -3,16 +3,18 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from dexcmd import ConfigurationError
+from dexcmd import ConfigurationError, WaitTimeoutError
 from dexcmd.cli import main
-from dexcmd.cli.follow.run import _line
+from dexcmd.cli.follow.run import _line, late
 from dexcmd.cli.ids import Lines, command_of_line
 from dexcmd.resources.command import Command
 from dexcmd.sandbox import Behaviour, Fault
@@ -63,8 +65,41 @@ def test_some_failed_or_did_not_end(service: Service, capsys: pytest.CaptureFixt
     rows = [line.split("\t") for line in shown.out.splitlines()]
     assert [(cells[0], cells[2]) for cells in rows] == [(failed, "FAILED"), ("unknown", "")]
     assert shown.err.splitlines()[-1] == (
-        "error: 1 command has not ended after 0.1 s; it goes on: the same command waits for it again"
+        "error: 1 command has not ended after 0.1 s; unknown was never in the list: is the id right, and the account?"
     )
+
+
+def test_what_goes_on(service: Service, capsys: pytest.CaptureFixture[str]):
+    service.sandbox.behaviour = Behaviour.instant(run_seconds=(1e6, 1e6))
+    [command] = service.create(1)
+    assert main(["follow", command, "--timeout", "0.1"]) == 3
+    assert capsys.readouterr().err == (
+        "error: 1 command has not ended after 0.1 s; it goes on: the same command waits for it again\n"
+    )
+
+
+def test_an_id_that_no_list_shows_is_told_while_it_is_waited_for(service: Service, start: Start):
+    service.sandbox.behaviour = Behaviour.instant(run_seconds=(1e6, 1e6))
+    [command] = service.create(1)
+    process = start("follow", command, "mistyped", stderr=subprocess.STDOUT)
+    process.wait_for("^not in the list, at least not yet: mistyped; waits for it all the same$")
+    polls = service.made("list_commands")
+    while service.made("list_commands") == polls:
+        time.sleep(0.01)
+    process.popen.send_signal(signal.SIGINT)
+    code, shown, _ = process.finish()
+    assert code == 130
+    assert shown.count("not in the list") == 1
+
+
+def test_what_did_not_end_and_what_never_was():
+    both = WaitTimeoutError("late", tuple("abcdefgh"))
+    assert str(late(both, [])) == "late; they go on: the same command waits for them again"
+    assert str(late(both, ["a"])) == ("late; a was never in the list: is the id right, and the account? 7 others go on")
+    assert str(late(both, list("abcdefg"))) == (
+        "late; a, b, c, d, e and 2 more were never in the list: are the ids right, and the account? 1 other goes on"
+    )
+    assert late(both, ["a"]).exit_code == 3
 
 
 def test_ids_come_from_stdin(service: Service, start: Start):

@@ -31,8 +31,9 @@ Journal = Annotated[
 ]
 Name = Annotated[str, Parameter(name="name", help="The campaign's name.")]
 File = Annotated[Path, Parameter(name="file", help="The campaign file.")]
+# Text comes first, and is what it is read as: "./london" is a file, "london" a name.  A path lets shells offer files.
 FileOrName = Annotated[
-    str, Parameter(name="file-or-name", help="A campaign file, or the name of a campaign in the journal.")
+    str | Path, Parameter(name="file-or-name", help="A campaign file, or the name of a campaign in the journal.")
 ]
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], help="Don't ask.", negative="", show_default=False)]
 
@@ -91,7 +92,7 @@ def run(what: FileOrName, /, *, yes: Yes = False, journal: Journal = None, commo
     """
     from dexcmd.cli.campaign.running import run_campaign
 
-    return run_campaign(common, journal, what, yes=yes)
+    return run_campaign(common, journal, str(what), yes=yes)
 
 
 @campaign.command(sort_key=3)

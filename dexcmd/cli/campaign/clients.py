@@ -6,8 +6,9 @@ from pathlib import Path
 import attrs
 
 from dexcmd.campaign.spec import AccountSpec, CampaignSpec
-from dexcmd.cli.access import TOKEN_VARIABLE, token_of
+from dexcmd.cli.access import token_of
 from dexcmd.cli.common import Common
+from dexcmd.cli.texts import TOKEN_VARIABLE
 from dexcmd.client import DexClient
 from dexcmd.errors import ConfigurationError
 from dexcmd.events import Event

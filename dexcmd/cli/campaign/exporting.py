@@ -8,7 +8,7 @@ from typing import Literal, TextIO
 
 from dexcmd.amounts import counted
 from dexcmd.campaign.export.write import export_campaign
-from dexcmd.cli.campaign.finding import journal_of, opened
+from dexcmd.cli.campaign.finding import opened
 from dexcmd.cli.common import Common
 from dexcmd.cli.exits import OK
 from dexcmd.cli.signals import run_until_stopped
@@ -47,7 +47,7 @@ def run_export(
     kind = format_of(chosen, output, as_json=common.json)
 
     async def work() -> int:
-        async with opened(name, journal_of(journal)) as campaign:
+        async with opened(name, journal) as campaign:
             export = partial(export_campaign, campaign.store, name, format=kind, overwrite=overwrite)
             return await export(_stdout() if output is None else output)
 

@@ -6,29 +6,53 @@ import warnings
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from dexcmd.campaign.campaign import Campaign, client_for
 from dexcmd.campaign.file import ACCOUNT_VARIABLE, read_campaign_file
 from dexcmd.campaign.spec import AccountSpec, CampaignSpec
-from dexcmd.cli.campaign.place import journal_path
+from dexcmd.cli.campaign.place import journal_path, named_journal
 from dexcmd.cli.common import Common
 from dexcmd.cli.stderr import warn
+from dexcmd.cli.texts import options_text
 from dexcmd.client import DexClient
-from dexcmd.errors import CampaignNotFoundError, DexWarning
+from dexcmd.errors import CampaignBusyError, CampaignNotFoundError, ConfigurationError, DexWarning
 
-__all__ = ["existing", "file_or_name", "journal_of", "opened", "read_file", "told_before"]
+__all__ = ["check_new", "existing", "file_or_name", "journal_of", "opened", "read_file", "told_before"]
 
 ENDING = ".toml"
 
 
 def journal_of(option: Path | None) -> Path:
-    """Return where the journal is.  Raises `ConfigurationError`."""
+    """Return where the journal is.
+
+    Raises `ConfigurationError`, also where one is named in a folder that is not there: a new journal in a new folder
+    would know of no campaign, and the quota would be spent once more.
+    """
+    named = named_journal(option, os.environ)
+    if named is not None and not named.parent.is_dir():
+        raise ConfigurationError(
+            f"there is no folder {named.parent} for the journal {named.name}: make it, or name another journal"
+        )
     return journal_path(option, os.environ, sys.platform)
 
 
 def existing(journal: Path) -> Path | None:
     """Return a journal that is there; None where it would have to be made."""
     return journal if journal.exists() else None
+
+
+def check_new(journal: Path) -> None:
+    """Raise `ConfigurationError` where a journal can't be made; nothing is left of the attempt."""
+    folder = next(folder for folder in journal.absolute().parents if folder.exists())
+    try:
+        # Permissions alone don't tell it: a file system may be read-only, full, or take no files.
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigurationError(
+            f"no journal can be made at {journal}: {folder}: {error.strerror}; name another with --journal"
+        ) from error
 
 
 def read_file(common: Common, file: Path) -> CampaignSpec:
@@ -66,14 +90,28 @@ def told_before() -> Generator[None]:
 
 @asynccontextmanager
 async def opened(
-    campaign: CampaignSpec | str, journal: Path, client: Callable[[AccountSpec], DexClient] = client_for
+    campaign: CampaignSpec | str, option: Path | None, client: Callable[[AccountSpec], DexClient] = client_for
 ) -> AsyncGenerator[Campaign]:
-    """Open a campaign, the journal of which is made where there is none; not for one that is only named.
+    """Open a campaign of the journal that an option names, which is made where there is none; not for a mere name.
 
-    Raises `CampaignError`, and `CampaignNotFoundError` where one is named that the journal does not have.
+    Raises `CampaignError`, and `CampaignNotFoundError` where one is named that the journal does not have; these, in the
+    block as well, with a note that tells how to find out more.
     """
+    journal = journal_of(option)
     if isinstance(campaign, str) and existing(journal) is None:
         raise CampaignNotFoundError(f"there is no campaign {campaign!r}, nor a journal at {journal}")
-    with told_before():
-        async with Campaign(campaign, journal=journal, client=client) as found:
-            yield found
+    try:
+        with told_before():
+            async with Campaign(campaign, journal=journal, client=client) as found:
+                yield found
+    except CampaignNotFoundError as error:
+        error.add_note(f"`dexcmd campaign list{_again(option)}` shows what there is in {journal}")
+        raise
+    except CampaignBusyError as error:
+        name = campaign if isinstance(campaign, str) else campaign.name
+        error.add_note(f"`dexcmd campaign status {name}{_again(option)}` shows how far it is")
+        raise
+
+
+def _again(option: Path | None) -> str:
+    return options_text({"--journal": option})

@@ -7,11 +7,18 @@ from dexcmd.cli.common import Common
 from dexcmd.cli.texts import options_text
 from dexcmd.errors import ConfigurationError
 
-__all__ = ["VARIABLE", "journal_path", "same_options"]
+__all__ = ["VARIABLE", "journal_path", "named_journal", "same_options"]
 
 VARIABLE = "DEXCMD_JOURNAL"
 
 FILE = Path("dexcmd", "journal.db")
+
+
+def named_journal(option: Path | None, environment: Mapping[str, str]) -> Path | None:
+    """Return the journal that somebody has named: by the option, or by `DEXCMD_JOURNAL`."""
+    if option is not None:
+        return option
+    return Path(named) if (named := environment.get(VARIABLE)) else None
 
 
 def journal_path(
@@ -21,10 +28,8 @@ def journal_path(
 
     `system` is `sys.platform`.  Raises `ConfigurationError` where there is no home.
     """
-    if option is not None:
-        return option
-    if named := environment.get(VARIABLE):
-        return Path(named)
+    if (named := named_journal(option, environment)) is not None:
+        return named
     try:
         return _state_folder(environment, system, home) / FILE
     except RuntimeError:

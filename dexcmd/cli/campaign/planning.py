@@ -11,10 +11,9 @@ from dexcmd.campaign.events import TargetPlanned
 from dexcmd.campaign.plan import Plan
 from dexcmd.cli.campaign.clients import Clients
 from dexcmd.cli.campaign.finding import existing, journal_of, read_file
-from dexcmd.cli.campaign.plantext import plan_document, plan_lines
+from dexcmd.cli.campaign.plantext import plan_document, plan_lines, unreadable
 from dexcmd.cli.common import Common
 from dexcmd.cli.exits import OK, PARTLY
-from dexcmd.cli.failure import explain
 from dexcmd.cli.rows import Column, RowWriter, json_line, write
 from dexcmd.cli.signals import run_until_stopped
 from dexcmd.cli.stderr import note, warn
@@ -107,7 +106,7 @@ def _show(plan: Plan, *, name_all: bool) -> None:
 
 def exit_code(plan: Plan) -> int:
     """Return the exit code of a plan: whether all accounts could be read."""
-    errors = list(plan.errors.values())
-    if not errors:
+    if not plan.errors:
         return OK
-    return PARTLY if len(errors) < len(plan.accounts) else explain(errors[0]).exit_code
+    failure = unreadable(plan)
+    return PARTLY if failure is None else failure.exit_code

@@ -10,12 +10,12 @@ from dexcmd.campaign.plan import AccountPlan, Plan
 from dexcmd.campaign.report import report_account, report_row, report_time
 from dexcmd.campaign.spec import CampaignSpec
 from dexcmd.cli.documents import Document, plain, time_document
-from dexcmd.cli.failure import explain
+from dexcmd.cli.failure import Failure, explain
 from dexcmd.cli.moments import duration_text
 from dexcmd.cli.texts import command_text
 from dexcmd.errors import one_line
 
-__all__ = ["brief_lines", "plan_document", "plan_lines", "question"]
+__all__ = ["brief_lines", "plan_document", "plan_lines", "question", "unreadable"]
 
 REASONS: Mapping[SkipReason, str] = {
     "excluded": "`exclude` has its id, name or email",
@@ -59,7 +59,9 @@ def brief_lines(plan: Plan) -> list[str]:
         days = "".join(f"; {line}" for line in _quota(account, plan.spec)[1:])
         lines.append(f"{name}{counted(account.commands, 'command')}{waves}{days}")
     lines += [
-        f"{one_line(name)}: {_unreadable(plan, name)}, planned and captured once it can be" for name in plan.errors
+        f"{one_line(account.account.name)}: can't be read ({failure.line}), planned and captured once it can be"
+        for account in plan.accounts
+        if (failure := _failure(account)) is not None
     ]
     lines.append(f"artifacts: {_bytes(plan)}, into {plan.spec.artifacts.into}")
     return lines
@@ -78,6 +80,17 @@ def question(plan: Plan) -> str:
     return (
         f"Start {counted(plan.commands, 'capture')} on {counted(devices, 'device')} of {counted(accounts, 'account')}?"
     )
+
+
+def _failure(plan: AccountPlan) -> Failure | None:
+    """Return why an account can't be read, and what to do about it; None where it can."""
+    return None if plan.error is None else explain(plan.error, plan.account.token_env)
+
+
+def unreadable(plan: Plan) -> Failure | None:
+    """Return why no account of a plan can be read; None where some can."""
+    failures = [failure for account in plan.accounts if (failure := _failure(account)) is not None]
+    return failures[0] if len(failures) == len(plan.accounts) else None
 
 
 def plan_document(plan: Plan, *, name_all: bool) -> Document:
@@ -99,11 +112,12 @@ def plan_document(plan: Plan, *, name_all: bool) -> Document:
 
 def _account_document(plan: AccountPlan, *, name_all: bool) -> Document:
     quota = None if plan.quota is None else {name: plain(value) for name, value in attrs.asdict(plan.quota).items()}
+    failure = _failure(plan)
     devices = {"targets": _targets(plan.targets), "skipped_devices": _targets(plan.skipped)} if name_all else {}
     return {
         "name": plan.account.name,
         "account_id": plan.account.account_id,
-        "error": None if plan.error is None else str(explain(plan.error)),
+        "error": None if failure is None else str(failure),
         "commands": plan.commands,
         "waves": list(plan.waves),
         "skipped": {reason: plan.skips.get(reason, 0) for reason in REASONS},
@@ -159,14 +173,10 @@ def _devices(plan: Plan) -> Iterator[str]:
             yield report_row(f"    {_words(reason)}", number, why).rstrip()
 
 
-def _unreadable(plan: Plan, name: str) -> str:
-    return f"can't be read ({explain(plan.errors[name]).line})"
-
-
 def _account(plan: AccountPlan, spec: CampaignSpec) -> Iterator[str]:
     yield report_account(plan.account.name, plan.account.account_id)
-    if plan.error is not None:
-        yield f"  can't be read: {explain(plan.error)}"
+    if (failure := _failure(plan)) is not None:
+        yield f"  can't be read: {failure}"
         return
     yield f"  {counted(plan.commands, 'command')}, {counted(len(plan.skipped), 'device')} skipped"
     if len(plan.waves) > 1:

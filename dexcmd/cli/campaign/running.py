@@ -16,10 +16,10 @@ from dexcmd.campaign.report import report_time
 from dexcmd.campaign.spec import CampaignSpec
 from dexcmd.campaign.status import CampaignStatus
 from dexcmd.cli.campaign.clients import Clients
-from dexcmd.cli.campaign.finding import existing, file_or_name, journal_of, opened
+from dexcmd.cli.campaign.finding import check_new, existing, file_or_name, journal_of, opened
 from dexcmd.cli.campaign.place import same_options
 from dexcmd.cli.campaign.planning import Looking, make_plan
-from dexcmd.cli.campaign.plantext import brief_lines, question
+from dexcmd.cli.campaign.plantext import brief_lines, question, unreadable
 from dexcmd.cli.campaign.standing import Standing, campaign_view, keep_looking
 from dexcmd.cli.campaign.statustext import event_document, exit_code
 from dexcmd.cli.campaign.steering import write_status
@@ -28,11 +28,11 @@ from dexcmd.cli.confirm import confirm
 from dexcmd.cli.exits import ABORTED, OK, Stopped
 from dexcmd.cli.rows import json_line, write
 from dexcmd.cli.signals import GentleStop, run_until_stopped
-from dexcmd.cli.stderr import note
+from dexcmd.cli.stderr import complain, note
 from dexcmd.cli.terminal import say, stderr_console
 from dexcmd.cli.view import showing
 from dexcmd.cli.waits import telling_waits
-from dexcmd.errors import CampaignError, one_line
+from dexcmd.errors import CampaignBusyError, CampaignError, one_line
 
 __all__ = ["event_line", "run_campaign", "run_resume"]
 
@@ -54,9 +54,11 @@ class Beginning:
 def run_campaign(common: Common, journal: Path | None, what: str, *, yes: bool) -> int:
     """Run a campaign, or go on with it, and return the exit code.  Raises `DexError`."""
     campaign = file_or_name(common, what)
-    place = journal_of(journal)
-    beginning = run_until_stopped(lambda: _look(common, place, campaign))
-    if beginning.plan is not None and not _begin(beginning.plan, yes=yes):
+    beginning = run_until_stopped(lambda: _look(common, journal, campaign))
+    if beginning.plan is not None and (failure := unreadable(beginning.plan)) is not None:
+        complain(failure)
+        return failure.exit_code
+    if beginning.plan is not None and not _begin(beginning.plan, journal_of(journal), yes=yes):
         note("nothing was begun")
         return ABORTED
     if beginning.status is not None:
@@ -73,10 +75,9 @@ def run_campaign(common: Common, journal: Path | None, what: str, *, yes: bool) 
 
 def run_resume(common: Common, journal: Path | None, name: str) -> int:
     """End a pause, run the campaign where no process does, and return the exit code.  Raises `DexError`."""
-    place = journal_of(journal)
 
     async def resume() -> CampaignStatus:
-        async with opened(name, place) as campaign:
+        async with opened(name, journal) as campaign:
             if (await campaign.status()).control == "pause":
                 await campaign.resume()
             return await campaign.status()
@@ -90,17 +91,23 @@ def run_resume(common: Common, journal: Path | None, name: str) -> int:
     return OK
 
 
-async def _look(common: Common, journal: Path, campaign: CampaignSpec | str) -> Beginning:
+async def _look(common: Common, journal: Path | None, campaign: CampaignSpec | str) -> Beginning:
     """Find out whether it is a new one, and plan it then; nothing is written for that."""
     looking = Looking(0)
     clients = Clients(common, os.environ, telling_waits(common, looking.on_event))
-    if isinstance(campaign, CampaignSpec) and existing(journal) is None:
+    place = journal_of(journal)
+    if isinstance(campaign, CampaignSpec) and existing(place) is None:
+        check_new(place)
         async with Campaign(campaign, journal=None, client=clients) as found:
             return await _planned(found, looking, clients)
     async with opened(campaign, journal, clients) as found:
         if await found.known():
             clients.check(found.spec)
-            return Beginning(found.name, status=await found.status())
+            status = await found.status()
+            if status.running_elsewhere and status.state not in ALL_DONE:
+                # Before anything is said of going on.
+                raise CampaignBusyError(f"campaign {found.name!r} is run by another process at this moment")
+            return Beginning(found.name, status=status)
         return await _planned(found, looking, clients)
 
 
@@ -110,10 +117,11 @@ async def _planned(campaign: Campaign, looking: Looking, clients: Clients) -> Be
     return Beginning(campaign.name, plan=await make_plan(campaign, looking))
 
 
-def _begin(plan: Plan, *, yes: bool) -> bool:
-    """Show whom a plan touches, and tell whether to begin.  Raises `DexError` where there is nobody."""
-    if len(plan.errors) == len(plan.accounts):
-        raise next(iter(plan.errors.values()))
+def _begin(plan: Plan, journal: Path, *, yes: bool) -> bool:
+    """Show whom a plan touches, and what journal is made for it, and tell whether to begin.
+
+    Raises `DexError` where there is nobody to capture, or to ask.
+    """
     if not plan.commands:
         reasons, why = [f"{reason} {number:,}" for reason, number in plan.skips.items()], "all are skipped"
         if plan.late:
@@ -122,13 +130,15 @@ def _begin(plan: Plan, *, yes: bool) -> bool:
     console = stderr_console()
     for line in brief_lines(plan):
         say(console, line)
+    if existing(journal) is None:
+        say(console, f"new journal at {journal}")
     return confirm(question(plan), yes=yes)
 
 
 def _run(common: Common, journal: Path | None, campaign: CampaignSpec | str, plan: Plan | None) -> int:
     gently = GentleStop(partial(note, STOPPING))
     name = campaign if isinstance(campaign, str) else campaign.name
-    run = _Run(common, journal_of(journal), campaign, plan, gently)
+    run = _Run(common, journal, campaign, plan, gently)
     try:
         status = run_until_stopped(run.run, gently)
     except Stopped:
@@ -143,7 +153,7 @@ def _run(common: Common, journal: Path | None, campaign: CampaignSpec | str, pla
 @attrs.define
 class _Run:
     common: Common
-    journal: Path
+    journal: Path | None
     campaign: CampaignSpec | str
     plan: Plan | None
     gently: GentleStop

@@ -11,11 +11,11 @@ from typing import Self
 import attrs
 from rich.console import Console
 
-from dexcmd.amounts import size_text
+from dexcmd.amounts import counted, size_text
 from dexcmd.campaign.campaign import Campaign
 from dexcmd.campaign.events import Control
 from dexcmd.campaign.status import AccountStatus, CampaignStatus
-from dexcmd.cli.campaign.statustext import failures_of
+from dexcmd.cli.campaign.statustext import failures_of, refused_accounts
 from dexcmd.cli.moments import duration_text
 from dexcmd.cli.rates import Rate
 from dexcmd.cli.stderr import note
@@ -160,6 +160,8 @@ def _counts(status: CampaignStatus) -> Iterator[str]:
         yield f"{failed:,} failed ({kinds})"
     if dropped := status.count("not_attempted"):
         yield f"{dropped:,} not attempted"
+    if refused := refused_accounts(status):
+        yield f"{counted(refused, 'account')} refused"
 
 
 def _account_line(account: AccountStatus, *, alone: bool) -> str:

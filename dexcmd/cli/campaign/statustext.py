@@ -7,7 +7,7 @@ from typing import get_args
 
 import attrs
 
-from dexcmd.amounts import size_text
+from dexcmd.amounts import counted, size_text
 from dexcmd.campaign.events import CampaignEvent
 from dexcmd.campaign.spec import FailureClass
 from dexcmd.campaign.state import TargetState
@@ -17,12 +17,17 @@ from dexcmd.cli.exits import ABORTED, INTERRUPTED, OK, PARTLY, REFUSED
 from dexcmd.cli.moments import age_text
 from dexcmd.cli.rows import Column
 
-__all__ = ["COLUMNS", "event_document", "exit_code", "failures_of", "status_document"]
+__all__ = ["COLUMNS", "event_document", "exit_code", "failures_of", "refused_accounts", "status_document"]
 
 
 def failures_of(status: CampaignStatus) -> Mapping[FailureClass, int]:
     """Return how many of all targets have failed, by the class; all classes are there."""
     return {kind: sum(account.failures[kind] for account in status.accounts) for kind in get_args(FailureClass)}
+
+
+def refused_accounts(status: CampaignStatus) -> int:
+    """Return how many accounts the service has refused: what is left of them is in no count where they have no plan."""
+    return sum(account.stopped == "refused" for account in status.accounts)
 
 
 def exit_code(status: CampaignStatus) -> int:
@@ -54,6 +59,7 @@ def status_document(status: CampaignStatus) -> Document:
         "states": states,
         "failures": failures_of(status),
         "bytes": status.size,
+        "into": status.into,
         "commands": sum(account.commands for account in status.accounts),
         "posts": sum(account.posts for account in status.accounts),
         "surplus": sum(account.surplus for account in status.accounts),
@@ -93,4 +99,10 @@ COLUMNS = (
         title="size", text=lambda row: str(row.size), shown=lambda row: size_text(row.size), optional=2
     ),
     Column[CampaignStatus](title="planned", text=lambda row: time_document(row.planned_at), shown=_age, optional=1),
+    Column[CampaignStatus](
+        title="refused",
+        text=lambda row: str(refused_accounts(row)),
+        shown=lambda row: counted(number, "account") if (number := refused_accounts(row)) else None,
+        only_if_any=True,
+    ),
 )

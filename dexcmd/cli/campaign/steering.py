@@ -33,7 +33,7 @@ def write_status(common: Common, journal: Path | None, status: CampaignStatus) -
 
 def _with(journal: Path | None, name: str, work: Callable[[Campaign], Awaitable[CampaignStatus]]) -> CampaignStatus:
     async def do() -> CampaignStatus:
-        async with opened(name, journal_of(journal)) as campaign:
+        async with opened(name, journal) as campaign:
             return await work(campaign)
 
     return run_until_stopped(do)

@@ -78,7 +78,8 @@ def capture(
     Ctrl-C creates no more, waits for no device, and finishes the downloads
     under way; a second one leaves at once.  What runs on devices goes on, and
     the last line says how to get it.  Exits with 0 if all is there, with 3 if
-    some is not, with 4 if you said no.
+    some is not, with 1 (or 5, if refused) if nothing is, with 4 if you said
+    no.
 
     For example:
       dexcmd capture pcap --user jo@example.com --time-limit-min 2

@@ -1,8 +1,8 @@
 """How to go on with what a capture left behind.  Pure."""
 
 import shlex
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from dexcmd.cli.capture.rows import Row
@@ -12,6 +12,8 @@ from dexcmd.cli.texts import options_text
 
 __all__ = ["advice"]
 
+MARGIN = timedelta(seconds=1)
+
 MOST_NAMED = 5
 """More ids than that are no command line any more."""
 
@@ -19,19 +21,36 @@ MOST_NAMED = 5
 def advice(rows: Sequence[Row], common: Common, into: Path, since: datetime) -> Iterator[str]:
     """Yield lines that tell how to get what these rows have not got; `since` is before the first POST."""
     dexcmd = _dexcmd(common)
-    listed = f"{dexcmd} commands --type {rows[0].type} --since {time_document(since)}" if rows else ""
     if unknown := sum(row.state == "unknown" for row in rows):
-        yield f"{unknown} may have been created; before you try again, look at: {listed}"
-    ids = [row.command_id for row in rows if row.goes_on and row.command_id is not None]
+        listed = _list(rows, {"--since": time_document(since)})
+        yield f"{unknown} may have been created; before you try again, look at: {dexcmd} {listed}"
+    left = [row for row in rows if row.goes_on]
+    ids = [row.command_id for row in left if row.command_id is not None]
     if not ids:
         return
     rest = f"| {dexcmd} download - --into {shlex.quote(str(into))}"
     if len(ids) <= MOST_NAMED:
         yield f"to go on: {dexcmd} follow --json {' '.join(ids)} {rest}"
     else:
-        yield f"to go on with {len(ids)} commands, and whatever else was created: {listed} --json" + (
+        # What may have been created besides is of any time since.
+        bounds = {} if unknown else _bounds(left)
+        listed = _list(rows, bounds or {"--since": time_document(since)})
+        yield f"to go on with {len(ids)} commands, and whatever else was created: {dexcmd} {listed} --json" + (
             f" | {dexcmd} follow --json - {rest}"
         )
+
+
+def _list(rows: Sequence[Row], bounds: Mapping[str, object]) -> str:
+    return f"commands --type {rows[0].type}{options_text(bounds)}"
+
+
+def _bounds(rows: Sequence[Row]) -> dict[str, object]:
+    """Return between which times all of these were created, and a second more; nothing where that is not known."""
+    created = [row.created for row in rows if row.created is not None]
+    if len(created) < len(rows):
+        return {}
+    since, until = min(created) - MARGIN, max(created) + 2 * MARGIN
+    return {name: time_document(time.replace(microsecond=0)) for name, time in (("--since", since), ("--until", until))}
 
 
 def _dexcmd(common: Common) -> str:

@@ -1,5 +1,7 @@
 """What became of each target, as rows.  Pure."""
 
+from datetime import datetime
+
 import attrs
 
 from dexcmd.amounts import size_text
@@ -31,6 +33,9 @@ class Row:
     status: str | None = None
     """SUCCESS or FAILED, once it is known."""
 
+    created: datetime | None = None
+    """When the command was, by the service, once it is known."""
+
     artifact: SavedArtifact | None = None
     reason: str | None = None
     error: Exception | None = None
@@ -47,6 +52,7 @@ class Row:
             state=result.state,
             command_id=None if command is None else command.id,
             status=command.status if command is not None and command.ended else None,
+            created=None if command is None else command.created_date,
             artifact=result.artifact,
             reason=result.reason,
             error=result.error,
@@ -60,6 +66,7 @@ class Row:
             type=outcome.request.type,
             state=outcome.state,
             command_id=outcome.command_id,
+            created=None if outcome.command is None else outcome.command.created_date,
             reason="cancelled" if outcome.state in MADE and not no_wait else outcome.reason,
             error=outcome.error,
         )
@@ -82,6 +89,11 @@ class Row:
         if self.text is None and self.command_id is not None and self.reason == "cancelled":
             return "interrupted; it goes on"
         return self.text or REASONS.get(self.reason or "", self.reason)
+
+    @property
+    def short_why(self) -> str | None:
+        """Return it for a table, which has the id of the command beside it."""
+        return f"the device reports {self.status}" if isinstance(self.error, CommandFailedError) else self.why
 
 
 def _path(row: Row) -> str | None:
@@ -116,7 +128,7 @@ TABLE = (
         folds_at=40,
     ),
     Column[Row](title="size", text=lambda row: None if row.artifact is None else size_text(row.artifact.size)),
-    Column[Row](title="why", text=lambda row: row.why, folds_at=16, only_if_any=True),
+    Column[Row](title="why", text=lambda row: row.short_why, folds_at=16, only_if_any=True),
 )
 
 CREATED = (

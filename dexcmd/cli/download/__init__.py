@@ -33,7 +33,7 @@ def download(
 
     Ctrl-C begins no more and finishes those under way; a second one leaves at
     once, and what came stays to be gone on from.  Exits with 0 if all are
-    there, with 3 if some are not.
+    there, with 3 if some are not, with 1 (or 5, if refused) if none is.
 
     For example:
       dexcmd download 7d0c6f4e-93a6-4a60-9d2c-3a1f6f0f1f9b --into captures

@@ -6,23 +6,26 @@ from datetime import timedelta
 
 import attrs
 
+from dexcmd.amounts import counted
 from dexcmd.cli.calling import call
 from dexcmd.cli.common import Common
 from dexcmd.cli.documents import command_document
 from dexcmd.cli.exits import OK, PARTLY
-from dexcmd.cli.failure import explain
+from dexcmd.cli.failure import Failure, explain
 from dexcmd.cli.ids import Lines, named_commands
 from dexcmd.cli.lists.run import COMMANDS
 from dexcmd.cli.moments import duration_text
 from dexcmd.cli.rows import RowWriter
-from dexcmd.cli.stderr import complain
+from dexcmd.cli.stderr import complain, note
 from dexcmd.cli.terminal import stderr_console
 from dexcmd.cli.view import Picture, Stage, showing, view_for
 from dexcmd.client import DexClient
 from dexcmd.errors import ConfigurationError, WaitTimeoutError
 from dexcmd.resources.command import Command
 
-__all__ = ["run_follow"]
+__all__ = ["late", "listed", "run_follow"]
+
+MOST_NAMED = 5
 
 
 @attrs.define
@@ -50,12 +53,19 @@ def run_follow(common: Common, ids: Sequence[str], timeout: timedelta) -> int:
 
     async def work(dex: DexClient) -> int:
         commands = [command async for command in named_commands(ids, Lines())]
+        following = dex.commands.follow(commands, timeout=timeout.total_seconds())
         standing = Standing(len(commands), time.monotonic() + timeout.total_seconds())
+        told: set[str] = set()
+
+        def picture() -> Picture:
+            # Waiting alone would never tell of an id that is mistyped.
+            if missing := [command_id for command_id in following.unlisted if command_id not in told]:
+                told.update(missing)
+                note(f"not in the list, at least not yet: {listed(missing)}; waits for {_them(missing)} all the same")
+            return standing.picture()
+
         try:
-            async with (
-                dex.commands.follow(commands, timeout=timeout.total_seconds()) as ended,
-                showing(view_for(stderr_console()), standing.picture),
-            ):
+            async with following as ended, showing(view_for(stderr_console()), picture):
                 async for command in ended:
                     standing.ended += 1
                     standing.succeeded += command.succeeded
@@ -63,10 +73,33 @@ def run_follow(common: Common, ids: Sequence[str], timeout: timedelta) -> int:
         except WaitTimeoutError as error:
             for command_id in error.pending:
                 writer.add(Command(id=command_id))
-            complain(explain(error))
+            complain(late(error, following.unlisted))
         return OK if standing.succeeded == standing.total else PARTLY
 
     return call(common, work)
+
+
+def late(error: WaitTimeoutError, unlisted: Sequence[str]) -> Failure:
+    """Return what it comes to that commands have not ended in time, some of which the list has never shown."""
+    failure = explain(error)
+    if not unlisted:
+        return failure
+    were, ids = ("was", "is the id") if len(unlisted) == 1 else ("were", "are the ids")
+    hint = f"{listed(unlisted)} {were} never in the list: {ids} right, and the account?"
+    others = len(error.pending) - len(unlisted)
+    if others:
+        hint += f" {counted(others, 'other')} {'goes' if others == 1 else 'go'} on"
+    return attrs.evolve(failure, hint=hint)
+
+
+def listed(ids: Sequence[str]) -> str:
+    """Return ids for a line, the first of them where they are many."""
+    more = len(ids) - MOST_NAMED
+    return ", ".join(ids[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _them(ids: Sequence[str]) -> str:
+    return "it" if len(ids) == 1 else "them"
 
 
 def _line(command: Command) -> str:

@@ -20,6 +20,7 @@ MINIMAL = 'name = "{name}"\ncommand.type = "pcap"\n'
 def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return where the journal is; there is none yet."""
     path = tmp_path / "state" / "journal.db"
+    path.parent.mkdir()
     monkeypatch.setenv("DEXCMD_JOURNAL", str(path))
     return path
 

@@ -27,7 +27,7 @@ def test_a_plan_says_what_a_run_would_do_and_writes_nothing(office: Office, say:
     assert f"{office.folder}/captures/{{account}}" in out
     assert err == ""
     assert office.made == 0
-    assert not office.journal.parent.exists()
+    assert not [*office.journal.parent.iterdir()]
     assert not office.files
 
 
@@ -154,6 +154,23 @@ def test_an_account_that_cant_be_read(office: Office, say: Say):
     code, out, _ = say("plan", file, "--json")
     assert code == 3
     assert "APAC_FILE" in json.loads(out)["accounts"][1]["error"]
+
+
+def test_the_hint_for_a_token_that_is_refused_names_that_of_the_account(
+    office: Office, say: Say, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("APAC", "wrong")
+    mine = office.service.sandbox.account_id
+    apac = f'[[accounts]]\naccount_id = "{mine}"\nname = "apac"\ntoken_env = "APAC"\n'
+    file = office.write(apac)
+    hint = "is the token right (APAC or APAC_FILE), for this account"
+    code, out, _ = say("plan", file)
+    assert code == 5
+    assert hint in out
+    code, _, err = say("run", file, "--yes")
+    assert code == 5
+    assert err.startswith("error: ")
+    assert hint in err
 
 
 @pytest.mark.parametrize(("fault", "code"), [(Fault.error(403), 5), (Fault.error(404), 1)], ids=["403", "404"])

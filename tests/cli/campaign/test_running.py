@@ -1,6 +1,7 @@
 """Campaigns run on the command line: piped, as JSON, steered from another process, and gone on with."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -36,7 +37,7 @@ def test_a_run_in_a_pipe(office: Office, say: Say):
     code, out, err = say("run", office.write(WAVES), "--yes")
     assert code == 0
     assert "london is finished" in out
-    assert "  saved                   6" in out
+    assert re.search(rf"  saved                   6  .*B in {office.folder}/captures\n", out)
     assert out.endswith("next: nothing, every target has its artifact\n")
     lines = err.splitlines()
     emails = [device.user_email for device in office.service.sandbox.state.devices]
@@ -161,11 +162,15 @@ def test_the_service_refuses_an_account_and_the_other_goes_on(
     assert "apac: can't be read (no API token for apac" in err
     assert "\napac: refused: no API token for apac: set APAC or APAC_FILE\n" in err
     assert "`dexcmd campaign resume london` goes on then" in out
+    assert err.splitlines()[-1].startswith("6 of 6 created, 6 of 6 captured, 6 of 6 fetched, 1 account refused")
+    assert say("list")[1].split("\t")[:6] == ["london", "refused", "6", "6", "0", "0"]
+    assert say("list")[1].endswith("\t1\n")
     assert len(office.files) == 6
     monkeypatch.setenv("APAC", "wrong")
-    code, _, err = say("resume", "london")
+    code, out, err = say("resume", "london")
     assert code == 5
     assert "apac: refused: " in err
+    assert "next: put right what was refused, such as a token (APAC or APAC_FILE) or its permissions" in out
 
 
 # --- names
@@ -175,13 +180,17 @@ def test_the_service_refuses_an_account_and_the_other_goes_on(
 def test_a_name_that_there_is_not(office: Office, say: Say, command: str):
     code, out, err = say(command, "paris")
     assert (code, out) == (2, "")
-    assert err.startswith(f"error: there is no campaign 'paris', nor a journal at {office.journal}")
-    assert err.count("\n") == 1
+    assert err == f"error: there is no campaign 'paris', nor a journal at {office.journal}\n"
     assert not office.journal.exists()
     assert say("run", office.write(), "--yes")[0] == 0
     code, _, err = say(command, "paris")
     assert code == 2
-    assert "`dexcmd campaign list` shows what there is" in err
+    assert err == (
+        "error: there is no campaign 'paris' in the journal; "
+        f"`dexcmd campaign list` shows what there is in {office.journal}\n"
+    )
+    code, _, err = say(command, "paris", "--journal", str(office.journal))
+    assert f"`dexcmd campaign list --journal {office.journal}` shows" in err
 
 
 def test_by_name_from_another_folder(office: Office, say: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -203,6 +212,49 @@ def test_where_it_is_found_is_said_again(office: Office, say: Say):
     assert f"`dexcmd campaign resume london --journal my.db --base-url {url}` goes on then" in out
     assert (office.folder / "my.db").exists()
     assert not office.journal.exists()
+
+
+# --- the journal
+
+
+@pytest.mark.parametrize("command", [["run", "london.toml", "--yes"], ["plan", "london.toml"], ["list"]])
+def test_a_journal_that_is_named_is_not_made_in_a_folder_that_is_not_there(
+    office: Office, say: Say, command: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    office.write()
+    error = "error: there is no folder nodir for the journal j.db: make it, or name another journal\n"
+    assert say(*command, "--journal", "nodir/j.db") == (2, "", error)
+    monkeypatch.setenv("DEXCMD_JOURNAL", "nodir/j.db")
+    assert say(*command) == (2, "", error)
+    assert not (office.folder / "nodir").exists()
+    assert not office.service.sandbox.requests
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where the default journal is, by the variables of Linux")
+def test_the_folder_of_the_default_journal_is_made(office: Office, say: Say, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("DEXCMD_JOURNAL")
+    monkeypatch.setenv("XDG_STATE_HOME", str(office.folder / "home" / "state"))
+    journal = office.folder / "home" / "state" / "dexcmd" / "journal.db"
+    code, _, err = say("run", office.write(), "--yes")
+    assert code == 0
+    assert f"\nnew journal at {journal}\n" in err
+    assert journal.exists()
+
+
+def test_a_new_journal_is_told_before_anything_is_asked(office: Office, say: Say):
+    code, _, err = say("run", office.write())
+    assert code == 2
+    assert err.splitlines()[-2] == f"new journal at {office.journal}"
+    assert say("run", office.write(), "--yes")[0] == 0
+    assert "new journal" not in say("run", office.write(name="paris"), "--yes")[2]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="a folder in which nobody can make a file")
+def test_a_journal_that_cant_be_made_is_refused_before_anything_is_looked_at(office: Office, say: Say):
+    code, out, err = say("run", office.write(), "--yes", "--journal", "/proc/x.db")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: no journal can be made at /proc/x.db: /proc: ")
+    assert not office.service.sandbox.requests
 
 
 # --- Ctrl-C and worse
@@ -282,9 +334,12 @@ def test_steered_from_another_process(office: Office, say: Say):
     process.wait_for("1 of 6 created, 0 of 6 captured, 0 of 6 fetched, 1 running")
     watching = office.run("status", "london", "--watch")
     watching.wait_for("1 of 6 created")
-    code, _, err = say("run", "london")
-    assert code == 1
-    assert "run by another process at this moment; `dexcmd campaign status` shows how far it is" in err
+    busy = (
+        "error: campaign 'london' is run by another process at this moment; "
+        "`dexcmd campaign status london{}` shows how far it is\n"
+    )
+    assert say("run", "london") == (1, "", busy.format(""))
+    assert say("run", file, "--journal", str(office.journal)) == (1, "", busy.format(f" --journal {office.journal}"))
 
     code, out, err = say("pause", "london")
     assert (code, err) == (0, "")

@@ -30,7 +30,7 @@ from dexcmd.cli.campaign.exporting import format_of
 from dexcmd.cli.campaign.plantext import brief_lines, plan_document, plan_lines, question
 from dexcmd.cli.campaign.running import event_line
 from dexcmd.cli.campaign.standing import LINE_SECONDS, CampaignLines, Standing
-from dexcmd.cli.campaign.statustext import event_document, exit_code, status_document
+from dexcmd.cli.campaign.statustext import COLUMNS, event_document, exit_code, status_document
 from dexcmd.cli.view import Picture, Stage
 from dexcmd.errors import ConfigurationError, DexError
 from tests.campaign.specs import ACCOUNT_ID, OTHER_ID
@@ -171,6 +171,7 @@ def account(name: str = "emea", states: dict[str, int] | None = None, **fields: 
     usual: dict[str, Any] = {
         "name": name,
         "account_id": ACCOUNT_ID,
+        "token_env": "CLOUDFLARE_API_TOKEN",
         "wave": 1,
         "waves": 1,
         "states": {**zero, **(states or {})},
@@ -203,6 +204,7 @@ def status(*accounts: AccountStatus, **fields: Any) -> CampaignStatus:
         "planned_at": NOW,
         "deadline": None,
         "size": 0,
+        "into": "captures",
     }
     return CampaignStatus(accounts=accounts, **{**usual, **fields})
 
@@ -329,6 +331,14 @@ def test_plain_lines_come_now_and_then_and_only_where_something_has_changed():
     with CampaignLines(Console(file=output, width=80)):
         pass
     assert len(shown()) == 4
+
+
+def test_a_list_tells_of_accounts_that_are_refused_only_if_there_are_any():
+    *_, column = COLUMNS
+    assert (column.title, column.only_if_any) == ("refused", True)
+    assert column.cell(status(account())) == ""
+    two = status(account(stopped="refused"), account("apac", stopped="refused"), account("amer"))
+    assert column.cell(two) == "2 accounts"
 
 
 class TestEvents:
