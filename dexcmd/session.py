@@ -3,7 +3,6 @@
 import asyncio
 import copy
 import logging
-import urllib.request
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -17,13 +16,14 @@ from yarl import URL
 from dexcmd._version import __version__
 from dexcmd.clock import Clock
 from dexcmd.connections import Connections
-from dexcmd.errors import ConfigurationError, DownloadError, one_line
+from dexcmd.errors import ConfigurationError, DownloadError, one_line, told_url
 from dexcmd.events import Event
 from dexcmd.middleware.attempt import Attempt, transport_error
 from dexcmd.middleware.call import Call
 from dexcmd.middleware.pace import Pace, pacer_for
 from dexcmd.middleware.retry import Retry
 from dexcmd.polling.share import PollShare
+from dexcmd.proxy import proxy_for
 from dexcmd.secret import Secret
 from dexcmd.wire.envelope import Envelope
 from dexcmd.wire.paths import BaseURL, is_loopback, segment
@@ -92,7 +92,7 @@ class Session:
         self.service_clock: ServiceClock = ServiceClock()
         self._connections = connections
         # Asking the environment takes longer than all else that is done for a request before it is sent.
-        self._proxy = lru_cache(maxsize=16)(_proxy)
+        self._proxy_for = lru_cache(maxsize=16)(proxy_for)
         self._slots = asyncio.Semaphore(MOST_CALLS_AT_ONCE)
         self._pacer = pacer_for(settings.clock, str(settings.base_url.origin), settings.token.digest())
 
@@ -175,6 +175,7 @@ class Session:
             chain.append(Pace(call, self._pacer, settings.rate_limit, self._slots, self.service_clock))
         chain.append(Attempt(call, settings.token, stream, at_home=at_home, is_closed=lambda: connections.closed))
         seconds = settings.retry.attempt_seconds
+        proxy = None if connections.injected else self._proxy_for(url.scheme, url.host or "")
         try:
             return await http.request(
                 request.method,
@@ -192,7 +193,8 @@ class Session:
                     connect=min(CONNECT_SECONDS, seconds * 0.9),
                     sock_read=seconds if request.silence_seconds is None else request.silence_seconds,
                 ),
-                proxy=None if connections.injected else self._proxy(url.scheme, url.host or ""),
+                proxy=None if proxy is None else proxy.url,
+                proxy_headers=None if proxy is None else proxy.headers,
             )
         except aiohttp.ClientError as error:
             failure = transport_error(error, call.method, call.path)
@@ -227,12 +229,5 @@ def _redirect(url: URL, response: aiohttp.ClientResponse) -> URL:
     # A service on the network must not be able to point this client at what listens on its own machine.
     on_loopback = url.scheme == "http" and target.scheme == "http" and is_loopback(target.host or "")
     if not location or not target.host or not (target.scheme == "https" or on_loopback):
-        raise DownloadError(f"{response.method} {url.path}: refusing a redirect to {one_line(location)!r}")
+        raise DownloadError(f"{response.method} {url.path}: refusing a redirect to {one_line(told_url(location))!r}")
     return target
-
-
-def _proxy(scheme: str, host: str) -> str | None:
-    """Return the proxy that the environment names for a host, as `HTTPS_PROXY` and `NO_PROXY` do."""
-    if is_loopback(host) or urllib.request.proxy_bypass(host):
-        return None
-    return urllib.request.getproxies().get(scheme)

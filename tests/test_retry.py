@@ -287,25 +287,3 @@ async def test_a_call_whose_time_is_over_sends_nothing(rig: Rig) -> None:
         await dex.commands.create(rig.requests(1))
     assert not caught.value.sent
     assert rig.made("create_commands") == 1
-
-
-async def test_a_proxy_that_is_no_url_is_not_a_lost_answer(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("https_proxy", "http://[broken")
-    await rig.start()
-    dex = rig.client(base_url="https://dex.invalid/client/v4", retry=RetryPolicy(attempts=1))
-    bulk = await dex.commands.create_many(rig.requests(1))
-    assert bulk.outcomes[0].state == "not_attempted"
-    assert isinstance(bulk.outcomes[0].error, TransportError)
-
-
-async def test_the_environment_is_asked_for_a_proxy_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("https_proxy", "http://[broken")
-    await rig.start()
-    dex = rig.client(base_url="https://dex.invalid/client/v4", retry=RetryPolicy(attempts=1))
-    told: list[str] = []
-    for later in ("http://[broken", "http://127.0.0.1:1"):
-        monkeypatch.setenv("https_proxy", later)
-        with pytest.raises(TransportError) as caught:
-            await dex.quota.get()
-        told.append(str(caught.value))
-    assert told[0] == told[1]

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from typing import Any, Self
 
 import aiohttp
 import pytest
@@ -12,7 +11,6 @@ from dexcmd import (
     APIError,
     AuthenticationError,
     BadRequestError,
-    DexClient,
     DexError,
     DownloadError,
     NotFoundError,
@@ -28,10 +26,9 @@ from dexcmd.events import Event, RequestFinished
 from dexcmd.middleware.attempt import MOST_JSON_BYTES
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
 from tests.conftest import Rig
+from tests.service import ONCE, Service
 
 pytestmark = pytest.mark.anyio
-
-ONCE = RetryPolicy(attempts=1, attempt_seconds=5.0)
 
 
 @pytest.mark.parametrize(
@@ -183,44 +180,17 @@ async def test_a_hook_that_raises_changes_nothing(rig: Rig, caplog: pytest.LogCa
     assert "on_event raised" in caplog.text
 
 
-class Service:
-    """A server that answers what a test says, for what the sandbox would never do."""
-
-    def __init__(self, handler: Any) -> None:
-        self._server = web.Server(handler)
-        self._runner = web.ServerRunner(self._server, shutdown_timeout=0.1)
-        self.origin = ""
-
-    async def __aenter__(self) -> Self:
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        host, port = self._runner.addresses[0][:2]
-        self.origin = f"http://{host}:{port}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
-
-    def client(self, **options: Any) -> DexClient:
-        settings: dict[str, Any] = {
-            "api_token": "service-token",
-            "account_id": "0" * 32,
-            "retry": ONCE,
-            **options,
-        }
-        return DexClient(base_url=self.origin, **settings)
-
-
 async def test_a_redirected_call_is_an_error_and_is_not_followed() -> None:
     seen: list[str] = []
 
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
         seen.append(request.path)
-        return web.Response(status=302, headers={"Location": "https://elsewhere.example/"})
+        return web.Response(status=302, headers={"Location": "https://elsewhere.example/login?for=s3cret"})
 
     async with Service(handler) as service, service.client() as dex:
-        with pytest.raises(APIError, match=r"302: unexpected redirect to https://elsewhere\.example/"):
+        with pytest.raises(APIError, match=r"302: unexpected redirect to https://elsewhere\.example/login$") as caught:
             await dex.quota.get()
+    assert "s3cret" not in str(caught.value)
     assert len(seen) == 1
 
 
@@ -286,6 +256,9 @@ async def test_a_download_is_redirected_without_token_and_user_headers(rig: Rig)
     ("location", "says"),
     [
         ("http://192.0.2.1/artifact.zip", "refusing a redirect to 'http://192.0.2.1/artifact.zip'"),
+        ("http://u:s3cret@192.0.2.1/a.zip?X-Amz-Signature=s3cret", "refusing a redirect to 'http://192.0.2.1/a.zip'"),
+        ("ftp://h/a.zip?X-Amz-Signature=s3cret#s3cret", "refusing a redirect to 'ftp://h/a.zip'"),
+        ("https://h:99999/a.zip?sig='s3cret'", "refusing a redirect to 'https://h:99999/a.zip'"),
         ("file:///etc/passwd", "refusing a redirect"),
         ("", "refusing a redirect to ''"),
         ("http://[bad", "refusing a redirect"),
@@ -300,9 +273,10 @@ async def test_redirects_that_are_refused(location: str, says: str) -> None:
         return web.Response(status=307, headers={"Location": location} if location else {})
 
     async with Service(handler) as service, service.client() as dex:
-        with pytest.raises(DownloadError, match=says.replace("[", r"\[")):
+        with pytest.raises(DownloadError, match=says.replace("[", r"\[")) as caught:
             async with dex.downloads.open(command_id="c", filename="f.zip"):
                 pass
+    assert "s3cret" not in str(caught.value)
     assert len(seen) == (6 if location == "/again" else 1)
 
 

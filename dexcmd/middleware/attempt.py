@@ -7,7 +7,14 @@ import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from aiohttp.hdrs import AUTHORIZATION
 
-from dexcmd.errors import ConfigurationError, ResponseDecodeError, TransportError, TransportTimeoutError, one_line
+from dexcmd.errors import (
+    ConfigurationError,
+    ResponseDecodeError,
+    TransportError,
+    TransportTimeoutError,
+    one_line,
+    without_secrets,
+)
 from dexcmd.events import RequestFinished, RequestSent
 from dexcmd.middleware.call import Call
 from dexcmd.middleware.limit import TimeLimit
@@ -158,7 +165,8 @@ async def _read_bounded(response: ClientResponse, most: int) -> bytes:
 def transport_error(error: Exception, method: str, path: str) -> TransportError:
     """Return the typed error for one of aiohttp's or the operating system's."""
     kind = TransportTimeoutError if isinstance(error, TimeoutError) else TransportError
-    said = one_line(str(error))
+    # What is no URL may be a proxy of an injected session, with its password anywhere in it.
+    said = "" if isinstance(error, aiohttp.InvalidURL) else one_line(without_secrets(str(error)))
     return kind(
         message=f"{method} {path}: {type(error).__name__}{': ' if said else ''}{said}",
         sent=not isinstance(error, _NEVER_SENT),
