@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import lru_cache
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urljoin
 
 import aiohttp
 import attrs
@@ -223,11 +223,16 @@ def _redirect(url: URL, response: aiohttp.ClientResponse) -> URL:
     """Return where an answer redirects to; raises `DownloadError` where a download must not go there."""
     location = response.headers.get("Location", "")
     try:
-        target = url.join(URL(location))
+        text = urljoin(str(url), location)
+        # Asked for as it is told, for what is signed is the text.  Only what no request may hold is encoded.
+        target = URL(text, encoded=text.isascii() and text.isprintable() and " " not in text)
+        host = target.host or ""
+        # What is no name would be an error of the resolver's, and of no type of ours.
+        host.encode("idna")
     except ValueError:
-        target = URL()
+        target, host = URL(), ""
     # A service on the network must not be able to point this client at what listens on its own machine.
-    on_loopback = url.scheme == "http" and target.scheme == "http" and is_loopback(target.host or "")
-    if not location or not target.host or not (target.scheme == "https" or on_loopback):
+    on_loopback = url.scheme == "http" and target.scheme == "http" and is_loopback(host)
+    if not location or not host or not (target.scheme == "https" or on_loopback):
         raise DownloadError(f"{response.method} {url.path}: refusing a redirect to {one_line(told_url(location))!r}")
     return target
