@@ -45,6 +45,7 @@ MOST_CALLS_AT_ONCE = 64
 """Calls of one client that are under way at a time; more wait, outside the time limit of an attempt."""
 
 CONNECT_SECONDS = 10.0
+"""How long a connection may take to come about, for another attempt may have one at once."""
 
 
 @attrs.frozen
@@ -188,16 +189,16 @@ class Session:
                 middlewares=chain,
                 # The attempt's own limit is set by its middleware; these are for a body that is streamed later.
                 timeout=aiohttp.ClientTimeout(
-                    # Ends before the attempt does, so that what was never connected is told as such.
                     total=None,
-                    connect=min(CONNECT_SECONDS, seconds * 0.9),
+                    connect=CONNECT_SECONDS,
                     sock_read=seconds if request.silence_seconds is None else request.silence_seconds,
                 ),
                 proxy=None if proxy is None else proxy.url,
                 proxy_headers=None if proxy is None else proxy.headers,
             )
         except aiohttp.ClientError as error:
-            failure = transport_error(error, call.method, call.path)
+            # Of an injected session: what it names as its proxy, say.
+            failure = transport_error(error, call.method, call.path, sent=not isinstance(error, aiohttp.InvalidURL))
         raise failure
 
     def _url(self, request: Request) -> URL:
