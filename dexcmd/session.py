@@ -130,8 +130,10 @@ class Session:
         neither the token nor any header of an injected session is sent.  Raises `DexError`.
         """
         url, at_home = self._url(request), True
+        # One for all hops: they share its time and its attempts.
+        call = self._call(request)
         for _ in range(MOST_REDIRECTS + 1):
-            response = await self._send(self._call(request), url, request, stream=STREAMED | REDIRECTS, at_home=at_home)
+            response = await self._send(call, url, request, stream=STREAMED | REDIRECTS, at_home=at_home)
             async with response:
                 if response.status not in REDIRECTS:
                     yield response

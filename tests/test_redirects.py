@@ -6,7 +6,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from dexcmd import DownloadError
+from dexcmd import DownloadError, RetryPolicy, ServerError, TransportTimeoutError
+from dexcmd.clock import ManualClock
 from dexcmd.sandbox import Behaviour, Fault
 from tests.conftest import Rig
 from tests.service import Service
@@ -118,3 +119,38 @@ async def test_a_redirect_is_asked_for_as_it_is_told(location: str, asked: str |
             assert [chunk async for chunk in artifact] == [b"bytes"]
         expected = told.removeprefix(service.origin) if asked is None else asked.format(account="0" * 32)
     assert seen[1:] == [expected]
+
+
+async def test_all_hops_share_the_time_of_a_call(clock: ManualClock) -> None:
+    seen: list[str] = []
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        seen.append(request.path)
+        clock.advance(1.5)
+        if len(seen) > 3:
+            return web.Response(body=b"bytes", content_type="application/zip")
+        return web.Response(status=302, headers={"Location": f"/{len(seen)}"})
+
+    policy = RetryPolicy(attempts=3, total_seconds=4, attempt_seconds=4)
+    async with Service(handler) as service, service.client(clock=clock, retry=policy) as dex:
+        with pytest.raises(TransportTimeoutError, match="not sent: the time of the call is over"):
+            async with dex.downloads.open("c"):
+                pass
+    assert seen[1:] == ["/1", "/2"]
+
+
+async def test_all_hops_share_the_attempts_of_a_call(clock: ManualClock) -> None:
+    seen: list[str] = []
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        seen.append(request.path)
+        if len(seen) == 2:
+            return web.Response(status=302, headers={"Location": "/elsewhere"})
+        return web.Response(status=503)
+
+    policy = RetryPolicy(attempts=3)
+    async with Service(handler) as service, service.client(clock=clock, retry=policy) as dex:
+        with pytest.raises(ServerError):
+            async with dex.downloads.open("c"):
+                pass
+    assert seen[2:] == ["/elsewhere"] * 2
