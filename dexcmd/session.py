@@ -188,6 +188,7 @@ class Session:
                 # A middleware runs on each hop of a redirect, and would carry the token along.
                 allow_redirects=False,
                 raise_for_status=False,
+                auto_decompress=True,
                 middlewares=chain,
                 # The attempt's own limit is set by its middleware; these are for a body that is streamed later.
                 timeout=aiohttp.ClientTimeout(

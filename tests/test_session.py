@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -244,6 +245,25 @@ async def test_an_injected_session_that_raises_for_status_hides_no_body(rig: Rig
         with pytest.raises(ServerError, match="inside"):
             await rig.dex.quota.get()
         await rig.dex.close()
+
+
+async def test_an_injected_session_that_leaves_bodies_packed_gets_them_unpacked(rig: Rig, tmp_path: Path) -> None:
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        envelope = {"success": True, "errors": [], "messages": [], "result": {"quota": 5, "quota_usage": 1}}
+        response = web.json_response(envelope)
+        response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        async with Service(handler) as service, service.client(session=session) as dex:
+            assert (await dex.quota.get()).quota == 5
+        # An artifact that is taken as it comes would be another file, and checked by size alone a whole one.
+        await rig.start(session=session)
+        [command] = await rig.dex.commands.create(rig.requests(1))
+        rig.sandbox.faults.add(Fault.encoded(), on="download")
+        saved = await rig.dex.downloads.save(command, tmp_path, verify="size")
+        await rig.dex.close()
+    assert saved.path.read_bytes()[:2] == b"PK"
 
 
 async def test_the_time_of_an_attempt_does_not_bound_a_download(rig: Rig) -> None:
