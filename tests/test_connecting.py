@@ -1,14 +1,16 @@
-"""What is told of a request for which no connection came about in time."""
+"""What is told of a request for which no connection came about."""
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from dexcmd import DexClient, RetryPolicy, TransportTimeoutError
+from dexcmd import DexClient, RetryPolicy, TransportError, TransportTimeoutError
 from dexcmd.clock import ManualClock
 from dexcmd.sandbox import Fault
 from tests.conftest import Rig
@@ -106,8 +108,57 @@ async def test_a_handshake_that_does_not_end_is_no_connection(rig: Rig, clock: M
     await rig.start()
     server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     async with server:
-        dex = rig.client(base_url=f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", retry=HASTY)
+        dex = rig.client(base_url=f"https://{address(server)}", retry=HASTY)
         with pytest.raises(TransportTimeoutError, match="no connection") as caught:
             await dex.quota.get()
         await dex.close()
     assert not caught.value.sent
+
+
+async def test_a_handshake_that_is_refused_is_tried_again(rig: Rig) -> None:
+    connections = 0
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.read(1)
+        # A fatal alert: internal error.
+        writer.write(bytes.fromhex("15030300020250"))
+        await writer.drain()
+        writer.close()
+
+    await rig.start()
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server:
+        dex = rig.client(base_url=f"https://{address(server)}", retry=RetryPolicy(attempts=3))
+        with pytest.raises(TransportError, match=r"(?i)alert.internal.error") as caught:
+            await dex.quota.get()
+        await dex.close()
+    assert (caught.value.permanent, caught.value.sent) == (False, False)
+    assert connections == 3
+
+
+@pytest.mark.parametrize("check", [True, aiohttp.Fingerprint(b"another certificate's digest, 32")])
+async def test_a_certificate_that_is_not_trusted_is_final(
+    rig: Rig, clock: ManualClock, check: bool | aiohttp.Fingerprint
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    await rig.start()
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    async with server, aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=check)) as session:
+        dex = rig.client(base_url=f"https://{address(server)}", session=session)
+        with pytest.raises(TransportError) as caught:
+            await dex.quota.get()
+        await dex.close()
+    assert (caught.value.permanent, caught.value.sent) == (True, False)
+    assert clock.slept == []
+
+
+def address(server: asyncio.Server) -> str:
+    host, port = server.sockets[0].getsockname()
+    return f"{host}:{port}"

@@ -34,7 +34,6 @@ MOST_ERROR_BYTES = 64 * 1024
 
 _PERMANENT = (
     aiohttp.ClientConnectorCertificateError,
-    aiohttp.ClientSSLError,
     aiohttp.InvalidURL,
     aiohttp.ServerFingerprintMismatch,
 )
