@@ -71,6 +71,19 @@ async def test_garbage_is_tried_once_more(rig: Rig) -> None:
     assert rig.made("get_quota") == 2 + 2
 
 
+async def test_garbage_is_tried_once_more_whenever_it_comes(rig: Rig) -> None:
+    await rig.start()
+    for fault in (Fault.error(503), Fault.garbage(), Fault.error(503)):
+        rig.sandbox.faults.add(fault, on="get_quota", times=1)
+    assert (await rig.dex.quota.get()).quota == 800
+    assert rig.made("get_quota") == 4
+    for fault in (Fault.garbage(), Fault.error(503), Fault.garbage()):
+        rig.sandbox.faults.add(fault, on="get_quota", times=1)
+    with pytest.raises(ResponseDecodeError):
+        await rig.dex.quota.get()
+    assert rig.made("get_quota") == 4 + 3
+
+
 async def test_none_means_once(rig: Rig) -> None:
     await rig.start(retry=RetryPolicy.none())
     rig.sandbox.faults.add(Fault.error(503), on="get_quota")
