@@ -75,6 +75,8 @@ class Background(AsyncOnlyContext, AsyncOnlyIteration, ABC, Generic[T]):
             if self._failure is not None:
                 raise self._failure from None
             raise StopAsyncIteration from None
+        except anyio.ClosedResourceError:
+            raise RuntimeError(f"{type(self).__name__}: iterate over it inside its `async with` block") from None
 
     async def _run(self, send: "MemoryObjectSendStream[T]") -> None:
         async with send:

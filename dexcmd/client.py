@@ -6,6 +6,7 @@ A resource is loaded when it is first used: the import of all takes a fifth of w
 import copy
 import os
 import random as random_module
+import weakref
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from types import TracebackType
@@ -21,7 +22,7 @@ from dexcmd.errors import ConfigurationError
 from dexcmd.events import Event
 from dexcmd.secret import Secret
 from dexcmd.session import SETTLE_SECONDS, Session, Settings
-from dexcmd.validators import finite_number
+from dexcmd.validators import finite_number, function
 from dexcmd.wire.paths import DEFAULT_BASE_URL, BaseURL, valid_account_id
 from dexcmd.wire.retrying import RetryPolicy
 from dexcmd.wire.window import RateLimit
@@ -84,6 +85,11 @@ class DexClient(AsyncOnlyContext):
         """
         if not isinstance(retry, RetryPolicy | None) or not isinstance(rate_limit, RateLimit | None):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError("retry must be a RetryPolicy, and rate_limit a RateLimit or None")
+        if not isinstance(session, aiohttp.ClientSession | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"session must be an aiohttp.ClientSession, not {session!r}")
+        if on_event is not None:
+            function("on_event", on_event)
+        function("random", random)
         if finite_number("settle_seconds", settle_seconds) < 0:
             raise ConfigurationError(f"settle_seconds must not be negative: {settle_seconds!r}")
         settings = Settings(
@@ -92,7 +98,7 @@ class DexClient(AsyncOnlyContext):
             token=Secret(_required("api_token", api_token, "CLOUDFLARE_API_TOKEN")),
             retry=RetryPolicy() if retry is None else retry,
             rate_limit=rate_limit,
-            clock=default_clock() if clock is None else clock,
+            clock=default_clock() if clock is None else _checked_clock(clock),
             random=random,
             on_event=on_event,
             settle_seconds=settle_seconds,
@@ -140,6 +146,8 @@ class DexClient(AsyncOnlyContext):
 
         It shares everything else with this one, connections included: closing either closes both.
         """
+        if not isinstance(retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"retry must be a RetryPolicy, not {retry!r}")
         # Made before it is copied, so that it is shared: what one of them has created is no answer to the other's POST.
         _ = self._created
         view = copy.copy(self)
@@ -213,6 +221,8 @@ class DexClient(AsyncOnlyContext):
         from dexcmd.resources.downloads import check_into
 
         check_into(into)
+        if on_progress is not None:
+            function("on_progress", on_progress)
         options: CaptureOptions[Any] = CaptureOptions(
             bulk=BulkOptions(
                 requests=requests,
@@ -252,6 +262,17 @@ class DexClient(AsyncOnlyContext):
         """Name the account and the base URL, and no token."""
         settings = self._session.settings
         return f"<DexClient account_id={settings.account_id!r} base_url={settings.base_url.text!r}>"
+
+
+def _checked_clock(clock: Clock) -> Clock:
+    if not all(callable(getattr(clock, name, None)) for name in ("monotonic", "now", "sleep")):
+        raise ConfigurationError(f"clock must be a Clock, not {clock!r}")
+    try:
+        weakref.ref(clock)
+    except TypeError:
+        # What is counted by a clock outlives clients and goes with the clock.
+        raise ConfigurationError(f"clock must be a Clock that takes weak references, not {clock!r}") from None
+    return clock
 
 
 def _required(name: str, value: str | None, variable: str) -> str:

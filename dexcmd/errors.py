@@ -57,11 +57,25 @@ _NOT_PRINTABLE = re.compile(
 )
 _MOST_READ = 65536
 
+_QUERY = re.compile(r"(https?://[^\s?\"'<>()]*)\?[^\s\"'<>()]*")
+
+_USER = re.compile(r"(//)[^\s/@\"'<>()]*@")
+
 
 def one_line(text: str, length: int = EXCERPT_LENGTH) -> str:
     """Return `text` with runs of blank, control and bidi characters made one blank, cut to `length`."""
     line = _NOT_PRINTABLE.sub(" ", text[:_MOST_READ]).strip()
     return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def without_secrets(text: str) -> str:
+    """Return `text` with what may let anybody in struck out of the URLs in it: queries, users and passwords."""
+    return _USER.sub(r"\1", _QUERY.sub(r"\1", text))
+
+
+def told_url(location: str) -> str:
+    """Return as much of what is to be a URL, absolute or not, as may be told."""
+    return without_secrets(location.partition("?")[0].partition("#")[0])
 
 
 class DexWarning(UserWarning):

@@ -3,12 +3,11 @@
 import asyncio
 import copy
 import logging
-import urllib.request
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import lru_cache
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urljoin
 
 import aiohttp
 import attrs
@@ -17,13 +16,14 @@ from yarl import URL
 from dexcmd._version import __version__
 from dexcmd.clock import Clock
 from dexcmd.connections import Connections
-from dexcmd.errors import ConfigurationError, DownloadError, one_line
+from dexcmd.errors import ConfigurationError, DownloadError, one_line, told_url
 from dexcmd.events import Event
 from dexcmd.middleware.attempt import Attempt, transport_error
 from dexcmd.middleware.call import Call
 from dexcmd.middleware.pace import Pace, pacer_for
 from dexcmd.middleware.retry import Retry
 from dexcmd.polling.share import PollShare
+from dexcmd.proxy import proxy_for
 from dexcmd.secret import Secret
 from dexcmd.wire.envelope import Envelope
 from dexcmd.wire.paths import BaseURL, is_loopback, segment
@@ -45,6 +45,7 @@ MOST_CALLS_AT_ONCE = 64
 """Calls of one client that are under way at a time; more wait, outside the time limit of an attempt."""
 
 CONNECT_SECONDS = 10.0
+"""How long a connection may take to come about, for another attempt may have one at once."""
 
 
 @attrs.frozen
@@ -92,7 +93,7 @@ class Session:
         self.service_clock: ServiceClock = ServiceClock()
         self._connections = connections
         # Asking the environment takes longer than all else that is done for a request before it is sent.
-        self._proxy = lru_cache(maxsize=16)(_proxy)
+        self._proxy_for = lru_cache(maxsize=16)(proxy_for)
         self._slots = asyncio.Semaphore(MOST_CALLS_AT_ONCE)
         self._pacer = pacer_for(settings.clock, str(settings.base_url.origin), settings.token.digest())
 
@@ -129,8 +130,10 @@ class Session:
         neither the token nor any header of an injected session is sent.  Raises `DexError`.
         """
         url, at_home = self._url(request), True
+        # One for all hops: they share its time and its attempts.
+        call = self._call(request)
         for _ in range(MOST_REDIRECTS + 1):
-            response = await self._send(self._call(request), url, request, stream=STREAMED | REDIRECTS, at_home=at_home)
+            response = await self._send(call, url, request, stream=STREAMED | REDIRECTS, at_home=at_home)
             async with response:
                 if response.status not in REDIRECTS:
                     yield response
@@ -175,6 +178,7 @@ class Session:
             chain.append(Pace(call, self._pacer, settings.rate_limit, self._slots, self.service_clock))
         chain.append(Attempt(call, settings.token, stream, at_home=at_home, is_closed=lambda: connections.closed))
         seconds = settings.retry.attempt_seconds
+        proxy = None if connections.injected else self._proxy_for(url.scheme, url.host or "")
         try:
             return await http.request(
                 request.method,
@@ -184,18 +188,20 @@ class Session:
                 # A middleware runs on each hop of a redirect, and would carry the token along.
                 allow_redirects=False,
                 raise_for_status=False,
+                auto_decompress=True,
                 middlewares=chain,
                 # The attempt's own limit is set by its middleware; these are for a body that is streamed later.
                 timeout=aiohttp.ClientTimeout(
-                    # Ends before the attempt does, so that what was never connected is told as such.
                     total=None,
-                    connect=min(CONNECT_SECONDS, seconds * 0.9),
+                    connect=CONNECT_SECONDS,
                     sock_read=seconds if request.silence_seconds is None else request.silence_seconds,
                 ),
-                proxy=None if connections.injected else self._proxy(url.scheme, url.host or ""),
+                proxy=None if proxy is None else proxy.url,
+                proxy_headers=None if proxy is None else proxy.headers,
             )
         except aiohttp.ClientError as error:
-            failure = transport_error(error, call.method, call.path)
+            # Of an injected session: what it names as its proxy, say.
+            failure = transport_error(error, call.method, call.path, sent=not isinstance(error, aiohttp.InvalidURL))
         raise failure
 
     def _url(self, request: Request) -> URL:
@@ -221,18 +227,16 @@ def _redirect(url: URL, response: aiohttp.ClientResponse) -> URL:
     """Return where an answer redirects to; raises `DownloadError` where a download must not go there."""
     location = response.headers.get("Location", "")
     try:
-        target = url.join(URL(location))
+        text = urljoin(str(url), location)
+        # Asked for as it is told, for what is signed is the text.  Only what no request may hold is encoded.
+        target = URL(text, encoded=text.isascii() and text.isprintable() and " " not in text)
+        host = target.host or ""
+        # What is no name would be an error of the resolver's, and of no type of ours.
+        host.encode("idna")
     except ValueError:
-        target = URL()
+        target, host = URL(), ""
     # A service on the network must not be able to point this client at what listens on its own machine.
-    on_loopback = url.scheme == "http" and target.scheme == "http" and is_loopback(target.host or "")
-    if not location or not target.host or not (target.scheme == "https" or on_loopback):
-        raise DownloadError(f"{response.method} {url.path}: refusing a redirect to {one_line(location)!r}")
+    on_loopback = url.scheme == "http" and target.scheme == "http" and is_loopback(host)
+    if not location or not host or not (target.scheme == "https" or on_loopback):
+        raise DownloadError(f"{response.method} {url.path}: refusing a redirect to {one_line(told_url(location))!r}")
     return target
-
-
-def _proxy(scheme: str, host: str) -> str | None:
-    """Return the proxy that the environment names for a host, as `HTTPS_PROXY` and `NO_PROXY` do."""
-    if is_loopback(host) or urllib.request.proxy_bypass(host):
-        return None
-    return urllib.request.getproxies().get(scheme)

@@ -1,8 +1,9 @@
 """Checks of arguments, plain or as attrs validators; each raises `ConfigurationError` before anything is sent."""
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import AsyncIterable, Callable, Iterable
+from pathlib import Path
+from typing import Any, cast
 
 import attrs
 
@@ -11,12 +12,17 @@ from dexcmd.errors import ConfigurationError
 __all__ = [
     "SeveralMistakesError",
     "above_zero",
+    "as_text",
     "count",
     "finite_number",
+    "folder_path",
+    "function",
     "identifier",
     "number_above_zero",
     "one_of",
+    "several",
     "whole_number",
+    "yes_or_no",
 ]
 
 
@@ -80,3 +86,39 @@ def identifier(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(f"{name} must be a string that is not empty, not {value!r}")
     return value
+
+
+def as_text(name: str, value: object) -> str:
+    """Return `value` if it is a string."""
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name} must be a string, not {value!r}")
+    return value
+
+
+def several(name: str, value: object, what: str, *, asynchronous: bool = False) -> None:
+    """Raise where `value` can't be iterated over, with `async for` at most where `asynchronous`, or is one string."""
+    # The letters of an id would each be one.
+    if isinstance(value, str | bytes) or not (
+        isinstance(value, Iterable) or (asynchronous and isinstance(value, AsyncIterable))
+    ):
+        raise ConfigurationError(f"{name} must be several {what}, not {value!r}")
+
+
+def function(name: str, value: object) -> None:
+    """Raise where `value` can't be called."""
+    if not callable(value):
+        raise ConfigurationError(f"{name} must be a function, not {value!r}")
+
+
+def yes_or_no(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    """Accept booleans."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{attribute.name} must be True or False, not {value!r}")
+
+
+def folder_path(name: str, value: object) -> Path:
+    """Return `value` as a path if it is one, made of text."""
+    try:
+        return Path(cast("str", value))
+    except TypeError:
+        raise ConfigurationError(f"{name} must be a folder, not {value!r}") from None

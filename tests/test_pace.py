@@ -4,6 +4,7 @@ import asyncio
 import gc
 import itertools
 import threading
+import weakref
 from collections.abc import Sequence
 
 import pytest
@@ -59,6 +60,16 @@ async def test_a_client_made_after_another_was_closed_goes_on_with_its_window(ri
             await dex.quota.get()
         gc.collect()
     assert busiest(rig.sent_at, 60.0) == 3
+
+
+async def test_what_is_counted_goes_with_its_clock() -> None:
+    clock = ManualClock()
+    pacer = weakref.ref(pacer_for(clock, "https://api.example", "a token"))
+    gc.collect()
+    assert pacer() is pacer_for(clock, "https://api.example", "a token")
+    del clock
+    gc.collect()
+    assert pacer() is None
 
 
 async def test_the_real_limit_of_1200_in_5_minutes(rig: Rig, clock: ManualClock) -> None:

@@ -7,7 +7,14 @@ import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from aiohttp.hdrs import AUTHORIZATION
 
-from dexcmd.errors import ConfigurationError, ResponseDecodeError, TransportError, TransportTimeoutError, one_line
+from dexcmd.errors import (
+    ConfigurationError,
+    ResponseDecodeError,
+    TransportError,
+    TransportTimeoutError,
+    one_line,
+    without_secrets,
+)
 from dexcmd.events import RequestFinished, RequestSent
 from dexcmd.middleware.call import Call
 from dexcmd.middleware.limit import TimeLimit
@@ -25,17 +32,8 @@ MOST_JSON_BYTES = 32 * 1024 * 1024
 MOST_ERROR_BYTES = 64 * 1024
 """As much of an error's body is read, which is plenty to tell what it says."""
 
-_NEVER_SENT = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    aiohttp.ClientHttpProxyError,
-    aiohttp.InvalidURL,
-)
-"""What aiohttp raises where no connection was made.  Anything later may have reached the service."""
-
 _PERMANENT = (
     aiohttp.ClientConnectorCertificateError,
-    aiohttp.ClientSSLError,
     aiohttp.InvalidURL,
     aiohttp.ServerFingerprintMismatch,
 )
@@ -76,6 +74,8 @@ class Attempt:
         call.emit(RequestSent(call.method, call.path, call.attempt))
         response: ClientResponse | None = None
         failure: TransportError | None = None
+        # aiohttp gives a request a response as its first byte goes out; that of the last attempt is still there.
+        before = request.response
         try:
             # The budget can't be overdrawn by an attempt, whatever the policy gives to each.
             async with TimeLimit(seconds):
@@ -85,9 +85,9 @@ class Attempt:
                     self._take(await self._read(response))
                 return response
         except TimeoutError as error:
-            failure = _timed_out(error, call, seconds)
+            failure = _timed_out(error, call, seconds, sent=request.response is not before)
         except (aiohttp.ClientError, OSError) as error:
-            failure = transport_error(error, call.method, call.path)
+            failure = transport_error(error, call.method, call.path, sent=request.response is not before)
         except BaseException:
             if response is not None:
                 response.close()
@@ -155,18 +155,20 @@ async def _read_bounded(response: ClientResponse, most: int) -> bytes:
     return b"".join(pieces)
 
 
-def transport_error(error: Exception, method: str, path: str) -> TransportError:
+def transport_error(error: Exception, method: str, path: str, *, sent: bool) -> TransportError:
     """Return the typed error for one of aiohttp's or the operating system's."""
     kind = TransportTimeoutError if isinstance(error, TimeoutError) else TransportError
-    said = one_line(str(error))
+    # What is no URL may be a proxy of an injected session, with its password anywhere in it.
+    said = "" if isinstance(error, aiohttp.InvalidURL) else one_line(without_secrets(str(error)))
     return kind(
         message=f"{method} {path}: {type(error).__name__}{': ' if said else ''}{said}",
-        sent=not isinstance(error, _NEVER_SENT),
+        sent=sent,
         permanent=isinstance(error, _PERMANENT),
     )
 
 
-def _timed_out(error: TimeoutError, call: Call, seconds: float) -> TransportError:
+def _timed_out(error: TimeoutError, call: Call, seconds: float, *, sent: bool) -> TransportError:
     if isinstance(error, aiohttp.ClientError):
-        return transport_error(error, call.method, call.path)
-    return TransportTimeoutError(f"{call.method} {call.path}: no answer within {seconds:.3g} s")
+        return transport_error(error, call.method, call.path, sent=sent)
+    what = "no answer" if sent else "not sent: no connection"
+    return TransportTimeoutError(f"{call.method} {call.path}: {what} within {seconds:.3g} s", sent=sent)

@@ -33,6 +33,9 @@ class Call:
     it surely had none."""
 
     attempt: int = 1
+    unreadable: int = 0
+    """How many answers could not be read."""
+
     waited: float = 0.0
     """Seconds spent on waits between and before attempts."""
 

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import threading
 import weakref
+from functools import partial
 
 import attrs
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
@@ -116,18 +117,37 @@ def _requests(limit: RateLimit | None) -> int:
     return 0 if limit is None else limit.requests
 
 
+@attrs.frozen
+class _Counted:
+    """What is counted by one clock."""
+
+    clock: weakref.ref[Clock]
+    """Its end takes the rest along."""
+
+    addresses: dict[str, Window] = attrs.field(factory=dict[str, Window], init=False)
+    pacers: dict[tuple[str, str], Pacer] = attrs.field(factory=dict[tuple[str, str], Pacer], init=False)
+
+
 class _Registry:
     """The pacers and windows of this process, by clock (tests bring their own), origin and token."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._addresses: weakref.WeakKeyDictionary[Clock, dict[str, Window]] = weakref.WeakKeyDictionary()
-        self._pacers: weakref.WeakKeyDictionary[Clock, dict[tuple[str, str], Pacer]] = weakref.WeakKeyDictionary()
+        # By identity: a clock need have no hash, and one that is equal to another is another all the same.
+        self._counted: dict[int, _Counted] = {}
 
     def pacer(self, clock: Clock, origin: str, token_digest: str) -> Pacer:
         with self._lock:
-            address = self._addresses.setdefault(clock, {}).setdefault(origin, Window())
-            return self._pacers.setdefault(clock, {}).setdefault((origin, token_digest), Pacer(address))
+            counted = self._counted.get(id(clock))
+            if counted is None:
+                # Called before another object can get the number, and from any thread, so it takes no lock.
+                gone = partial(self._forget, id(clock))
+                counted = self._counted[id(clock)] = _Counted(weakref.ref(clock, gone))
+            address = counted.addresses.setdefault(origin, Window())
+            return counted.pacers.setdefault((origin, token_digest), Pacer(address))
+
+    def _forget(self, number: int, _: object) -> None:
+        self._counted.pop(number, None)
 
 
 _registry = _Registry()

@@ -4,7 +4,7 @@ import logging
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
-from dexcmd.errors import APIError, DexError
+from dexcmd.errors import APIError, DexError, ResponseDecodeError
 from dexcmd.events import Retrying
 from dexcmd.middleware.call import Call
 from dexcmd.retrying import try_again
@@ -40,6 +40,7 @@ class Retry:
             error,
             idempotent=call.idempotent,
             attempt=call.attempt,
+            unreadable=call.unreadable,
             seconds_left=call.seconds_left,
             policy=call.policy,
             random=call.random(),
@@ -47,6 +48,7 @@ class Retry:
         if isinstance(decision, TryAgain):
             self._tell(decision.wait, str(error))
             call.attempt += 1
+            call.unreadable += isinstance(error, ResponseDecodeError)
             call.waited += decision.wait
             if call.on_sent is not None and not call.idempotent:
                 # Only what surely had no effect is sent again.

@@ -14,6 +14,7 @@ from dexcmd.polling.watch import Watch
 from dexcmd.resources.command import Command, command_id_of, decode_commands, identity
 from dexcmd.resources.requests import CommandRequest, Target, check_batch
 from dexcmd.session import Session
+from dexcmd.validators import several
 from dexcmd.wire.times import format_time
 
 __all__ = ["CommandsResource"]
@@ -137,6 +138,7 @@ class CommandsResource:
         and `DexError`.  A device that is not connected lets its command fail after 10 minutes, so a `timeout` below
         that may give up too early.
         """
+        several("commands", commands, "commands or their ids")
         watch = Watch(self._session, poll_interval=poll_interval)
         for command in commands:
             command_id = command_id_of(command)

@@ -21,7 +21,7 @@ from dexcmd.transfer.limits import DownloadLimits
 from dexcmd.transfer.names import Parts
 from dexcmd.transfer.options import DEFAULT_LIMITS, OnProgress, SaveOptions, Verify
 from dexcmd.transfer.saved import R
-from dexcmd.validators import number_above_zero, whole_number
+from dexcmd.validators import number_above_zero, several, whole_number
 
 if TYPE_CHECKING:
     from dexcmd.transfer.artifact import Artifact
@@ -40,9 +40,13 @@ class OpenArtifact(AsyncOnlyContext):
 
     def __init__(self, context: "AbstractAsyncContextManager[dexcmd.Artifact]") -> None:
         self._context = context
+        self._entered = False
 
     async def __aenter__(self) -> "dexcmd.Artifact":
         """Send the request and return the artifact, its body still to be read.  Raises `DexError`."""
+        if self._entered:
+            raise RuntimeError("an artifact can be opened once; ask for it again")
+        self._entered = True
         return await self._context.__aenter__()
 
     async def __aexit__(
@@ -196,7 +200,7 @@ class DownloadsResource:
 
         Raises `ConfigurationError`, and while iterated what `commands` raises, after the results of those before.
         """
-        _check_many(commands)
+        several("commands", commands, "commands or their ids", asynchronous=True)
         if bytes_per_second is not None:
             bytes_per_second = number_above_zero("bytes_per_second", bytes_per_second)
         # While some are received, others are finished.
@@ -232,9 +236,3 @@ def check_into(into: object) -> None:
     folder = isinstance(into, str | os.PathLike) and isinstance(os.fspath(into), str)
     if not folder and (isinstance(into, os.PathLike) or not callable(getattr(into, "open", None))):
         raise ConfigurationError(f"into must be a folder or a Sink, not {into!r}")
-
-
-def _check_many(commands: object) -> None:
-    # The letters of an id would each be a command.
-    if isinstance(commands, str | bytes) or not isinstance(commands, Iterable | AsyncIterable):
-        raise ConfigurationError(f"commands must be several commands or their ids, not {commands!r}")

@@ -13,7 +13,7 @@ import attrs
 from attrs.validators import optional
 
 from dexcmd.errors import ConfigurationError, DexWarning
-from dexcmd.validators import finite_number, identifier
+from dexcmd.validators import finite_number, identifier, several
 from dexcmd.wire.converter import register_model, unstructure_args
 
 __all__ = [
@@ -150,6 +150,7 @@ def check_targets(requests: Iterable[CommandRequest]) -> tuple[CommandRequest, .
 
     That is a target that comes twice, and a device that is asked for both with and without a registration.
     """
+    several("requests", requests, "CommandRequests")
     checked = tuple(requests)
     registrations: dict[tuple[str, str], set[str | None]] = {}
     for request in checked:

@@ -7,6 +7,7 @@ import attrs
 from dexcmd.errors import ConfigurationError
 from dexcmd.resources.command import Command, command_id_of
 from dexcmd.transfer.names import Parts
+from dexcmd.validators import as_text
 from dexcmd.wire.paths import artifact_name, segment
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def address(
     """
     if (command is None) == (command_id is None):
         raise ConfigurationError("pass either a command, or command_id= and filename=")
+    if filename is not None:
+        as_text("filename", filename)
     found_id = command_id_of(command if command is not None else command_id or "")
     found_name = filename or (command.filename if isinstance(command, Command) else None) or f"{found_id}.zip"
     return ArtifactAddress(found_id, artifact_name(found_name))

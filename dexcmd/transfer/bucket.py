@@ -15,7 +15,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
 
-from dexcmd.errors import DownloadError, one_line
+from dexcmd.errors import DownloadError, one_line, without_secrets
 
 __all__ = ["Attributes", "Place", "Upload", "Written"]
 
@@ -31,11 +31,6 @@ MOST_MESSAGE = 400
 """Characters: key and URL come first, and what the store answered behind them."""
 
 _MARK = re.compile(rb"([0-9a-f]{64})  ([^\n]+)\n")
-
-_QUERY = re.compile(r"(https?://[^\s?\"'<>()]*)\?[^\s\"'<>()]*")
-"""There may be a signature in it that lets anybody in."""
-
-_USER = re.compile(r"(https?://)[^\s/@\"'<>()]*@")
 
 
 class _Writer(Protocol):
@@ -188,4 +183,4 @@ def _told(key: str) -> Generator[None]:
 def _message(error: Exception) -> str:
     # Behind an empty line comes what the library knows of itself.
     text = str(error).partition("\n\n")[0]
-    return one_line(_USER.sub(r"\1", _QUERY.sub(r"\1", text)), MOST_MESSAGE)
+    return one_line(without_secrets(text), MOST_MESSAGE)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import attrs
 
@@ -24,7 +25,7 @@ from dexcmd.transfer.files import make_folder, make_inside
 from dexcmd.transfer.names import Parts, safe_parts, told_apart
 from dexcmd.transfer.system import explain, private
 from dexcmd.transfer.unpacking import Archive, is_folder, is_readable, is_special
-from dexcmd.validators import above_zero, count
+from dexcmd.validators import above_zero, as_text, count
 
 __all__ = ["ExtractLimits", "extract_members"]
 
@@ -79,10 +80,16 @@ async def extract_members(
     `UnsafeFilenameError`, whatever else can't be written `DownloadError`; then, and where the call is cancelled, the
     files before it stay, and are whole.
     """
-    if isinstance(names, str):
-        raise ConfigurationError("names must be a list of names, not one")
-    wanted = None if names is None else tuple(dict.fromkeys(names))
+    wanted = None if names is None else _checked_names(names)
+    if not isinstance(limits, ExtractLimits | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(f"limits must be ExtractLimits, not {limits!r}")
     return await run_stoppable(partial(_extract, path, into, wanted, limits or ExtractLimits()))
+
+
+def _checked_names(names: object) -> tuple[str, ...]:
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise ConfigurationError(f"names must be a list of names, not {names!r}")
+    return tuple(dict.fromkeys(as_text("each of names", name) for name in cast("Iterable[object]", names)))
 
 
 def _extract(

@@ -18,16 +18,20 @@ from dexcmd.transfer.names import Parts
 from dexcmd.transfer.options import Verify
 from dexcmd.transfer.partfile import part_path
 from dexcmd.transfer.sink import ArtifactName
-from dexcmd.validators import one_of
+from dexcmd.validators import folder_path, one_of, yes_or_no
 
 __all__ = ["FileSink"]
+
+
+def _folder(folder: str | os.PathLike[str]) -> Path:
+    return folder_path("folder", folder)
 
 
 @attrs.frozen
 class FileSink:
     """Saves artifacts as files in a folder.  `downloads.save(command, "captures/")` makes one with the defaults."""
 
-    folder: Path = attrs.field(converter=Path)
+    folder: Path = attrs.field(converter=_folder)
     """Made if need be, private to the user, as the files are."""
 
     existing: Existing = attrs.field(default="verify", validator=one_of("verify", "overwrite", "rename", "error"))
@@ -40,7 +44,7 @@ class FileSink:
     - `error`: it stays, and `ArtifactExistsError` is raised.
     """
 
-    keep_part: bool = True
+    keep_part: bool = attrs.field(default=True, validator=yes_or_no)
     """Whether what came of a download that failed or was cancelled stays, as a hidden `.part` file beside a small
     state file, for the next call (of any process) to go on from.
     """

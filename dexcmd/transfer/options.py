@@ -1,13 +1,14 @@
 """How an artifact is downloaded, as the caller says it.  Light: it is there before anything is fetched."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
 from dexcmd.errors import ConfigurationError
 from dexcmd.transfer.limits import DownloadLimits
 from dexcmd.transfer.progress import Progress
+from dexcmd.validators import function
 
 __all__ = ["DEFAULT_LIMITS", "OnProgress", "SaveOptions", "Verify"]
 
@@ -35,6 +36,11 @@ def _limits(_: object, __: object, value: object) -> None:
         raise ConfigurationError(f"limits must be DownloadLimits, not {value!r}")
 
 
+def _on_progress(_: object, __: object, value: Any) -> None:
+    if value is not None:
+        function("on_progress", value)
+
+
 @attrs.frozen(kw_only=True)
 class SaveOptions:
     """How an artifact is downloaded."""
@@ -43,7 +49,7 @@ class SaveOptions:
     """None: `zip` for what is called so, `size` for all else."""
 
     limits: DownloadLimits = attrs.field(default=DEFAULT_LIMITS, validator=_limits)
-    on_progress: OnProgress | None = None
+    on_progress: OnProgress | None = attrs.field(default=None, validator=_on_progress)
 
     def verification(self, filename: str) -> Verify:
         """Return how an artifact of that name is verified."""

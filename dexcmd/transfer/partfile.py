@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from dexcmd.transfer.partstate import PartState
-from dexcmd.transfer.system import preallocate, start_writeback, write_all
+from dexcmd.transfer.system import preallocate, start_writeback, sync_file, write_all
 
 if sys.platform != "win32":
     import fcntl
@@ -157,7 +157,7 @@ class PartFile:
                 if state.durable:
                     # It vouches for what is on disk, so it has to be there as well.
                     file.flush()
-                    os.fsync(file.fileno())
+                    sync_file(file.fileno())
             fresh.replace(self.state_path)
         except BaseException:
             fresh.unlink(missing_ok=True)
@@ -214,7 +214,7 @@ class PartFile:
 
     def sync(self) -> None:
         """Return when all is on disk."""
-        os.fsync(self._descriptor)
+        sync_file(self._descriptor)
 
     def close(self) -> None:
         """Close it, and so give up the lock; it stays where it is."""

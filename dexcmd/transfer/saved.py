@@ -9,6 +9,7 @@ import attrs
 
 import dexcmd
 from dexcmd.loading import load
+from dexcmd.validators import as_text, folder_path
 
 if TYPE_CHECKING:
     # Type checkers know it without its being installed; a default for a type variable is Python 3.13's.
@@ -62,6 +63,7 @@ class SavedArtifact(Saved):
         """
         from dexcmd.transfer.members import read_member
 
+        as_text("name", name)
         return read_member(self.path, name)
 
     async def extract(
@@ -77,10 +79,11 @@ class SavedArtifact(Saved):
         file is whole or not there.  Raises `UnsafeFilenameError`, `ArtifactTooLargeError`, `MemberNotFoundError`,
         `UnreadableMemberError`, `InvalidArtifactError`, `InsufficientSpaceError` or `DownloadError`.
         """
+        folder = folder_path("into", into)
         await load("dexcmd.transfer.extraction")
         from dexcmd.transfer.extraction import extract_members
 
-        return await extract_members(self.path, Path(into), names, limits=limits)
+        return await extract_members(self.path, folder, names, limits=limits)
 
 
 @attrs.frozen(kw_only=True)

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from dexcmd.errors import DownloadError, InsufficientSpaceError
 
+if sys.platform != "win32":
+    import fcntl
+
 __all__ = [
     "boot_id",
     "explain",
@@ -19,6 +22,7 @@ __all__ = [
     "private",
     "put_in_place",
     "start_writeback",
+    "sync_file",
     "sync_folder",
     "write_all",
 ]
@@ -29,6 +33,10 @@ MOST_PIECES = 512
 KEEP_SIZE = 0x01
 """FALLOC_FL_KEEP_SIZE of linux/falloc.h: the size goes on telling how much is written."""
 
+FULL_SYNC: int | None = None if sys.platform == "win32" else getattr(fcntl, "F_FULLFSYNC", None)
+"""What macOS wants to be told for the drive to empty its cache, which its `fsync` leaves alone."""
+
+_NOT_FOR_ALL_FILES = (errno.EINVAL, errno.ENOTSUP, errno.ENOTTY)
 _NOT_FOR_FOLDERS = (errno.EINVAL, errno.ENOTSUP)
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
@@ -102,6 +110,18 @@ def start_writeback(descriptor: int) -> None:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+def sync_file(descriptor: int) -> None:
+    """Return when what was written to a file is on disk."""
+    os.fsync(descriptor)
+    if sys.platform != "win32" and FULL_SYNC is not None:
+        try:
+            fcntl.fcntl(descriptor, FULL_SYNC)
+        except OSError as error:
+            # Network shares and some other file systems have no more than `fsync`.
+            if error.errno not in _NOT_FOR_ALL_FILES:
+                raise
+
+
 def sync_folder(folder: Path) -> None:
     """Return when the names in a folder are on disk, as far as this process may have it so."""
     if not hasattr(os, "O_DIRECTORY"):
@@ -113,7 +133,7 @@ def sync_folder(folder: Path) -> None:
         # It may be written to and not read, as a letter box.
         return
     try:
-        os.fsync(descriptor)
+        sync_file(descriptor)
     except OSError as error:
         # Some network shares sync no folders, and what is in them is no less whole.
         if error.errno not in _NOT_FOR_FOLDERS:

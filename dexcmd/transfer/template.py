@@ -10,7 +10,7 @@ import attrs
 
 from dexcmd.errors import UnsafeFilenameError, one_line
 from dexcmd.transfer.names import MOST_NAME_BYTES, MOST_PARTS, Parts, cleaned, plain, shortened
-from dexcmd.validators import SeveralMistakesError
+from dexcmd.validators import SeveralMistakesError, as_text
 from dexcmd.wire.paths import artifact_name
 
 __all__ = ["FIELDS", "PlaceTemplate"]
@@ -68,7 +68,7 @@ class PlaceTemplate:
     @classmethod
     def parse(cls, text: str) -> "PlaceTemplate":
         """Return the template that `text` is.  Raises `ConfigurationError`, for all that is wrong with it at once."""
-        parts, mistakes = _parsed(unicodedata.normalize("NFC", text))
+        parts, mistakes = _parsed(unicodedata.normalize("NFC", as_text("a template for places", text)))
         if mistakes:
             raise SeveralMistakesError(
                 f"{one_line(text)!r} is no template for places: {mistake}" for mistake in dict.fromkeys(mistakes)

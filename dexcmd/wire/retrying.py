@@ -84,16 +84,18 @@ def decide(
     *,
     idempotent: bool,
     attempt: int,
+    unreadable: int,
     seconds_left: float,
     policy: RetryPolicy,
     random: float,
 ) -> TryAgain | GiveUp:
     """Decide on the failure of attempt number `attempt` (from 1).
 
-    A request that is not idempotent is tried again only if it surely was not processed.  `seconds_left` is
-    what remains of the call's budget, and `random`, in [0, 1), spreads the waits of many clients.
+    A request that is not idempotent is tried again only if it surely was not processed.  `unreadable` is how
+    many earlier answers of the call could not be read, `seconds_left` what remains of its budget, and `random`,
+    in [0, 1), spreads the waits of many clients.
     """
-    if not _transient(error, attempt):
+    if not _transient(error, unreadable):
         return GiveUp("not transient")
     if not idempotent and not surely_not_processed(error):
         return GiveUp("may have been processed")
@@ -105,13 +107,13 @@ def decide(
     return TryAgain(wait)
 
 
-def _transient(error: DexError, attempt: int) -> bool:
+def _transient(error: DexError, unreadable: int) -> bool:
     if isinstance(error, APIError):
         return error.status == 429 or error.status in TRANSIENT_STATUSES
     if isinstance(error, TransportError):
         return not error.permanent
     # Garbage may be a proxy's hiccup, or a wrong base URL that stays wrong: one more try tells.
-    return isinstance(error, ResponseDecodeError) and attempt == 1
+    return isinstance(error, ResponseDecodeError) and not unreadable
 
 
 def _wait(error: DexError, attempt: int, policy: RetryPolicy, random: float) -> float:

@@ -197,6 +197,8 @@ class TestCheckBatch:
         with pytest.raises(ConfigurationError, match="the same target twice"):
             check_batch([request(), request()])
         with pytest.raises(ConfigurationError, match="expected a CommandRequest, not str"):
+            check_batch(["d1"])  # type: ignore[list-item]
+        with pytest.raises(ConfigurationError, match="requests must be several CommandRequests, not 'd1'"):
             check_batch("d1")
 
 

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import itertools
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from dexcmd.transfer.system import (
     preallocate,
     put_in_place,
     start_writeback,
+    sync_file,
     sync_folder,
     write_all,
 )
@@ -327,3 +329,33 @@ class TestOthers:
             monkeypatch.delattr(os, "posix_fadvise")
             start_writeback(file.fileno())
         assert (tmp_path / "file").read_bytes() == b"content"
+
+
+class TestSyncFile:
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such calls")
+    def test_the_drive_is_told_as_well_where_it_has_to_be(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        import fcntl
+
+        with (tmp_path / "file").open("wb") as file:
+            # Stands for what macOS has: a call on the same descriptor, whose effect shows.
+            monkeypatch.setattr(system, "FULL_SYNC", fcntl.F_SETFD)
+            assert fcntl.fcntl(file, fcntl.F_GETFD) == fcntl.FD_CLOEXEC
+            sync_file(file.fileno())
+            assert fcntl.fcntl(file, fcntl.F_GETFD) == 0
+
+    def test_a_file_system_without_that_call_is_synced_all_the_same(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        with (tmp_path / "file").open("wb") as file:
+            monkeypatch.setattr(system, "FULL_SYNC", 99_999)
+            sync_file(file.fileno())
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="a call that fails in another way")
+    def test_a_failure_is_one(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        import fcntl
+
+        with (tmp_path / "file").open("wb") as file:
+            # A lease on what somebody writes to.
+            monkeypatch.setattr(system, "FULL_SYNC", fcntl.F_SETLEASE)
+            with pytest.raises(BlockingIOError):
+                sync_file(file.fileno())

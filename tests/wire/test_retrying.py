@@ -38,6 +38,7 @@ def decision(
     *,
     idempotent: bool = True,
     attempt: int = 1,
+    unreadable: int = 0,
     seconds_left: float = 330.0,
     policy: RetryPolicy = POLICY,
     random: float = 0.0,
@@ -46,6 +47,7 @@ def decision(
         error,
         idempotent=idempotent,
         attempt=attempt,
+        unreadable=unreadable,
         seconds_left=seconds_left,
         policy=policy,
         random=random,
@@ -176,10 +178,18 @@ class TestDecide:
             else:
                 assert found == GiveUp(expected)
 
-    @pytest.mark.parametrize(("attempt", "again"), [(1, True), (2, False), (3, False)])
-    def test_garbage_gets_one_more_try(self, attempt: int, again: bool):
-        found = decision(ResponseDecodeError("x"), attempt=attempt)
-        assert found == (TryAgain(0.5) if again else GiveUp("not transient"))
+    @pytest.mark.parametrize(
+        ("attempt", "unreadable", "found"),
+        [
+            (1, 0, TryAgain(0.5)),
+            (3, 0, TryAgain(2.0)),
+            (2, 1, GiveUp("not transient")),
+            (5, 2, GiveUp("not transient")),
+            (6, 0, GiveUp("all 6 attempts spent")),
+        ],
+    )
+    def test_garbage_gets_one_more_try(self, attempt: int, unreadable: int, found: TryAgain | GiveUp):
+        assert decision(ResponseDecodeError("x"), attempt=attempt, unreadable=unreadable) == found
 
     @pytest.mark.parametrize(("attempt", "again"), [(1, True), (2, True), (3, False), (4, False)])
     def test_attempts_are_bounded(self, attempt: int, again: bool):
@@ -256,6 +266,7 @@ randoms = st.floats(0, 1, exclude_max=True)
     error=errors,
     idempotent=st.booleans(),
     attempt=st.integers(1, 9),
+    unreadable=st.integers(0, 9),
     seconds_left=st.floats(-10, 5000),
     policy=policies,
     random=randoms,
@@ -264,6 +275,7 @@ def test_decisions_keep_every_bound(
     error: DexError,
     idempotent: bool,
     attempt: int,
+    unreadable: int,
     seconds_left: float,
     policy: RetryPolicy,
     random: float,
@@ -272,6 +284,7 @@ def test_decisions_keep_every_bound(
         error,
         idempotent=idempotent,
         attempt=attempt,
+        unreadable=unreadable,
         seconds_left=seconds_left,
         policy=policy,
         random=random,
@@ -308,6 +321,7 @@ def test_a_call_ends_within_its_attempts_and_its_seconds(
             error,
             idempotent=idempotent,
             attempt=attempt,
+            unreadable=sum(isinstance(earlier, ResponseDecodeError) for earlier in failures[: attempt - 1]),
             seconds_left=left,
             policy=policy,
             random=random,

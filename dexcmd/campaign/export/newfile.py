@@ -10,7 +10,7 @@ from typing import Protocol
 
 from dexcmd.campaign.export.schema import ExportRow
 from dexcmd.errors import ConfigurationError
-from dexcmd.transfer.system import private, put_in_place, sync_folder
+from dexcmd.transfer.system import private, put_in_place, sync_file, sync_folder
 
 __all__ = ["NewFile", "RowFile"]
 
@@ -60,7 +60,7 @@ class NewFile:
         file.close()
         descriptor = os.open(self._part, os.O_RDWR)
         try:
-            os.fsync(descriptor)
+            sync_file(descriptor)
         finally:
             os.close(descriptor)
         put_in_place(self._part, self._path, replace=self._overwrite)

@@ -1,0 +1,131 @@
+"""Arguments that can't be right: each is told by its name, as one of our errors, before anything is sent."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dexcmd import (
+    Command,
+    ConfigurationError,
+    DexClient,
+    DownloadLimits,
+    FileSink,
+    PlaceTemplate,
+    RetryPolicy,
+    SavedArtifact,
+)
+from dexcmd.clock import ManualClock, SystemClock
+from tests.conftest import Rig
+
+pytestmark = pytest.mark.anyio
+
+SETTINGS: dict[str, Any] = {"api_token": "a-token", "account_id": "0" * 32}
+
+
+@pytest.fixture
+async def dex() -> AsyncIterator[DexClient]:
+    async with DexClient(**SETTINGS) as dex:
+        yield dex
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        # Each letter of an id would be followed.
+        (lambda dex: dex.commands.follow("an-id"), "commands must be several .* not 'an-id'"),
+        (lambda dex: dex.commands.follow(Command(id="a")), "commands must be several"),
+        (lambda dex: dex.commands.follow(None), "commands must be several"),
+        (lambda dex: dex.downloads.save_many("an-id", "x"), "commands must be several"),
+        (lambda dex: dex.commands.create_many(None), "requests must be several CommandRequests, not None"),
+        (lambda dex: dex.capture("ab", "x"), "requests must be several CommandRequests"),
+        (lambda dex: dex.with_retry(5), "retry must be a RetryPolicy, not 5"),
+        (lambda dex: dex.with_retry(None), "retry must be a RetryPolicy"),
+        (lambda dex: dex.downloads.open("id", filename=5), "filename must be a string, not 5"),
+        (lambda dex: dex.downloads.open("id", filename=b"x"), "filename must be a string"),
+        (lambda dex: dex.downloads.save_many([], "x", on_progress=5), "on_progress must be a function, not 5"),
+        (lambda dex: dex.capture([], "x", on_progress=5), "on_progress must be a function"),
+        (lambda _: FileSink(5), "folder must be a folder, not 5"),
+        (lambda _: FileSink(b"x"), "folder must be a folder"),
+        (lambda _: FileSink("x", keep_part="no"), "keep_part must be True or False, not 'no'"),
+        (lambda _: PlaceTemplate.parse(5), "a template for places must be a string, not 5"),
+        (lambda _: DexClient(**SETTINGS, session=5), "session must be an aiohttp.ClientSession, not 5"),
+        (lambda _: DexClient(**SETTINGS, on_event=5), "on_event must be a function"),
+        (lambda _: DexClient(**SETTINGS, random=None), "random must be a function, not None"),
+        (lambda _: DexClient(**SETTINGS, clock=5), "clock must be a Clock, not 5"),
+        (lambda _: DexClient(**SETTINGS, clock=Unreferable()), "clock must be a Clock .* weak references"),
+    ],
+)
+async def test_bad_arguments_are_told(dex: DexClient, call: Any, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        call(dex)
+
+
+class Unreferable:
+    __slots__ = ()
+
+    monotonic = now = sleep = SystemClock.monotonic
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda saved: saved.extract(5), "into must be a folder, not 5"),
+        (lambda saved: saved.extract("x", 5), "names must be a list of names, not 5"),
+        (lambda saved: saved.extract("x", "a"), "names must be a list of names, not 'a'"),
+        (lambda saved: saved.extract("x", [5]), "each of names must be a string, not 5"),
+        (lambda saved: saved.extract("x", limits=DownloadLimits()), "limits must be ExtractLimits"),
+    ],
+)
+async def test_bad_arguments_of_extract_are_told(tmp_path: Path, call: Any, says: str) -> None:
+    saved = SavedArtifact(size=1, sha256="", path=tmp_path / "a.zip")
+    with pytest.raises(ConfigurationError, match=says):
+        await call(saved)
+    with pytest.raises(ConfigurationError, match="name must be a string, not 5"):
+        saved.read(5)  # type: ignore[arg-type]
+
+
+async def test_a_save_with_a_bad_argument_asks_for_nothing(rig: Rig, tmp_path: Path) -> None:
+    await rig.start()
+    [command] = await rig.dex.commands.create(rig.requests(1))
+    for bad in ({"filename": 5}, {"on_progress": 5}, {"limits": 5}):
+        with pytest.raises(ConfigurationError):
+            await rig.dex.downloads.save(command, tmp_path, **bad)
+    with pytest.raises(ConfigurationError, match="expected a command"):
+        await rig.dex.commands.wait([command])  # type: ignore[arg-type]
+    assert rig.made("download") == 0
+
+
+async def test_a_clock_may_be_any_object(rig: Rig) -> None:
+    @dataclass
+    class Counted(ManualClock):
+        """Has no hash, for it may change, and is equal to others of its kind."""
+
+        def __post_init__(self) -> None:
+            super().__init__()
+
+    await rig.start(clock=Counted())
+    other = rig.client(clock=Counted())
+    assert (await rig.dex.quota.get()).quota == 800
+    assert rig.dex.session.polls is not other.session.polls
+    assert rig.dex.session.polls is rig.client(clock=rig.dex.session.settings.clock).session.polls
+
+
+async def test_an_artifact_is_opened_once(rig: Rig) -> None:
+    await rig.start()
+    [command] = await rig.dex.commands.create(rig.requests(1))
+    opened = rig.dex.downloads.open(command)
+    async with opened as artifact:
+        assert [chunk async for chunk in artifact]
+    with pytest.raises(RuntimeError, match="an artifact can be opened once; ask for it again"):
+        await opened.__aenter__()
+
+
+async def test_results_are_not_iterated_after_their_block(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(retry=RetryPolicy(attempts=1))
+    async with rig.dex.downloads.save_many(["id"], tmp_path) as results:
+        pass
+    with pytest.raises(RuntimeError, match="SaveMany: iterate over it inside its `async with` block"):
+        await anext(results)
