@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-__all__ = ["GroupThread", "Stopped", "raise_if_stopped", "run_stoppable", "run_to_the_end", "wait_to_the_end"]
+__all__ = ["GroupThread", "Stopped", "raise_if_stopped", "run_stoppable", "run_to_the_end"]
 
 T = TypeVar("T")
 
@@ -27,22 +27,11 @@ def raise_if_stopped(stop: threading.Event) -> None:
 
 
 async def run_to_the_end(function: Callable[[], T]) -> T:
-    """Call `function` in a thread and return what it returns; a cancellation is held back until it has."""
-    return await wait_to_the_end(asyncio.ensure_future(anyio.to_thread.run_sync(function)))
-
-
-async def wait_to_the_end(work: "asyncio.Future[T]") -> T:
-    """Return the result of work that a thread does; a cancellation is held back until it is done.
+    """Call `function` in a thread and return what it returns; a cancellation is held back until it has.
 
     Work on a file can't be left half-way: its thread would go on, and meet whatever is done next to the same file.
     """
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError as error:
-        cancelled = await _end_of(work) or error
-    # What it raised, if anything, gives way to the cancellation, and has to be looked at to be forgotten.
-    work.exception()
-    raise cancelled
+    return await _run(function, lambda: None)
 
 
 async def run_stoppable(function: Callable[[threading.Event], T]) -> T:
@@ -52,15 +41,53 @@ async def run_stoppable(function: Callable[[threading.Event], T]) -> T:
     waited for: the thread is not left to go on alone.
     """
     stop = threading.Event()
-    work = asyncio.ensure_future(anyio.to_thread.run_sync(partial(function, stop)))
-    try:
-        await asyncio.wait([work])
-    except asyncio.CancelledError:
-        stop.set()
-        await _end_of(work)
-        work.exception()
-        raise
-    return work.result()
+    return await _run(partial(function, stop), stop.set)
+
+
+async def _run(function: Callable[[], T], on_cancel: Callable[[], None]) -> T:
+    once = _Once(function)
+    cancelled: asyncio.CancelledError | None = None
+    while True:
+        hop = asyncio.ensure_future(anyio.to_thread.run_sync(once.call))
+        try:
+            await asyncio.wait([hop])
+        except asyncio.CancelledError as error:
+            on_cancel()
+            cancelled = await _end_of(hop) or error
+        if not hop.cancelled():
+            break
+        # `asyncio.run` cancels all tasks when its main function is over, and so this one, but no thread.
+    if cancelled is not None:
+        # What it raised, if anything, gives way to the cancellation.
+        hop.exception()
+        raise cancelled
+    hop.result()
+    return once.result()
+
+
+class _Once(Generic[T]):
+    """A function that is called once, however often that is asked for."""
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._calling = threading.Lock()
+        self._returned: list[T] = []
+        self._raised: BaseException | None = None
+
+    def call(self) -> None:
+        """Call it, or wait in this thread until another one has."""
+        with self._calling:
+            if not self._returned and self._raised is None:
+                try:
+                    self._returned.append(self._function())
+                except BaseException as error:  # noqa: BLE001 - it is of whoever waits
+                    self._raised = error
+
+    def result(self) -> T:
+        """Return what it returned; raises what it raised."""
+        if self._raised is not None:
+            raise self._raised
+        return self._returned[0]
 
 
 async def _end_of(work: "asyncio.Future[Any]") -> asyncio.CancelledError | None:
