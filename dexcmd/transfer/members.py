@@ -1,8 +1,9 @@
 """The members of an artifact, looked at and read where they are: inside the zip archive."""
 
+import threading
 import zipfile
+from collections import deque
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -50,6 +51,10 @@ class MemberStream(AsyncOnlyIteration):
     def __init__(self, archive: Archive, info: zipfile.ZipInfo) -> None:
         self._archive_name = archive.name
         self._pieces = archive.pieces(info)
+        self._reading = threading.Lock()
+        self._read: deque[bytes | Exception | None] = deque()
+        """What was read, or came instead, and is not given yet; None stands for the end."""
+
         self._closed = False
         self.name: str = info.orig_filename
         """As stored in the archive."""
@@ -66,16 +71,22 @@ class MemberStream(AsyncOnlyIteration):
         Raises `InvalidArtifactError` where the archive is damaged, which a wrong checksum shows before the last bytes
         are given, and `UnreadableMemberError`.
         """
-        piece: bytes | None = b""
-        while piece == b"":
+        while True:
             if self._closed:
                 raise RuntimeError(f"{self.name} is closed: read it inside its `async with` block")
             # What is read in a thread is shielded from scopes: without this, a loop over it would never hear of one.
             await anyio.lowlevel.checkpoint_if_cancelled()
-            piece = await run_to_the_end(partial(next, self._pieces, None))
-        if piece is None:
-            raise StopAsyncIteration
-        return piece
+            if not self._read:
+                # It does not return it: what is read for a call that is cancelled is the next one's.
+                await run_to_the_end(self._read_on)
+                continue
+            piece = self._read.popleft()
+            if piece is None:
+                raise StopAsyncIteration
+            if isinstance(piece, Exception):
+                raise piece
+            if piece:
+                return piece
 
     async def read_all(self, most: int = MOST_AT_ONCE) -> bytes:
         """Return the bytes that are still to come in one piece, for members that are known to be small.
@@ -87,6 +98,14 @@ class MemberStream(AsyncOnlyIteration):
                 f"{self._archive_name}: {one_line(self.name)} has {self.size} bytes, more than {most}"
             )
         return b"".join([piece async for piece in self])
+
+    def _read_on(self) -> None:
+        """Read a piece.  In a thread."""
+        with self._reading:
+            try:
+                self._read.append(next(self._pieces, None))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is told where the piece would be given
+                self._read.append(error)
 
     def close(self) -> None:
         """End the reading: what was not read is dropped."""
