@@ -48,10 +48,10 @@ class Member:
 class MemberStream(AsyncOnlyIteration):
     """A member that is being read.  Iterate over it with `async for` for its bytes, half a MiB at the most at once."""
 
-    def __init__(self, archive: Archive, info: zipfile.ZipInfo) -> None:
+    def __init__(self, archive: Archive, info: zipfile.ZipInfo, reading: threading.Lock) -> None:
         self._archive_name = archive.name
         self._pieces = archive.pieces(info)
-        self._reading = threading.Lock()
+        self._reading = reading
         self._read: deque[bytes | Exception | None] = deque()
         """What was read, or came instead, and is not given yet; None stands for the end."""
 
@@ -108,9 +108,10 @@ class MemberStream(AsyncOnlyIteration):
                 self._read.append(error)
 
     def close(self) -> None:
-        """End the reading: what was not read is dropped."""
+        """End the reading: what was not read is dropped.  Blocking, while a piece is being read."""
         self._closed = True
-        self._pieces.close()
+        with self._reading:
+            self._pieces.close()
 
 
 class OpenMember(AsyncOnlyContext):
@@ -121,6 +122,8 @@ class OpenMember(AsyncOnlyContext):
         self._name = name
         self._archive: Archive | None = None
         self._stream: MemberStream | None = None
+        self._reading = threading.Lock()
+        """Held while a piece is being read, also one for a call that was cancelled."""
 
     async def __aenter__(self) -> MemberStream:
         """Open the archive and return the member, its bytes still to be read.
@@ -140,16 +143,19 @@ class OpenMember(AsyncOnlyContext):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the archive."""
-        self._close()
+        """Close the archive, once nothing is read from it any more."""
+        if self._reading.locked():
+            await run_to_the_end(self._close)
+        else:
+            # In the event loop's own thread: closing what was only read waits for nothing.
+            self._close()
 
     def _open(self) -> MemberStream:
         self._archive = Archive(self._path)
-        self._stream = MemberStream(self._archive, find_member(self._archive, self._name))
+        self._stream = MemberStream(self._archive, find_member(self._archive, self._name), self._reading)
         return self._stream
 
     def _close(self) -> None:
-        # In the event loop's own thread: closing what was only read waits for nothing.
         if self._stream is not None:
             self._stream.close()
         if self._archive is not None:
