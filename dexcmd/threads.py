@@ -1,9 +1,11 @@
 """Blocking work in a thread, seen through to its end."""
 
 import asyncio
+import errno
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -11,7 +13,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-__all__ = ["GroupThread", "Stopped", "raise_if_stopped", "run_stoppable", "run_to_the_end"]
+__all__ = ["GroupThread", "Stopped", "raise_if_stopped", "run_stoppable", "run_to_the_end", "starting"]
 
 T = TypeVar("T")
 
@@ -24,6 +26,18 @@ def raise_if_stopped(stop: threading.Event) -> None:
     """Raise `Stopped` if the event of `run_stoppable` is set."""
     if stop.is_set():
         raise Stopped
+
+
+@contextmanager
+def starting() -> Generator[None]:
+    """Raise an `OSError`, which is what it is, where the system has no more threads to start.
+
+    It may have some a moment later: so it costs what needed it, and nothing else.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from error
 
 
 async def run_to_the_end(function: Callable[[], T]) -> T:
@@ -61,7 +75,8 @@ async def _run(function: Callable[[], T], on_cancel: Callable[[], None]) -> T:
         # What it raised, if anything, gives way to the cancellation.
         hop.exception()
         raise cancelled
-    hop.result()
+    with starting():
+        hop.result()
     return once.result()
 
 
@@ -174,11 +189,20 @@ class GroupThread(Generic[T]):
     def _hand_over(self) -> None:
         if not self._given:
             return
+        group, self._given = self._given, []
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
-        self._queue.put(self._given)
-        self._given = []
+            thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            try:
+                with starting():
+                    thread.start()
+            except OSError as error:
+                # The next one that is given something tries again.
+                for given in group:
+                    given.error = error
+                _end_all(group)
+                return
+            self._thread = thread
+        self._queue.put(group)
 
     # From here on in the thread.
 

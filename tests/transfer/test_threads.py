@@ -3,11 +3,13 @@
 import asyncio
 import gc
 import threading
+from functools import partial
 
 import anyio
 import pytest
 
 from dexcmd.threads import GroupThread, run_stoppable, run_to_the_end
+from tests.transfer.filerig import refuse_threads
 
 pytestmark = pytest.mark.anyio
 
@@ -208,3 +210,26 @@ class TestGroupThread:
         gc.collect()
         # Nobody complains of an error that was not looked at.
         assert caplog.records == []
+
+    async def test_one_that_can_not_be_started(self, monkeypatch: pytest.MonkeyPatch):
+        refuse_threads(monkeypatch, "dexcmd-test")
+        thread = GroupThread(lambda items: [None] * len(items), "dexcmd-test")
+        done = await asyncio.gather(thread.do(1), thread.do(2), return_exceptions=True)
+        assert [str(one) for one in done] == ["[Errno 11] can't start new thread"] * 2
+        assert all(isinstance(one, OSError) for one in done)
+        # Only once, says the system.
+        await thread.do(3)
+        thread.close()
+        thread.join()
+
+
+async def test_a_worker_that_can_not_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_threads(monkeypatch, "AnyIO worker thread")
+    # More than have been started for earlier tests, and wait for work.
+    go_on = threading.Event()
+    calls = [asyncio.ensure_future(run_to_the_end(partial(go_on.wait, 60))) for _ in range(20)]
+    failed, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+    with pytest.raises(OSError, match="can't start new thread"):
+        await failed.pop()
+    go_on.set()
+    assert len([one for one in await asyncio.gather(*calls, return_exceptions=True) if one is True]) == 19
