@@ -25,6 +25,7 @@ from dexcmd.events import RequestFinished
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.transfer.progress import Progress
 from tests.conftest import Rig
+from tests.transfer.filerig import SteppedClock
 
 pytestmark = pytest.mark.anyio
 
@@ -311,6 +312,18 @@ async def test_stop_waits_for_no_device_and_tells_of_each_command(rig: Rig, tmp_
     assert set(made) == set(rig.sandbox.state.commands)
     assert rig.clock.monotonic() < 60
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_stop_waits_for_no_poll(rig: Rig, tmp_path: Path) -> None:
+    # What it sleeps until the next one never ends by itself.
+    await rig.start(behaviour=Behaviour(run_seconds=(600.0, 600.0)))
+    clock = SteppedClock()
+    capture = rig.client(clock=clock).capture(rig.requests(2), into=tmp_path, poll_interval=20)
+    async with asyncio.timeout(60), capture as results:
+        await clock.sleeping.wait()
+        results.stop()
+        states = [(result.state, result.reason) async for result in results]
+    assert states == [("created", "cancelled")] * 2
 
 
 async def test_stop_finishes_downloads_that_are_under_way(rig: Rig, tmp_path: Path) -> None:
