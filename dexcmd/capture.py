@@ -71,7 +71,11 @@ class CaptureOptions(Generic[R]):
     """Seconds between polls at least."""
 
     most_in_flight: int = attrs.field(validator=count)
-    """Commands that are created and neither saved nor failed; no more are created meanwhile."""
+    """Commands that are created and neither saved nor failed; no more are created meanwhile, but for one POST each.
+
+    Of the `bulk.concurrency` that send POSTs, each waits only once it has commands, up to ten, for which there is no
+    room.  So up to ten times as many come on top, and those whose answers were lost, until they are found.
+    """
 
     on_progress: OnProgress | None
 
