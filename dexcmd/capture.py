@@ -71,7 +71,11 @@ class CaptureOptions(Generic[R]):
     """Seconds between polls at least."""
 
     most_in_flight: int = attrs.field(validator=count)
-    """Commands that are created and neither saved nor failed; no more are created meanwhile."""
+    """Commands that are created and neither saved nor failed; no more are created meanwhile, but for one POST each.
+
+    Of the `bulk.concurrency` that send POSTs, each waits only once it has commands, up to ten, for which there is no
+    room.  So up to ten times as many come on top, and those whose answers were lost, until they are found.
+    """
 
     on_progress: OnProgress | None
 
@@ -93,6 +97,8 @@ class Capture(Background[CaptureResult[R]]):
         """Those whose command was created and is not done with."""
 
         self._stopped = False
+        self._wait = anyio.CancelScope()
+        """Of the sleep until the next poll."""
 
         # Where there is room it is taken at once, so that polls see the commands of one POST come together.
         self._room = anyio.Semaphore(options.most_in_flight, fast_acquire=True)
@@ -114,6 +120,7 @@ class Capture(Background[CaptureResult[R]]):
         """
         self._stopped = True
         self._bulk.stop()
+        self._wait.cancel()
         self._change.set()
 
     async def _produce(self, results: MemoryObjectSendStream[CaptureResult[R]]) -> None:
@@ -179,8 +186,10 @@ class Capture(Background[CaptureResult[R]]):
                 await self._change.wait()
                 continue
             # In slices, for what is created meanwhile: that is not due before a slice is over.
-            while not self._stopped and (wait := self._watch.next_poll_at - self._clock.monotonic()) > 0:
-                await self._clock.sleep(min(wait, self._options.poll_interval))
+            with self._wait:
+                while not self._stopped and (wait := self._watch.next_poll_at - self._clock.monotonic()) > 0:
+                    await self._clock.sleep(min(wait, self._options.poll_interval))
+            self._wait = anyio.CancelScope()
             if self._stopped:
                 continue
             await self._poll()

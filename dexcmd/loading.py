@@ -22,14 +22,23 @@ _loads: dict[str, "Future[None]"] = {}
 
 
 async def load(module: str) -> None:
-    """Import a module and anyio's backend, in a thread of their own.  Raises what the import does."""
+    """Import a module and anyio's backend, in a thread of their own.
+
+    Raises what the import does, and `RuntimeError` where there is no thread for it.
+    """
     done = _loads.get(module)
     if done is None:
         done = _loads[module] = Future()
         # It runs from here on: who is cancelled meanwhile does not cancel it for others.
         done.set_running_or_notify_cancel()
         # Not one of the loop's own threads, for these may all be busy, and wait for what is loaded here.
-        threading.Thread(target=_import, args=(module, done), name="dexcmd-import", daemon=True).start()
+        thread = threading.Thread(target=_import, args=(module, done), name="dexcmd-import", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # The system has no more threads, and may have some for the next one.
+            del _loads[module]
+            done.set_exception(error)
     if not done.done():
         await asyncio.wrap_future(done)
     done.result()

@@ -1,9 +1,11 @@
 """Blocking work in a thread, seen through to its end."""
 
 import asyncio
+import errno
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -11,7 +13,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-__all__ = ["GroupThread", "Stopped", "raise_if_stopped", "run_stoppable", "run_to_the_end", "wait_to_the_end"]
+__all__ = ["GroupThread", "Stopped", "raise_if_stopped", "run_stoppable", "run_to_the_end", "starting"]
 
 T = TypeVar("T")
 
@@ -26,23 +28,24 @@ def raise_if_stopped(stop: threading.Event) -> None:
         raise Stopped
 
 
+@contextmanager
+def starting() -> Generator[None]:
+    """Raise an `OSError`, which is what it is, where the system has no more threads to start.
+
+    It may have some a moment later: so it costs what needed it, and nothing else.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from error
+
+
 async def run_to_the_end(function: Callable[[], T]) -> T:
-    """Call `function` in a thread and return what it returns; a cancellation is held back until it has."""
-    return await wait_to_the_end(asyncio.ensure_future(anyio.to_thread.run_sync(function)))
-
-
-async def wait_to_the_end(work: "asyncio.Future[T]") -> T:
-    """Return the result of work that a thread does; a cancellation is held back until it is done.
+    """Call `function` in a thread and return what it returns; a cancellation is held back until it has.
 
     Work on a file can't be left half-way: its thread would go on, and meet whatever is done next to the same file.
     """
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError as error:
-        cancelled = await _end_of(work) or error
-    # What it raised, if anything, gives way to the cancellation, and has to be looked at to be forgotten.
-    work.exception()
-    raise cancelled
+    return await _run(function, lambda: None)
 
 
 async def run_stoppable(function: Callable[[threading.Event], T]) -> T:
@@ -52,15 +55,54 @@ async def run_stoppable(function: Callable[[threading.Event], T]) -> T:
     waited for: the thread is not left to go on alone.
     """
     stop = threading.Event()
-    work = asyncio.ensure_future(anyio.to_thread.run_sync(partial(function, stop)))
-    try:
-        await asyncio.wait([work])
-    except asyncio.CancelledError:
-        stop.set()
-        await _end_of(work)
-        work.exception()
-        raise
-    return work.result()
+    return await _run(partial(function, stop), stop.set)
+
+
+async def _run(function: Callable[[], T], on_cancel: Callable[[], None]) -> T:
+    once = _Once(function)
+    cancelled: asyncio.CancelledError | None = None
+    while True:
+        hop = asyncio.ensure_future(anyio.to_thread.run_sync(once.call))
+        try:
+            await asyncio.wait([hop])
+        except asyncio.CancelledError as error:
+            on_cancel()
+            cancelled = await _end_of(hop) or error
+        if not hop.cancelled():
+            break
+        # `asyncio.run` cancels all tasks when its main function is over, and so this one, but no thread.
+    if cancelled is not None:
+        # What it raised, if anything, gives way to the cancellation.
+        hop.exception()
+        raise cancelled
+    with starting():
+        hop.result()
+    return once.result()
+
+
+class _Once(Generic[T]):
+    """A function that is called once, however often that is asked for."""
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._calling = threading.Lock()
+        self._returned: list[T] = []
+        self._raised: BaseException | None = None
+
+    def call(self) -> None:
+        """Call it, or wait in this thread until another one has."""
+        with self._calling:
+            if not self._returned and self._raised is None:
+                try:
+                    self._returned.append(self._function())
+                except BaseException as error:  # noqa: BLE001 - it is of whoever waits
+                    self._raised = error
+
+    def result(self) -> T:
+        """Return what it returned; raises what it raised."""
+        if self._raised is not None:
+            raise self._raised
+        return self._returned[0]
 
 
 async def _end_of(work: "asyncio.Future[Any]") -> asyncio.CancelledError | None:
@@ -147,11 +189,20 @@ class GroupThread(Generic[T]):
     def _hand_over(self) -> None:
         if not self._given:
             return
+        group, self._given = self._given, []
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
-        self._queue.put(self._given)
-        self._given = []
+            thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            try:
+                with starting():
+                    thread.start()
+            except OSError as error:
+                # The next one that is given something tries again.
+                for given in group:
+                    given.error = error
+                _end_all(group)
+                return
+            self._thread = thread
+        self._queue.put(group)
 
     # From here on in the thread.
 

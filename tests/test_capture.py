@@ -25,6 +25,7 @@ from dexcmd.events import RequestFinished
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.transfer.progress import Progress
 from tests.conftest import Rig
+from tests.transfer.filerig import SteppedClock
 
 pytestmark = pytest.mark.anyio
 
@@ -205,19 +206,20 @@ async def test_a_cancellation_from_outside_comes_through(rig: Rig, tmp_path: Pat
     assert list(tmp_path.glob("*.zip")) == []
 
 
-async def test_commands_in_flight_are_bounded(rig: Rig, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("bound", "posts"), [(20, 1), (5, 1), (5, 4)])
+async def test_commands_in_flight_are_bounded(rig: Rig, tmp_path: Path, bound: int, posts: int) -> None:
     await rig.start(100, behaviour=Behaviour())
     most = 0
     async with rig.dex.capture(
-        rig.requests(90), into=tmp_path, most_in_flight=20, create_concurrency=1, concurrency=2
+        rig.requests(90), into=tmp_path, most_in_flight=bound, create_concurrency=posts, concurrency=2
     ) as results:
         done = 0
         async for _ in results:
             done += 1
             most = max(most, len(rig.sandbox.state.commands) - done)
     assert done == 90
-    # A POST that is under way when the bound is met adds its ten, and results wait for the consumer.
-    assert most <= 20 + 10 + 16 + 2
+    # Each POST that is under way when the bound is met adds its ten, and results wait for the consumer.
+    assert most <= bound + 10 * posts + 16 + 2
 
 
 async def test_a_slow_consumer_holds_the_work_back(rig: Rig, tmp_path: Path) -> None:
@@ -311,6 +313,18 @@ async def test_stop_waits_for_no_device_and_tells_of_each_command(rig: Rig, tmp_
     assert set(made) == set(rig.sandbox.state.commands)
     assert rig.clock.monotonic() < 60
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_stop_waits_for_no_poll(rig: Rig, tmp_path: Path) -> None:
+    # What it sleeps until the next one never ends by itself.
+    await rig.start(behaviour=Behaviour(run_seconds=(600.0, 600.0)))
+    clock = SteppedClock()
+    capture = rig.client(clock=clock).capture(rig.requests(2), into=tmp_path, poll_interval=20)
+    async with asyncio.timeout(60), capture as results:
+        await clock.sleeping.wait()
+        results.stop()
+        states = [(result.state, result.reason) async for result in results]
+    assert states == [("created", "cancelled")] * 2
 
 
 async def test_stop_finishes_downloads_that_are_under_way(rig: Rig, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from dexcmd import (
     Command,
+    DownloadError,
     InvalidArtifactError,
     NotFoundError,
     RetryPolicy,
@@ -28,6 +29,7 @@ from dexcmd import (
 from dexcmd.sandbox import Behaviour, Fault
 from tests.conftest import Rig
 from tests.test_session import Service
+from tests.transfer.filerig import open_parts, refuse_threads
 
 pytestmark = pytest.mark.anyio
 
@@ -433,3 +435,24 @@ async def test_commands_may_be_given_by_their_ids(rig: Rig, tmp_path: Path) -> N
     assert result.artifact is not None
     assert result.artifact.skipped
     assert result.artifact.path == saved.path
+
+
+@pytest.mark.parametrize("thread", ["dexcmd-commit", "dexcmd-writer", "dexcmd-checker"])
+async def test_a_thread_that_can_not_be_started_fails_one_artifact(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thread: str
+) -> None:
+    await rig.start(artifact_size=3_000 if thread == "dexcmd-commit" else 3_000_000)
+    await rig.dex.commands.create(rig.requests(3, WarpDiag()))
+    commands = await rig.dex.commands.list()
+    refuse_threads(monkeypatch, thread)
+    async with asyncio.timeout(60):
+        async with rig.dex.downloads.save_many(commands, tmp_path, concurrency=1) as results:
+            failed, *others = [result async for result in results]
+    assert type(failed.error) is DownloadError
+    assert "can't start new thread" in str(failed.error)
+    assert [result.error for result in others] == [None, None]
+    # What came of it stays.
+    assert open_parts() == []
+    async with asyncio.timeout(60):
+        await rig.dex.downloads.save(failed.command, tmp_path)
+    assert names(tmp_path) == sorted(f"{command.id}.zip" for command in commands)

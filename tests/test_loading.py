@@ -10,6 +10,7 @@ import pytest
 
 from dexcmd import DexClient, loading
 from dexcmd.loading import load
+from tests.transfer.filerig import refuse_threads
 
 pytestmark = pytest.mark.anyio
 
@@ -76,6 +77,16 @@ async def test_what_fails_is_told_to_all_and_tried_again(name: str) -> None:
         assert isinstance(told, ImportError)
     await load(name)
     assert (name in sys.modules, len(threads)) == (True, 2)
+
+
+async def test_a_thread_that_can_not_be_started_is_tried_again(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_threads(monkeypatch, "dexcmd-import")
+    go_on.set()
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        await load(name)
+    async with asyncio.timeout(60):
+        await load(name)
+    assert name in sys.modules
 
 
 async def test_it_needs_none_of_the_threads_of_the_loop(name: str) -> None:

@@ -5,7 +5,8 @@ import json
 import random
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from dexcmd import (
 )
 from dexcmd.sandbox.artifacts import ArtifactSpec, build_artifact
 from dexcmd.transfer import unpacking
-from dexcmd.transfer.members import Member, list_members, read_member
+from dexcmd.transfer.members import Member, MemberStream, list_members, read_member
 from dexcmd.transfer.unpacking import PIECE
 from tests.zips import METHOD_NAMES, METHODS, Entry, forge
 
@@ -230,6 +231,17 @@ async def reached(gate: Gate) -> None:
         await asyncio.sleep(0)
 
 
+async def cancelled_in(call: Awaitable[object], gate: Gate) -> None:
+    """Cancel a call that is held up, then let it go."""
+    task = asyncio.ensure_future(call)
+    await reached(gate)
+    task.cancel()
+    await asyncio.sleep(0)
+    gate.go.set()
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
 class TestThreads:
     async def test_the_event_loop_goes_on_meanwhile(self, path: Path, monkeypatch: pytest.MonkeyPatch):
         path.write_bytes(forge([Entry("a", NOISE)]))
@@ -297,3 +309,79 @@ class TestThreads:
         await asyncio.wait([task])
         assert task.cancelled()
         assert threading.main_thread() not in gate.threads
+
+    async def test_what_was_read_for_a_call_that_was_cancelled_is_given_to_the_next(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        path.write_bytes(forge([Entry("a", NOISE)]))
+        gate = Gate(unpacking.zlib.crc32)
+        async with read_member(path, "a") as member:
+            start = await anext(member)
+            monkeypatch.setattr(unpacking.zlib, "crc32", gate)
+            await cancelled_in(anext(member), gate)
+            assert start + await member.read_all() == NOISE
+
+    async def test_damage_that_was_found_for_a_call_that_was_cancelled_is_told_to_the_next(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        path.write_bytes(forge([Entry("a", b"x", checksum=1)]))
+        gate = Gate(unpacking.zlib.crc32)
+        async with read_member(path, "a") as member:
+            monkeypatch.setattr(unpacking.zlib, "crc32", gate)
+            await cancelled_in(anext(member), gate)
+            with pytest.raises(InvalidArtifactError):
+                await anext(member)
+
+    async def test_two_tasks_get_all_of_it_between_them(self, path: Path):
+        path.write_bytes(forge([Entry("a", NOISE)]))
+        got: list[bytes] = []
+
+        async def reading(member: MemberStream) -> None:
+            async for piece in member:
+                got.append(piece)
+
+        async with read_member(path, "a") as member:
+            await asyncio.gather(reading(member), reading(member))
+        assert sorted(got) == sorted(NOISE[at : at + PIECE] for at in range(0, len(NOISE), PIECE))
+
+    async def test_leaving_it_while_a_piece_is_read_for_a_task_that_was_cancelled(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        path.write_bytes(forge([Entry("a", NOISE)]))
+        gate = Gate(unpacking.zlib.crc32)
+
+        async def reading() -> None:
+            async with read_member(path, "a") as member:
+                monkeypatch.setattr(unpacking.zlib, "crc32", gate)
+                task = asyncio.ensure_future(anext(member))
+                await reached(gate)
+                task.cancel()
+
+        block = asyncio.ensure_future(reading())
+        await reached(gate)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        # Its thread still reads from the file, so that is not closed yet.
+        assert not block.done()
+        gate.go.set()
+        await block
+
+    async def test_leaving_it_while_another_task_reads(self, path: Path, monkeypatch: pytest.MonkeyPatch):
+        path.write_bytes(forge([Entry("a", NOISE)]))
+        gate = Gate(unpacking.zlib.crc32)
+        async with read_member(path, "a") as member:
+            monkeypatch.setattr(unpacking.zlib, "crc32", gate)
+            task = asyncio.ensure_future(anext(member))
+            await reached(gate)
+            asyncio.get_running_loop().call_soon(gate.go.set)
+        # The piece still comes, or is too late.
+        with suppress(RuntimeError):
+            assert await task == NOISE[:PIECE]
+
+    async def test_leaving_it_before_the_thread_has_begun(self, path: Path):
+        path.write_bytes(forge([Entry("a", NOISE)]))
+        async with read_member(path, "a") as member:
+            task = asyncio.ensure_future(anext(member))
+            await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="a is closed"):
+            await task

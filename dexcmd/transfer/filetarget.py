@@ -268,17 +268,19 @@ class FileTarget:
                 self._check.feed(piece)
 
     def _end_writer(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.end()
+        try:
+            if self._writer is not None:
+                self._writer.end()
+        finally:
+            self._writer = None
 
     def _end_threads(self) -> None:
         try:
             self._end_writer()
+            if self._checker is not None:
+                self._checker.end()
         finally:
-            checker, self._checker = self._checker, None
-            if checker is not None:
-                checker.end()
+            self._drop_threads()
 
     def _complete(self, stop: threading.Event) -> None:
         self._settle()

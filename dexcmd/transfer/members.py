@@ -1,8 +1,9 @@
 """The members of an artifact, looked at and read where they are: inside the zip archive."""
 
+import threading
 import zipfile
+from collections import deque
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -47,9 +48,13 @@ class Member:
 class MemberStream(AsyncOnlyIteration):
     """A member that is being read.  Iterate over it with `async for` for its bytes, half a MiB at the most at once."""
 
-    def __init__(self, archive: Archive, info: zipfile.ZipInfo) -> None:
+    def __init__(self, archive: Archive, info: zipfile.ZipInfo, reading: threading.Lock) -> None:
         self._archive_name = archive.name
         self._pieces = archive.pieces(info)
+        self._reading = reading
+        self._read: deque[bytes | Exception | None] = deque()
+        """What was read, or came instead, and is not given yet; None stands for the end."""
+
         self._closed = False
         self.name: str = info.orig_filename
         """As stored in the archive."""
@@ -66,16 +71,22 @@ class MemberStream(AsyncOnlyIteration):
         Raises `InvalidArtifactError` where the archive is damaged, which a wrong checksum shows before the last bytes
         are given, and `UnreadableMemberError`.
         """
-        piece: bytes | None = b""
-        while piece == b"":
+        while True:
             if self._closed:
                 raise RuntimeError(f"{self.name} is closed: read it inside its `async with` block")
             # What is read in a thread is shielded from scopes: without this, a loop over it would never hear of one.
             await anyio.lowlevel.checkpoint_if_cancelled()
-            piece = await run_to_the_end(partial(next, self._pieces, None))
-        if piece is None:
-            raise StopAsyncIteration
-        return piece
+            if not self._read:
+                # It does not return it: what is read for a call that is cancelled is the next one's.
+                await run_to_the_end(self._read_on)
+                continue
+            piece = self._read.popleft()
+            if piece is None:
+                raise StopAsyncIteration
+            if isinstance(piece, Exception):
+                raise piece
+            if piece:
+                return piece
 
     async def read_all(self, most: int = MOST_AT_ONCE) -> bytes:
         """Return the bytes that are still to come in one piece, for members that are known to be small.
@@ -88,10 +99,19 @@ class MemberStream(AsyncOnlyIteration):
             )
         return b"".join([piece async for piece in self])
 
+    def _read_on(self) -> None:
+        """Read a piece.  In a thread."""
+        with self._reading:
+            try:
+                self._read.append(next(self._pieces, None))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is told where the piece would be given
+                self._read.append(error)
+
     def close(self) -> None:
-        """End the reading: what was not read is dropped."""
+        """End the reading: what was not read is dropped.  Blocking, while a piece is being read."""
         self._closed = True
-        self._pieces.close()
+        with self._reading:
+            self._pieces.close()
 
 
 class OpenMember(AsyncOnlyContext):
@@ -102,6 +122,8 @@ class OpenMember(AsyncOnlyContext):
         self._name = name
         self._archive: Archive | None = None
         self._stream: MemberStream | None = None
+        self._reading = threading.Lock()
+        """Held while a piece is being read, also one for a call that was cancelled."""
 
     async def __aenter__(self) -> MemberStream:
         """Open the archive and return the member, its bytes still to be read.
@@ -121,16 +143,19 @@ class OpenMember(AsyncOnlyContext):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the archive."""
-        self._close()
+        """Close the archive, once nothing is read from it any more."""
+        if self._reading.locked():
+            await run_to_the_end(self._close)
+        else:
+            # In the event loop's own thread: closing what was only read waits for nothing.
+            self._close()
 
     def _open(self) -> MemberStream:
         self._archive = Archive(self._path)
-        self._stream = MemberStream(self._archive, find_member(self._archive, self._name))
+        self._stream = MemberStream(self._archive, find_member(self._archive, self._name), self._reading)
         return self._stream
 
     def _close(self) -> None:
-        # In the event loop's own thread: closing what was only read waits for nothing.
         if self._stream is not None:
             self._stream.close()
         if self._archive is not None:

@@ -219,7 +219,13 @@ class PartFile:
     def close(self) -> None:
         """Close it, and so give up the lock; it stays where it is."""
         descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
+        if descriptor < 0:
+            return
+        try:
+            if sys.platform != "win32" and self._locked:
+                # A process that was forked meanwhile has the descriptor, too, and would go on holding the lock.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+        finally:
             os.close(descriptor)
 
     def remove(self) -> None:

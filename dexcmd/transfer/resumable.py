@@ -7,6 +7,7 @@ from pathlib import Path
 import attrs
 
 from dexcmd.errors import DownloadError, InsufficientSpaceError
+from dexcmd.threads import starting
 from dexcmd.transfer.partfile import PartFile, sweep
 from dexcmd.transfer.partstate import PartState, parse_state
 from dexcmd.transfer.ranges import Have, Version
@@ -98,8 +99,10 @@ class ResumablePart:
         file.write(pieces)
         if file.size - self._synced >= SYNC_EVERY and (self._syncing is None or not self._syncing.is_alive()):
             self.join_sync()
-            self._syncing = threading.Thread(target=self._sync_behind, args=(file, file.size), daemon=True)
-            self._syncing.start()
+            syncing = threading.Thread(target=self._sync_behind, args=(file, file.size), daemon=True)
+            with starting():
+                syncing.start()
+            self._syncing = syncing
 
     def write_whole(self, body: bytes) -> None:
         """Make the file of a whole artifact: it gets its name at once, and needs no state."""

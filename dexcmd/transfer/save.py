@@ -83,6 +83,9 @@ class _Download(Generic[R]):
         self._joined = target.have.offset > 0
         self._announced = True
         self._begun = False
+        self._opened = False
+        """Whether the last attempt got as far as an artifact that comes, or is there."""
+
         self._fruitless = 0
         self._furthest = target.have.offset
 
@@ -94,6 +97,7 @@ class _Download(Generic[R]):
     async def _attempt(self) -> R:
         target = self._target
         have = target.have if self._usable else Have()
+        self._opened = have.whole
         if have.whole:
             return await target.finish(have.offset)
         queued = self._clock.monotonic()
@@ -117,6 +121,7 @@ class _Download(Generic[R]):
             session = session.with_retry(attrs.evolve(policy, total_seconds=left))
         silence = min(self._options.limits.stall_seconds, left)
         async with open_artifact(session, self._path, self._filename, ask, have.version, silence) as artifact:
+            self._opened = True
             if (found := await target.find(artifact.size)) is not None:
                 return found
             self._joined = artifact.offset > 0
@@ -170,6 +175,9 @@ class _Download(Generic[R]):
         if isinstance(error, _GOES_ON):
             return True
         there = self._target.have.offset > 0
+        if isinstance(error, InvalidArtifactError) and not self._opened:
+            # No byte was taken of what came instead: a page in passing, where an artifact has been already.
+            return there
         self._usable = False
         if isinstance(error, APIError):
             # There is nothing after the bytes that are there, though their end was not announced: so from the start.

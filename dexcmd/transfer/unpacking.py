@@ -180,6 +180,8 @@ class Archive:
                 yield piece
 
     def _lzma(self, info: zipfile.ZipInfo, position: int) -> "tuple[_Unpacker, int]":
+        if info.compress_size < _LZMA_HEADER.size:
+            raise zipfile.BadZipFile(f"{one_line(info.orig_filename)} ends within the properties of lzma")
         self._file.seek(position)
         size, modes, dictionary = _LZMA_HEADER.unpack(self._file.read(_LZMA_HEADER.size))
         if size != _LZMA_PROPERTIES:

@@ -5,6 +5,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from dexcmd.threads import starting
+
 __all__ = ["HIGH_WATER", "QueueThread"]
 
 HIGH_WATER = 4 * 1024 * 1024
@@ -23,7 +25,8 @@ adds up.
 class QueueThread:
     """Calls `consume` in a thread of its own with the chunks that are put in, in order and many at once.
 
-    `end` and `drop` are blocking and for another thread; after either, nothing of it is left.
+    It raises `OSError` where there is no thread for it.  `end` and `drop` are blocking and for another thread; after
+    either, nothing of it is left.
     """
 
     def __init__(self, consume: Callable[[list[bytes]], None], name: str) -> None:
@@ -37,7 +40,8 @@ class QueueThread:
         self._room.set()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        with starting():
+            self._thread.start()
 
     async def put(self, chunk: bytes) -> None:
         """Queue bytes, waiting while the queue is full.  Raises what `consume` has raised."""

@@ -488,6 +488,12 @@ def contents() -> Iterator[tuple[str, Cell]]:
     }
     for name, fault in no_artifact.items():
         yield name, Cell(faults=[fault], outcome=InvalidArtifactError)
+        # In passing it costs an attempt, and no byte: of what came first, or of what was joined to that.
+        yield f"{name} once it goes on", Cell(faults=[HALF, fault], asked=[WHOLE, rest(0.5), rest(0.5)])
+        yield (
+            f"{name} once it went on",
+            Cell(faults=[HALF, HALF, fault], asked=[WHOLE, rest(0.5), rest(0.75), rest(0.75)]),
+        )
     yield "without a type", Cell(faults=[Fault.headers({"Content-Type": None})])
     yield "garbage", Cell(faults=[Fault.garbage()], outcome=InvalidArtifactError, verify=ZIP)
     # A body that came whole and is damaged is damaged at its source, as far as anybody can tell.

@@ -157,7 +157,7 @@ async def test_a_page_of_a_proxy_does_not_cost_what_came_before(rig: Rig, tmp_pa
     await rig.start(artifact_size=3_000_000)
     command = Command(id=rig.sandbox.state.create(NewCommand(rig.sandbox.state.devices[0], "pcap")).id)
     rig.sandbox.faults.add(Fault.stall(1_500_000), on="download")
-    rig.sandbox.faults.add(Fault.html(), on="download")
+    rig.sandbox.faults.add(Fault.html(), on="download", times=None)
     with pytest.raises(InvalidArtifactError):
         await rig.dex.downloads.save(command, tmp_path)
     assert (tmp_path / f".{command.id}.zip.part").stat().st_size == 1_500_000

@@ -174,6 +174,20 @@ class TestDamage:
         with pytest.raises(InvalidArtifactError):
             first(path, Entry("a", b"x", zipfile.ZIP_LZMA, raw=header))
 
+    @pytest.mark.parametrize("size", [0, 1, 8])
+    def test_fewer_packed_bytes_than_the_properties_of_lzma(self, path: Path, size: int):
+        lzma = Entry("a", b"x", zipfile.ZIP_LZMA, raw=packed(b"x", zipfile.ZIP_LZMA)[:9], packed_size=size)
+        path.write_bytes(forge([lzma, Entry("b", bytes(8 * MIB))]))
+        with Archive(path) as archive:
+            tracemalloc.start()
+            try:
+                with pytest.raises(InvalidArtifactError):
+                    list(archive.pieces(archive.infos[0]))
+                # Seen: all that comes behind it was read.
+                assert tracemalloc.get_traced_memory()[1] < 2 * MIB
+            finally:
+                tracemalloc.stop()
+
     @pytest.mark.parametrize("modes", [225, 255, 8 + 9 * 4])
     def test_properties_that_lzma_has_not(self, path: Path, modes: int):
         raw = struct.pack("<BBHBL", 9, 4, 5, modes, 4096) + bytes(100)

@@ -4,12 +4,15 @@ import asyncio
 import io
 import os
 import random
+import threading
 import zipfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from dexcmd.clock import Clock, ManualClock
 from dexcmd.transfer.filetarget import FileTarget
@@ -166,3 +169,16 @@ def open_parts() -> list[str]:
             if ".part" in (path := os.readlink(link)):  # noqa: PTH115
                 found.append(path)
     return found
+
+
+def refuse_threads(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Have the system refuse the next thread of a name, and only that one."""
+    start, refused = threading.Thread.start, list[bool]()
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == name and not refused:
+            refused.append(True)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)

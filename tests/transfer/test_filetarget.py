@@ -33,6 +33,7 @@ from dexcmd.transfer.partfile import PartFile, part_path, state_path
 from dexcmd.transfer.partstate import parse_state
 from dexcmd.transfer.ranges import OVERLAP, Body, Have, Version
 from dexcmd.transfer.system import put_in_place
+from dexcmd.transfer.writer import QueueThread
 from tests.transfer.filerig import (
     C1,
     LARGE,
@@ -581,6 +582,42 @@ class TestTail:
             saved = await place.finish(end)
         assert saved.path.read_bytes() == LARGE
         assert saved.sha256 == hashlib.sha256(LARGE).hexdigest()
+
+
+class TestAllTasksAreCancelled:
+    """`asyncio.run` cancels all tasks when its main function is over, whoever they belong to."""
+
+    async def test_the_part_stays_open_while_it_is_written(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before, ending, may = asyncio.all_tasks(), threading.Event(), threading.Event()
+        write, end = PartFile.write, QueueThread.end
+
+        def held(part: PartFile, pieces: list[bytes]) -> None:
+            assert may.wait(60)
+            write(part, pieces)
+
+        def noted(thread: QueueThread) -> None:
+            ending.set()
+            end(thread)
+
+        monkeypatch.setattr(PartFile, "write", held)
+        monkeypatch.setattr(QueueThread, "end", noted)
+        task = asyncio.ensure_future(download(tmp_path, LARGE))
+        while not ending.is_set():
+            await asyncio.sleep(0)
+        for each in asyncio.all_tasks() - before:
+            each.cancel()
+        for _ in range(200):
+            # Time enough to close the part, were the writer not waited for.
+            await asyncio.to_thread(bool)
+        assert (task.done(), len(open_parts())) == (False, 1)
+        may.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert open_parts() == []
+        # What was in the queue is there.
+        assert (tmp_path / PARTS[0]).read_bytes() == LARGE
 
 
 class TestReadAgain:

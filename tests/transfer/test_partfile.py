@@ -506,3 +506,15 @@ class TestEnd:
         in_its_way.mkdir()
         with pytest.raises(OSError):
             part.remove()
+
+    def test_who_still_has_the_descriptor_has_no_lock(self, final: Path):
+        part = PartFile.create(final)
+        # As a process has it that was forked meanwhile.
+        of_another = os.dup(part._descriptor)
+        try:
+            part.close()
+            taken_up = PartFile.take_up(final)
+            assert taken_up is not None
+            taken_up.close()
+        finally:
+            os.close(of_another)

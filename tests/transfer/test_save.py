@@ -192,6 +192,22 @@ class TestGoingOn:
         assert len(script.ranges) == 3
         assert names(tmp_path) == []
 
+    async def test_a_page_that_stays_ends_it_and_what_came_stays(self, tmp_path: Path) -> None:
+        script = Script(half(ETag='"a"'), sends(b"<html>", Content_Type="text/html"))
+        with pytest.raises(InvalidArtifactError, match="the service sends text/html"):
+            await save(script, tmp_path)
+        assert len(script.ranges) == RETRY.attempts
+        assert None not in script.ranges[1:]
+        part = (tmp_path / ".c1.zip.part").read_bytes()
+        assert part
+        assert BODY.startswith(part)
+
+    async def test_a_page_at_first_ends_it(self, tmp_path: Path) -> None:
+        script = Script(sends(b"<html>", Content_Type="text/html"))
+        with pytest.raises(InvalidArtifactError, match="the service sends text/html"):
+            await save(script, tmp_path)
+        assert len(script.ranges) == 1
+
     @pytest.mark.parametrize("etag", ['"\u00e9"', '"a b"'])
     async def test_an_etag_that_may_not_stand_in_a_request(self, tmp_path: Path, etag: str) -> None:
         # It is compared with the answer's, and not sent.

@@ -3,13 +3,21 @@
 import asyncio
 import gc
 import threading
+from functools import partial
 
 import anyio
 import pytest
 
-from dexcmd.threads import GroupThread, run_to_the_end
+from dexcmd.threads import GroupThread, run_stoppable, run_to_the_end
+from tests.transfer.filerig import refuse_threads
 
 pytestmark = pytest.mark.anyio
+
+
+def cancel_all_but(others: set["asyncio.Task[object]"]) -> None:
+    """Cancel all tasks, also those that belong to others, as `asyncio.run` does when its main function is over."""
+    for task in asyncio.all_tasks() - others:
+        task.cancel()
 
 
 async def test_what_it_returns_and_raises() -> None:
@@ -59,6 +67,79 @@ async def test_a_scope_waits_too() -> None:
         await anyio.sleep(3600)
     assert ended == [True]
     assert scope.cancelled_caught
+
+
+class TestAllTasksAreCancelled:
+    @pytest.mark.parametrize("times", [1, 3])
+    @pytest.mark.parametrize("stoppable", [False, True])
+    async def test_it_waits_for_the_thread_all_the_same(self, stoppable: bool, times: int):
+        before = asyncio.all_tasks()
+        go_on, begun, ended = threading.Event(), asyncio.Event(), list[bool]()
+        loop = asyncio.get_running_loop()
+
+        def work(stop: threading.Event | None = None) -> None:
+            loop.call_soon_threadsafe(begun.set)
+            assert go_on.wait(60)
+            ended.append(stop is None or stop.is_set())
+
+        task = asyncio.ensure_future(run_stoppable(work) if stoppable else run_to_the_end(work))
+        await begun.wait()
+        for _ in range(times):
+            cancel_all_but(before)
+            for _ in range(20):
+                await asyncio.sleep(0)
+        assert (task.done(), ended) == (False, [])
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ended == [True]
+
+    @pytest.mark.parametrize("turns", range(12))
+    async def test_what_was_called_is_called_once(self, turns: int):
+        before, called = asyncio.all_tasks(), list[bool]()
+        task = asyncio.ensure_future(run_to_the_end(lambda: called.append(True)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        cancel_all_but(before)
+        await asyncio.wait([task])
+        # Where it was quick it has ended before.
+        assert called == ([True] if turns else [])
+
+    async def test_what_it_raises_gives_way(self, caplog: pytest.LogCaptureFixture):
+        before, begun, go_on = asyncio.all_tasks(), threading.Event(), threading.Event()
+
+        def work() -> None:
+            begun.set()
+            assert go_on.wait(60)
+            raise ValueError
+
+        task = asyncio.ensure_future(run_to_the_end(work))
+        while not begun.is_set():
+            await asyncio.sleep(0)
+        cancel_all_but(before)
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        del task
+        gc.collect()
+        assert caplog.records == []
+
+    async def test_its_own_task_goes_on_where_only_others_are_cancelled(self):
+        before, begun, go_on = asyncio.all_tasks(), threading.Event(), threading.Event()
+
+        def work() -> int:
+            begun.set()
+            assert go_on.wait(60)
+            return 7
+
+        task = asyncio.ensure_future(run_to_the_end(work))
+        while not begun.is_set():
+            await asyncio.sleep(0)
+        cancel_all_but({*before, task})
+        for _ in range(20):
+            await asyncio.sleep(0)
+        go_on.set()
+        assert await task == 7
 
 
 class TestGroupThread:
@@ -129,3 +210,26 @@ class TestGroupThread:
         gc.collect()
         # Nobody complains of an error that was not looked at.
         assert caplog.records == []
+
+    async def test_one_that_can_not_be_started(self, monkeypatch: pytest.MonkeyPatch):
+        refuse_threads(monkeypatch, "dexcmd-test")
+        thread = GroupThread(lambda items: [None] * len(items), "dexcmd-test")
+        done = await asyncio.gather(thread.do(1), thread.do(2), return_exceptions=True)
+        assert [str(one) for one in done] == ["[Errno 11] can't start new thread"] * 2
+        assert all(isinstance(one, OSError) for one in done)
+        # Only once, says the system.
+        await thread.do(3)
+        thread.close()
+        thread.join()
+
+
+async def test_a_worker_that_can_not_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_threads(monkeypatch, "AnyIO worker thread")
+    # More than have been started for earlier tests, and wait for work.
+    go_on = threading.Event()
+    calls = [asyncio.ensure_future(run_to_the_end(partial(go_on.wait, 60))) for _ in range(20)]
+    failed, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+    with pytest.raises(OSError, match="can't start new thread"):
+        await failed.pop()
+    go_on.set()
+    assert len([one for one in await asyncio.gather(*calls, return_exceptions=True) if one is True]) == 19
