@@ -210,9 +210,11 @@ class DexClient(AsyncOnlyContext):
 
         `create_concurrency` POSTs and `concurrency` downloads run at a time.  A command that has not ended
         `timeout` seconds after its creation is given up (it goes on: the service can't cancel it).  While
-        `most_in_flight` commands are created and not done with, no more are created.  The rest is as for
-        `create_many`, `follow` and `save`.  What fails is a result and no exception.  `results.stop()` begins nothing
-        new and ends it.  Leaving the block early stops everything and removes unfinished files.
+        `most_in_flight` commands are created and not done with, no more are created, except that each of the
+        `create_concurrency` goes on until its POST's commands, ten at the most, find no room.
+        The rest is as for `create_many`, `follow` and `save`.  What fails is a result and no exception.
+        `results.stop()` begins nothing new and ends it.  Leaving the block early stops everything and removes
+        unfinished files.
 
         Raises `ConfigurationError`, before anything is sent.
         """
