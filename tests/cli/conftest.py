@@ -113,12 +113,12 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
 
 
 class Screen:
-    """A `dexcmd` on a pseudo terminal, and all that it has written there."""
+    """A program on a pseudo terminal, and all that it has written there."""
 
-    def __init__(self, folder: Path, environment: dict[str, str], *arguments: str) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str], *program: str) -> None:
         self._ours, theirs = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "dexcmd.cli", *arguments],
+            program,
             cwd=folder,
             env={**os.environ, "TERM": "xterm-256color", "LINES": "24", "COLUMNS": "80", **environment},
             stdin=theirs,
@@ -165,10 +165,11 @@ class Screen:
 
 @pytest.fixture
 def show(tmp_path: Path) -> Iterator[Callable[..., Screen]]:
+    """Start `dexcmd` on a terminal."""
     screens: list[Screen] = []
 
     def show(*arguments: str, **environment: str) -> Screen:
-        screens.append(Screen(tmp_path, environment, *arguments))
+        screens.append(Screen(tmp_path, environment, sys.executable, "-m", "dexcmd.cli", *arguments))
         return screens[-1]
 
     yield show
