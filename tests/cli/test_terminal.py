@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
 from rich.console import Console
 
@@ -24,6 +25,22 @@ def test_a_table_that_fits(service: Service, show: Callable[..., Screen]):
     assert hint.startswith("(not shown: ")
     assert max(map(len, screen.text.splitlines())) <= 80
     assert "\x1b[32mSUCCESS" in screen.raw
+
+
+def test_a_device_that_is_not_eligible_says_why_on_eighty_columns(service: Service, show: Callable[..., Screen]):
+    device, *others = service.sandbox.state.devices
+    reason = "the version is too old"
+    service.sandbox.state.devices = (attrs.evolve(device, eligible=False, ineligible_reason=reason), *others)
+    screen = show("devices", "--search", device.user_email)
+    assert screen.finish() == 0
+    heading, first, *_ = screen.text.splitlines()
+    column = heading.index("eligible")
+    assert first[column:].startswith("no: ")
+    rows, _, hint = screen.text.partition("(not shown: ")
+    assert " ".join(" ".join(line[column:] for line in rows.splitlines()[1:]).split()) == f"no: {reason}"
+    assert "reason" not in hint
+    assert "\x1b[31mno: " in screen.raw
+    assert max(map(len, screen.text.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("quiet", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
