@@ -1,6 +1,8 @@
 """What is seen on a terminal."""
 
 import io
+import os
+import pty
 import re
 import signal
 from collections.abc import Callable
@@ -11,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from dexcmd.cli.terminal import say, stderr_console, stdout_console
-from tests.cli.conftest import Screen, Service
+from tests.cli.conftest import Screen, Service, Start
 
 
 def test_a_table_that_fits(service: Service, show: Callable[..., Screen]):
@@ -70,6 +72,19 @@ def test_a_dumb_terminal_gets_lines(service: Service, show: Callable[..., Screen
     assert screen.finish() == 0
     assert "4 of 4 done" in screen.text
     assert "\x1b" not in screen.raw
+
+
+def test_a_pipeline_draws_the_bars_of_its_last_command_only(service: Service, start: Start, tmp_path: Path):
+    ids = service.create(4)
+    ours, theirs = pty.openpty()
+    process = start("download", *ids, stderr=theirs)
+    os.close(theirs)
+    assert process.finish()[0] == 0
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert "4 of 4 done" in shown
+    assert "━" not in shown
+    assert "\x1b" not in shown
 
 
 def test_ctrl_c_while_following(service: Service, show: Callable[..., Screen]):
