@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-__all__ = ["Column", "RowWriter", "json_line", "layout", "plain_line", "show_table", "table_lines", "write"]
+__all__ = [
+    "LONGEST_CELL",
+    "Column",
+    "RowWriter",
+    "json_line",
+    "layout",
+    "plain_line",
+    "show_table",
+    "table_lines",
+    "write",
+]
 
 T = TypeVar("T")
 
