@@ -22,6 +22,7 @@ from dexcmd.cli.failure import Failure, explain_each
 from dexcmd.cli.follow import follow
 from dexcmd.cli.lists import commands, devices, quota
 from dexcmd.cli.log import logging_to_stderr
+from dexcmd.cli.mistyped import mistake_text
 from dexcmd.cli.sandbox import sandbox
 from dexcmd.cli.stderr import complain, note
 
@@ -129,7 +130,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except CycloptsError as error:
-        return _tell([Failure(" ".join(str(error).split()).removesuffix("."), _where_to_look(error), USAGE)], tokens)
+        return _tell([Failure(mistake_text(error), _where_to_look(error), USAGE)], tokens)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told in a line
         return _tell(explain_each(error), tokens)
     return code if isinstance(code, int) else OK

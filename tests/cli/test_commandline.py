@@ -176,6 +176,31 @@ def test_a_mistake_says_where_to_look(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("quota foo bar", "Not expected here: foo bar; see dexcmd quota --help"),
+        ("campaign run a b", "Not expected here: b; see dexcmd campaign run --help"),
+        ("capture", "TYPE is missing; see dexcmd capture --help"),
+        ("campaign run", "FILE-OR-NAME is missing; see dexcmd campaign run --help"),
+        ("commands --limit", "--limit needs a value; see dexcmd commands --help"),
+        (
+            "capture pcap x --time-limit-min abc",
+            'Invalid value "abc" for --time-limit-min: that is no number; see dexcmd capture --help',
+        ),
+        ("commands --limit x", 'Invalid value "x" for --limit: that is no whole number; see dexcmd commands --help'),
+        # What the parser says well enough.
+        (
+            "completion x",
+            'Invalid value "x" for SHELL. Choose from: "bash", "zsh", "fish"; see dexcmd completion --help',
+        ),
+    ],
+)
+def test_a_mistake_is_told_in_plain_words(arguments: str, said: str, capsys: pytest.CaptureFixture[str]):
+    assert main(arguments.split()) == 2
+    assert capsys.readouterr().err == f"error: {said}\n"
+
+
+@pytest.mark.parametrize(
     ("error", "code"), [(DexError("no\nluck"), 1), (ConfigurationError("no\nluck"), 2), (OSError("no\nluck"), 1)]
 )
 def test_an_error_is_one_line(
