@@ -20,6 +20,7 @@ from dexcmd.cli.download import download
 from dexcmd.cli.exits import BROKEN_PIPE, OK, USAGE, Stopped
 from dexcmd.cli.failure import Failure, explain_each
 from dexcmd.cli.follow import follow
+from dexcmd.cli.helping import HelpWithout
 from dexcmd.cli.lists import commands, devices, quota
 from dexcmd.cli.log import logging_to_stderr
 from dexcmd.cli.mistyped import mistake_text
@@ -45,6 +46,9 @@ ACCOUNT = Group("With an account", sort_key=1)
 TRYING = Group("Without one", sort_key=2)
 OTHER = Group("Other", sort_key=3)
 
+ACCESS = ("--account", "--base-url", "--token-file")
+"""What means nothing where there is no account."""
+
 app: App = App(
     name="dexcmd",
     help=_HELP,
@@ -69,9 +73,9 @@ app.command(follow, group=ACCOUNT, sort_key=5, usage="Usage: dexcmd follow [OPTI
 app.command(download, group=ACCOUNT, sort_key=6, usage="Usage: dexcmd download [OPTIONS] IDS...")
 campaign.group, campaign.sort_key = (ACCOUNT,), 7
 app.command(campaign)
-app.command(demo, group=TRYING)
-app.command(sandbox, group=TRYING)
-app.command(completion)
+app.command(demo, group=TRYING, help_formatter=HelpWithout(("--json", *ACCESS)))
+app.command(sandbox, group=TRYING, help_formatter=HelpWithout(ACCESS))
+app.command(completion, help_formatter=HelpWithout(("--json", "--verbose", *ACCESS)))
 
 
 @app.meta.default

@@ -72,6 +72,14 @@ def test_without_arguments_the_help_is_shown(capsys: pytest.CaptureFixture[str])
     assert "Usage: dexcmd COMMAND" in capsys.readouterr().out
 
 
+MEANINGLESS = {
+    "demo": ("--json", "--account", "--base-url", "--token-file"),
+    "sandbox": ("--account", "--base-url", "--token-file"),
+    "completion": ("--json", "--account", "--base-url", "--token-file", "--verbose"),
+}
+"""The global options that are not listed for a command."""
+
+
 @pytest.mark.parametrize(
     ("command", "options"),
     [
@@ -97,8 +105,10 @@ def test_without_arguments_the_help_is_shown(capsys: pytest.CaptureFixture[str])
 def test_the_help_of_a_command(command: str, options: list[str], capsys: pytest.CaptureFixture[str]):
     assert main([*command.split(), "--help"]) == 0
     shown = capsys.readouterr().out
-    for option in (*options, "--json", "--account", "--base-url", "--token-file", "--verbose", "--debug"):
+    for option in (*options, "--debug"):
         assert option in shown
+    for option in ("--json", "--account", "--base-url", "--token-file", "--verbose"):
+        assert (option in shown) is (option not in MEANINGLESS.get(command, ()))
     assert f"\n  dexcmd {command}" in shown or "$(dexcmd completion bash)" in shown
     # Its docstring is shown as it is, so it has to fit a terminal.
     assert max(map(len, shown.splitlines())) <= 80
