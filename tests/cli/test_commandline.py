@@ -84,7 +84,7 @@ MEANINGLESS = {
     ("command", "options"),
     [
         ("demo", ["--devices", "--into", "--seed"]),
-        ("sandbox", ["--devices", "--speed", "--port", "--seed", "--quota"]),
+        ("sandbox", ["--devices", "--speed", "--port", "--seed", "--quota", "--accounts"]),
         ("quota", []),
         ("devices", ["--search", "--platform"]),
         ("commands", ["--status", "--type", "--device", "--user", "--since", "--until", "--limit"]),
@@ -108,7 +108,7 @@ def test_the_help_of_a_command(command: str, options: list[str], capsys: pytest.
     for option in (*options, "--debug"):
         assert option in shown
     for option in ("--json", "--account", "--base-url", "--token-file", "--verbose"):
-        assert (option in shown) is (option not in MEANINGLESS.get(command, ()))
+        assert (f" {option} " in shown) is (option not in MEANINGLESS.get(command, ()))
     assert f"\n  dexcmd {command}" in shown or "$(dexcmd completion bash)" in shown
     # Its docstring is shown as it is, so it has to fit a terminal.
     assert max(map(len, shown.splitlines())) <= 80
@@ -155,6 +155,7 @@ def test_version(capsys: pytest.CaptureFixture[str]):
         ["sandbox", "--speed", "nan"],
         ["sandbox", "--port", "65536"],
         ["sandbox", "--quota", "-1"],
+        ["sandbox", "--accounts", "0"],
         ["commands", "--since", "whenever"],
         ["commands", "--status", "DONE"],
         ["commands", "--limit", "0"],
