@@ -20,8 +20,10 @@ from dexcmd.cli.download import download
 from dexcmd.cli.exits import BROKEN_PIPE, OK, USAGE, Stopped
 from dexcmd.cli.failure import Failure, explain_each
 from dexcmd.cli.follow import follow
+from dexcmd.cli.helping import HelpWithout
 from dexcmd.cli.lists import commands, devices, quota
 from dexcmd.cli.log import logging_to_stderr
+from dexcmd.cli.mistyped import mistake_text
 from dexcmd.cli.sandbox import sandbox
 from dexcmd.cli.stderr import complain, note
 
@@ -43,6 +45,9 @@ by the service (token, permission, quota, rate limit), 130 interrupted."""
 ACCOUNT = Group("With an account", sort_key=1)
 TRYING = Group("Without one", sort_key=2)
 OTHER = Group("Other", sort_key=3)
+
+ACCESS = ("--account", "--base-url", "--token-file")
+"""What means nothing where there is no account."""
 
 app: App = App(
     name="dexcmd",
@@ -68,9 +73,9 @@ app.command(follow, group=ACCOUNT, sort_key=5, usage="Usage: dexcmd follow [OPTI
 app.command(download, group=ACCOUNT, sort_key=6, usage="Usage: dexcmd download [OPTIONS] IDS...")
 campaign.group, campaign.sort_key = (ACCOUNT,), 7
 app.command(campaign)
-app.command(demo, group=TRYING)
-app.command(sandbox, group=TRYING)
-app.command(completion)
+app.command(demo, group=TRYING, help_formatter=HelpWithout(("--json", *ACCESS)))
+app.command(sandbox, group=TRYING, help_formatter=HelpWithout(ACCESS))
+app.command(completion, help_formatter=HelpWithout(("--json", "--verbose", *ACCESS)))
 
 
 @app.meta.default
@@ -129,7 +134,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except CycloptsError as error:
-        return _tell([Failure(" ".join(str(error).split()).removesuffix("."), _where_to_look(error), USAGE)], tokens)
+        return _tell([Failure(mistake_text(error), _where_to_look(error), USAGE)], tokens)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told in a line
         return _tell(explain_each(error), tokens)
     return code if isinstance(code, int) else OK

@@ -9,27 +9,41 @@ from collections.abc import AsyncGenerator, Sequence
 
 from dexcmd.cli.common import STDIN
 from dexcmd.cli.documents import CAPTURE_SCHEMA
+from dexcmd.cli.rows import LONGEST_CELL
 from dexcmd.errors import ConfigurationError, ResponseDecodeError
-from dexcmd.resources.command import Command
+from dexcmd.resources.command import STATUSES, Command
 from dexcmd.wire.converter import structure
 
 __all__ = ["Lines", "command_of_line", "named_commands"]
 
 PIECE = 65536
 
+CELLS = (
+    "id",
+    "type",
+    "status",
+    "created_date",
+    "user_email",
+    "device_id",
+    "registration_id",
+    "completed_date",
+    "filename",
+)
+"""What the cells of a line of `commands` and `follow` are."""
+
 
 def command_of_line(line: str) -> Command | None:
     """Return the command that a line names; None for one that is empty.
 
-    That is an id, which may have more behind a blank or a tab, or JSON with an `id`: what `commands` and `follow`
-    write, with all that it says.  A line of `capture` for which there was no command is an empty one.  Raises
-    `ConfigurationError`.
+    That is an id, which may have more behind a blank or a tab, or JSON with an `id`.  What `commands` and `follow`
+    write is taken with all that it says, as a line or as JSON.  A line of `capture` for which there was no command is
+    an empty one.  Raises `ConfigurationError`.
     """
     text = line.strip()
     if not text or line.startswith("\t"):
         return None
     if not text.startswith("{"):
-        return Command(id=text.split()[0])
+        return _command_of_cells(line.rstrip("\r\n").split("\t")) or Command(id=text.split()[0])
     try:
         found = json.loads(text)
         command = structure(found, Command, "$")
@@ -40,6 +54,20 @@ def command_of_line(line: str) -> Command | None:
     if not command.id:
         raise ConfigurationError(f"stdin: there is no id in {text[:60]!r}")
     return command
+
+
+def _command_of_cells(cells: Sequence[str]) -> Command | None:
+    """Return the command that the cells of a line of `commands` tell of; None where they can't be trusted."""
+    fields = dict(zip(CELLS, cells, strict=False))
+    if len(cells) != len(CELLS) or fields["status"] not in STATUSES:
+        return None
+    if any(" " in cell or len(cell) >= LONGEST_CELL for cell in cells):
+        # What a cell can't have was made a blank, or cut.
+        return None
+    try:
+        return structure({name: cell or None for name, cell in fields.items()}, Command, "$")
+    except ResponseDecodeError:
+        return None
 
 
 class Lines:

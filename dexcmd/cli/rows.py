@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-__all__ = ["Column", "RowWriter", "json_line", "layout", "plain_line", "show_table", "table_lines", "write"]
+__all__ = [
+    "LONGEST_CELL",
+    "Column",
+    "RowWriter",
+    "json_line",
+    "layout",
+    "plain_line",
+    "show_table",
+    "table_lines",
+    "write",
+]
 
 T = TypeVar("T")
 
@@ -47,7 +57,7 @@ class Column(Generic[T]):
     """A table that does not fit goes without its columns above 0, the highest first."""
 
     styles: Mapping[str, str] = attrs.field(factory=dict[str, str])
-    """Styles in a table, by the text."""
+    """Styles in a table, by the text of a line."""
 
     def cell(self, row: T) -> str:
         """Return the text in a table."""
@@ -138,8 +148,9 @@ def table_lines(console: "Console", columns: Sequence[tuple[Column[T], int]], ro
 
     yield from line([Text(column.title, "bold") for column, _ in columns])
     for row in rows:
-        cells = [(column, column.cell(row)) for column, _ in columns]
-        yield from line([Text(cell, column.styles.get(cell, "")) for column, cell in cells])
+        yield from line(
+            [Text(column.cell(row), column.styles.get(column.text(row) or "", "")) for column, _ in columns]
+        )
 
 
 class RowWriter(Generic[T]):

@@ -45,6 +45,9 @@ def sandbox(
     ] = 0,
     seed: Annotated[int, Parameter(help="The same seed makes the same fleet.")] = 0,
     quota: Annotated[int, Parameter(help="Commands a day.", validator=Number(gte=0))] = 800,
+    accounts: Annotated[
+        int, Parameter(help="How many accounts there are, each with a fleet.", validator=Number(gte=1))
+    ] = 1,
     common: WithCommon = Common(),  # noqa: B008 - frozen
 ) -> int:
     """Run a fake of the service on this machine, to try things out on.
@@ -52,12 +55,14 @@ def sandbox(
     Prints the three environment variables with which a client finds it, as
     shell lines.  Paste them into another shell, or write them to a file and
     source that.  The token and the ids of commands are made up anew each
-    time.
+    time.  The id and the token of a second account are in variables that
+    end in _2, and so on.
 
     Runs until Ctrl-C (exit code 130) or SIGTERM (exit code 0).
 
     For example:
       dexcmd sandbox --devices 200
+      dexcmd sandbox --accounts 2
       dexcmd sandbox > sandbox.env &  sleep 2; source sandbox.env
     """
     import asyncio
@@ -77,16 +82,31 @@ def sandbox(
 
     async def serve() -> None:
         async with AsyncExitStack() as stack:
-            # Ids that come again would name commands that a journal or a folder knows from an earlier run.
-            service = Sandbox(
-                make_devices(devices, seed=seed), behaviour=behaviour, seed=secrets.randbits(64), quota=quota, port=port
+            first, *others = (
+                Sandbox(
+                    make_devices(devices, seed=seed + number),
+                    behaviour=behaviour,
+                    # Ids that come again would name commands that a journal or a folder knows from an earlier run.
+                    seed=secrets.randbits(64),
+                    quota=quota,
+                    port=0 if number else port,
+                )
+                for number in range(accounts)
             )
+            for other in others:
+                first.also_serve(other)
+                await stack.enter_async_context(other)
             try:
-                await stack.enter_async_context(service)
+                await stack.enter_async_context(first)
             except OSError as error:
                 raise DexError(f"can't listen on port {port}: {error.strerror or error}") from error
-            write(json_line(service.environment) if common.json else export_lines(service.environment).rstrip())
-            note(f"{devices} devices, {speed:g} times as fast as real ones; Ctrl-C stops it")
+            environment = dict(first.environment)
+            for number, other in enumerate(others, 2):
+                environment[f"CLOUDFLARE_API_TOKEN_{number}"] = other.token
+                environment[f"CLOUDFLARE_ACCOUNT_ID_{number}"] = other.account_id
+            write(json_line(environment) if common.json else export_lines(environment).rstrip())
+            each = f"{accounts} accounts with {devices} devices each" if others else f"{devices} devices"
+            note(f"{each}, {speed:g} times as fast as real ones; Ctrl-C stops it")
             await asyncio.Event().wait()
 
     try:

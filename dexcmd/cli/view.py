@@ -1,6 +1,8 @@
 """How far something is: bars on a terminal, a plain line now and then elsewhere."""
 
 import asyncio
+import os
+import stat
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -16,7 +18,18 @@ from rich.text import Text
 
 from dexcmd.cli.terminal import say
 
-__all__ = ["LinesView", "LiveView", "Picture", "Stage", "View", "live_table", "milestones", "showing", "view_for"]
+__all__ = [
+    "LinesView",
+    "LiveView",
+    "Picture",
+    "Stage",
+    "View",
+    "has_bars",
+    "live_table",
+    "milestones",
+    "showing",
+    "view_for",
+]
 
 BAR_WIDTH = 40
 
@@ -66,9 +79,24 @@ class View(Protocol):
         ...
 
 
+def has_bars(console: Console) -> bool:
+    """Tell whether a console is one to draw bars on: a terminal, and nobody else's."""
+    return console.is_interactive and not _writes_into_a_pipe()
+
+
+def _writes_into_a_pipe() -> bool:
+    """Tell whether another process reads stdout: it may draw on the same terminal."""
+    try:
+        mode = os.fstat(sys.stdout.fileno()).st_mode
+    except OSError:
+        # Not a stream of the system's at all.
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
 def view_for(console: Console) -> View:
-    """Return the view that suits a console: no terminal, no live view."""
-    return LiveView(console) if console.is_interactive else LinesView(console)
+    """Return the view that suits a console."""
+    return LiveView(console) if has_bars(console) else LinesView(console)
 
 
 @asynccontextmanager

@@ -110,6 +110,7 @@ class Sandbox(AsyncOnlyContext):
         self._ssl_context = ssl_context
         self._servers: list[web.Server] = []
         self._runners: list[web.ServerRunner] = []
+        self._others: dict[str, Sandbox] = {}
         self._late: set[asyncio.Task[Any]] = set()
         # Starts its threads when they are needed.
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="dexcmd-sandbox")
@@ -200,6 +201,15 @@ class Sandbox(AsyncOnlyContext):
         """Take that many requests out of the current window, as another user of the account would."""
         self._service.limiter.consume(requests, self.clock.monotonic(), self.behaviour)
 
+    def also_serve(self, other: "Sandbox") -> None:
+        """Answer at this one's address for another account as well, as the service does for all.
+
+        The other one has to run for as long, so enter it before this one.  Raises `ValueError` for the same account.
+        """
+        if other.account_id in {self.account_id, *self._others}:
+            raise ValueError(f"account {other.account_id} is served already")
+        self._others[other.account_id] = other
+
     # --- running
 
     @contextmanager
@@ -274,7 +284,9 @@ class Sandbox(AsyncOnlyContext):
 
     async def _handle_api(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
-        return await self._handle(request, path, *find_route(request.method, path))
+        operation, params = find_route(request.method, path)
+        meant = self._others.get(params.get("account_id", ""), self)
+        return await meant._handle(request, path, operation, params, self._service.api_origin)  # noqa: SLF001 - one class
 
     async def _handle_storage(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
@@ -284,10 +296,10 @@ class Sandbox(AsyncOnlyContext):
                 params = {"command_id": unquote(command_id), "filename": unquote(filename)}
             case _:
                 pass
-        return await self._handle(request, path, "storage", params)
+        return await self._handle(request, path, "storage", params, self.storage_origin)
 
     async def _handle(
-        self, request: web.BaseRequest, path: str, operation: Operation, params: dict[str, str]
+        self, request: web.BaseRequest, path: str, operation: Operation, params: dict[str, str], origin: str
     ) -> web.StreamResponse:
         recorded = RecordedRequest(
             at=self.clock.monotonic(),
@@ -298,7 +310,7 @@ class Sandbox(AsyncOnlyContext):
             headers=request.headers,
             body=await _read_body(request),
             params=params,
-            origin=self.storage_origin if operation == "storage" else self._service.api_origin,
+            origin=origin,
         )
         self.requests.append(recorded)
         service = self._service

@@ -123,7 +123,7 @@ def test_standing():
     assert picture.stages == (
         Stage("created", 2, 9),
         Stage("ended on the device", 1, 9),
-        Stage("saved", 3, 9, "6 s left"),
+        Stage("saved", 3, 9),
     )
     assert picture.said == "3 s, 3.5 kB, 1.0 kB/s, 1 under way"
     standing.on_row(row("failed", command_id="c9"))
@@ -132,6 +132,20 @@ def test_standing():
     assert picture.stages[-1] == Stage("saved", 3, 8)
     assert picture.said.endswith("/s, 1 failed")
     assert standing.summary(Path("there")) == "3 saved in there (3.0 kB), 1 failed, 1 rejected"
+
+
+def test_the_time_left_is_told_once_nothing_runs_on_a_device_any_more():
+    standing = Standing(5, no_wait=False, started=0.0)
+    # Neither has this one ended, nor does anybody wait for it any more.
+    standing.on_row(row("failed", command_id="c0", error=WaitTimeoutError("late", ("c0",))))
+    for second in range(1, 4):
+        standing.on_event(CommandFinished(f"c{second}", "SUCCESS"))
+        standing.on_row(saved())
+        assert standing.picture(float(second)).stages[-1].note == ""
+    standing.on_event(CommandFinished("c4", "SUCCESS"))
+    assert standing.picture(4.0).stages[-1].note == "2 s left"
+    standing.stop()
+    assert standing.picture(5.0).stages[-1].note == ""
 
 
 def test_standing_of_what_is_only_created():

@@ -72,11 +72,19 @@ def test_without_arguments_the_help_is_shown(capsys: pytest.CaptureFixture[str])
     assert "Usage: dexcmd COMMAND" in capsys.readouterr().out
 
 
+MEANINGLESS = {
+    "demo": ("--json", "--account", "--base-url", "--token-file"),
+    "sandbox": ("--account", "--base-url", "--token-file"),
+    "completion": ("--json", "--account", "--base-url", "--token-file", "--verbose"),
+}
+"""The global options that are not listed for a command."""
+
+
 @pytest.mark.parametrize(
     ("command", "options"),
     [
         ("demo", ["--devices", "--into", "--seed"]),
-        ("sandbox", ["--devices", "--speed", "--port", "--seed", "--quota"]),
+        ("sandbox", ["--devices", "--speed", "--port", "--seed", "--quota", "--accounts"]),
         ("quota", []),
         ("devices", ["--search", "--platform"]),
         ("commands", ["--status", "--type", "--device", "--user", "--since", "--until", "--limit"]),
@@ -97,8 +105,10 @@ def test_without_arguments_the_help_is_shown(capsys: pytest.CaptureFixture[str])
 def test_the_help_of_a_command(command: str, options: list[str], capsys: pytest.CaptureFixture[str]):
     assert main([*command.split(), "--help"]) == 0
     shown = capsys.readouterr().out
-    for option in (*options, "--json", "--account", "--base-url", "--token-file", "--verbose", "--debug"):
+    for option in (*options, "--debug"):
         assert option in shown
+    for option in ("--json", "--account", "--base-url", "--token-file", "--verbose"):
+        assert (f" {option} " in shown) is (option not in MEANINGLESS.get(command, ()))
     assert f"\n  dexcmd {command}" in shown or "$(dexcmd completion bash)" in shown
     # Its docstring is shown as it is, so it has to fit a terminal.
     assert max(map(len, shown.splitlines())) <= 80
@@ -145,6 +155,7 @@ def test_version(capsys: pytest.CaptureFixture[str]):
         ["sandbox", "--speed", "nan"],
         ["sandbox", "--port", "65536"],
         ["sandbox", "--quota", "-1"],
+        ["sandbox", "--accounts", "0"],
         ["commands", "--since", "whenever"],
         ["commands", "--status", "DONE"],
         ["commands", "--limit", "0"],
@@ -173,6 +184,31 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], capsys: pyt
 def test_a_mistake_says_where_to_look(capsys: pytest.CaptureFixture[str]):
     assert main(["follow", "x", "--into", "y"]) == 2
     assert capsys.readouterr().err == "error: Unknown option: --into; see dexcmd follow --help\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("quota foo bar", "Not expected here: foo bar; see dexcmd quota --help"),
+        ("campaign run a b", "Not expected here: b; see dexcmd campaign run --help"),
+        ("capture", "TYPE is missing; see dexcmd capture --help"),
+        ("campaign run", "FILE-OR-NAME is missing; see dexcmd campaign run --help"),
+        ("commands --limit", "--limit needs a value; see dexcmd commands --help"),
+        (
+            "capture pcap x --time-limit-min abc",
+            'Invalid value "abc" for --time-limit-min: that is no number; see dexcmd capture --help',
+        ),
+        ("commands --limit x", 'Invalid value "x" for --limit: that is no whole number; see dexcmd commands --help'),
+        # What the parser says well enough.
+        (
+            "completion x",
+            'Invalid value "x" for SHELL. Choose from: "bash", "zsh", "fish"; see dexcmd completion --help',
+        ),
+    ],
+)
+def test_a_mistake_is_told_in_plain_words(arguments: str, said: str, capsys: pytest.CaptureFixture[str]):
+    assert main(arguments.split()) == 2
+    assert capsys.readouterr().err == f"error: {said}\n"
 
 
 @pytest.mark.parametrize(

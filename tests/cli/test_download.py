@@ -6,6 +6,7 @@ import subprocess
 import zipfile
 from pathlib import Path
 
+import attrs
 import pytest
 
 from dexcmd import DownloadError, NotFoundError
@@ -92,6 +93,27 @@ def test_a_command_without_an_artifact_costs_no_request(service: Service, start:
     assert found[ids[0]]["state"] == "saved"
     assert found[ids[1]]["error"] == f"command {ids[1]} is FAILED: it has no artifact"
     assert service.made("download") == before + 1
+
+
+def test_what_lines_say_is_known_without_asking(service: Service, start: Start, capsys: pytest.CaptureFixture[str]):
+    def fed(command: str, lines: str) -> tuple[int, str]:
+        process = start(command, "-", stdin=subprocess.PIPE)
+        assert process.popen.stdin is not None
+        process.popen.stdin.write(lines)
+        process.popen.stdin.close()
+        code, shown, _ = process.finish()
+        return code, shown
+
+    service.sandbox.behaviour = attrs.evolve(service.sandbox.behaviour, failure_rate=1.0)
+    [command_id] = service.create(1)
+    assert main(["commands", "--status", "FAILED", "--limit", "1"]) == 0
+    listed = capsys.readouterr().out
+    before = service.made("download")
+    assert fed("follow", listed) == (3, listed.rstrip("\n"))
+    code, row = fed("download", listed)
+    assert code == 1
+    assert row.endswith(f"\tcommand {command_id} is FAILED: it has no artifact")
+    assert service.made("download") == before
 
 
 def test_downloads_begin_as_the_lines_come(service: Service, start: Start):

@@ -7,15 +7,20 @@ import signal
 import subprocess
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+import attrs
 import pytest
 
 from dexcmd import ConfigurationError, WaitTimeoutError
 from dexcmd.cli import main
+from dexcmd.cli.documents import command_document
 from dexcmd.cli.follow.run import _line, late
 from dexcmd.cli.ids import Lines, command_of_line
+from dexcmd.cli.lists.run import COMMANDS
+from dexcmd.cli.rows import json_line, plain_line
 from dexcmd.resources.command import Command
 from dexcmd.sandbox import Behaviour, Fault
 from tests.cli.conftest import Service, Start
@@ -36,6 +41,46 @@ from tests.cli.conftest import Service, Start
 )
 def test_a_line_of_stdin(line: str, command: Command | None):
     assert command_of_line(line) == command
+
+
+WHOLE = Command(
+    id="c1",
+    type="pcap",
+    status="FAILED",
+    device_id="d1",
+    registration_id="r1",
+    user_email="a@b",
+    created_date=datetime(2026, 1, 31, 9, 30, 0, 250000, tzinfo=UTC),
+    completed_date=datetime(2026, 1, 31, 9, 40, tzinfo=UTC),
+    filename="c1.zip",
+)
+
+
+@pytest.mark.parametrize("changes", [{}, {"status": "SUCCESS", "user_email": None}, {"completed_date": None}])
+def test_a_line_of_commands_says_what_its_document_does(changes: dict[str, object]):
+    command = attrs.evolve(WHOLE, **changes)  # type: ignore[arg-type]
+    line = plain_line(COMMANDS, command)
+    assert command_of_line(line) == command_of_line(f"{line}\n") == command
+    assert command_of_line(json_line(command_document(command))) == command
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": "DONE"},
+        {"filename": "c  1.zip"},
+        {"filename": "c\t1.zip"},
+        {"filename": "c" * 1001},
+        {"status": None},
+    ],
+)
+def test_a_line_whose_cells_may_be_others_has_an_id_only(changes: dict[str, object]):
+    assert command_of_line(plain_line(COMMANDS, attrs.evolve(WHOLE, **changes))) == Command(id="c1")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("line", ["c1\tpcap\tFAILED\twhen\t\t\t\t\t", "c1\tpcap\tFAILED\t\t\t\t\t\t\tmore"])
+def test_a_line_that_only_looks_like_one_of_commands_has_an_id(line: str):
+    assert command_of_line(line) == Command(id="c1")
 
 
 @pytest.mark.parametrize("line", ["{", '{"id":7}', '{"id":null}', '{"status":"SUCCESS"}', '{"id":""}', '{"id":[[['])

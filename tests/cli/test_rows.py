@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from dexcmd.cli.lists.run import COMMANDS, DEVICES, QUOTA
+from dexcmd.cli.lists.run import COMMANDS, DEVICES_TABLE, QUOTA
 from dexcmd.cli.rows import GAP, Column, RowWriter, layout, plain_line, show_table, table_lines
 from dexcmd.resources.command import Command
 from dexcmd.resources.devices import Device
@@ -115,7 +115,7 @@ def test_ids_are_whole_on_eighty_columns():
     command = "7d0c6f4e-93a6-4a60-9d2c-3a1f6f0f1f9b"
     commands = layout(COMMANDS, [Command(id=command, type="speed-test", status="PENDING_UPLOAD")], 80)
     assert {column.title: width for column, width in commands}["command"] == cell_len(command)
-    devices = layout(DEVICES, [Device(device_id=command, device_name="a" * 40, person_email="b" * 60)], 80)
+    devices = layout(DEVICES_TABLE, [Device(device_id=command, device_name="a" * 40, person_email="b" * 60)], 80)
     widths = {column.title: width for column, width in devices}
     assert widths["device"] == cell_len(command)
     assert widths["eligible"] == len("eligible")

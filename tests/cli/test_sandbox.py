@@ -4,6 +4,7 @@ import json
 import shlex
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -13,11 +14,11 @@ from dexcmd.cli.sandbox import export_lines
 from tests.cli.conftest import Process, Start
 
 
-def variables(process: Process) -> dict[str, str]:
-    """Return what the first three lines export."""
-    lines = [process.wait_for("").string for _ in range(3)]
+def variables(process: Process, count: int = 3) -> dict[str, str]:
+    """Return what the first lines export."""
+    lines = [process.wait_for("").string for _ in range(count)]
     pairs = [shlex.split(line) for line in lines]
-    assert [words[0] for words in pairs] == ["export"] * 3
+    assert [words[0] for words in pairs] == ["export"] * count
     return dict(words[1].split("=", 1) for words in pairs)
 
 
@@ -55,6 +56,41 @@ async def test_the_same_fleet_again_and_no_command_twice(start: Start, monkeypat
             commands |= {command.id for command in await dex.commands.create([devices[0].request(Pcap())])}
     assert fleets[0] == fleets[1]
     assert len(commands) == 2
+
+
+CAMPAIGN = """\
+name = "both"
+command = {{ type = "pcap" }}
+
+[[accounts]]
+account_id = "{CLOUDFLARE_ACCOUNT_ID}"
+name = "emea"
+
+[[accounts]]
+account_id = "{CLOUDFLARE_ACCOUNT_ID_2}"
+name = "apac"
+token_env = "CLOUDFLARE_API_TOKEN_2"
+"""
+
+
+def test_a_campaign_of_two_accounts(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    process = start("sandbox", "--accounts", "2", "--devices", "9")
+    found = variables(process, 5)
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "both.toml").write_text(CAMPAIGN.format(**found))
+    assert main(["campaign", "plan", str(tmp_path / "both.toml"), "--json", "--all"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert [(account["name"], account["error"]) for account in plan["accounts"]] == [("emea", None), ("apac", None)]
+    emea, apac = ({target["device_id"] for target in account["targets"]} for account in plan["accounts"])
+    assert emea
+    assert apac
+    assert not emea & apac
+    process.popen.send_signal(signal.SIGTERM)
+    code, _, stderr = process.finish()
+    assert (code, stderr) == (0, "2 accounts with 9 devices each, 60 times as fast as real ones; Ctrl-C stops it\n")
 
 
 def test_its_variables_as_json(start: Start):

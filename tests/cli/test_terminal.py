@@ -1,16 +1,19 @@
 """What is seen on a terminal."""
 
 import io
+import os
+import pty
 import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
 from rich.console import Console
 
 from dexcmd.cli.terminal import say, stderr_console, stdout_console
-from tests.cli.conftest import Screen, Service
+from tests.cli.conftest import Screen, Service, Start
 
 
 def test_a_table_that_fits(service: Service, show: Callable[..., Screen]):
@@ -24,6 +27,22 @@ def test_a_table_that_fits(service: Service, show: Callable[..., Screen]):
     assert hint.startswith("(not shown: ")
     assert max(map(len, screen.text.splitlines())) <= 80
     assert "\x1b[32mSUCCESS" in screen.raw
+
+
+def test_a_device_that_is_not_eligible_says_why_on_eighty_columns(service: Service, show: Callable[..., Screen]):
+    device, *others = service.sandbox.state.devices
+    reason = "the version is too old"
+    service.sandbox.state.devices = (attrs.evolve(device, eligible=False, ineligible_reason=reason), *others)
+    screen = show("devices", "--search", device.user_email)
+    assert screen.finish() == 0
+    heading, first, *_ = screen.text.splitlines()
+    column = heading.index("eligible")
+    assert first[column:].startswith("no: ")
+    rows, _, hint = screen.text.partition("(not shown: ")
+    assert " ".join(" ".join(line[column:] for line in rows.splitlines()[1:]).split()) == f"no: {reason}"
+    assert "reason" not in hint
+    assert "\x1b[31mno: " in screen.raw
+    assert max(map(len, screen.text.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("quiet", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
@@ -53,6 +72,19 @@ def test_a_dumb_terminal_gets_lines(service: Service, show: Callable[..., Screen
     assert screen.finish() == 0
     assert "4 of 4 done" in screen.text
     assert "\x1b" not in screen.raw
+
+
+def test_a_pipeline_draws_the_bars_of_its_last_command_only(service: Service, start: Start, tmp_path: Path):
+    ids = service.create(4)
+    ours, theirs = pty.openpty()
+    process = start("download", *ids, stderr=theirs)
+    os.close(theirs)
+    assert process.finish()[0] == 0
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert "4 of 4 done" in shown
+    assert "━" not in shown
+    assert "\x1b" not in shown
 
 
 def test_ctrl_c_while_following(service: Service, show: Callable[..., Screen]):

@@ -1,12 +1,17 @@
 """How far something is: bars on a terminal, lines elsewhere."""
 
 import io
+import os
 import re
+import socket
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from dexcmd.cli.view import LinesView, LiveView, Picture, Stage, live_table, milestones, view_for
+from dexcmd.cli.campaign.standing import campaign_view
+from dexcmd.cli.view import LinesView, LiveView, Picture, Stage, View, live_table, milestones, view_for
 
 
 def screen(*, terminal: bool, width: int = 80) -> Console:
@@ -60,6 +65,27 @@ def test_views_suit_their_console():
     with view:
         view.show(picture(10))
     assert output(lines) == "10 of 10 created\n"
+
+
+@pytest.mark.parametrize("choose", [view_for, campaign_view])
+def test_who_writes_into_a_pipe_leaves_the_bars_to_its_reader(
+    choose: Callable[[Console], View], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    reading, writing = os.pipe()
+    ours, theirs = socket.socketpair()
+    with (
+        os.fdopen(reading),
+        os.fdopen(writing, "w") as pipe,
+        ours,
+        theirs.makefile("w") as other_pipe,
+        (tmp_path / "rows").open("w") as file,
+        Path(os.devnull).open("w") as device,
+    ):
+        theirs.close()
+        for stream, live in ((pipe, False), (other_pipe, False), (file, True), (device, True), (io.StringIO(), True)):
+            monkeypatch.setattr("sys.stdout", stream)
+            assert isinstance(choose(screen(terminal=True)), LiveView) is live
+        assert not isinstance(choose(screen(terminal=False)), LiveView)
 
 
 @pytest.mark.parametrize("no_color", [False, True])

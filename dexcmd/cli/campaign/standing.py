@@ -20,7 +20,7 @@ from dexcmd.cli.moments import duration_text
 from dexcmd.cli.rates import Rate
 from dexcmd.cli.stderr import note
 from dexcmd.cli.terminal import say
-from dexcmd.cli.view import LiveView, Picture, Stage, View
+from dexcmd.cli.view import LiveView, Picture, Stage, View, has_bars
 from dexcmd.errors import CampaignNotFoundError, one_line
 
 __all__ = ["CampaignLines", "Standing", "campaign_view", "keep_looking"]
@@ -213,7 +213,7 @@ async def keep_looking(
 
 def campaign_view(console: Console) -> View:
     """Return the view of a campaign that suits a console."""
-    return LiveView(console) if console.is_interactive else CampaignLines(console)
+    return LiveView(console) if has_bars(console) else CampaignLines(console)
 
 
 class CampaignLines:

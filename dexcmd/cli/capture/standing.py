@@ -78,7 +78,10 @@ class Standing:
         self._bytes.note(received, now)
         self._done.note(saved + failed, now)
         left = self.total - not_made - saved - failed
-        seconds = None if self.stopping or not left else self._done.seconds_for(left)
+        late = sum(row.state == "failed" and row.status is None for row in self.rows)
+        running = self.total - not_made - self.ended - late
+        # How long a device takes, how fast others were does not tell.
+        seconds = None if self.stopping or running or not left else self._done.seconds_for(left)
         said = f"{duration_text(now - self.started)}, {size_text(received)}, {size_text(self._bytes.per_second)}/s"
         if self.under_way:
             said += f", {len(self.under_way)} under way"

@@ -1,5 +1,6 @@
 """What the service has, as rows."""
 
+import sys
 from datetime import UTC, datetime
 
 import attrs
@@ -16,7 +17,7 @@ from dexcmd.resources.command import Command
 from dexcmd.resources.devices import Device
 from dexcmd.resources.quota import Quota
 
-__all__ = ["COMMANDS", "DEVICES", "QUOTA", "Wanted", "run_commands", "run_devices", "run_quota"]
+__all__ = ["COMMANDS", "DEVICES", "DEVICES_TABLE", "QUOTA", "Wanted", "run_commands", "run_devices", "run_quota"]
 
 
 def _number(value: int | None) -> str | None:
@@ -43,6 +44,10 @@ def _eligible(device: Device) -> str | None:
     return None if device.eligible is None else "yes" if device.eligible else "no"
 
 
+def _eligible_or_why(device: Device) -> str | None:
+    return ": ".join(filter(None, (_eligible(device), device.ineligible_reason)))
+
+
 QUOTA = (
     Column[Quota](title="quota", text=lambda row: _number(row.quota)),
     Column[Quota](title="used", text=lambda row: _number(row.quota_usage)),
@@ -59,7 +64,7 @@ DEVICES = (
     Column[Device](title="version", text=lambda row: row.version, optional=4),
     Column[Device](title="status", text=lambda row: row.status, optional=5),
     Column[Device](title="eligible", text=_eligible, styles={"yes": "green", "no": "red"}),
-    Column[Device](title="reason", text=lambda row: row.ineligible_reason, folds_at=12, only_if_any=True, optional=1),
+    Column[Device](title="reason", text=lambda row: row.ineligible_reason),
     Column[Device](
         title="seen",
         text=_seen,
@@ -67,6 +72,13 @@ DEVICES = (
         optional=3,
     ),
 )
+
+DEVICES_TABLE = tuple(
+    attrs.evolve(column, shown=_eligible_or_why, folds_at=12) if column.title == "eligible" else column
+    for column in DEVICES
+    if column.title != "reason"
+)
+"""A table has the reason beside the no: there it has room on eighty columns."""
 
 COMMANDS = (
     Column[Command](title="command", text=lambda row: row.id),
@@ -100,7 +112,8 @@ def run_quota(common: Common) -> int:
 
 def run_devices(common: Common, selection: Selection) -> int:
     """Write the devices.  Raises `DexError`."""
-    writer = RowWriter(DEVICES, device_document, as_json=common.json)
+    columns = DEVICES_TABLE if sys.stdout.isatty() else DEVICES
+    writer = RowWriter(columns, device_document, as_json=common.json)
 
     async def work(dex: DexClient) -> None:
         async for device in selected_devices(dex, selection):

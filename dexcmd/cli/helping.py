@@ -1,0 +1,31 @@
+"""The help of commands for which some of the global options mean nothing."""
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from cyclopts.help import HelpPanel
+    from rich.console import Console, ConsoleOptions
+
+__all__ = ["HelpWithout"]
+
+
+@attrs.frozen
+class HelpWithout:
+    """Shows the help of a command as it is always shown, but for these options."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, console: "Console", options: "ConsoleOptions", panel: "HelpPanel") -> None:
+        """Show a panel."""
+        from cyclopts.help import DefaultFormatter
+
+        entries = [entry for entry in panel.entries if not set(self.names).intersection(entry.positive_names)]
+        DefaultFormatter()(console, options, attrs.evolve(panel, entries=entries))
+
+    def render_usage(self, console: "Console", options: "ConsoleOptions", usage: Any) -> None:
+        """Show the line of usage."""
+        from cyclopts.help import DefaultFormatter
+
+        DefaultFormatter().render_usage(console, options, usage)

@@ -1,0 +1,23 @@
+"""What the parser of the command line found wrong, in words for whoever typed it.  Pure."""
+
+from cyclopts import CoercionError, CycloptsError, MissingArgumentError, Token, UnusedCliTokensError
+
+__all__ = ["mistake_text"]
+
+KINDS = {float: "number", int: "whole number"}
+"""What the types of values are called."""
+
+
+def mistake_text(error: CycloptsError) -> str:
+    """Return what is wrong, in one line."""
+    match error:
+        case UnusedCliTokensError():
+            return f"Not expected here: {' '.join(error.unused_tokens or ())}"
+        case MissingArgumentError() if error.keyword is not None:
+            return f"{error.keyword} needs a value"
+        case MissingArgumentError() if error.argument is not None:
+            return f"{error.argument.name.upper()} is missing"
+        case CoercionError(token=Token() as token) if token.keyword is not None and error.target_type in KINDS:
+            return f'Invalid value "{token.value}" for {token.keyword}: that is no {KINDS[error.target_type]}'
+        case _:
+            return " ".join(str(error).split()).removesuffix(".")
