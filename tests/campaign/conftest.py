@@ -7,14 +7,12 @@ from typing import Any
 
 import attrs
 import pytest
-from aiohttp import web
 
 from dexcmd import Campaign, DexClient, Pcap, RetryPolicy
 from dexcmd.campaign.events import CampaignEvent
 from dexcmd.campaign.spec import AccountSpec, ArtifactsSpec, CampaignSpec
 from dexcmd.clock import ManualClock
 from dexcmd.sandbox import Behaviour, Sandbox
-from dexcmd.sandbox.service import BASE_PATH, find_route
 
 SWIFT = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Where tests have their folders that are about much, and not about disks: syncing takes no time there."""
@@ -34,8 +32,8 @@ class CampaignRig:
     events: list[CampaignEvent] = attrs.field(factory=list[CampaignEvent])
     client_options: dict[str, Any] = attrs.field(factory=dict[str, Any])
     control_interval: float = 0.01
-    origin: str | None = None
-    """Where all accounts are, if not each at an address of its own."""
+    base_url: str | None = None
+    """Of all accounts, if not each has an address of its own."""
 
     @property
     def journal(self) -> Path:
@@ -59,20 +57,12 @@ class CampaignRig:
         self.sandboxes[name] = await self.stack.enter_async_context(sandbox)
         return sandbox
 
-    async def share_origin(self) -> None:
+    def share_origin(self) -> None:
         """Have all accounts at one address, as the service has them: the path says which of them is meant."""
-
-        async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            _, params = find_route(request.method, request.path)
-            [sandbox] = [one for one in self.sandboxes.values() if one.account_id == params["account_id"]]
-            return await sandbox._handle_api(request)
-
-        runner = web.ServerRunner(web.Server(handle, handler_cancellation=True, access_log=None), shutdown_timeout=1.0)
-        self.stack.push_async_callback(runner.cleanup)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        self.origin = f"http://{host}:{port}"
+        first, *others = self.sandboxes.values()
+        for other in others:
+            first.also_serve(other)
+        self.base_url = first.base_url
 
     def spec(self, **changes: Any) -> CampaignSpec:
         settings: dict[str, Any] = {
@@ -90,7 +80,7 @@ class CampaignRig:
         options: dict[str, Any] = {
             "api_token": sandbox.token,
             "account_id": sandbox.account_id,
-            "base_url": sandbox.base_url if self.origin is None else self.origin + BASE_PATH,
+            "base_url": self.base_url or sandbox.base_url,
             "clock": self.clock,
             "random": lambda: 0.0,
             "retry": RetryPolicy(attempt_seconds=20.0),

@@ -362,7 +362,7 @@ async def test_accounts_of_one_token_that_find_no_room_under_its_limit_are_plann
     for number in range(24):
         # With a device they would go on to share the limit once they are planned.
         await campaigns.account(f"a{number}", devices=[], token="t" * 40)
-    await campaigns.share_origin()
+    campaigns.share_origin()
     # Eight find room at once, and eight within the time of a call.
     campaigns.client_options = {"rate_limit": RateLimit(requests=8, seconds=300.0), "retry": RetryPolicy()}
     status = await campaigns.run(campaigns.spec())

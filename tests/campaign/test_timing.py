@@ -215,11 +215,11 @@ async def test_polls_of_all_accounts_of_a_token_take_a_quarter_of_its_rate_limit
     rig = await rigs()
     limit = RateLimit(requests=200, seconds=300.0)
     rig.client_options["rate_limit"] = limit
-    await rig.share_origin()
     accounts = 12
     for number in range(accounts):
         slow = Behaviour(**HEALTHY, run_seconds=(240.0, 600.0))
         await rig.account(f"one-{number}", devices=5, token="of-all", behaviour=slow)
+    rig.share_origin()
     status = await rig.run(rig.spec())
     assert status.count("saved") == 5 * accounts
     polls: dict[str, list[float]] = {}
