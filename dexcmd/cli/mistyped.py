@@ -1,10 +1,12 @@
 """What the parser of the command line found wrong, in words for whoever typed it.  Pure."""
 
+from collections.abc import Mapping
+
 from cyclopts import CoercionError, CycloptsError, MissingArgumentError, Token, UnusedCliTokensError
 
 __all__ = ["mistake_text"]
 
-KINDS = {float: "number", int: "whole number"}
+KINDS: Mapping[object, str] = {float: "number", int: "whole number"}
 """What the types of values are called."""
 
 
