@@ -5,7 +5,7 @@ is found.
 """
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -28,29 +28,9 @@ from dexcmd.campaign.spec import Pace, Retries, Share, Waves
 from dexcmd.campaign.store import Store
 from dexcmd.sandbox import Behaviour, Fault
 from tests.campaign.conftest import HEALTHY, CampaignRig
-from tests.faults.loops import LoopClock, StillLoop, wait_for_threads
+from tests.campaign.still.conftest import EPOCH
 
 pytestmark = pytest.mark.anyio
-
-EPOCH = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": StillLoop}
-
-
-@pytest.fixture
-async def clock() -> LoopClock:
-    wait_for_threads()
-    return LoopClock(EPOCH)
-
-
-@pytest.fixture
-def rig(campaigns: CampaignRig) -> CampaignRig:
-    # Here it is no person's time.
-    campaigns.control_interval = 1.0
-    return campaigns
 
 
 def seconds(event: CampaignEvent) -> float:
@@ -66,29 +46,29 @@ class InterruptedRunError(Exception):
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-async def test_no_command_is_given_up_because_the_list_can_not_be_read(rig: CampaignRig, restarted: bool) -> None:
-    sandbox = await rig.account(devices=5, behaviour=Behaviour(**HEALTHY))
+async def test_no_command_is_given_up_because_the_list_can_not_be_read(campaigns: CampaignRig, restarted: bool) -> None:
+    sandbox = await campaigns.account(devices=5, behaviour=Behaviour(**HEALTHY))
     until = timedelta(hours=2)
     sandbox.faults.add(
         Fault.error(503),
         on="list_commands",
         times=None,
-        where=lambda _: 5 < rig.clock.monotonic() < until.total_seconds(),
+        where=lambda _: 5 < campaigns.clock.monotonic() < until.total_seconds(),
     )
 
     def note(event: CampaignEvent) -> None:
-        rig.events.append(event)
+        campaigns.events.append(event)
         if restarted and isinstance(event, CommandKnown):
             raise InterruptedRunError
 
     # What is given up would be created once more.
-    spec = rig.spec(retries=Retries(timeout=1), pace=Pace(timeout=timedelta(minutes=30)))
-    async with rig.campaign(spec) as campaign:
+    spec = campaigns.spec(retries=Retries(timeout=1), pace=Pace(timeout=timedelta(minutes=30)))
+    async with campaigns.campaign(spec) as campaign:
         if restarted:
             with pytest.raises(InterruptedRunError):
                 await campaign.run(on_event=note)
-            await rig.clock.sleep(3600)
-            status = await campaign.run(on_event=rig.events.append)
+            await campaigns.clock.sleep(3600)
+            status = await campaign.run(on_event=campaigns.events.append)
         else:
             status = await campaign.run(on_event=note)
     assert (status.count("saved"), len(sandbox.state.commands)) == (5, 5)
@@ -97,24 +77,24 @@ async def test_no_command_is_given_up_because_the_list_can_not_be_read(rig: Camp
 # --- what got lost
 
 
-async def lag_and_quota(rig: CampaignRig) -> Any:
+async def lag_and_quota(campaigns: CampaignRig) -> Any:
     """Run a campaign whose first answer is lost, and whose resend the quota refuses until the next day."""
-    sandbox = await rig.account(devices=20, quota=13, behaviour=Behaviour(**HEALTHY, list_lag=300.0))
+    sandbox = await campaigns.account(devices=20, quota=13, behaviour=Behaviour(**HEALTHY, list_lag=300.0))
     sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=1)
-    status = await rig.run(rig.spec(pace=Pace(creates=1)))
+    status = await campaigns.run(campaigns.spec(pace=Pace(creates=1)))
     assert status.count("saved") == 20
     return sandbox
 
 
-async def test_what_the_list_shows_by_the_time_it_is_sent_again_is_adopted(rig: CampaignRig) -> None:
-    sandbox = await lag_and_quota(rig)
+async def test_what_the_list_shows_by_the_time_it_is_sent_again_is_adopted(campaigns: CampaignRig) -> None:
+    sandbox = await lag_and_quota(campaigns)
     assert len(sandbox.state.commands) == 20
 
 
-async def test_what_was_lost_before_a_stop_is_looked_for_before_it_is_sent_again(rig: CampaignRig) -> None:
-    sandbox = await rig.account(devices=3, behaviour=Behaviour(**HEALTHY, list_lag=300.0))
+async def test_what_was_lost_before_a_stop_is_looked_for_before_it_is_sent_again(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=3, behaviour=Behaviour(**HEALTHY, list_lag=300.0))
     sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=1)
-    async with rig.campaign(rig.spec()) as campaign:
+    async with campaigns.campaign(campaigns.spec()) as campaign:
 
         def note(event: CampaignEvent) -> None:
             if isinstance(event, IntentOpened):
@@ -122,39 +102,41 @@ async def test_what_was_lost_before_a_stop_is_looked_for_before_it_is_sent_again
 
         await campaign.run(on_event=note)
         # Long enough to be believed absent by one that does not look again.
-        await rig.clock.sleep(3600)
+        await campaigns.clock.sleep(3600)
         status = await campaign.run()
     assert (status.count("saved"), len(sandbox.state.commands)) == (3, 3)
-    assert rig.asked("create_commands") == 1
+    assert campaigns.asked("create_commands") == 1
 
 
-async def test_what_was_lost_twice_is_not_sent_a_third_time_after_a_refusal_and_a_restart(rig: CampaignRig) -> None:
-    sandbox = await rig.account(devices=1, behaviour=Behaviour(**HEALTHY))
+async def test_what_was_lost_twice_is_not_sent_again_after_a_refusal_and_a_restart(
+    campaigns: CampaignRig,
+) -> None:
+    sandbox = await campaigns.account(devices=1, behaviour=Behaviour(**HEALTHY))
     for fault in (Fault.drop(), Fault.error(400, form="envelope", code=1001)):
         sandbox.faults.add(fault, on="create_commands", times=1)
     sandbox.faults.add(Fault.drop(), on="create_commands", times=None)
-    async with rig.campaign(rig.spec(retries=Retries(rejected=1))) as campaign:
+    async with campaigns.campaign(campaigns.spec(retries=Retries(rejected=1))) as campaign:
 
         def note(event: CampaignEvent) -> None:
             if isinstance(event, TargetRetried):
                 campaign.stop()
 
         await campaign.run(on_event=note)
-        assert rig.asked("create_commands") == 2
-        status = await campaign.run(on_event=rig.events.append)
+        assert campaigns.asked("create_commands") == 2
+        status = await campaign.run(on_event=campaigns.events.append)
     assert status.count("failed") == 1
-    assert [event.attempt for event in rig.of(IntentOpened)] == [2]
-    assert [event.outcome for event in rig.of(IntentClosed)] == ["unknown"]
-    assert rig.asked("create_commands") == 3
+    assert [event.attempt for event in campaigns.of(IntentOpened)] == [2]
+    assert [event.outcome for event in campaigns.of(IntentClosed)] == ["unknown"]
+    assert campaigns.asked("create_commands") == 3
 
 
 @pytest.mark.parametrize("unknown", [0, 1])
-async def test_what_an_audit_finds_of_a_target_that_was_given_up_is_collected(rig: CampaignRig, unknown: int) -> None:
-    sandbox = await rig.account(devices=3, behaviour=Behaviour(**HEALTHY, list_lag=600.0))
+async def test_what_an_audit_finds_of_who_was_given_up_is_collected(campaigns: CampaignRig, unknown: int) -> None:
+    sandbox = await campaigns.account(devices=3, behaviour=Behaviour(**HEALTHY, list_lag=600.0))
     sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=1)
     retries = Retries(unknown=unknown, wait=timedelta(hours=5))
-    status = await rig.run(rig.spec(lost_answers="give_up", retries=retries, deadline=timedelta(hours=1)))
-    assert len(rig.of(TargetDropped)) == 3 * unknown
+    status = await campaigns.run(campaigns.spec(lost_answers="give_up", retries=retries, deadline=timedelta(hours=1)))
+    assert len(campaigns.of(TargetDropped)) == 3 * unknown
     assert (status.count("saved"), len(sandbox.state.commands)) == (3, 3)
     assert status.accounts[0].surplus == 0
 
@@ -176,59 +158,59 @@ async def cancel(campaign: Campaign) -> None:
 
 @pytest.mark.parametrize("act", [stop, pause, cancel])
 async def test_what_waits_to_be_sent_is_not_once_nothing_is_to_be_created(
-    rig: CampaignRig, act: Callable[[Campaign], Awaitable[None]]
+    campaigns: CampaignRig, act: Callable[[Campaign], Awaitable[None]]
 ) -> None:
-    sandbox = await rig.account(devices=3, behaviour=Behaviour(**HEALTHY))
+    sandbox = await campaigns.account(devices=3, behaviour=Behaviour(**HEALTHY))
     sandbox.faults.add(Fault.rate_limited(100), on="create_commands", times=1)
-    async with rig.campaign(rig.spec()) as campaign, anyio.create_task_group() as group:
+    async with campaigns.campaign(campaigns.spec()) as campaign, anyio.create_task_group() as group:
 
         async def operate() -> None:
-            await rig.clock.sleep(30)
-            assert rig.asked("create_commands") == 1
+            await campaigns.clock.sleep(30)
+            assert campaigns.asked("create_commands") == 1
             await act(campaign)
-            await rig.clock.sleep(300)
+            await campaigns.clock.sleep(300)
             assert not sandbox.state.commands
-            assert {event.outcome for event in rig.of(IntentClosed)} == {"not_processed"}
+            assert {event.outcome for event in campaigns.of(IntentClosed)} == {"not_processed"}
             if act is pause:
                 await campaign.resume()
 
         group.start_soon(operate)
-        status = await campaign.run(on_event=rig.events.append)
+        status = await campaign.run(on_event=campaigns.events.append)
     assert status.count("saved") == len(sandbox.state.commands) == (3 if act is pause else 0)
     if act is stop:
-        assert seconds(rig.of(RunEnded)[0]) < 40
+        assert seconds(campaigns.of(RunEnded)[0]) < 40
 
 
-async def test_what_waits_to_be_sent_is_not_after_the_deadline(rig: CampaignRig) -> None:
-    sandbox = await rig.account(devices=3, behaviour=Behaviour(**HEALTHY))
+async def test_what_waits_to_be_sent_is_not_after_the_deadline(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=3, behaviour=Behaviour(**HEALTHY))
     sandbox.faults.add(Fault.rate_limited(100), on="create_commands", times=1)
-    status = await rig.run(rig.spec(deadline=timedelta(seconds=30)))
+    status = await campaigns.run(campaigns.spec(deadline=timedelta(seconds=30)))
     assert (status.state, status.count("not_attempted")) == ("finished", 3)
     assert not sandbox.state.commands
 
 
-async def test_what_got_lost_is_not_sent_again_after_the_deadline(rig: CampaignRig) -> None:
-    sandbox = await rig.account(devices=5, behaviour=Behaviour(**HEALTHY))
+async def test_what_got_lost_is_not_sent_again_after_the_deadline(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=5, behaviour=Behaviour(**HEALTHY))
     sandbox.faults.add(Fault.drop(), on="create_commands", times=1)
-    status = await rig.run(rig.spec(deadline=timedelta(seconds=60)))
+    status = await campaigns.run(campaigns.spec(deadline=timedelta(seconds=60)))
     assert (status.state, status.count("not_attempted")) == ("finished", 5)
     assert not sandbox.state.commands
-    assert rig.asked("create_commands") == 1
+    assert campaigns.asked("create_commands") == 1
 
 
-async def test_a_stop_does_not_wait_until_it_is_known_what_became_of_a_post(rig: CampaignRig) -> None:
-    sandbox = await rig.account(devices=3, behaviour=Behaviour(**HEALTHY))
+async def test_a_stop_does_not_wait_until_it_is_known_what_became_of_a_post(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=3, behaviour=Behaviour(**HEALTHY))
     sandbox.faults.add(Fault.drop(), on="create_commands", times=1)
-    async with rig.campaign(rig.spec()) as campaign:
+    async with campaigns.campaign(campaigns.spec()) as campaign:
 
         def note(event: CampaignEvent) -> None:
-            rig.events.append(event)
+            campaigns.events.append(event)
             if isinstance(event, IntentOpened):
                 campaign.stop()
 
         await campaign.run(on_event=note)
     # The next run looks for it.
-    assert seconds(rig.of(RunEnded)[0]) < 10
+    assert seconds(campaigns.of(RunEnded)[0]) < 10
 
 
 # --- the deadline
@@ -252,39 +234,41 @@ class Locked:
         await self._store.append(campaign, events)
 
 
-async def test_nothing_is_done_again_and_again_while_a_journal_takes_its_time_at_the_deadline(rig: CampaignRig) -> None:
-    await rig.account(devices=3, behaviour=Behaviour(**HEALTHY))
-    async with open_journal(rig.journal) as store:
-        locked = Locked(store, rig.clock)
-        async with rig.campaign(rig.spec(deadline=timedelta(seconds=30)), journal=locked) as campaign:
+async def test_nothing_goes_round_while_a_journal_takes_its_time_at_the_deadline(
+    campaigns: CampaignRig,
+) -> None:
+    await campaigns.account(devices=3, behaviour=Behaviour(**HEALTHY))
+    async with open_journal(campaigns.journal) as store:
+        locked = Locked(store, campaigns.clock)
+        async with campaigns.campaign(campaigns.spec(deadline=timedelta(seconds=30)), journal=locked) as campaign:
             await campaign.run()
     assert locked.undecided_asked < 10
 
 
 @pytest.mark.parametrize("waves", [Waves(), Waves(sizes=(Share(count=2),))], ids=["one wave", "two"])
-async def test_a_campaign_that_is_paused_has_ended_when_nothing_is_left_of_it(rig: CampaignRig, waves: Waves) -> None:
-    await rig.account(devices=5, behaviour=Behaviour(**HEALTHY))
-    spec = rig.spec(deadline=EPOCH + timedelta(minutes=10), waves=waves)
-    async with rig.campaign(spec) as campaign:
+async def test_a_paused_campaign_has_ended_when_nothing_is_left_of_it(campaigns: CampaignRig, waves: Waves) -> None:
+    await campaigns.account(devices=5, behaviour=Behaviour(**HEALTHY))
+    spec = campaigns.spec(deadline=EPOCH + timedelta(minutes=10), waves=waves)
+    async with campaigns.campaign(spec) as campaign:
         plan = await campaign.plan()
         await campaign.store.append(campaign.name, [*plan.events()])
         await campaign.pause()
-        status = await campaign.run(on_event=rig.events.append)
+        status = await campaign.run(on_event=campaigns.events.append)
     assert (status.state, status.count("not_attempted")) == ("finished", 5)
-    assert seconds(rig.of(RunEnded)[0]) < 700
+    assert seconds(campaigns.of(RunEnded)[0]) < 700
 
 
-async def test_no_pause_between_waves_is_waited_for_when_nothing_is_left(rig: CampaignRig) -> None:
-    await rig.account(devices=5, behaviour=Behaviour(**HEALTHY))
+async def test_no_pause_between_waves_is_waited_for_when_nothing_is_left(campaigns: CampaignRig) -> None:
+    await campaigns.account(devices=5, behaviour=Behaviour(**HEALTHY))
     waves = Waves(sizes=(Share(count=2), Share(count=4)), soak=timedelta(hours=24))
-    status = await rig.run(rig.spec(deadline=timedelta(minutes=10), waves=waves))
+    status = await campaigns.run(campaigns.spec(deadline=timedelta(minutes=10), waves=waves))
     assert (status.state, status.count("saved"), status.count("not_attempted")) == ("finished", 2, 3)
-    assert len(rig.of(WaveOpened)) == 1
-    assert seconds(rig.of(AccountStopped)[0]) < 700
+    assert len(campaigns.of(WaveOpened)) == 1
+    assert seconds(campaigns.of(AccountStopped)[0]) < 700
 
 
-async def test_no_campaign_is_aborted_for_a_wave_after_which_nothing_is_to_come(rig: CampaignRig) -> None:
-    await rig.account(devices=5, behaviour=Behaviour(**HEALTHY, failure_rate=1.0, run_seconds=(300.0, 300.0)))
+async def test_no_campaign_is_aborted_for_a_wave_after_which_nothing_is_to_come(campaigns: CampaignRig) -> None:
+    await campaigns.account(devices=5, behaviour=Behaviour(**HEALTHY, failure_rate=1.0, run_seconds=(300.0, 300.0)))
     waves = Waves(sizes=(Share(count=2),), min_succeeded_percent=90.0)
-    status = await rig.run(rig.spec(deadline=timedelta(minutes=1), waves=waves))
+    status = await campaigns.run(campaigns.spec(deadline=timedelta(minutes=1), waves=waves))
     assert (status.state, status.count("failed"), status.count("not_attempted")) == ("finished", 2, 3)

@@ -2,9 +2,8 @@
 which work takes no time.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import groupby
-from typing import Any
 
 import pytest
 
@@ -13,30 +12,11 @@ from dexcmd.campaign.spec import Pace, Retries
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
 from dexcmd.sandbox.requestlog import RecordedRequest
 from tests.campaign.conftest import HEALTHY, CampaignRig
-from tests.faults.loops import LoopClock, StillLoop, wait_for_threads
 
 pytestmark = pytest.mark.anyio
 
 SPREAD = Behaviour.instant(**HEALTHY, run_seconds=(0.0, 4.0))
 """They end one by one, all before the first poll, so that it shows all of them."""
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": StillLoop}
-
-
-@pytest.fixture
-async def clock() -> LoopClock:
-    wait_for_threads()
-    return LoopClock(datetime(2026, 1, 1, 12, tzinfo=UTC))
-
-
-@pytest.fixture
-def campaigns(campaigns: CampaignRig) -> CampaignRig:
-    # Here it is no person's time.
-    campaigns.control_interval = 60.0
-    return campaigns
 
 
 def fetched(sandbox: Sandbox) -> list[str]:

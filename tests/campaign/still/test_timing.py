@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +19,13 @@ from dexcmd.campaign.spec import Pace, Retries
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
 from dexcmd.sandbox.requestlog import Operation
 from tests.campaign.conftest import HEALTHY, SWIFT, CampaignRig
-from tests.faults.loops import LoopClock, StillLoop, wait_for_threads
+from tests.campaign.still.conftest import EPOCH
 
 pytestmark = pytest.mark.anyio
 
-EPOCH = datetime(2026, 1, 1, 12, tzinfo=UTC)
 GOOD = 46
 NO_LATER = 1.05
 """Times as long as without the others, at most."""
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": StillLoop}
-
-
-@pytest.fixture
-async def clock() -> LoopClock:
-    wait_for_threads()
-    return LoopClock(EPOCH)
 
 
 @pytest.fixture
