@@ -14,6 +14,7 @@ from dexcmd.campaign.state import TargetState
 from dexcmd.resources.requests import MOST_PER_POST
 
 __all__ = [
+    "CANCELLED",
     "AskQuota",
     "Create",
     "DropPending",
@@ -29,6 +30,10 @@ __all__ = [
     "retry_wait",
     "quota_room",
 ]
+
+
+CANCELLED = "cancelled by the operator"
+"""Why an account stops that is."""
 
 
 @attrs.frozen
@@ -170,7 +175,7 @@ def _advance(view: View, spec: CampaignSpec) -> Step:
 def _stop(view: View, spec: CampaignSpec) -> Stop | None:
     """Return why nothing more is to be created, if so, for what the operator or an abort rule says."""
     if view.control in ("cancel_keep", "cancel_drop"):
-        return Stop("cancelled", "cancelled by the operator")
+        return Stop("cancelled", CANCELLED)
     why = broken_rule(spec.abort, view.total)
     return None if why is None else Stop("aborted", why)
 

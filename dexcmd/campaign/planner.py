@@ -17,7 +17,7 @@ from dexcmd.campaign.named import Named, Names
 from dexcmd.campaign.namescsv import read_csv
 from dexcmd.campaign.patience import Patience
 from dexcmd.campaign.plan import AccountPlan, Plan, nothing_to_do
-from dexcmd.campaign.pulse import Pulse
+from dexcmd.campaign.pulse import sleep
 from dexcmd.campaign.spec import AccountSpec, CampaignSpec
 from dexcmd.campaign.store import Store
 from dexcmd.campaign.survey import Survey
@@ -150,8 +150,7 @@ class AccountPlanner:
                 if wait is None:
                     return AccountStopped(at=self.clock.now(), account=account.name, kind="refused", reason=str(error))
                 logger.warning("%s: not planned yet, next try in %g s: %s", account.name, wait, error)
-            # Nobody touches it; it sees to sleeps that are long.
-            await Pulse(self.clock).wait(0, wait)
+            await sleep(self.clock, wait)
 
     async def _survey(self, account: AccountSpec) -> Survey:
         """Look at an account.  Raises `DexError` where that, or the list of devices, can't be read."""

@@ -4,10 +4,17 @@ import anyio
 
 from dexcmd.clock import Clock
 
-__all__ = ["Pulse"]
+__all__ = ["Pulse", "sleep"]
 
 SLICE_SECONDS = 60.0
 """Long sleeps are cut: the event loop's clock stands still while the machine is suspended, ours does not."""
+
+
+async def sleep(clock: Clock, seconds: float) -> None:
+    """Return after `seconds` of the clock, however many they are."""
+    end = clock.monotonic() + seconds
+    while (left := end - clock.monotonic()) > 0:
+        await clock.sleep(min(left, SLICE_SECONDS))
 
 
 class Pulse:
@@ -32,14 +39,12 @@ class Pulse:
         if seconds is None:
             await self._event.wait()
             return
-        end = self._clock.monotonic() + seconds
         async with anyio.create_task_group() as group:
 
-            async def sleep() -> None:
-                while (left := end - self._clock.monotonic()) > 0:
-                    await self._clock.sleep(min(left, SLICE_SECONDS))
+            async def end() -> None:
+                await sleep(self._clock, seconds)
                 group.cancel_scope.cancel()
 
-            group.start_soon(sleep)
+            group.start_soon(end)
             await self._event.wait()
             group.cancel_scope.cancel()

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from dexcmd.campaign.collector import Collector
-from dexcmd.campaign.decide import deadline_of
+from dexcmd.campaign.decide import CANCELLED, deadline_of
 from dexcmd.campaign.desk import Desk
 from dexcmd.campaign.destination import Destination, sink_for
 from dexcmd.campaign.events import AccountStopped, CampaignEvent, RunEnded, RunStarted
@@ -119,9 +119,7 @@ class Runner:
         if end is None and await self.store.counts(self.spec.name, account.name):
             return True
         if end is None:
-            end = AccountStopped(
-                at=self.clock.now(), account=account.name, kind="cancelled", reason="cancelled by the operator"
-            )
+            end = AccountStopped(at=self.clock.now(), account=account.name, kind="cancelled", reason=CANCELLED)
         await self._note(end)
         return False
 
