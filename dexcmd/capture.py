@@ -97,8 +97,8 @@ class Capture(Background[CaptureResult[R]]):
         """Those whose command was created and is not done with."""
 
         self._stopped = False
-        self._wait = anyio.CancelScope()
-        """Of the sleep until the next poll."""
+        self._sleep: anyio.CancelScope | None = None
+        """Of the sleep until the next poll, once there was one."""
 
         # Where there is room it is taken at once, so that polls see the commands of one POST come together.
         self._room = anyio.Semaphore(options.most_in_flight, fast_acquire=True)
@@ -120,7 +120,8 @@ class Capture(Background[CaptureResult[R]]):
         """
         self._stopped = True
         self._bulk.stop()
-        self._wait.cancel()
+        if self._sleep is not None:
+            self._sleep.cancel()
         self._change.set()
 
     async def _produce(self, results: MemoryObjectSendStream[CaptureResult[R]]) -> None:
@@ -186,10 +187,9 @@ class Capture(Background[CaptureResult[R]]):
                 await self._change.wait()
                 continue
             # In slices, for what is created meanwhile: that is not due before a slice is over.
-            with self._wait:
+            with anyio.CancelScope() as self._sleep:
                 while not self._stopped and (wait := self._watch.next_poll_at - self._clock.monotonic()) > 0:
                     await self._clock.sleep(min(wait, self._options.poll_interval))
-            self._wait = anyio.CancelScope()
             if self._stopped:
                 continue
             await self._poll()
