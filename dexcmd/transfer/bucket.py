@@ -176,6 +176,7 @@ def _told(key: str) -> Generator[None]:
         yield
     except FileNotFoundError as error:
         raise _NotThereError(f"{key}: {_message(error)}") from None
+    # Stores raise it for what they can't do.
     except (BaseError, OSError, ValueError, NotImplementedError) as error:
         raise DownloadError(f"{key}: {_message(error)}") from None
 

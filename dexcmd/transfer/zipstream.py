@@ -105,6 +105,7 @@ class ZipStream:
             with zipfile.ZipFile(tail) as archive:
                 entries = archive.infolist()
                 at_the_end = ends_with_its_directory(archive)
+        # What zipfile raises for damaged directories: one bit more is a version that nobody knows.
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
             return "damaged"
         verdicts = {self._compare(entry) for entry in entries}
