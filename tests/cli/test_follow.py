@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +22,7 @@ from dexcmd.cli.lists.run import COMMANDS
 from dexcmd.cli.rows import json_line, plain_line
 from dexcmd.resources.command import Command
 from dexcmd.sandbox import Behaviour, Fault
-from tests.cli.conftest import Service, Start
+from tests.cli.conftest import Service, Start, until
 
 
 @pytest.mark.parametrize(
@@ -129,8 +128,7 @@ def test_an_id_that_no_list_shows_is_told_while_it_is_waited_for(service: Servic
     process = start("follow", command, "mistyped", stderr=subprocess.STDOUT)
     process.wait_for("^not in the list, at least not yet: mistyped; waits for it all the same$")
     polls = service.made("list_commands")
-    while service.made("list_commands") == polls:
-        time.sleep(0.01)
+    until(lambda: service.made("list_commands") > polls)
     process.popen.send_signal(signal.SIGINT)
     code, shown, _ = process.finish()
     assert code == 130

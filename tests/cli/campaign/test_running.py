@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -15,19 +14,11 @@ import pytest
 from dexcmd.campaign.state import TargetState
 from dexcmd.sandbox import Fault
 from tests.cli.campaign.conftest import Office, Say
-from tests.cli.conftest import PATIENCE, Screen
+from tests.cli.conftest import PATIENCE, Screen, until
 
 FOREVER = (1e6, 1e6)
 WAVES = "[waves]\nsizes = [1]\n"
 OTHER = "fedcba9876543210fedcba9876543210"
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 # --- to its end
