@@ -59,7 +59,7 @@ pytestmark = pytest.mark.anyio
         (Fault.garbage(), ResponseDecodeError, "not JSON"),
         (Fault.html(), ResponseDecodeError, "not JSON (text/html"),
         (Fault.wrong_types(), ResponseDecodeError, "$.result.quota: expected a whole number"),
-        (Fault.cut(), TransportError, "ClientPayloadError"),
+        (Fault.cut(), TransportError, "before the body had ended"),
         (Fault.drop(), TransportError, "GET /dex/commands/quota: "),
     ],
     ids=lambda value: value.kind if isinstance(value, Fault) else None,

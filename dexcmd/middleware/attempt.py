@@ -12,12 +12,11 @@ from dexcmd.errors import (
     ResponseDecodeError,
     TransportError,
     TransportTimeoutError,
-    one_line,
-    without_secrets,
 )
 from dexcmd.events import RequestFinished, RequestSent
 from dexcmd.middleware.call import Call
 from dexcmd.middleware.limit import TimeLimit
+from dexcmd.middleware.wording import failure_text
 from dexcmd.secret import Secret
 from dexcmd.wire.answer import Answer
 from dexcmd.wire.envelope import api_error, read_envelope
@@ -158,10 +157,8 @@ async def _read_bounded(response: ClientResponse, most: int) -> bytes:
 def transport_error(error: Exception, method: str, path: str, *, sent: bool) -> TransportError:
     """Return the typed error for one of aiohttp's or the operating system's."""
     kind = TransportTimeoutError if isinstance(error, TimeoutError) else TransportError
-    # What is no URL may be a proxy of an injected session, with its password anywhere in it.
-    said = "" if isinstance(error, aiohttp.InvalidURL) else one_line(without_secrets(str(error)))
     return kind(
-        message=f"{method} {path}: {type(error).__name__}{': ' if said else ''}{said}",
+        message=f"{method} {path}: {failure_text(error)}",
         sent=sent,
         permanent=isinstance(error, _PERMANENT),
     )

@@ -1,0 +1,65 @@
+"""What is said of a request that got no answer: aiohttp's words are for those who know aiohttp."""
+
+import os
+
+import aiohttp
+from aiohttp.client_exceptions import UnixClientConnectorError
+from aiohttp.http_exceptions import ContentEncodingError
+
+from dexcmd.errors import one_line, without_secrets
+
+__all__ = ["failure_text"]
+
+
+def failure_text(error: Exception) -> str:
+    """Return in one line why no answer could be had."""
+    return one_line(without_secrets(_text(error)))
+
+
+def _text(error: Exception) -> str:
+    match error:
+        case aiohttp.ClientConnectorError():
+            return _unconnected(error)
+        case aiohttp.ClientHttpProxyError():
+            return f"the proxy refused: {error.status} {error.message}"
+        case aiohttp.InvalidURL():
+            # What is no URL may be a proxy of an injected session, with its password anywhere in it.
+            return "there is no such URL"
+        case aiohttp.ServerFingerprintMismatch():
+            return f"the certificate of {error.host}:{error.port} has another fingerprint"
+        case aiohttp.ServerDisconnectedError():
+            return "the connection was closed before an answer came"
+        case aiohttp.ClientPayloadError() if isinstance(error.__cause__, ContentEncodingError):
+            return "the body is not what its Content-Encoding says"
+        case aiohttp.ClientPayloadError():
+            return "the connection was closed before the body had ended"
+        case aiohttp.ClientResponseError():
+            return f"what came is not HTTP: {error.message}"
+        case aiohttp.ConnectionTimeoutError():
+            return "no connection in time"
+        case aiohttp.SocketTimeoutError():
+            return "nothing came in time"
+        case aiohttp.ClientOSError() if error.errno is not None:
+            return f"the connection was lost: {os.strerror(error.errno)}"
+        case _:
+            said = str(error)
+            return f"{type(error).__name__}{': ' if said else ''}{said}"
+
+
+def _unconnected(error: aiohttp.ClientConnectorError) -> str:
+    place, cause = f"{error.host}:{error.port}", error.os_error
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            why = getattr(error.certificate_error, "verify_message", None) or error.certificate_error
+            return f"the certificate of {place} can't be trusted: {why}"
+        case aiohttp.ClientConnectorSSLError():
+            return f"no TLS connection with {place}: {getattr(cause, 'reason', None) or cause}"
+        case aiohttp.ClientConnectorDNSError():
+            return f"the name {error.host} can't be resolved: {cause.strerror or cause}"
+        case UnixClientConnectorError():
+            place = error.path
+        case aiohttp.ClientProxyConnectionError():
+            place = f"the proxy {place}"
+        case _:
+            pass
+    return f"can't connect to {place}: {os.strerror(cause.errno) if cause.errno else cause}"
