@@ -47,11 +47,13 @@ def _text(error: Exception) -> str:
 
 
 def _unconnected(error: aiohttp.ClientConnectorError) -> str:
-    place, cause = f"{error.host}:{error.port}", error.os_error
+    place = f"{error.host}:{error.port}"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        # Before aiohttp 3.14 it has no os_error.
+        why = getattr(error.certificate_error, "verify_message", None) or error.certificate_error
+        return f"the certificate of {place} can't be trusted: {why}"
+    cause = error.os_error
     match error:
-        case aiohttp.ClientConnectorCertificateError():
-            why = getattr(error.certificate_error, "verify_message", None) or error.certificate_error
-            return f"the certificate of {place} can't be trusted: {why}"
         case aiohttp.ClientConnectorSSLError():
             return f"no TLS connection with {place}: {getattr(cause, 'reason', None) or cause}"
         case aiohttp.ClientConnectorDNSError():
