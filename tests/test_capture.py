@@ -25,9 +25,10 @@ from dexcmd.events import RequestFinished
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.transfer.progress import Progress
 from tests.conftest import Rig
+from tests.loops import ON_EACH_LOOP
 from tests.transfer.filerig import SteppedClock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, ON_EACH_LOOP]
 
 
 async def collect(capture: object) -> list[CaptureResult]:

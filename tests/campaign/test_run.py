@@ -37,6 +37,7 @@ from dexcmd.campaign.events import (
 from dexcmd.campaign.spec import AbortRule, AccountSpec, ArtifactsSpec, Pace, Retries, Share, Waves
 from dexcmd.sandbox import Behaviour, Fault, NewCommand, Sandbox, make_devices
 from tests.campaign.conftest import HEALTHY, CampaignRig
+from tests.loops import ON_EACH_LOOP
 
 pytestmark = pytest.mark.anyio
 
@@ -54,6 +55,7 @@ def commands_by_target(sandbox: Sandbox) -> Counter[tuple[str, str | None]]:
 # --- the whole way
 
 
+@ON_EACH_LOOP
 async def test_every_target_is_captured_once_and_its_file_is_whole(campaigns: CampaignRig) -> None:
     sandbox = await campaigns.account(devices=25)
     status = await campaigns.run(campaigns.spec())

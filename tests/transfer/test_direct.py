@@ -16,8 +16,9 @@ import trustme
 
 from dexcmd.transfer import direct
 from dexcmd.transfer.direct import DIRECT_FROM, GATHER, SMALL_PIECE, body_chunks
+from tests.loops import ON_EACH_LOOP
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, ON_EACH_LOOP]
 
 SIZE = DIRECT_FROM + 12_345
 PIECE = bytes(range(256)) * 256
