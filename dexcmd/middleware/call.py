@@ -1,8 +1,9 @@
 """What the middlewares of one call share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import attrs
+from multidict import CIMultiDictProxy
 
 from dexcmd.clock import Clock
 from dexcmd.events import Event
@@ -39,7 +40,7 @@ class Call:
     waited: float = 0.0
     """Seconds spent on waits between and before attempts."""
 
-    headers: Mapping[str, str] | None = None
+    headers: CIMultiDictProxy[str] | None = None
     """Those of the last attempt's answer, if there was one."""
 
     answered_at: float = 0.0
