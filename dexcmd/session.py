@@ -23,7 +23,7 @@ from dexcmd.middleware.call import Call
 from dexcmd.middleware.pace import Pace, pacer_for
 from dexcmd.middleware.retry import Retry
 from dexcmd.polling.share import PollShare
-from dexcmd.proxy import proxy_for
+from dexcmd.proxy import Proxy, proxy_for, proxy_of
 from dexcmd.secret import Secret
 from dexcmd.wire.envelope import Envelope
 from dexcmd.wire.paths import BaseURL, is_loopback, segment
@@ -178,7 +178,7 @@ class Session:
             chain.append(Pace(call, self._pacer, settings.rate_limit, self._slots, self.service_clock))
         chain.append(Attempt(call, settings.token, stream, at_home=at_home, is_closed=lambda: connections.closed))
         seconds = settings.retry.attempt_seconds
-        proxy = None if connections.injected else self._proxy_for(url.scheme, url.host or "")
+        proxy = self._proxy(url, at_home=at_home)
         try:
             return await http.request(
                 request.method,
@@ -203,6 +203,18 @@ class Session:
             # Of an injected session: what it names as its proxy, say.
             failure = transport_error(error, call.method, call.path, sent=not isinstance(error, aiohttp.InvalidURL))
         raise failure
+
+    def _proxy(self, url: URL, *, at_home: bool) -> Proxy | None:
+        """Return the proxy to name to aiohttp, which has that of an injected session itself."""
+        connections = self._connections
+        if not connections.injected:
+            return self._proxy_for(url.scheme, url.host or "")
+        if at_home:
+            return None
+        # The session for other origins knows nothing of the injected one's settings.
+        return proxy_of(connections.home) or (
+            self._proxy_for(url.scheme, url.host or "") if connections.home.trust_env else None
+        )
 
     def _url(self, request: Request) -> URL:
         account = segment("account_id", self.settings.account_id)
