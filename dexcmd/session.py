@@ -201,7 +201,8 @@ class Session:
             )
         except aiohttp.ClientError as error:
             # Of an injected session: what it names as its proxy, say.
-            failure = transport_error(error, call.method, call.path, sent=not isinstance(error, aiohttp.InvalidURL))
+            sent = not isinstance(error, aiohttp.InvalidURL)
+            failure = transport_error(error, call.method, call.path, settings.token, sent=sent)
         raise failure
 
     def _proxy(self, url: URL, *, at_home: bool) -> Proxy | None:
