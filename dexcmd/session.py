@@ -16,7 +16,7 @@ from yarl import URL
 from dexcmd._version import __version__
 from dexcmd.clock import Clock
 from dexcmd.connections import Connections
-from dexcmd.errors import ConfigurationError, DownloadError, one_line, told_url
+from dexcmd.errors import ConfigurationError, DexError, DownloadError, one_line, told_url
 from dexcmd.events import Event
 from dexcmd.middleware.attempt import Attempt, transport_error
 from dexcmd.middleware.call import Call
@@ -179,6 +179,7 @@ class Session:
         chain.append(Attempt(call, settings.token, stream, at_home=at_home, is_closed=lambda: connections.closed))
         seconds = settings.retry.attempt_seconds
         proxy = self._proxy(url, at_home=at_home)
+        failure: DexError
         try:
             return await http.request(
                 request.method,
@@ -203,6 +204,14 @@ class Session:
             # Of an injected session: what it names as its proxy, say.
             sent = not isinstance(error, aiohttp.InvalidURL)
             failure = transport_error(error, call.method, call.path, settings.token, sent=sent)
+        except ValueError:
+            if call.begun or not http.trust_env:
+                raise
+            # Told without its text, which may hold a password.
+            failure = ConfigurationError(
+                "the session has trust_env=True, and the environment what can't be used: a proxy that is no URL, or "
+                "a user in a netrc file beside the session's own Authorization"
+            )
         raise failure
 
     def _proxy(self, url: URL, *, at_home: bool) -> Proxy | None:

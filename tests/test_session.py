@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from dexcmd import (
     APIError,
     AuthenticationError,
     BadRequestError,
+    ConfigurationError,
     DexError,
     NotFoundError,
     PermissionDeniedError,
@@ -285,6 +287,47 @@ async def test_a_name_that_no_thread_can_be_started_for_is_a_transport_error() -
             # It may have some a moment later.
             loop.set_default_executor(threads)
             assert (await dex.quota.get()).quota == 5
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("http_proxy", "http://user:s3cret@127.0.0.1:port"),
+        ("http_proxy", "http://user:s3cret@[::1"),
+        ("NETRC", "machine 127.0.0.1 login user password s3cret"),
+    ],
+)
+async def test_what_an_injected_session_can_not_take_from_the_environment_is_a_configuration_error(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, value: str
+) -> None:
+    if variable == "NETRC":
+        (tmp_path / "netrc").write_text(value)
+        value = str(tmp_path / "netrc")
+    monkeypatch.setenv(variable, value)
+    async with aiohttp.ClientSession(trust_env=True, headers={"Authorization": "Basic x"}) as session:
+        await rig.start(session=session)
+        requests = rig.requests(1)
+        with pytest.raises(ConfigurationError, match="trust_env") as caught:
+            await rig.dex.quota.get()
+        bulk = await rig.dex.commands.create_many(requests)
+        await rig.dex.close()
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+    assert bulk.outcomes[0].state == "not_attempted"
+    assert not rig.sandbox.requests
+
+
+async def test_a_hook_of_an_injected_session_that_raises_late_does_not_undo_what_was_sent(rig: Rig) -> None:
+    async def on_end(*_: object) -> None:
+        raise ValueError("of the user's own")
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(on_end)
+    async with aiohttp.ClientSession(trust_env=True, trace_configs=[trace]) as session:
+        await rig.start(session=session)
+        with pytest.raises(ValueError, match="of the user's own") as caught:
+            await rig.dex.commands.create(rig.requests(1))
+        await rig.dex.close()
+    assert not isinstance(caught.value, ConfigurationError)
 
 
 async def test_an_injected_session_that_raises_for_status_hides_no_body(rig: Rig) -> None:

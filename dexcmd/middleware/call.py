@@ -33,6 +33,9 @@ class Call:
     """Called with True when an attempt is about to go out, for it may have an effect from then on, and with False once
     it surely had none."""
 
+    begun: bool = False
+    """Whether it has come as far as the middlewares: what aiohttp refuses before was never sent."""
+
     attempt: int = 1
     unreadable: int = 0
     """How many answers could not be read."""
