@@ -16,6 +16,7 @@ from dexcmd import (
     AuthenticationError,
     BadRequestError,
     ConfigurationError,
+    DexClient,
     DexError,
     NotFoundError,
     PermissionDeniedError,
@@ -328,6 +329,22 @@ async def test_a_hook_of_an_injected_session_that_raises_late_does_not_undo_what
             await rig.dex.commands.create(rig.requests(1))
         await rig.dex.close()
     assert not isinstance(caught.value, ConfigurationError)
+
+
+def test_a_client_belongs_to_one_event_loop() -> None:
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response({"success": True, "result": {"quota": 5, "quota_usage": 1}})
+
+    async def use(dex: DexClient | None) -> DexClient:
+        async with Service(handler) as service:
+            dex = dex or service.client()
+            await dex.quota.get()
+            return dex
+
+    dex = asyncio.run(use(None))
+    with pytest.raises(ConfigurationError, match="another event loop"):
+        asyncio.run(use(dex))
+    asyncio.run(dex.close())
 
 
 async def test_an_injected_session_that_raises_for_status_hides_no_body(rig: Rig) -> None:
