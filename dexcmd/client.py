@@ -55,7 +55,7 @@ class DexClient(AsyncOnlyContext):
             quota = await dex.quota.get()
 
     The resources are `commands`, `devices`, `downloads` and `quota`; `capture` joins them.  One client is
-    made for many concurrent calls from one event loop.
+    made for many concurrent calls from one event loop; those from another one raise `ConfigurationError`.
     """
 
     def __init__(

@@ -1,5 +1,7 @@
 """The aiohttp sessions of a client, and how long they live."""
 
+import asyncio
+
 import aiohttp
 
 from dexcmd.errors import ConfigurationError
@@ -16,12 +18,20 @@ class Connections:
         self._home = injected
         self._elsewhere: aiohttp.ClientSession | None = None
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The event loop that connections were made in, for they are of no use in another one."""
+
         self.injected: bool = injected is not None
 
     @property
     def home(self) -> aiohttp.ClientSession:
-        """Return the session for the base URL.  Raises `ConfigurationError` once the client is closed."""
+        """Return the session for the base URL.
+
+        Raises `ConfigurationError` once the client is closed, and in another event loop than before.
+        """
+        loop = asyncio.get_running_loop()
         if self._home is None and not self._closed:
+            self._loop = loop
             self._home = aiohttp.ClientSession(
                 # No limit on connections: a session bounds its calls itself, and a wait for a connection would eat an
                 # attempt's time.
@@ -32,6 +42,8 @@ class Connections:
             raise ConfigurationError(
                 "this client is closed" if self._closed else "the session of this client is closed"
             )
+        if self._loop is not None and self._loop is not loop:
+            raise ConfigurationError("this client was used in another event loop: make one in each")
         return self._home
 
     @property

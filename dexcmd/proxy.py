@@ -1,15 +1,16 @@
-"""The proxy that the environment names, with its password apart from its address."""
+"""The proxy that the environment names, or a session, with its password apart from its address."""
 
 import base64
 import urllib.request
 
+import aiohttp
 import attrs
 from yarl import URL
 
 from dexcmd.errors import ConfigurationError
 from dexcmd.wire.paths import is_loopback
 
-__all__ = ["Proxy", "proxy_for"]
+__all__ = ["Proxy", "proxy_for", "proxy_of"]
 
 
 @attrs.frozen
@@ -44,6 +45,16 @@ def proxy_for(scheme: str, host: str) -> Proxy | None:
             f"{scheme.upper()}_PROXY names no http(s) proxy: its scheme, host or port can't be used"
         )
     return Proxy(url.with_user(None), _credentials(url))
+
+
+def proxy_of(session: aiohttp.ClientSession) -> Proxy | None:
+    """Return the proxy that a session was given.  It has been sent through, so it is one."""
+    # aiohttp has no public names for these.
+    named, auth = (getattr(session, f"_default_{name}", None) for name in ("proxy", "proxy_auth"))
+    if named is None:
+        return None
+    url = URL(named)
+    return Proxy(url.with_user(None), _credentials(url) if auth is None else {"Proxy-Authorization": auth.encode()})
 
 
 def _credentials(url: URL) -> dict[str, str]:

@@ -34,6 +34,10 @@ class Secret:
         """Return `body` with the token struck out, for a service that quotes what it was sent."""
         return body.replace(self._value.encode(), b"[api token]")
 
+    def redact_text(self, text: str) -> str:
+        """Return `text` with the token struck out."""
+        return text.replace(self._value, "[api token]")
+
     def __repr__(self) -> str:
         """Return a text without the token."""
         return "Secret(...)"

@@ -16,14 +16,14 @@ from yarl import URL
 from dexcmd._version import __version__
 from dexcmd.clock import Clock
 from dexcmd.connections import Connections
-from dexcmd.errors import ConfigurationError, DownloadError, one_line, told_url
+from dexcmd.errors import ConfigurationError, DexError, DownloadError, one_line, told_url
 from dexcmd.events import Event
 from dexcmd.middleware.attempt import Attempt, transport_error
 from dexcmd.middleware.call import Call
 from dexcmd.middleware.pace import Pace, pacer_for
 from dexcmd.middleware.retry import Retry
 from dexcmd.polling.share import PollShare
-from dexcmd.proxy import proxy_for
+from dexcmd.proxy import Proxy, proxy_for, proxy_of
 from dexcmd.secret import Secret
 from dexcmd.wire.envelope import Envelope
 from dexcmd.wire.paths import BaseURL, is_loopback, segment
@@ -178,7 +178,8 @@ class Session:
             chain.append(Pace(call, self._pacer, settings.rate_limit, self._slots, self.service_clock))
         chain.append(Attempt(call, settings.token, stream, at_home=at_home, is_closed=lambda: connections.closed))
         seconds = settings.retry.attempt_seconds
-        proxy = None if connections.injected else self._proxy_for(url.scheme, url.host or "")
+        proxy = self._proxy(url, at_home=at_home)
+        failure: DexError
         try:
             return await http.request(
                 request.method,
@@ -201,8 +202,29 @@ class Session:
             )
         except aiohttp.ClientError as error:
             # Of an injected session: what it names as its proxy, say.
-            failure = transport_error(error, call.method, call.path, sent=not isinstance(error, aiohttp.InvalidURL))
+            sent = not isinstance(error, aiohttp.InvalidURL)
+            failure = transport_error(error, call.method, call.path, settings.token, sent=sent)
+        except ValueError:
+            if call.begun or not http.trust_env:
+                raise
+            # Told without its text, which may hold a password.
+            failure = ConfigurationError(
+                "the session has trust_env=True, and the environment what can't be used: a proxy that is no URL, or "
+                "a user in a netrc file beside the session's own Authorization"
+            )
         raise failure
+
+    def _proxy(self, url: URL, *, at_home: bool) -> Proxy | None:
+        """Return the proxy to name to aiohttp, which has that of an injected session itself."""
+        connections = self._connections
+        if not connections.injected:
+            return self._proxy_for(url.scheme, url.host or "")
+        if at_home:
+            return None
+        # The session for other origins knows nothing of the injected one's settings.
+        return proxy_of(connections.home) or (
+            self._proxy_for(url.scheme, url.host or "") if connections.home.trust_env else None
+        )
 
     def _url(self, request: Request) -> URL:
         account = segment("account_id", self.settings.account_id)

@@ -22,7 +22,12 @@ NOT_ENDED = "the connection was closed before the body had ended"
 
 def client(base_url: str, session: aiohttp.ClientSession | None = None) -> DexClient:
     return DexClient(
-        api_token="t", account_id="0" * 32, base_url=base_url, session=session, retry=ONCE, rate_limit=None
+        api_token="a-token-of-its-own",
+        account_id="0" * 32,
+        base_url=base_url,
+        session=session,
+        retry=ONCE,
+        rate_limit=None,
     )
 
 

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Sequence
 
 import pytest
+from aiohttp import web
 
 from dexcmd import DexClient, RateLimit, RateLimitError, RetryPolicy, TransportTimeoutError
 from dexcmd.clock import ManualClock
@@ -17,6 +18,7 @@ from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.session import MOST_CALLS_AT_ONCE
 from dexcmd.wire.window import Window
 from tests.conftest import Rig
+from tests.service import Service
 
 pytestmark = pytest.mark.anyio
 
@@ -127,6 +129,19 @@ async def test_headers_of_a_busy_account_slow_this_client_down(rig: Rig) -> None
     times = [request.at for request in rig.sandbox.requests]
     assert times[-1] - times[0] >= 100.0
     assert any(isinstance(event, Paced) for event in rig.events)
+
+
+async def test_limits_may_be_told_in_a_header_each(clock: ManualClock) -> None:
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.json_response({"success": True, "result": {"quota": 5, "quota_usage": 1}})
+        response.headers.add("Ratelimit", '"default";r=900;t=200')
+        response.headers.add("Ratelimit", '"burst";r=0;t=30')
+        return response
+
+    async with Service(handler) as service, service.client(clock=clock) as dex:
+        await dex.quota.get()
+        await dex.quota.get()
+    assert clock.slept == [30.0]
 
 
 async def test_what_is_left_near_the_end_of_a_limit_is_spread_out(rig: Rig) -> None:

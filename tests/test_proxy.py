@@ -2,13 +2,18 @@
 
 import asyncio
 import base64
+import socket
 import traceback
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.abc import AbstractResolver
 
 from dexcmd import ConfigurationError, TransportError
+from dexcmd.sandbox import Fault
 from tests.conftest import Rig
 from tests.service import ONCE
 
@@ -23,10 +28,15 @@ class Proxy:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.port = 0
+        self.redirects_to: str | None = None
+        """What it answers in the place of services that are asked in the clear."""
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.asked.append((await reader.readuntil(b"\r\n\r\n")).decode())
-        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+        if self.redirects_to is not None and not self.asked[-1].startswith("CONNECT "):
+            writer.write(f"HTTP/1.1 302 Found\r\nLocation: {self.redirects_to}\r\nContent-Length: 0\r\n\r\n".encode())
+        else:
+            writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
         await writer.drain()
         writer.close()
 
@@ -117,3 +127,55 @@ async def test_the_password_of_the_proxy_of_an_injected_session_is_not_told(
         await dex.close()
     assert not caught.value.sent
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("where", ["environment", "proxy", "proxy_auth"])
+async def test_a_redirect_goes_through_the_proxy_of_an_injected_session_as_well(
+    rig: Rig, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
+) -> None:
+    proxy.redirects_to = "https://storage.invalid/a.zip"
+    named, options = f"http://user:s3cret@127.0.0.1:{proxy.port}", dict[str, Any]()
+    if where == "environment":
+        monkeypatch.delenv("no_proxy", raising=False)
+        for variable in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(variable, named)
+        options = {"trust_env": True}
+    elif where == "proxy":
+        options = {"proxy": named}
+    else:
+        options = {"proxy": f"http://127.0.0.1:{proxy.port}", "proxy_auth": aiohttp.BasicAuth("user", "s3cret")}
+    await rig.start()
+    async with aiohttp.ClientSession(headers={"X-Secret-Of-The-User": "s3"}, **options) as session:
+        dex = rig.client(base_url="http://127.0.0.1:9", session=session, retry=ONCE)
+        with pytest.raises(TransportError, match="407") as caught:
+            await dex.downloads.save(command_id="c", filename="a.zip", into=tmp_path)
+        await dex.close()
+    assert "s3cret" not in str(caught.value)
+    home, elsewhere = proxy.asked
+    assert home.startswith("GET http://127.0.0.1:9/")
+    assert elsewhere.startswith("CONNECT storage.invalid:443 ")
+    assert f"Proxy-Authorization: {aiohttp.encode_basic_auth('user', 's3cret')}" in elsewhere
+    assert "s3\r" not in elsewhere
+
+
+class NoNames(AbstractResolver):
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[Any]:
+        raise OSError(f"nobody is called {host}")
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_redirect_goes_through_no_proxy_that_an_injected_session_does_not_use(
+    rig: Rig, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
+    await rig.start()
+    rig.sandbox.faults.add(Fault.redirect("https://storage.invalid/a.zip"), on="download")
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=NoNames())) as session:
+        dex = rig.client(session=session, retry=ONCE)
+        with pytest.raises(TransportError, match=r"storage\.invalid"):
+            await dex.downloads.save(command_id="c", filename="a.zip", into=tmp_path)
+        await dex.close()
+    assert not proxy.asked

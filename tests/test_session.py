@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
+import traceback
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -12,6 +15,8 @@ from dexcmd import (
     APIError,
     AuthenticationError,
     BadRequestError,
+    ConfigurationError,
+    DexClient,
     DexError,
     NotFoundError,
     PermissionDeniedError,
@@ -235,6 +240,111 @@ async def test_bytes_that_are_no_http_are_a_transport_error_without_the_token() 
         with pytest.raises(TransportError) as caught:
             await dex.quota.get()
     assert "service-token" not in f"{caught.value!r} {caught.value.__context__!r} {caught.value.__cause__!r}"
+
+
+@pytest.mark.parametrize("line", [b"HTTP/1.1 Bearer %s", b"HTTP/1.1 200 OK\r\nBearer %s", b"HTTP/1.1 %s" + b"x" * 300])
+async def test_bytes_that_quote_the_token_do_not_get_it_into_the_error(line: bytes) -> None:
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(line % b"service-token" + b"\r\n\r\n")  # type: ignore[attr-defined]
+        request.transport.close()
+        raise web.HTTPOk
+
+    async with Service(handler) as service, service.client() as dex:
+        with pytest.raises(TransportError, match=r"\[api token\]") as caught:
+            await dex.quota.get()
+    assert "service-token" not in f"{caught.value} {caught.value!r}"
+
+
+async def test_what_is_logged_of_an_answer_is_cut_and_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        envelope = {"success": True, "result": {"quota": 5, "quota_usage": 1}}
+        return web.json_response(envelope, headers={"cf-ray": "8c\u202e\u2028" + "f" * 3000})
+
+    async with Service(handler) as service, service.client() as dex:
+        with caplog.at_level(logging.DEBUG, "dexcmd"):
+            await dex.quota.get()
+    [line] = caplog.messages
+    assert "cf-ray 8c fff" in line
+    assert len(line) < 200
+
+
+async def test_a_name_that_no_thread_can_be_started_for_is_a_transport_error() -> None:
+    class NoThreads(ThreadPoolExecutor):
+        def submit(self, *_: object, **__: object) -> "Future[Any]":  # type: ignore[override]
+            raise RuntimeError("can't start new thread")
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response({"success": True, "result": {"quota": 5, "quota_usage": 1}})
+
+    loop, threads = asyncio.get_running_loop(), ThreadPoolExecutor(1)
+    async with Service(handler) as service:
+        service.origin = service.origin.replace("127.0.0.1", "localhost")
+        async with service.client() as dex:
+            loop.set_default_executor(NoThreads(1))
+            with pytest.raises(TransportError, match="can't start new thread") as caught:
+                await dex.quota.get()
+            assert not caught.value.sent
+            # It may have some a moment later.
+            loop.set_default_executor(threads)
+            assert (await dex.quota.get()).quota == 5
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("http_proxy", "http://user:s3cret@127.0.0.1:port"),
+        ("http_proxy", "http://user:s3cret@[::1"),
+        ("NETRC", "machine 127.0.0.1 login user password s3cret"),
+    ],
+)
+async def test_what_an_injected_session_can_not_take_from_the_environment_is_a_configuration_error(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, value: str
+) -> None:
+    if variable == "NETRC":
+        (tmp_path / "netrc").write_text(value)
+        value = str(tmp_path / "netrc")
+    monkeypatch.setenv(variable, value)
+    async with aiohttp.ClientSession(trust_env=True, headers={"Authorization": "Basic x"}) as session:
+        await rig.start(session=session)
+        requests = rig.requests(1)
+        with pytest.raises(ConfigurationError, match="trust_env") as caught:
+            await rig.dex.quota.get()
+        bulk = await rig.dex.commands.create_many(requests)
+        await rig.dex.close()
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+    assert bulk.outcomes[0].state == "not_attempted"
+    assert not rig.sandbox.requests
+
+
+async def test_a_hook_of_an_injected_session_that_raises_late_does_not_undo_what_was_sent(rig: Rig) -> None:
+    async def on_end(*_: object) -> None:
+        raise ValueError("of the user's own")
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(on_end)
+    async with aiohttp.ClientSession(trust_env=True, trace_configs=[trace]) as session:
+        await rig.start(session=session)
+        with pytest.raises(ValueError, match="of the user's own") as caught:
+            await rig.dex.commands.create(rig.requests(1))
+        await rig.dex.close()
+    assert not isinstance(caught.value, ConfigurationError)
+
+
+def test_a_client_belongs_to_one_event_loop() -> None:
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response({"success": True, "result": {"quota": 5, "quota_usage": 1}})
+
+    async def use(dex: DexClient | None) -> DexClient:
+        async with Service(handler) as service:
+            dex = dex or service.client()
+            await dex.quota.get()
+            return dex
+
+    dex = asyncio.run(use(None))
+    with pytest.raises(ConfigurationError, match="another event loop"):
+        asyncio.run(use(dex))
+    asyncio.run(dex.close())
 
 
 async def test_an_injected_session_that_raises_for_status_hides_no_body(rig: Rig) -> None:

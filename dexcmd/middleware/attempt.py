@@ -12,6 +12,8 @@ from dexcmd.errors import (
     ResponseDecodeError,
     TransportError,
     TransportTimeoutError,
+    one_line,
+    without_secrets,
 )
 from dexcmd.events import RequestFinished, RequestSent
 from dexcmd.middleware.call import Call
@@ -84,9 +86,14 @@ class Attempt:
                     self._take(await self._read(response))
                 return response
         except TimeoutError as error:
-            failure = _timed_out(error, call, seconds, sent=request.response is not before)
+            failure = self._timed_out(error, seconds, sent=request.response is not before)
         except (aiohttp.ClientError, OSError) as error:
-            failure = transport_error(error, call.method, call.path, sent=request.response is not before)
+            failure = self._failed(error, sent=request.response is not before)
+        except RuntimeError as error:
+            if request.response is not before or "thread" not in str(error):
+                raise
+            # The system has no more threads, and it takes one to ask for an address.
+            failure = self._failed(error, sent=False)
         except BaseException:
             if response is not None:
                 response.close()
@@ -122,6 +129,16 @@ class Attempt:
             )
         self._call.envelope = read_envelope(answer, now)
 
+    def _failed(self, error: Exception, *, sent: bool) -> TransportError:
+        call = self._call
+        return transport_error(error, call.method, call.path, self._secret, sent=sent)
+
+    def _timed_out(self, error: TimeoutError, seconds: float, *, sent: bool) -> TransportError:
+        if isinstance(error, aiohttp.ClientError):
+            return self._failed(error, sent=sent)
+        call, what = self._call, "no answer" if sent else "not sent: no connection"
+        return TransportTimeoutError(f"{call.method} {call.path}: {what} within {seconds:.3g} s", sent=sent)
+
     def _tell(self, response: ClientResponse | None, seconds: float) -> None:
         call = self._call
         status = None if response is None else response.status
@@ -136,7 +153,7 @@ class Attempt:
             call.attempt,
             seconds,
             call.waited,
-            ray_id,
+            None if ray_id is None else one_line(ray_id, 64),
         )
         call.emit(RequestFinished(call.method, call.path, call.attempt, status, seconds, ray_id))
 
@@ -154,18 +171,12 @@ async def _read_bounded(response: ClientResponse, most: int) -> bytes:
     return b"".join(pieces)
 
 
-def transport_error(error: Exception, method: str, path: str, *, sent: bool) -> TransportError:
-    """Return the typed error for one of aiohttp's or the operating system's."""
+def transport_error(error: Exception, method: str, path: str, secret: Secret, *, sent: bool) -> TransportError:
+    """Return the typed error for one of aiohttp's or the operating system's.
+
+    What came instead of an answer may be quoted in it, and may quote the token.
+    """
     kind = TransportTimeoutError if isinstance(error, TimeoutError) else TransportError
-    return kind(
-        message=f"{method} {path}: {failure_text(error)}",
-        sent=sent,
-        permanent=isinstance(error, _PERMANENT),
-    )
-
-
-def _timed_out(error: TimeoutError, call: Call, seconds: float, *, sent: bool) -> TransportError:
-    if isinstance(error, aiohttp.ClientError):
-        return transport_error(error, call.method, call.path, sent=sent)
-    what = "no answer" if sent else "not sent: no connection"
-    return TransportTimeoutError(f"{call.method} {call.path}: {what} within {seconds:.3g} s", sent=sent)
+    # Struck out before it is cut, or half of a secret might be left.
+    said = one_line(without_secrets(secret.redact_text(failure_text(error))))
+    return kind(message=f"{method} {path}: {said}", sent=sent, permanent=isinstance(error, _PERMANENT))

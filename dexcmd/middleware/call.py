@@ -1,8 +1,9 @@
 """What the middlewares of one call share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import attrs
+from multidict import CIMultiDictProxy
 
 from dexcmd.clock import Clock
 from dexcmd.events import Event
@@ -32,6 +33,9 @@ class Call:
     """Called with True when an attempt is about to go out, for it may have an effect from then on, and with False once
     it surely had none."""
 
+    begun: bool = False
+    """Whether it has come as far as the middlewares: what aiohttp refuses before was never sent."""
+
     attempt: int = 1
     unreadable: int = 0
     """How many answers could not be read."""
@@ -39,7 +43,7 @@ class Call:
     waited: float = 0.0
     """Seconds spent on waits between and before attempts."""
 
-    headers: Mapping[str, str] | None = None
+    headers: CIMultiDictProxy[str] | None = None
     """Those of the last attempt's answer, if there was one."""
 
     answered_at: float = 0.0

@@ -239,7 +239,8 @@ class Pace:
         finally:
             allowance = None
             if call.headers is not None:
-                allowance = parse_ratelimit(call.headers)
+                # Limits may come in a header each, which means the same as all of them in one.
+                allowance = parse_ratelimit(",".join(call.headers.getall("Ratelimit", ())))
             self._pacer.answered(clock.monotonic(), allowance)
 
 

@@ -30,6 +30,7 @@ class Retry:
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send the request, again where that is right."""
+        self._call.begun = True
         return await try_again(lambda: handler(request), self._decide, self._call.clock.sleep)
 
     def _decide(self, error: Exception) -> float | None:

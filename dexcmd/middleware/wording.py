@@ -6,17 +6,11 @@ import aiohttp
 from aiohttp.client_exceptions import UnixClientConnectorError
 from aiohttp.http_exceptions import ContentEncodingError
 
-from dexcmd.errors import one_line, without_secrets
-
 __all__ = ["failure_text"]
 
 
 def failure_text(error: Exception) -> str:
-    """Return in one line why no answer could be had."""
-    return one_line(without_secrets(_text(error)))
-
-
-def _text(error: Exception) -> str:
+    """Return why no answer could be had; what came instead may be quoted, over several lines."""
     match error:
         case aiohttp.ClientConnectorError():
             return _unconnected(error)

@@ -137,10 +137,16 @@ class PartFile:
         return state_path(self.path)
 
     def read_state(self) -> bytes:
-        """Return the content of the state file, nothing where there is none, or something else under its name."""
+        """Return the content of the state file, nothing where there is none, or something else under its name.
+
+        Raises `OSError` where too many files are open.
+        """
         try:
             descriptor = os.open(self.state_path, os.O_RDONLY | _NO_LINK | _BINARY | _NO_WAIT)
-        except OSError:
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                # That says nothing of the state.
+                raise
             return b""
         try:
             return os.read(descriptor, READ_SIZE) if _is_own_file(os.fstat(descriptor)) else b""

@@ -63,6 +63,15 @@ class ResumablePart:
     def resume(self) -> Have:
         """Return what of the file can be gone on from, and cut the rest; where it is nothing, the file is dropped."""
         file = self.opened
+        try:
+            return self._gone_on_from(file)
+        except OSError:
+            # It stays as it is: a later download may have what this one lacks.
+            self.file = None
+            file.close()
+            raise
+
+    def _gone_on_from(self, file: PartFile) -> Have:
         state = parse_state(file.read_state(), self._name.command_id, self._name.filename)
         have = Have() if state is None else state.have(file.size, boot_id())
         if state is None or not have.can_go_on(checked=self._checked):

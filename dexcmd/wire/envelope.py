@@ -72,7 +72,7 @@ def read_envelope(answer: Answer, now: datetime) -> Envelope:
     """Return what a whole answer holds.
 
     Raises an `APIError` for what the service refused, `ResponseDecodeError` for a good status without a good
-    envelope. `now` is the time that a `Retry-After` date is set against.
+    envelope. `now` is the time that a `Retry-After` date is set against where the answer has no `Date`.
     """
     if not 200 <= answer.status < 300:
         raise api_error(answer, now)
@@ -104,6 +104,8 @@ def read_envelope(answer: Answer, now: datetime) -> Envelope:
 def api_error(answer: Answer, now: datetime) -> APIError:
     """Return the typed error for an answer that is no success, whatever its body is."""
     details = _details(answer)
+    # By the clock that the date was written by: this machine's may be hours off.
+    asked_at = service_time(answer.headers) or now
     error_class = _error_class(answer.status, details)
     return error_class(
         status=answer.status,
@@ -111,7 +113,7 @@ def api_error(answer: Answer, now: datetime) -> APIError:
         ray_id=answer.ray_id,
         method=answer.method,
         path=answer.path,
-        retry_after=parse_retry_after(answer.headers, now),
+        retry_after=parse_retry_after(answer.headers, asked_at),
     )
 
 

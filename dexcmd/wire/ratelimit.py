@@ -25,14 +25,14 @@ class Allowance:
     reset_after: float
 
 
-def parse_ratelimit(headers: Mapping[str, str]) -> Allowance | None:
+def parse_ratelimit(value: str) -> Allowance | None:
     """Return the tightest allowance of a `Ratelimit` header such as `"default";r=50;t=30`.
 
     Where several limits are named, the one with the fewest requests left counts, and of equals the later
-    reset. None where there is no header or it can't be read: the header is advice, never a reason to fail.
+    reset. None where it is empty or can't be read: the header is advice, never a reason to fail.
     """
     found: list[Allowance] = []
-    for item in headers.get("Ratelimit", "").split(","):
+    for item in value.split(","):
         parameters = dict(_PARAMETER.findall(item))
         if "r" in parameters and "t" in parameters:
             found.append(Allowance(int(parameters["r"]), float(parameters["t"])))

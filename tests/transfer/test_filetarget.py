@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import resource
 import stat
 import tempfile
 import threading
@@ -493,6 +494,22 @@ class TestState:
         state = parse_state((tmp_path / PARTS[1]).read_bytes(), "c1", "c1.zip")
         assert state is not None
         assert state.durable == 500_000
+
+    @pytest.mark.parametrize("lacking", ["descriptors", "space"])
+    async def test_what_can_not_be_taken_up_for_want_of_anything_stays(self, tmp_path: Path, lacking: str) -> None:
+        leave_part(tmp_path, LARGE[:1_000_000], size=len(LARGE), durable=1_000_000, boot="another")
+        free = os.dup(0)
+        os.close(free)
+        # The part itself can be opened, and its state can't; or that can't be written.
+        what, most = (resource.RLIMIT_NOFILE, free + 1) if lacking == "descriptors" else (resource.RLIMIT_FSIZE, 0)
+        before = resource.getrlimit(what)
+        resource.setrlimit(what, (most, before[1]))
+        try:
+            with pytest.raises(DownloadError):
+                await there(tmp_path)
+        finally:
+            resource.setrlimit(what, before)
+        assert (await there(tmp_path)).offset == 1_000_000
 
     @pytest.mark.parametrize(
         "state",

@@ -263,6 +263,11 @@ class TestClasses:
     def test_a_retry_after_date_is_set_against_now(self):
         assert refused(b"", 503, Retry_After="Thu, 01 Jan 2026 12:00:30 GMT").retry_after == 30.0
 
+    @pytest.mark.parametrize("hour", ["11", "13"])
+    def test_the_clock_that_wrote_a_retry_after_date_is_the_one_it_is_set_against(self, hour: str):
+        date, later = (f"Thu, 01 Jan 2026 {hour}:00:{seconds} GMT" for seconds in ("00", "30"))
+        assert refused(b"", 429, Date=date, Retry_After=later).retry_after == 30.0
+
     def test_neither_ray_nor_wait(self):
         error = refused(b"", 503, Retry_After="soon")
         assert error.ray_id is None
