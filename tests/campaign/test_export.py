@@ -252,6 +252,24 @@ class TestFiles:
         assert len(READERS[format_](tmp_path / "c")) == 11
 
     @pytest.mark.parametrize("format_", FILES)
+    @pytest.mark.parametrize("folder", [b"\xff", b"file:x", b"s3:", b"a?b#c%41", b"'\n\""])
+    async def test_a_folder_of_any_name(
+        self, store: MemoryStore, tmp_path: Path, format_: Any, folder: bytes, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.chdir(tmp_path)
+        path = Path(os.fsdecode(folder), "c")
+        path.parent.mkdir()
+        assert await export_campaign(store, "c", path, format_) == 11
+        assert len(READERS[format_](path.absolute().rename(tmp_path / "c"))) == 11
+
+    @pytest.mark.parametrize("overwrite", [False, True])
+    @pytest.mark.parametrize("name", ["a\0b", "a\ud800"])
+    async def test_a_name_that_no_file_can_have(self, store: MemoryStore, tmp_path: Path, name: str, overwrite: bool):
+        with pytest.raises(ConfigurationError, match=r"^no file can be called "):
+            await export_campaign(store, "c", tmp_path / name, "csv", overwrite=overwrite)
+        assert [*tmp_path.iterdir()] == []
+
+    @pytest.mark.parametrize("format_", FILES)
     async def test_one_that_is_there(self, store: MemoryStore, tmp_path: Path, format_: Any):
         path = tmp_path / "there"
         path.write_text("precious")
