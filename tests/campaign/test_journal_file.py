@@ -203,6 +203,8 @@ class TestRefused:
                     raise AssertionError
             with pytest.raises(CampaignError, match="no journal"):
                 await store.held("c")
+            with pytest.raises(CampaignError, match="too long"):
+                await store.held("c" * 300)
 
 
 @pytest.fixture

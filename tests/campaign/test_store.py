@@ -128,6 +128,8 @@ class TestCampaigns:
     async def test_none_of_that_name(self, store: Store, facts: Facts):
         await store.append("c", [facts.campaign(), facts.target(1)])
         assert await store.campaign("C") is None
+        # As a terminal may give it.
+        assert await store.campaign("\udcff") is None
         assert await store.accounts("other") == []
         assert await store.counts("other") == []
         assert await store.events("other") == []
