@@ -210,6 +210,26 @@ def text(time: Any) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+class TestForeignNoMore:
+    """What the journal has come to know as somebody's own is foreign to nobody, as the counts of a campaign have it."""
+
+    async def test_what_became_a_targets(self, store: MemoryStore, facts: Facts):
+        # The other campaign of the account was told of its commands when this one had seen them, or just before.
+        found = {"device_id": None, "type": None, "created_date": None}
+        await store.append("c", [facts.make(ForeignFound, command_id="f2", **found)])
+        await store.append("d", [*facts.created(1, "f2"), facts.known(1, "f3")])
+        await store.append("c", [facts.make(ForeignFound, command_id="f3", **found)])
+        assert [row["command_id"] for row in await exported(store) if row["outcome"] == "foreign"] == ["f1"]
+        assert [account.foreign for account in await store.accounts("c")] == [0, 1]
+
+    async def test_what_became_surplus(self, store: MemoryStore, facts: Facts):
+        found = {"device_id": None, "created_date": None}
+        await store.append("c", [facts.make(ForeignFound, command_id="s2", type=None, **found)])
+        await store.append("c", [facts.make(SurplusFound, command_id="s2", target=1, **found)])
+        assert [row["outcome"] for row in await exported(store) if row["command_id"] == "s2"] == ["surplus"]
+        assert [account.surplus for account in await store.accounts("c")] == [2, 0]
+
+
 class TestFiles:
     async def test_all_formats_say_the_same(self, store: MemoryStore, tmp_path: Path):
         said = []
@@ -221,6 +241,33 @@ class TestFiles:
         assert all(rows == said[0] for rows in said)
         assert len(said[0]) == 11
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"c.{format_}" for format_ in FILES)
+
+    @pytest.mark.parametrize("format_", FILES)
+    async def test_pages_of_what_was_found_before(
+        self, store: MemoryStore, tmp_path: Path, format_: Any, monkeypatch: pytest.MonkeyPatch
+    ):
+        # Each audit finds the same foreign commands.
+        monkeypatch.setattr(pages, "PAGE", 1)
+        assert await export_campaign(store, "c", tmp_path / "c", format_) == 11
+        assert len(READERS[format_](tmp_path / "c")) == 11
+
+    @pytest.mark.parametrize("format_", FILES)
+    @pytest.mark.parametrize("folder", [b"\xff", b"file:x", b"s3:", b"a?b#c%41", b"'\n\""])
+    async def test_a_folder_of_any_name(
+        self, store: MemoryStore, tmp_path: Path, format_: Any, folder: bytes, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.chdir(tmp_path)
+        path = Path(os.fsdecode(folder), "c")
+        path.parent.mkdir()
+        assert await export_campaign(store, "c", path, format_) == 11
+        assert len(READERS[format_](path.absolute().rename(tmp_path / "c"))) == 11
+
+    @pytest.mark.parametrize("overwrite", [False, True])
+    @pytest.mark.parametrize("name", ["a\0b", "a\ud800"])
+    async def test_a_name_that_no_file_can_have(self, store: MemoryStore, tmp_path: Path, name: str, overwrite: bool):
+        with pytest.raises(ConfigurationError, match=r"^no file can be called "):
+            await export_campaign(store, "c", tmp_path / name, "csv", overwrite=overwrite)
+        assert [*tmp_path.iterdir()] == []
 
     @pytest.mark.parametrize("format_", FILES)
     async def test_one_that_is_there(self, store: MemoryStore, tmp_path: Path, format_: Any):

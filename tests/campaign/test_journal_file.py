@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from dexcmd.campaign.events import RunStarted
 from dexcmd.campaign.journal import open_journal, opening
 from dexcmd.campaign.journal.failures import explain
 from dexcmd.campaign.journal.schema import APPLICATION_ID, MIGRATIONS
@@ -170,6 +171,43 @@ class TestRefused:
                     await query
             assert await store.check() != []
 
+    async def test_one_whose_tables_are_damaged(self, path: Path, facts: Facts):
+        async with open_journal(path) as store:
+            await store.append("c", [facts.campaign()])
+        content = path.read_bytes()
+        assert content.count(b"CREATE TABLE campaign") == 1
+        # SQLite repeats what it can't make out, which is no text then.
+        path.write_bytes(content.replace(b"CREATE TABLE campaign", b"CREATE T\xffBLE campaign"))
+        assert await refusal(path) == "it is damaged: put a copy of it from before in its place"
+
+    async def test_one_whose_tables_are_damaged_meanwhile(self, path: Path, facts: Facts):
+        async with open_journal(path) as store:
+            await store.append("c", [facts.campaign()])
+            make(
+                path,
+                "PRAGMA writable_schema = ON; PRAGMA schema_version = 1000;"
+                "UPDATE sqlite_master SET sql = CAST(x'435245415445ff' AS TEXT) WHERE name = 'campaign'",
+            )
+            with pytest.raises(CampaignError, match="it is damaged"):
+                await store.append("c", [facts.make(RunStarted)])
+            with pytest.raises(CampaignError, match="it is damaged"):
+                await store.campaigns()
+
+    @pytest.mark.parametrize("time", ["'soon'", "x'00'", 2**62, -(2**62)])
+    async def test_a_time_that_is_none(self, path: Path, facts: Facts, time: Any):
+        async with open_journal(path) as store:
+            await store.append("c", [facts.campaign(), *facts.targets(2)])
+        make(
+            path,
+            f"UPDATE target SET changed_at = {time}; DROP TRIGGER event_is_never_changed; UPDATE event SET at = {time}",
+        )
+        async with open_journal(path) as store:
+            for query in (store.export("c", 0, 9), store.targets("c", [1]), store.events("c")):
+                with pytest.raises(CampaignError, match=r"where a time is to be: it is damaged"):
+                    await query
+            [told] = await store.check()
+            assert "where a time is to be" in told
+
     async def test_a_folder(self, path: Path):
         path.mkdir()
         assert await refusal(path) == "it is no journal of dexcmd: name another file"
@@ -203,6 +241,8 @@ class TestRefused:
                     raise AssertionError
             with pytest.raises(CampaignError, match="no journal"):
                 await store.held("c")
+            with pytest.raises(CampaignError, match="too long"):
+                await store.held("c" * 300)
 
 
 @pytest.fixture

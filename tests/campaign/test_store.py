@@ -128,6 +128,8 @@ class TestCampaigns:
     async def test_none_of_that_name(self, store: Store, facts: Facts):
         await store.append("c", [facts.campaign(), facts.target(1)])
         assert await store.campaign("C") is None
+        # As a terminal may give it.
+        assert await store.campaign("\udcff") is None
         assert await store.accounts("other") == []
         assert await store.counts("other") == []
         assert await store.events("other") == []
@@ -744,6 +746,13 @@ class TestAccounts:
             await store.append("c", [closed])
             lost_at = (await main_account(store)).last_lost_at
             assert (lost_at == closed.at) is (outcome != "not_processed")
+
+    async def test_the_latest_that_was_lost_is_the_last_told(self, store: Store, facts: Facts):
+        await store.append("c", [facts.campaign(), *facts.targets(3), *(facts.opened(n, f"p{n}") for n in (1, 2, 3))])
+        first, second, third = (facts.closed(n, "absent", f"p{n}") for n in (1, 2, 3))
+        # A clock may be put back.
+        await store.append("c", [first, second, attrs.evolve(third, at=first.at)])
+        assert (await main_account(store)).last_lost_at == first.at
 
     async def test_commands_and_bytes(self, store: Store, facts: Facts):
         other = Facts("b")

@@ -37,19 +37,32 @@ class NewFile:
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         if not path.name:
             raise ConfigurationError(f"{path} is a folder, not a file to write")
-        self._path = path
+        # From the root on it begins like no URL, which some take a path for, and means the same wherever one goes.
+        self._path = path.absolute()
         self._overwrite = overwrite
-        self._part = path.with_name(f".export-{secrets.token_hex(8)}.part")
+        self._part = self._path.with_name(f".export-{secrets.token_hex(8)}.part")
         self._file: RowFile | None = None
 
     def open(self, opener: Callable[[Path], RowFile]) -> RowFile:
-        """Return what to write into; raises `FileExistsError` where that would be in vain."""
-        if not self._overwrite and os.path.lexists(self._path):
+        """Return what to write into; raises `FileExistsError` where that would be in vain.
+
+        Raises `ConfigurationError` for a name that no file can have.
+        """
+        if self._is_there() and not self._overwrite:
             raise FileExistsError
         # It keeps its mode under its name.
         os.close(private(str(self._part), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         self._file = opener(self._part)
         return self._file
+
+    def _is_there(self) -> bool:
+        try:
+            self._path.lstat()
+        except FileNotFoundError:
+            return False
+        except ValueError as error:
+            raise ConfigurationError(f"no file can be called {str(self._path)!r}: {error}") from None
+        return True
 
     def put_in_place(self, file: RowFile) -> None:
         """Make what `open` gave whole and durable under its name.

@@ -1,6 +1,7 @@
 """A campaign's rows, a page at a time."""
 
-from collections.abc import AsyncGenerator
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Iterable, Mapping
 
 from dexcmd.campaign.events import ForeignFound, SurplusFound
 from dexcmd.campaign.export.rows import foreign_row, surplus_row, target_row
@@ -27,10 +28,11 @@ async def pages_of(store: Store, campaign: CampaignRecord) -> AsyncGenerator[lis
     while recorded := await store.events(campaign.name, after, PAGE, (SurplusFound, ForeignFound)):
         found = [one.event for one in recorded if isinstance(one.event, SurplusFound | ForeignFound)]
         numbers = {event.target for event in found if isinstance(event, SurplusFound)}
+        known = await _known(store, ids, found)
         targets = {target.number: target for target in await store.targets(campaign.name, numbers)}
         rows: list[ExportRow] = []
         for event in found:
-            if event.command_id in seen:
+            if event.command_id in seen or (isinstance(event, ForeignFound) and event.command_id in known):
                 continue
             seen.add(event.command_id)
             account_id = ids[event.account]
@@ -39,5 +41,18 @@ async def pages_of(store: Store, campaign: CampaignRecord) -> AsyncGenerator[lis
                 if isinstance(event, SurplusFound)
                 else foreign_row(campaign, account_id, event)
             )
-        yield rows
+        if rows:
+            yield rows
         after = recorded[-1].seq
+
+
+async def _known(store: Store, ids: Mapping[str, str], found: Iterable[SurplusFound | ForeignFound]) -> set[str]:
+    """Return the foreign commands that are known by now, as some target's or as surplus: they are foreign no more."""
+    foreign: defaultdict[str, list[str]] = defaultdict(list)
+    for event in found:
+        if isinstance(event, ForeignFound):
+            foreign[ids[event.account]].append(event.command_id)
+    known: set[str] = set()
+    for account_id, command_ids in foreign.items():
+        known |= await store.known(account_id, command_ids)
+    return known

@@ -25,7 +25,13 @@ class ParquetFile:
         except ModuleNotFoundError:
             raise ConfigurationError("Parquet needs more: pip install 'dexcmd[parquet]'") from None
         self._schema = _schema(self._arrow)
-        self._writer = parquet.ParquetWriter(path, self._schema)
+        # pyarrow takes names of UTF-8 only.
+        self._file = path.open("wb")
+        try:
+            self._writer = parquet.ParquetWriter(self._file, self._schema)
+        except BaseException:
+            self._file.close()
+            raise
         self._batches: list[Any] = []
         self._kept = 0
 
@@ -46,7 +52,10 @@ class ParquetFile:
 
     def close(self) -> None:
         """Close the file, whole or not."""
-        self._writer.close()
+        try:
+            self._writer.close()
+        finally:
+            self._file.close()
 
     def _write_group(self) -> None:
         table = self._arrow.Table.from_batches(self._batches, self._schema)

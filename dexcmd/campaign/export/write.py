@@ -50,8 +50,9 @@ async def export_campaign(
     A campaign that runs meanwhile goes on, and each of its rows is as old as the page that it was read with.
 
     Raises `ConfigurationError` for a format that there is not, or not for a stream, for a file that is there already,
-    and where pyarrow is missing for `parquet`; `CampaignNotFoundError` for a campaign that the journal does not know,
-    and `CampaignError` where the file can't be written.  What a stream raises is left as it is.
+    for a name that no file can have, and where pyarrow is missing for `parquet`; `CampaignNotFoundError` for a campaign
+    that the journal does not know, and `CampaignError` where the file can't be written.  What a stream raises is left
+    as it is.
     """
     if format not in FILES:
         raise ConfigurationError(f"format must be one of {', '.join(FILES)}, not {format!r}")

@@ -10,6 +10,7 @@ import attrs
 from dexcmd.campaign.events import CampaignEvent, CampaignPlanned, IntentOpened
 from dexcmd.campaign.journal.account_events import PLAN_CAMPAIGN
 from dexcmd.campaign.journal.blocks import blocks
+from dexcmd.campaign.journal.failures import OF_SQLITE
 from dexcmd.campaign.journal.opening import transaction
 from dexcmd.campaign.journal.projection import WRITE_EVENT, event_rows, writes
 from dexcmd.campaign.journal.target_events import OPEN_INTENT
@@ -48,13 +49,13 @@ class Appender:
     def write(self, appends: Sequence[Append]) -> list[Exception | None]:
         """Write appends down in one transaction, and return for each what was wrong with it.
 
-        Each is written whole or not at all, whatever becomes of the others.  Raises `sqlite3.Error` where the
+        Each is written whole or not at all, whatever becomes of the others.  Raises `OF_SQLITE` where the
         transaction failed: then nothing is written.
         """
         try:
             with self._transaction():
                 self._write_together(appends)
-        except sqlite3.Error:
+        except OF_SQLITE:
             # No fault of these events: the disk is full, say.
             raise
         except Exception:  # noqa: BLE001 - something is wrong with one of them: which, and what, is seen one by one
@@ -89,7 +90,7 @@ class Appender:
         try:
             # Half a surrogate in a text, as JSON may hold, is no reason to lose all the rest.
             self._write_events(append.campaign, append.events, readable=True)
-        except sqlite3.Error:
+        except OF_SQLITE:
             raise
         except _Refused:
             self._undo()

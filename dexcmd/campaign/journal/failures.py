@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dexcmd.errors import CampaignError, one_line
 
-__all__ = ["NO_JOURNAL", "explain", "explained"]
+__all__ = ["DAMAGED", "NO_JOURNAL", "OF_SQLITE", "explain", "explained"]
 
 LOCKED = "it is locked by another program for too long: end that one, or wait for it, and try again"
 DAMAGED = "it is damaged: put a copy of it from before in its place"
@@ -28,8 +28,14 @@ WORDS = {
 """By the primary result code."""
 
 
-def explain(error: sqlite3.Error | OSError, path: Path) -> CampaignError:
+OF_SQLITE = (sqlite3.Error, UnicodeDecodeError)
+"""What is raised by calls of SQLite, which repeats the bytes of tables that it can't make out: they may be no text."""
+
+
+def explain(error: sqlite3.Error | UnicodeDecodeError | OSError, path: Path) -> CampaignError:
     """Return what is to be raised where the journal at `path` can't be read or written."""
+    if isinstance(error, UnicodeDecodeError):
+        return CampaignError(f"journal {path}: {DAMAGED}")
     if isinstance(error, OSError):
         return CampaignError(f"journal {path}: {error.strerror or error}")
     code: int | None = getattr(error, "sqlite_errorcode", None)
@@ -42,5 +48,5 @@ def explained(path: Path) -> Generator[None]:
     """Raise `CampaignError` for what SQLite or the system raises inside the block."""
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
+    except (*OF_SQLITE, OSError) as error:
         raise explain(error, path) from error

@@ -43,16 +43,17 @@ def take_hold(journal: Path, campaign: str) -> sqlite3.Connection:
 def is_held(journal: Path, campaign: str) -> bool:
     """Tell whether some process holds a campaign."""
     path = _hold_file(journal, campaign)
-    if not path.exists():
-        return False
-    with explained(path), closing(connect(path, 0)) as connection:
-        try:
-            # Those that only look are not in each other's way.
-            connection.execute("SELECT 1 FROM sqlite_master").fetchall()
-        except sqlite3.Error as error:
-            if _busy(error):
-                return True
-            raise
+    with explained(path):
+        if not path.exists():
+            return False
+        with closing(connect(path, 0)) as connection:
+            try:
+                # Those that only look are not in each other's way.
+                connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+            except sqlite3.Error as error:
+                if _busy(error):
+                    return True
+                raise
     return False
 
 

@@ -91,6 +91,11 @@ def campaigns(db: Db) -> list[CampaignRecord]:
 
 def campaign(db: Db, name: str) -> CampaignRecord | None:
     """Return a campaign, None where there is none of that name."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        # Half a surrogate, as Python makes of bytes of a terminal that are no UTF-8: SQLite takes no such text.
+        return None
     found = _rows(db, f"SELECT {CAMPAIGN} FROM campaign WHERE name = ?", name)
     return campaign_record(found[0]) if found else None
 

@@ -13,7 +13,7 @@ from dexcmd.campaign.events import CampaignEvent
 from dexcmd.campaign.journal import queries
 from dexcmd.campaign.journal.appending import Append, Appender
 from dexcmd.campaign.journal.checking import check
-from dexcmd.campaign.journal.failures import explain, explained
+from dexcmd.campaign.journal.failures import OF_SQLITE, explain, explained
 from dexcmd.campaign.journal.holding import is_held, take_hold
 from dexcmd.campaign.journal.opening import JournalFile
 from dexcmd.campaign.journal.schema import MIGRATIONS, Migration
@@ -91,7 +91,7 @@ class SqliteStore:
     def _write(self, appends: list[Append]) -> Sequence[Exception | None]:
         try:
             return self._appender.write(appends)
-        except sqlite3.Error as error:
+        except OF_SQLITE as error:
             return [explain(error, self.path) for _ in appends]
 
     async def _read(

@@ -144,10 +144,11 @@ NOTE_ERROR = Statement("UPDATE target SET error = ? WHERE id = ? AND account = ?
 
 
 def _intent_closed(events: Sequence[IntentClosed], place: Place, _: Seqs) -> list[Write]:
-    lost = dict.fromkeys((micros(e.at), place.account(e.account)) for e in events if e.outcome in ("absent", "unknown"))
+    # The last that is told of an account counts, also where its clock was put back.
+    lost = {place.account(e.account): micros(e.at) for e in events if e.outcome in ("absent", "unknown")}
     result: list[Write] = [
         (CLOSE_INTENT, [(e.outcome, micros(e.at), place.target(e.target), e.post) for e in events]),
-        (LOSE, [*lost]),
+        (LOSE, [(at, account) for account, at in lost.items()]),
     ]
     # In their order, should two be of one target.  What is surplus says nothing of how its target stands.
     telling = (e for e in events if e.outcome != "surplus")

@@ -2,7 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
-from dexcmd.errors import ConfigurationError
+from dexcmd.campaign.journal.failures import DAMAGED
+from dexcmd.errors import CampaignError, ConfigurationError
+from dexcmd.wire.converter import shown
 
 __all__ = ["micros", "micros_or_none", "moment", "moment_or_none"]
 
@@ -24,8 +26,11 @@ def micros_or_none(time: datetime | None) -> int | None:
 
 
 def moment(value: int) -> datetime:
-    """Return a time of the tables, in UTC."""
-    return EPOCH + timedelta(microseconds=value)
+    """Return a time of the tables, in UTC.  Raises `CampaignError` for what is none."""
+    try:
+        return EPOCH + timedelta(microseconds=value)
+    except (TypeError, OverflowError):
+        raise CampaignError(f"the journal has {shown(value)} where a time is to be: {DAMAGED}") from None
 
 
 def moment_or_none(value: int | None) -> datetime | None:

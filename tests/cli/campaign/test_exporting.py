@@ -54,6 +54,13 @@ def test_into_files(done: Office, say: Say):
     assert len((done.folder / "paris.txt").read_text().splitlines()) == 6
 
 
+def test_not_over_the_journal(done: Office, say: Say):
+    (done.folder / "link").symlink_to(done.journal.parent)
+    code, _, err = say("export", "paris", "--output", "link/journal.db", "--overwrite")
+    assert (code, err) == (2, "error: link/journal.db is the journal itself: name another file with --output\n")
+    assert say("status", "paris")[0] == 0
+
+
 def test_no_parquet_on_stdout(done: Office, say: Say):
     code, out, err = say("export", "paris", "--format", "parquet")
     assert (code, out) == (2, "")
