@@ -104,6 +104,10 @@ class _Download(Generic[R]):
         have = target.have if self._usable else Have()
         self._opened = have.whole
         if have.whole:
+            now = self._clock.monotonic()
+            self._meter.start(have.offset, now)
+            if self._options.on_progress is not None:
+                self._report(self._options.on_progress, have.offset, have.offset, now)
             return await target.finish(have.offset)
         await self._take_place()
         if not self._begun and self._shared.stopped is not None and self._shared.stopped.is_set():
