@@ -118,7 +118,12 @@ class ObjectTarget:
 
         Raises `InvalidArtifactError`, `UncheckedError`, `ArtifactExistsError` or `DownloadError`.
         """
-        e_tag = await run_stoppable(self._complete)
+        try:
+            e_tag = await run_stoppable(self._complete)
+        except InvalidArtifactError:
+            # The next attempt, if any, starts over, and not before those have come that wait for an upload now.
+            await self.leave()
+            raise
         return StoredArtifact(
             key=self._place.key,
             e_tag=e_tag,
@@ -128,12 +133,13 @@ class ObjectTarget:
         )
 
     async def leave(self) -> None:
-        """Abort what is not finished."""
+        """Abort what is not finished, and let another one have its upload."""
         try:
             if self._writer is not None or self._upload is not None or self._spool is not None:
                 await run_to_the_end(self._drop)
         finally:
             if self._uploading:
+                self._uploading = False
                 self._uploads.release()
 
     # From here on in threads.

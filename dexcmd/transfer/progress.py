@@ -8,7 +8,7 @@ INTERVAL = 0.1
 """Seconds between two reports."""
 
 WEIGHT = 0.3
-"""Of the newest stretch in the rate: high enough to follow a change within a second."""
+"""Of the newest stretch in the rate, where that takes `INTERVAL`: high enough to follow a change within a second."""
 
 
 @attrs.frozen
@@ -55,6 +55,8 @@ class ProgressMeter:
             return None
         if seconds > 0:
             newest = (received - before) / seconds
-            self._rate = newest if self._rate is None else WEIGHT * newest + (1 - WEIGHT) * self._rate
+            # The last bytes may come a moment after a report: that is no stretch to tell a rate from.
+            weight = WEIGHT * min(1.0, seconds / INTERVAL)
+            self._rate = newest if self._rate is None else weight * newest + (1 - weight) * self._rate
         self._last = (now, received)
         return Progress(self._command_id, self._filename, received, size, self._rate or 0.0)

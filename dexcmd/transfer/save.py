@@ -1,7 +1,6 @@
 """The download engine: brings one artifact to its target, over as many attempts as it takes."""
 
 import logging
-from contextlib import nullcontext
 from typing import Generic
 
 import attrs
@@ -82,6 +81,9 @@ class _Download(Generic[R]):
         self._usable = True
         self._joined = target.have.offset > 0
         self._announced = True
+        self._placed = False
+        """Whether it has one of the slots."""
+
         self._begun = False
         self._opened = False
         """Whether the last attempt got as far as an artifact that comes, or is there."""
@@ -92,23 +94,47 @@ class _Download(Generic[R]):
     async def run(self) -> R:
         if (found := await self._target.find(None)) is not None:
             return found
-        return await try_again(self._attempt, self._decide, self._clock.sleep)
+        try:
+            return await try_again(self._attempt, self._decide, self._clock.sleep)
+        finally:
+            self._give_place()
 
     async def _attempt(self) -> R:
         target = self._target
         have = target.have if self._usable else Have()
         self._opened = have.whole
         if have.whole:
+            now = self._clock.monotonic()
+            self._meter.start(have.offset, now)
+            if self._options.on_progress is not None:
+                self._report(self._options.on_progress, have.offset, have.offset, now)
             return await target.finish(have.offset)
-        queued = self._clock.monotonic()
-        async with self._shared.slots or nullcontext():
-            # The time that others take is not its own.
-            self._deadline += self._clock.monotonic() - queued
-            if not self._begun and self._shared.stopped is not None and self._shared.stopped.is_set():
-                raise NotBegunError(f"{self._path}: not begun")
-            self._begun = True
-            found = await self._fetch(have)
+        await self._take_place()
+        if not self._begun and self._shared.stopped is not None and self._shared.stopped.is_set():
+            raise NotBegunError(f"{self._path}: not begun")
+        self._begun = True
+        found = await self._fetch(have)
+        self._give_place()
         return found or await target.finish(have.offset if self._joined else 0)
+
+    async def _take_place(self) -> None:
+        """Have a slot.  It is kept until all bytes are there, also between two attempts.
+
+        What is there of an artifact may hold what another one waits for with its slot: an upload of the few that a
+        sink has at a time.
+        """
+        if self._shared.slots is None or self._placed:
+            return
+        queued = self._clock.monotonic()
+        await self._shared.slots.acquire()
+        self._placed = True
+        # The time that others take is not its own.
+        self._deadline += self._clock.monotonic() - queued
+
+    def _give_place(self) -> None:
+        if self._shared.slots is not None and self._placed:
+            self._placed = False
+            self._shared.slots.release()
 
     async def _fetch(self, have: Have) -> R | None:
         """Receive what is missing; return what turns out to be there already."""

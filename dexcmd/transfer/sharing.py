@@ -22,7 +22,9 @@ class Shared:
 
     throttle: Throttle | None = None
     slots: "anyio.Semaphore | None" = None
-    """How many may ask for artifacts and receive them at a time; what is received is finished outside of it."""
+    """How many may ask for artifacts and receive them at a time, or are about to do so once more; what is received is
+    finished outside of it.
+    """
 
     stopped: asyncio.Event | None = None
     """Once set, no artifact is begun any more, which is a `NotBegunError`; those that are begun go on."""

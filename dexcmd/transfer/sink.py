@@ -81,6 +81,7 @@ class Target(Protocol[R_co]):
         """Verify it, put it in its place for good, and return it.
 
         Raises `DownloadError` where it is not whole, `UncheckedError` where that can be told in another pass only.
+        Then nothing of it may be held that another target waits for: those come to their ends before the next attempt.
         """
         ...
 

@@ -41,6 +41,14 @@ class TestProgressMeter:
         other.start(0, 0.0)
         assert other.report(1000, 1000, 0.0) == Progress("c1", "a.zip", 1000, 1000, 0.0)
 
+    def test_last_bytes_right_behind_a_report_make_no_great_rate(self):
+        meter = ProgressMeter("c1", "a.zip")
+        meter.start(0, 0.0)
+        meter.report(100_000, 200_000, 0.1)
+        report = meter.report(200_000, 200_000, 0.10001)
+        assert report is not None
+        assert 1_000_000 < report.rate < 2_000_000
+
     def test_what_was_there_already_has_not_just_come(self):
         meter = ProgressMeter("c1", "a.zip")
         meter.start(10**9, 5.0)

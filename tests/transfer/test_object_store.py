@@ -552,6 +552,41 @@ async def test_with_one_attempt_what_one_pass_can_not_verify_is_an_error(place: 
     place.assert_holds()
 
 
+@pytest.mark.parametrize("comes", ["twice", "in two parts"])
+async def test_those_that_are_tried_again_and_those_that_wait_for_their_turn_do_not_wait_for_each_other(
+    comes: str,
+) -> None:
+    framing = Unseekable() if comes == "twice" else None
+    body = zipped(ZIP_STORED, os.urandom(3 * MIB), framing)
+    asked = 0
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        headers = {"ETag": '"one"', "Content-Type": "application/zip"}
+        if comes == "in two parts" and "Range" not in request.headers:
+            response = web.StreamResponse(headers={**headers, "Content-Length": str(len(body))})
+            await response.prepare(request)
+            await response.write(body[: 2 * MIB])
+            assert request.transport is not None
+            request.transport.close()
+            return response
+        part = request.http_range
+        start = part.start or 0
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+        return web.Response(status=206 if start else 200, body=body[start:], headers=headers)
+
+    retry = RetryPolicy(attempts=3, attempt_seconds=5.0)
+    sink = memory(uploads=1)
+    async with Service(handler) as service, service.client(retry=retry, random=lambda: 0.0) as dex:
+        with anyio.fail_after(60):
+            async with dex.downloads.save_many(["c1", "c2", "c3"], sink, concurrency=1) as results:
+                assert [result.error async for result in results] == [None] * 3
+    assert asked == 6
+    assert listed(sink.store) == sorted(f"{name}.zip{mark}" for name in ("c1", "c2", "c3") for mark in ("", ".sha256"))
+
+
 @pytest.mark.parametrize("turns", range(0, 40, 4))
 async def test_a_cancellation_of_the_second_pass_leaves_no_file(place: Place, temporary: Path, turns: int) -> None:
     body = zipped(ZIP_STORED, os.urandom(12_000_000), Unseekable())

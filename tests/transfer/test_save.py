@@ -340,6 +340,16 @@ class TestProgress:
         await save(Script(sends(BODY)), tmp_path, on_progress=seen.append)
         assert (seen[-1].received, seen[-1].size) == (len(BODY), len(BODY))
 
+    async def test_so_is_that_of_a_part_that_misses_nothing(self, tmp_path: Path) -> None:
+        seen = list[Progress]()
+        with pytest.raises(TruncatedArtifactError):
+            await save(Script(half(ETag='"one"')), tmp_path, retry=RetryPolicy(attempts=1))
+        with (tmp_path / ".c1.zip.part").open("ab") as part:
+            part.write(BODY[part.tell() :])
+        saved = await save(Script(), tmp_path, on_progress=seen.append)
+        assert (saved.path.read_bytes(), saved.resumed_from) == (BODY, len(BODY))
+        assert [(progress.received, progress.size, progress.rate) for progress in seen] == [(len(BODY), len(BODY), 0.0)]
+
 
 class TestThere:
     async def test_by_its_size_where_it_is_no_zip(self, tmp_path: Path) -> None:
