@@ -131,6 +131,7 @@ class Listing(AsyncOnlyIteration, Generic[T]):
     A row that moved to another page during the walk comes once.  Rows made after the walk began are kept out
     where the endpoint can do so.  The first page is asked for alone, the next ones two, four and then eight at once, as
     far as the service says that they are there.  Iterating raises `DexError`, after the rows of the pages before.
+    Several tasks may share one iteration: each row comes to one of them.
     """
 
     def __init__(
@@ -178,6 +179,7 @@ class Pages(AsyncOnlyIteration, Generic[T]):
         self._filters = dict(query.filters)
         self._recent = RecentKeys()
         self._answers: deque[_Page[T] | Exception] = deque()
+        self._turn = asyncio.Lock()
         self._page = 1
         self._asked = 0
         self._to_ask_for = 1
@@ -203,16 +205,20 @@ class Pages(AsyncOnlyIteration, Generic[T]):
     async def fresh_rows(self) -> list[T]:
         """Return what the next page has that was not seen before, which may be nothing.  Raises `DexError`.
 
-        One request where pages are asked for one at a time.
+        One request where pages are asked for one at a time, and none where there is no next page.
         """
-        if not self._answers:
-            self._answers.extend(await self._ask())
-        answer = self._answers.popleft()
-        if isinstance(answer, Exception):
-            self._answers.clear()
-            self._to_ask_for = 1
-            raise answer
-        return self._take(answer)
+        # Two tasks that share a walk would each ask for the same page, and skip the next one.
+        async with self._turn:
+            if self.ended:
+                return []
+            if not self._answers:
+                self._answers.extend(await self._ask())
+            answer = self._answers.popleft()
+            if isinstance(answer, Exception):
+                self._answers.clear()
+                self._to_ask_for = 1
+                raise answer
+            return self._take(answer)
 
     async def _ask(self) -> "list[_Page[T] | Exception]":
         """Fetch the next pages, side by side: nothing of it goes on when this is over."""
@@ -269,6 +275,7 @@ class Rows(AsyncOnlyIteration, Generic[T]):
     def __init__(self, pages: Pages[T]) -> None:
         self._pages = pages
         self._rows: Iterator[T] = iter(())
+        self._turn = asyncio.Lock()
 
     def __aiter__(self) -> "Rows[T]":
         """Return itself: a walk goes on where it stands."""
@@ -278,9 +285,13 @@ class Rows(AsyncOnlyIteration, Generic[T]):
         """Return the next row.  Raises `DexError`."""
         for row in self._rows:
             return row
-        # A page that `Pages` gives is never empty.
-        self._rows = iter(await anext(self._pages))
-        return next(self._rows)
+        async with self._turn:
+            # Another task may have brought a page meanwhile, and its rows come first.
+            for row in self._rows:
+                return row
+            # A page that `Pages` gives is never empty.
+            self._rows = iter(await anext(self._pages))
+            return next(self._rows)
 
 
 def _bound(filters: dict[str, str], name: str, served_at: datetime | None) -> None:
