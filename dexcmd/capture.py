@@ -140,7 +140,10 @@ class Capture(Background[CaptureResult[R]]):
 
         async def follow() -> None:
             async with ended:
-                await self._follow(ended)
+                try:
+                    await self._follow(ended)
+                finally:
+                    self._watch.leave()
 
         async def save() -> None:
             async for command in to_save:

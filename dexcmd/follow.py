@@ -42,7 +42,8 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Do nothing: leaving early leaves nothing behind, and the commands themselves go on."""
+        """Give up its place among those that poll.  The commands themselves go on."""
+        self._watch.leave()
 
     @property
     def unlisted(self) -> tuple[str, ...]:
