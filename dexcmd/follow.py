@@ -10,7 +10,6 @@ from dexcmd.clock import Clock
 from dexcmd.errors import DexError, WaitTimeoutError
 from dexcmd.polling.watch import Watch
 from dexcmd.resources.command import Command
-from dexcmd.validators import number_above_zero
 
 __all__ = ["Follow"]
 
@@ -28,7 +27,7 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
     def __init__(self, clock: Clock, watch: Watch, *, timeout: float) -> None:
         self._clock = clock
         self._watch = watch
-        self._timeout = number_above_zero("timeout", timeout)
+        self._timeout = timeout
         self._entered = False
         self._ended: deque[Command] = deque()
         self._turn = asyncio.Lock()

@@ -12,6 +12,7 @@ from dexcmd import (
     CommandRequest,
     Pcap,
     QuotaExceededError,
+    RateLimitError,
     ResponseDecodeError,
     RetryPolicy,
     SpeedTest,
@@ -379,6 +380,27 @@ async def test_the_end_of_the_time_names_what_is_pending(rig: Rig, clock: Manual
     assert seen == [quick.id]
     assert caught.value.pending == (slow.id,)
     assert clock.monotonic() - start == pytest.approx(60.0)
+
+
+async def test_no_request_of_a_short_wait_is_tried_for_minutes(rig: Rig, clock: ManualClock) -> None:
+    await rig.start(behaviour=Behaviour(run_seconds=(5000.0, 5000.0)))
+    [made] = await rig.dex.commands.create(rig.requests(1))
+    start = clock.monotonic()
+    rig.sandbox.faults.add(Fault.rate_limited(retry_after=90), on="list_commands")
+    with pytest.raises(RateLimitError):
+        await rig.dex.commands.wait(made, timeout=60)
+    assert clock.monotonic() == start
+    # What fits is waited for.
+    with pytest.raises(WaitTimeoutError):
+        await rig.dex.commands.wait(made, timeout=100)
+    assert clock.monotonic() - start == pytest.approx(100.0)
+
+
+async def test_a_wait_of_no_time_looks_once(rig: Rig) -> None:
+    await rig.start()
+    [made] = await rig.dex.commands.create(rig.requests(1))
+    rig.sandbox.faults.add(Fault.error(503), on="list_commands")
+    assert (await rig.dex.commands.wait(made, timeout=0.001)).succeeded
 
 
 async def test_a_command_that_the_list_shows_late_is_followed(rig: Rig) -> None:
