@@ -13,6 +13,7 @@ import attrs
 from dexcmd.async_only import AsyncOnlyIteration
 from dexcmd.errors import ConfigurationError
 from dexcmd.session import Request, Session
+from dexcmd.validators import encodable_text
 from dexcmd.wire.envelope import PageInfo
 from dexcmd.wire.times import format_time
 
@@ -35,13 +36,18 @@ def _page_size(_: object, __: object, value: Any) -> None:
         raise ConfigurationError(f"per_page must be from 1 to {MOST_PER_PAGE}, not {value!r}")
 
 
+def _text_filters(_: object, __: object, value: Mapping[str, object]) -> None:
+    for name, text in value.items():
+        encodable_text(name, text)
+
+
 @attrs.frozen
 class ListQuery:
     """What a walk asks for on each page."""
 
     path: str
     per_page: int = attrs.field(validator=_page_size)
-    filters: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    filters: Mapping[str, str] = attrs.field(factory=dict[str, str], validator=_text_filters)
     bound: Literal["to"] | None = None
     """The query parameter that keeps rows made during the walk out of it, where the endpoint has one."""
 
