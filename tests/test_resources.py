@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import attrs
 import pytest
@@ -401,6 +402,15 @@ async def test_a_wait_of_no_time_looks_once(rig: Rig) -> None:
     [made] = await rig.dex.commands.create(rig.requests(1))
     rig.sandbox.faults.add(Fault.error(503), on="list_commands")
     assert (await rig.dex.commands.wait(made, timeout=0.001)).succeeded
+
+
+async def test_a_new_command_is_found_where_its_date_is_of_another_clock(rig: Rig, clock: ManualClock) -> None:
+    await rig.start()
+    # What answers need not have quite the time of what notes creations, which may lie some seconds before it.
+    ahead = format_datetime(clock.now() + timedelta(seconds=4), usegmt=True)
+    rig.sandbox.faults.add(Fault.headers({"Date": ahead}), on="create_commands")
+    [made] = await rig.dex.commands.create(rig.requests(1))
+    assert (await rig.dex.commands.wait(made, timeout=60)).succeeded
 
 
 async def test_a_command_that_the_list_shows_late_is_followed(rig: Rig) -> None:
