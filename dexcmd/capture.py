@@ -136,18 +136,23 @@ class Capture(Background[CaptureResult[R]]):
             await self._capture(save)
 
     async def _capture(self, saver: Save[R]) -> None:
-        ended, to_save = anyio.create_memory_object_stream[Command](self._options.concurrency)
+        # More would have nothing to do.
+        concurrency = min(self._options.concurrency, len(self._options.bulk.requests))
+        ended, to_save = anyio.create_memory_object_stream[Command](concurrency)
 
         async def follow() -> None:
             async with ended:
-                await self._follow(ended)
+                try:
+                    await self._follow(ended)
+                finally:
+                    self._watch.leave()
 
         async def save() -> None:
             async for command in to_save:
                 await self._save(saver, command)
 
         async with to_save:
-            await run_tasks([self._create, follow, *[save] * self._options.concurrency])
+            await run_tasks([self._create, follow, *[save] * concurrency])
 
     async def _create(self) -> None:
         await self._bulk
@@ -155,23 +160,25 @@ class Capture(Background[CaptureResult[R]]):
         self._change.set()
 
     async def _take(self, outcomes: Sequence[Outcome]) -> None:
+        # Told now: the devices are at work while there is no room yet.
+        deadline = self._clock.monotonic() + self._options.timeout
         for outcome in outcomes:
             if outcome.command_id is not None:
                 await self._room.acquire()
-                self._add(outcome.command_id, outcome)
+                self._add(outcome.command_id, outcome, deadline)
             else:
                 await self._results.send(
                     CaptureResult[R](outcome.request, outcome.state, error=outcome.error, reason=outcome.reason)
                 )
 
-    def _add(self, command_id: str, outcome: Outcome) -> None:
+    def _add(self, command_id: str, outcome: Outcome, deadline: float) -> None:
         self._made[command_id] = outcome
         self._watch.add(
             command_id,
             not_before=self._commands.created.not_before(command_id),
             command_type=outcome.request.type,
             device_id=outcome.request.device_id,
-            deadline=self._clock.monotonic() + self._options.timeout,
+            deadline=deadline,
             is_new=True,
         )
         self._change.set()

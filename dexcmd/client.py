@@ -22,7 +22,7 @@ from dexcmd.errors import ConfigurationError
 from dexcmd.events import Event
 from dexcmd.secret import Secret
 from dexcmd.session import SETTLE_SECONDS, Session, Settings
-from dexcmd.validators import finite_number, function
+from dexcmd.validators import finite_number, function, whole_number
 from dexcmd.wire.paths import DEFAULT_BASE_URL, BaseURL, valid_account_id
 from dexcmd.wire.retrying import RetryPolicy
 from dexcmd.wire.window import RateLimit
@@ -225,6 +225,7 @@ class DexClient(AsyncOnlyContext):
         check_into(into)
         if on_progress is not None:
             function("on_progress", on_progress)
+        whole_number("create_concurrency", create_concurrency)
         options: CaptureOptions[Any] = CaptureOptions(
             bulk=BulkOptions(
                 requests=requests,

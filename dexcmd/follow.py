@@ -1,5 +1,6 @@
 """Following commands to their end, as something to iterate."""
 
+import asyncio
 from collections import deque
 from types import TracebackType
 from typing import Self
@@ -9,7 +10,6 @@ from dexcmd.clock import Clock
 from dexcmd.errors import DexError, WaitTimeoutError
 from dexcmd.polling.watch import Watch
 from dexcmd.resources.command import Command
-from dexcmd.validators import number_above_zero
 
 __all__ = ["Follow"]
 
@@ -21,15 +21,16 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
             async for command in commands: ...
 
     It polls only while it is iterated, so a slow consumer costs no requests, and there is no task to leave
-    behind.
+    behind.  Several tasks may share the iteration: each command comes to one of them.
     """
 
     def __init__(self, clock: Clock, watch: Watch, *, timeout: float) -> None:
         self._clock = clock
         self._watch = watch
-        self._timeout = number_above_zero("timeout", timeout)
+        self._timeout = timeout
         self._entered = False
         self._ended: deque[Command] = deque()
+        self._turn = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         """Start the time that `timeout` counts."""
@@ -40,7 +41,8 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Do nothing: leaving early leaves nothing behind, and the commands themselves go on."""
+        """Give up its place among those that poll.  The commands themselves go on."""
+        self._watch.leave()
 
     @property
     def unlisted(self) -> tuple[str, ...]:
@@ -61,6 +63,11 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
         """
         if not self._entered:
             raise RuntimeError("Follow: enter it with `async with` before iterating over it")
+        # A poll can't be done by two tasks at a time.
+        async with self._turn:
+            return await self._next()
+
+    async def _next(self) -> Command:
         while not self._ended:
             if not len(self._watch):
                 raise StopAsyncIteration

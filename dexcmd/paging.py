@@ -13,6 +13,7 @@ import attrs
 from dexcmd.async_only import AsyncOnlyIteration
 from dexcmd.errors import ConfigurationError
 from dexcmd.session import Request, Session
+from dexcmd.validators import encodable_text
 from dexcmd.wire.envelope import PageInfo
 from dexcmd.wire.times import format_time
 
@@ -35,13 +36,18 @@ def _page_size(_: object, __: object, value: Any) -> None:
         raise ConfigurationError(f"per_page must be from 1 to {MOST_PER_PAGE}, not {value!r}")
 
 
+def _text_filters(_: object, __: object, value: Mapping[str, object]) -> None:
+    for name, text in value.items():
+        encodable_text(name, text)
+
+
 @attrs.frozen
 class ListQuery:
     """What a walk asks for on each page."""
 
     path: str
     per_page: int = attrs.field(validator=_page_size)
-    filters: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    filters: Mapping[str, str] = attrs.field(factory=dict[str, str], validator=_text_filters)
     bound: Literal["to"] | None = None
     """The query parameter that keeps rows made during the walk out of it, where the endpoint has one."""
 
@@ -131,6 +137,7 @@ class Listing(AsyncOnlyIteration, Generic[T]):
     A row that moved to another page during the walk comes once.  Rows made after the walk began are kept out
     where the endpoint can do so.  The first page is asked for alone, the next ones two, four and then eight at once, as
     far as the service says that they are there.  Iterating raises `DexError`, after the rows of the pages before.
+    Several tasks may share one iteration: each row comes to one of them.
     """
 
     def __init__(
@@ -178,6 +185,7 @@ class Pages(AsyncOnlyIteration, Generic[T]):
         self._filters = dict(query.filters)
         self._recent = RecentKeys()
         self._answers: deque[_Page[T] | Exception] = deque()
+        self._turn = asyncio.Lock()
         self._page = 1
         self._asked = 0
         self._to_ask_for = 1
@@ -203,16 +211,20 @@ class Pages(AsyncOnlyIteration, Generic[T]):
     async def fresh_rows(self) -> list[T]:
         """Return what the next page has that was not seen before, which may be nothing.  Raises `DexError`.
 
-        One request where pages are asked for one at a time.
+        One request where pages are asked for one at a time, and none where there is no next page.
         """
-        if not self._answers:
-            self._answers.extend(await self._ask())
-        answer = self._answers.popleft()
-        if isinstance(answer, Exception):
-            self._answers.clear()
-            self._to_ask_for = 1
-            raise answer
-        return self._take(answer)
+        # Two tasks that share a walk would each ask for the same page, and skip the next one.
+        async with self._turn:
+            if self.ended:
+                return []
+            if not self._answers:
+                self._answers.extend(await self._ask())
+            answer = self._answers.popleft()
+            if isinstance(answer, Exception):
+                self._answers.clear()
+                self._to_ask_for = 1
+                raise answer
+            return self._take(answer)
 
     async def _ask(self) -> "list[_Page[T] | Exception]":
         """Fetch the next pages, side by side: nothing of it goes on when this is over."""
@@ -269,6 +281,7 @@ class Rows(AsyncOnlyIteration, Generic[T]):
     def __init__(self, pages: Pages[T]) -> None:
         self._pages = pages
         self._rows: Iterator[T] = iter(())
+        self._turn = asyncio.Lock()
 
     def __aiter__(self) -> "Rows[T]":
         """Return itself: a walk goes on where it stands."""
@@ -278,9 +291,13 @@ class Rows(AsyncOnlyIteration, Generic[T]):
         """Return the next row.  Raises `DexError`."""
         for row in self._rows:
             return row
-        # A page that `Pages` gives is never empty.
-        self._rows = iter(await anext(self._pages))
-        return next(self._rows)
+        async with self._turn:
+            # Another task may have brought a page meanwhile, and its rows come first.
+            for row in self._rows:
+                return row
+            # A page that `Pages` gives is never empty.
+            self._rows = iter(await anext(self._pages))
+            return next(self._rows)
 
 
 def _bound(filters: dict[str, str], name: str, served_at: datetime | None) -> None:

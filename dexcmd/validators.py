@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import attrs
 
+from dexcmd.async_only import AsyncOnlyIteration
 from dexcmd.errors import ConfigurationError
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "above_zero",
     "as_text",
     "count",
+    "encodable_text",
     "finite_number",
     "folder_path",
     "function",
@@ -95,8 +97,23 @@ def as_text(name: str, value: object) -> str:
     return value
 
 
+def encodable_text(name: str, value: object) -> str:
+    """Return `value` if it is a string that can be sent: no bytes that were no text, as in an argument of a program."""
+    text = as_text(name, value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"{name} must be text, not {value!r}") from None
+    return text
+
+
 def several(name: str, value: object, what: str, *, asynchronous: bool = False) -> None:
     """Raise where `value` can't be iterated over, with `async for` at most where `asynchronous`, or is one string."""
+    is_asynchronous = isinstance(value, AsyncOnlyIteration) or not isinstance(value, Iterable)
+    if isinstance(value, AsyncIterable) and is_asynchronous and not asynchronous:
+        raise ConfigurationError(
+            f"{name} must be several {what}, not asynchronous: gather them first, as in `[one async for one in ...]`"
+        )
     # The letters of an id would each be one.
     if isinstance(value, str | bytes) or not (
         isinstance(value, Iterable) or (asynchronous and isinstance(value, AsyncIterable))

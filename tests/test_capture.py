@@ -119,6 +119,34 @@ async def test_commands_that_do_not_end_are_given_up(rig: Rig, tmp_path: Path, c
     assert clock.monotonic() == pytest.approx(120, abs=15)
 
 
+async def test_time_goes_on_for_what_waits_for_room(rig: Rig, tmp_path: Path, clock: ManualClock) -> None:
+    await rig.start(behaviour=Behaviour(run_seconds=(5000.0, 5000.0)))
+    results = await collect(rig.dex.capture(rig.requests(5), into=tmp_path, timeout=120, most_in_flight=1))
+    assert [type(result.error) for result in results] == [WaitTimeoutError] * 5
+    assert clock.monotonic() == pytest.approx(120, abs=5)
+
+
+async def test_what_had_no_room_in_its_time_is_looked_for_once(rig: Rig, tmp_path: Path) -> None:
+    await rig.start()
+    # The first of the POST takes all the time, and the others end meanwhile.
+    first = rig.requests(1)[0].device_id
+    rig.sandbox.faults.add(
+        Fault.slow(200.0), on="download", where=lambda r: r.params["command_id"] == _of_device(rig, first)
+    )
+    results = await collect(rig.dex.capture(rig.requests(5), into=tmp_path, timeout=60, most_in_flight=1))
+    assert [result.state for result in results] == ["saved"] * 5
+
+
+def _of_device(rig: Rig, device_id: str) -> str:
+    return next(one.id for one in rig.sandbox.state.commands.values() if one.device.device_id == device_id)
+
+
+async def test_any_number_of_downloads_at_a_time_may_be_asked_for(rig: Rig, tmp_path: Path) -> None:
+    await rig.start()
+    results = await collect(rig.dex.capture(rig.requests(2), into=tmp_path, concurrency=10**12))
+    assert [result.state for result in results] == ["saved"] * 2
+
+
 async def test_a_file_name_that_comes_late_is_waited_for(rig: Rig, tmp_path: Path) -> None:
     await rig.start(behaviour=Behaviour.instant(filename_delay=20.0))
     [result] = await collect(rig.dex.capture(rig.requests(1), into=tmp_path))

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -413,6 +414,27 @@ async def test_a_turn_that_is_not_needed_any_more_is_left_to_others(follower: Fo
     first.drop(made[0].id)
     second = await queued_up(follower, made[0], made[1])
     assert second.next_poll_at == 480.0
+
+
+@pytest.mark.parametrize("what", ["follow", "capture"])
+async def test_who_leaves_early_leaves_the_turn_to_others(
+    follower: Follower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    made = await start_with_no_room(follower)
+    rig, clock = follower.rig, follower.rig.clock
+    planned, sleep = rig.dex.session.polls._window._planned, clock.sleep
+
+    async def leave_once_queued_up(seconds: float) -> None:
+        if planned:
+            raise ZeroDivisionError
+        await sleep(seconds)
+
+    monkeypatch.setattr(clock, "sleep", leave_once_queued_up)
+    one: Any = rig.dex.commands.follow([made[0].id]) if what == "follow" else rig.dex.capture(rig.requests(1), tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        async with one as results:
+            await anext(results)
+    assert (await queued_up(follower, made[1])).next_poll_at == 480.0
 
 
 async def test_a_turn_is_left_to_others_where_the_rest_of_a_look_is_not_needed(follower: Follower) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import attrs
 import pytest
@@ -12,6 +13,7 @@ from dexcmd import (
     CommandRequest,
     Pcap,
     QuotaExceededError,
+    RateLimitError,
     ResponseDecodeError,
     RetryPolicy,
     SpeedTest,
@@ -379,6 +381,36 @@ async def test_the_end_of_the_time_names_what_is_pending(rig: Rig, clock: Manual
     assert seen == [quick.id]
     assert caught.value.pending == (slow.id,)
     assert clock.monotonic() - start == pytest.approx(60.0)
+
+
+async def test_no_request_of_a_short_wait_is_tried_for_minutes(rig: Rig, clock: ManualClock) -> None:
+    await rig.start(behaviour=Behaviour(run_seconds=(5000.0, 5000.0)))
+    [made] = await rig.dex.commands.create(rig.requests(1))
+    start = clock.monotonic()
+    rig.sandbox.faults.add(Fault.rate_limited(retry_after=90), on="list_commands")
+    with pytest.raises(RateLimitError):
+        await rig.dex.commands.wait(made, timeout=60)
+    assert clock.monotonic() == start
+    # What fits is waited for.
+    with pytest.raises(WaitTimeoutError):
+        await rig.dex.commands.wait(made, timeout=100)
+    assert clock.monotonic() - start == pytest.approx(100.0)
+
+
+async def test_a_wait_of_no_time_looks_once(rig: Rig) -> None:
+    await rig.start()
+    [made] = await rig.dex.commands.create(rig.requests(1))
+    rig.sandbox.faults.add(Fault.error(503), on="list_commands")
+    assert (await rig.dex.commands.wait(made, timeout=0.001)).succeeded
+
+
+async def test_a_new_command_is_found_where_its_date_is_of_another_clock(rig: Rig, clock: ManualClock) -> None:
+    await rig.start()
+    # What answers need not have quite the time of what notes creations, which may lie some seconds before it.
+    ahead = format_datetime(clock.now() + timedelta(seconds=4), usegmt=True)
+    rig.sandbox.faults.add(Fault.headers({"Date": ahead}), on="create_commands")
+    [made] = await rig.dex.commands.create(rig.requests(1))
+    assert (await rig.dex.commands.wait(made, timeout=60)).succeeded
 
 
 async def test_a_command_that_the_list_shows_late_is_followed(rig: Rig) -> None:

@@ -132,9 +132,13 @@ class Watch:
             look.missing.pop(command_id, None)
         seen = self._schedule.drop(command_id).seen
         if not self._pending:
-            # Nobody polls for nothing, so the turn would be lost to all.
-            self._session.polls.leave(self._turn)
+            # Nobody polls for nothing.
+            self.leave()
         return seen
+
+    def leave(self) -> None:
+        """Give up its turn, for there is no poll for now, and it would be lost to all.  The next one queues up anew."""
+        self._session.polls.leave(self._turn)
 
     def succeeded(self, command_id: str) -> bool:
         """Tell whether a pending command was seen in SUCCESS."""
@@ -193,7 +197,7 @@ class Watch:
             self._schedule.settle(self._clock.monotonic(), changed=self._changed)
             self._changed = False
             if not self._looks:
-                self._session.polls.leave(self._turn)
+                self.leave()
 
     async def _finish(self, look: Look) -> bool:
         """Go on with a look to its end; return False where the share of the rate limit is used up before."""

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+import attrs
+
 from dexcmd.created import CreatedLog
 from dexcmd.creation import Creation, OnOutcomes
 from dexcmd.errors import AmbiguousCreateError
@@ -14,7 +16,7 @@ from dexcmd.polling.watch import Watch
 from dexcmd.resources.command import Command, command_id_of, decode_commands, identity
 from dexcmd.resources.requests import CommandRequest, Target, check_batch
 from dexcmd.session import Session
-from dexcmd.validators import several
+from dexcmd.validators import number_above_zero, several
 from dexcmd.wire.times import format_time
 
 __all__ = ["CommandsResource"]
@@ -135,11 +137,17 @@ class CommandsResource:
         Polls are shared by all of them.  Up to ten are polled for after `poll_interval` seconds, and up to five
         times as rarely while nothing changes.  Of many, each end is noticed within about six intervals, or half of
         the command's own duration if that is longer.  Iterating raises `WaitTimeoutError` after `timeout` seconds,
-        and `DexError`.  A device that is not connected lets its command fail after 10 minutes, so a `timeout` below
-        that may give up too early.
+        and `DexError`.  No request is tried for longer than `timeout`, or one attempt where that is longer.  A device
+        that is not connected lets its command fail after 10 minutes, so a `timeout` below that may give up too early.
         """
         several("commands", commands, "commands or their ids")
-        watch = Watch(self._session, poll_interval=poll_interval)
+        number_above_zero("timeout", timeout)
+        number_above_zero("poll_interval", poll_interval)
+        # The last poll begins when the time is over, so one attempt has to be possible then.
+        retry = self._session.settings.retry
+        budget = min(retry.total_seconds, max(timeout, retry.attempt_seconds))
+        session = self._session.with_retry(attrs.evolve(retry, total_seconds=budget))
+        watch = Watch(session, poll_interval=poll_interval)
         for command in commands:
             command_id = command_id_of(command)
             not_before = self.created.not_before(command_id)
