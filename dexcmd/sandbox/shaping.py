@@ -107,9 +107,10 @@ def damage_reply(fault: Fault, reply: Reply) -> Reply:
             return attrs.evolve(reply, trickle=trickle, framing=fault.framing)
         case "lying_length":
             if fault.amount >= 0:
-                return attrs.evolve(reply, lie=fault.amount, ending="drop")
+                return attrs.evolve(reply, lie=fault.amount, ending="drop", framing="length")
             amount = max(fault.amount, -reply.length)
-            return attrs.evolve(reply, lie=amount, limit=None if fault.rest else reply.length + amount)
+            limit = None if fault.rest else reply.length + amount
+            return attrs.evolve(reply, lie=amount, limit=limit, framing="length")
         case "surplus":
             return _lengthened(reply, fault)
         case "garbage":
