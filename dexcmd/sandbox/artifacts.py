@@ -94,8 +94,8 @@ def _results(spec: ArtifactSpec, captures: Mapping[str, tuple[int, int, datetime
 
 
 def _snaplen(args: Mapping[str, object]) -> int:
-    wanted = int(float(str(args.get("packet-size-bytes", DEFAULT_SNAPLEN))))
-    return min(max(wanted, 1), _LARGEST_SNAPLEN)
+    wanted = float(str(args.get("packet-size-bytes", DEFAULT_SNAPLEN)))
+    return int(min(max(wanted, 1), _LARGEST_SNAPLEN))
 
 
 def _pcap(making: Making) -> list[Member]:

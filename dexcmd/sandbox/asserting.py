@@ -169,8 +169,8 @@ def _lacking(wanted: object, found: object, where: str) -> str | None:
             for key, value in fields.items()
         )
         return next((lacking for lacking in lacks if lacking is not None), None)
-    if isinstance(wanted, list) and isinstance(found, list):
-        items, others = cast("list[object]", wanted), cast("list[object]", found)
+    if isinstance(wanted, list | tuple) and isinstance(found, list):
+        items, others = cast("Sequence[object]", wanted), cast("list[object]", found)
         if len(items) != len(others):
             return f"{where} has a length of {len(others)}, not {len(items)}"
         lacks = (_lacking(item, others[index], f"{where}[{index}]") for index, item in enumerate(items))

@@ -1,6 +1,6 @@
 """How the fake service behaves where the real one may behave in more than one way."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import attrs
@@ -47,9 +47,15 @@ def _filters(_: object, attribute: "attrs.Attribute[Any]", value: frozenset[str]
         raise ValueError(f"{attribute.name} must be of {', '.join(known)}, not {sorted(value)}")
 
 
+def _set_of_names(names: Iterable[str]) -> frozenset[str]:
+    if isinstance(names, str):
+        raise ValueError(f"names must be in a set, as in {{{names!r}}}, not alone")
+    return frozenset(names)
+
+
 def _names(validator: Any = None) -> Any:
     nothing: frozenset[str] = frozenset()
-    return attrs.field(default=nothing, converter=frozenset[str], validator=validator)
+    return attrs.field(default=nothing, converter=_set_of_names, validator=validator)
 
 
 @attrs.frozen(kw_only=True)

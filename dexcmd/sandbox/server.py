@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
@@ -313,18 +314,25 @@ class Sandbox(AsyncOnlyContext):
             origin=origin,
         )
         self.requests.append(recorded)
-        service = self._service
-        reply = service.refuse(recorded)
-        if reply is None:
-            fault = self.faults.take(recorded)
-            recorded.fault = None if fault is None else fault.kind
-            if fault is not None and fault.kind == "slow":
-                reply = await self._respond_slowly(recorded, fault)
-            else:
-                reply = service.respond(recorded, fault)
+        try:
+            reply = await self._reply(recorded)
+        except Exception:
+            # A condition or a size of the test's own has failed: aiohttp logs it, and this is what it answers.
+            recorded.status = HTTPStatus.INTERNAL_SERVER_ERROR.value
+            raise
         if reply.head:
             recorded.status = reply.status
         return await send(request, reply, self._executor, self.clock)
+
+    async def _reply(self, recorded: RecordedRequest) -> Reply:
+        refusal = self._service.refuse(recorded)
+        if refusal is not None:
+            return refusal
+        fault = self.faults.take(recorded)
+        recorded.fault = None if fault is None else fault.kind
+        if fault is not None and fault.kind == "slow":
+            return await self._respond_slowly(recorded, fault)
+        return self._service.respond(recorded, fault)
 
     async def _respond_slowly(self, recorded: RecordedRequest, fault: Fault) -> Reply:
         if fault.processed:
@@ -353,5 +361,5 @@ async def _read_body(request: web.BaseRequest) -> Any:
     data = await request.read()
     try:
         return json.loads(data) if data else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return data

@@ -22,7 +22,14 @@ from dexcmd.sandbox.ratelimit import RateLimiter
 from dexcmd.sandbox.reply import Reply
 from dexcmd.sandbox.requestlog import Operation, RecordedRequest
 from dexcmd.sandbox.rows import alter_rows, create_row, device_row, list_row, quota_result
-from dexcmd.sandbox.shaping import damage_behaviour, damage_envelope, damage_reply, heard_headers, reply_instead
+from dexcmd.sandbox.shaping import (
+    damage_behaviour,
+    damage_envelope,
+    damage_headers,
+    damage_reply,
+    heard_headers,
+    reply_instead,
+)
 from dexcmd.sandbox.state import SandboxState, StoredCommand
 from dexcmd.sandbox.validation import parse_create
 
@@ -125,7 +132,8 @@ class Service:
                 if answer.envelope is not None and answer.processed:
                     reply = json_reply(reply.status, damage_envelope(fault, answer.envelope))
                 reply = damage_reply(fault, reply)
-        return self._finish(request, reply, ray)
+        reply = self._finish(request, reply, ray)
+        return reply if fault is None else damage_headers(fault, reply)
 
     def artifact(self, command: StoredCommand) -> Artifact:
         """Return a command's artifact in its current revision."""
@@ -183,8 +191,7 @@ class Service:
 
     def _finish(self, request: RecordedRequest, reply: Reply, ray: str) -> Reply:
         """Add the headers that every answer has."""
-        # A fault may have said others.
-        headers = {"Date": http_date(self.state.now()), "Server": "cloudflare", **reply.headers}
+        headers = {**reply.headers, "Date": http_date(self.state.now()), "Server": "cloudflare"}
         if request.operation == "storage":
             headers["Server"] = "storage"
             return attrs.evolve(reply, headers=headers)

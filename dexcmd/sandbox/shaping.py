@@ -14,7 +14,7 @@ from dexcmd.sandbox.reply import Reply, Trickle
 from dexcmd.sandbox.requestlog import RecordedRequest
 from dexcmd.sandbox.rows import alter_rows
 
-__all__ = ["damage_behaviour", "damage_envelope", "damage_reply", "heard_headers", "reply_instead"]
+__all__ = ["damage_behaviour", "damage_envelope", "damage_headers", "damage_reply", "heard_headers", "reply_instead"]
 
 _WHOLE = 200
 _PARTIAL = 206
@@ -107,9 +107,10 @@ def damage_reply(fault: Fault, reply: Reply) -> Reply:
             return attrs.evolve(reply, trickle=trickle, framing=fault.framing)
         case "lying_length":
             if fault.amount >= 0:
-                return attrs.evolve(reply, lie=fault.amount, ending="drop")
+                return attrs.evolve(reply, lie=fault.amount, ending="drop", framing="length")
             amount = max(fault.amount, -reply.length)
-            return attrs.evolve(reply, lie=amount, limit=None if fault.rest else reply.length + amount)
+            limit = None if fault.rest else reply.length + amount
+            return attrs.evolve(reply, lie=amount, limit=limit, framing="length")
         case "surplus":
             return _lengthened(reply, fault)
         case "garbage":
@@ -117,8 +118,6 @@ def damage_reply(fault: Fault, reply: Reply) -> Reply:
             return attrs.evolve(reply, content=content, start=0, stop=content.size)
         case "empty":
             return attrs.evolve(reply, content=Loaded(b""), start=0, stop=0, framing="length")
-        case "headers":
-            return attrs.evolve(reply, headers=_changed(reply.headers, dict(fault.changes)))
         case "corrupt" if reply.length:
             position = reply.start + min(_position(fault.at, reply), reply.length - 1)
             return attrs.evolve(reply, content=CorruptContent(reply.content, position))
@@ -134,6 +133,11 @@ def damage_reply(fault: Fault, reply: Reply) -> Reply:
             return _damage_part(fault, reply)
         case _:
             return reply
+
+
+def damage_headers(fault: Fault, reply: Reply) -> Reply:
+    """Return the answer, which has all its headers by now, with those that the fault wants otherwise."""
+    return attrs.evolve(reply, headers=_changed(reply.headers, dict(fault.changes)))
 
 
 def _damage_part(fault: Fault, reply: Reply) -> Reply:

@@ -26,7 +26,25 @@ _PIECES_PER_STEP = 4
 _RESET = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 
-class _AsItIs(web.StreamResponse):
+# What aiohttp adds to answers without them.
+_ADDED = ("Content-Type", "Date", "Server")
+
+
+class _WithItsHeaders(web.StreamResponse):
+    """A response with no headers but those that it is given and those of the framing."""
+
+    async def _prepare_headers(self) -> None:
+        added = [name for name in _ADDED if name not in self.headers]
+        await super()._prepare_headers()
+        for name in added:
+            self.headers.pop(name, None)
+
+
+class _AtOnce(_WithItsHeaders, web.Response):
+    """A response whose headers and body are one write."""
+
+
+class _AsItIs(_WithItsHeaders):
     """A response that is sent as it is: with as many bytes as it is given, whatever its headers say."""
 
     _length_check = False
@@ -42,8 +60,7 @@ async def send(request: web.BaseRequest, reply: Reply, executor: Executor, clock
         await _end(request, reply)
     if _is_plain(reply):
         body = b"".join(reply.content.read(reply.start, reply.start + reply.sent))
-        # One write for headers and body.
-        return web.Response(status=reply.status, headers=reply.headers, body=body)
+        return _AtOnce(status=reply.status, headers=reply.headers, body=body)
     response = _head(reply)
     try:
         await response.prepare(request)

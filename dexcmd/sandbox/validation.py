@@ -121,7 +121,10 @@ def _find_target(
 
 def _number(documented: float) -> Callable[[Any, Behaviour], str | None]:
     def check(value: Any, behaviour: Behaviour) -> str | None:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return "must be a number"
+        # Only of a float: an int may be too large to be made one.
+        if isinstance(value, float) and not math.isfinite(value):
             return "must be a number"
         if value < 1:
             return "must be at least 1"

@@ -67,6 +67,8 @@ def dex_sandbox(request: pytest.FixtureRequest, dex_clock: "ManualClock") -> "It
     for mark in reversed(list(request.node.iter_markers(_MARK))):
         if mark.args:
             raise pytest.UsageError(f"@pytest.mark.{_MARK} takes keyword arguments only")
+        if "clock" in mark.kwargs:
+            raise pytest.UsageError(f"@pytest.mark.{_MARK} takes no clock: override the fixture dex_clock")
         options |= mark.kwargs
     may_miss = options.pop("unstruck_faults", False)
     sandbox = Sandbox(clock=dex_clock, **options)
@@ -81,7 +83,7 @@ def dex_sandbox(request: pytest.FixtureRequest, dex_clock: "ManualClock") -> "It
     if missed and not may_miss and request.node.stash.get(_passed, False):
         pytest.fail(
             f"scripted, and nothing was struck by it: {'; '.join(missed)}\n"
-            f"(`@pytest.mark.{_MARK}(unstruck_faults=True)` lets that be)\n\n{_log(sandbox)}",
+            f"(`@pytest.mark.{_MARK}(unstruck_faults=True)` lets that be)",
             pytrace=False,
         )
 
@@ -112,21 +114,20 @@ def dex_client(dex_sandbox: "Sandbox") -> "Iterator[DexClient]":
 def pytest_runtest_makereport(
     item: pytest.Item, call: "pytest.CallInfo[None]"
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show what was requested with a test that failed."""
+    """Show what was requested with a test that failed, or with a fixture of it that did."""
     report = yield
     sandbox = item.stash.get(_sandbox_of, None)
-    if sandbox is None or report.when != "call":
+    if sandbox is None:
         return report
-    item.stash[_passed] = report.passed
+    item.stash[_passed] = report.when == "call" and report.passed
     if report.failed and not _tells_by_itself(call):
-        report.sections.append(("Requests to dex_sandbox", _log(sandbox)))
+        from dexcmd.sandbox.asserting import request_table
+
+        report.sections.append(("Requests to dex_sandbox", request_table(list(sandbox.requests))))
+    if report.when == "teardown":
+        # The items are there until the run ends, and all that a sandbox holds would be.
+        del item.stash[_sandbox_of]
     return report
-
-
-def _log(sandbox: "Sandbox") -> str:
-    from dexcmd.sandbox.asserting import request_table
-
-    return request_table(list(sandbox.requests))
 
 
 def _tells_by_itself(call: "pytest.CallInfo[None]") -> bool:

@@ -34,11 +34,14 @@ class ClosedWithItsLoop:
 
     def close(self) -> None:
         """Close the client, if that did not happen already."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.run_until_complete(self._close())
-        else:
+        if self._loop is None or self._loop.is_closed():
             with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
                 runner.run(self.client.close())
+        elif self._loop.is_running():
+            # In another thread, as that of an application's test client does.
+            asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+        else:
+            self._loop.run_until_complete(self._close())
 
     async def _close(self) -> None:
         if self._guard is not None:

@@ -43,6 +43,17 @@ def test_a_small_fleet_piped(start: Start, tmp_path: Path):
     assert_whole(files)
 
 
+def test_a_folder_that_was_used_before(start: Start, tmp_path: Path):
+    """By a demo that saved what it could, and by one that was interrupted."""
+    folder = tmp_path / "captures"
+    folder.mkdir()
+    (folder / ".of-before.zip.part").write_text("half of it")
+    for number in (1, 2):
+        code, shown, _ = start("demo", "--devices", "3", "--into", str(folder)).finish()
+        assert (code, "3 whole files in" in shown) == (0, True), shown
+        assert len(list(folder.glob("*.zip"))) == 3 * number
+
+
 def test_ctrl_c_twice_leaves_whole_files_only(start: Start, tmp_path: Path):
     folder = tmp_path / "deep" / "er"
     folder.mkdir(parents=True)

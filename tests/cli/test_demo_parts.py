@@ -143,10 +143,12 @@ def test_a_folder(tmp_path: Path):
     results = [good, result(1, "failed", error=REPORTED)]
     assert check_folder(results, {"0": Truth("SUCCESS", size)}, tmp_path) == []
     (tmp_path / ".0.zip.1234.part").touch()
-    assert check_folder(results, {}, tmp_path) == [
+    assert check_folder(results, {"0": Truth("SUCCESS", 7)}, tmp_path) == [
         ".0.zip.1234.part: half a file was left behind",
-        f"0.zip: {size} bytes, None in the sandbox",
+        f"0.zip: {size} bytes, 7 in the sandbox",
     ]
+    # The half file is another demo's then.
+    assert check_folder(results, {}, tmp_path) == [f"0.zip: {size} bytes, None in the sandbox"]
 
 
 # --- the service

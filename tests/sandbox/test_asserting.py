@@ -34,6 +34,10 @@ BODY = {"commands": [{"type": "pcap", "device_id": "d", "args": {"time-limit-min
         (Expected(method="POST", path="/commands", json={}), request("POST", body=BODY)),
         (Expected(method="POST", path="/commands", json={"commands": [{}]}), request("POST", body=BODY)),
         (Expected(method="POST", path="/commands", json=BODY), request("POST", body=BODY)),
+        (
+            Expected(method="POST", path="/commands", json={"commands": (BODY["commands"][0],)}),
+            request("POST", body=BODY),
+        ),
         (Expected(method="GET", path="/commands", status=503), request(status=503)),
     ],
     ids=str,

@@ -223,6 +223,26 @@ class TestHeaders:
         assert "ETag" not in answer.headers
         assert answer.headers["Accept-Ranges"] == "bytes"
 
+    @pytest.mark.parametrize("value", [None, "of the test"])
+    @pytest.mark.parametrize("name", ["content-type", "date", "server", "cf-ray", "ratelimit"])
+    async def test_those_that_every_answer_has(self, api: Api, command: str, name: str, value: str | None):
+        api.sandbox.faults.add(Fault.headers({name: value}), times=3)
+        wanted = [] if value is None else [value]
+        assert (await api.quota()).headers.getall(name, []) == wanted
+        assert (await api.download(command)).headers.getall(name, []) == wanted
+        # No more than a hop, and from the storage.
+        api.sandbox.behaviour = Behaviour.instant(download_redirect=302)
+        assert (await api.download(command)).headers.getall(name, []) == wanted
+
+    async def test_of_a_large_artifact(self, api: Api, clock: ManualClock):
+        async with Sandbox(1, clock=clock, behaviour=Behaviour.instant(), artifact_size=1_000_000) as sandbox:
+            other = Api(sandbox, api.session)
+            [command] = await other.make(1)
+            sandbox.faults.add(Fault.headers({"Date": None, "Content-Type": None}), on="download")
+            answer = await other.download(command)
+            assert len(answer.body) == 1_000_000
+            assert not {"Date", "Content-Type"} & set(answer.headers)
+
 
 class TestVersions:
     @pytest.mark.parametrize("at", [None, 0.5])

@@ -273,6 +273,14 @@ class TestDownloads:
         assert got == whole[: max(len(whole) + amount, 0)]
         assert response.headers["Content-Length"] == str(len(got))
 
+    @pytest.mark.parametrize("amount", [-10, 10])
+    async def test_a_length_where_there_was_none(self, api: Api, command: str, whole: bytes, amount: int):
+        api.sandbox.behaviour = Behaviour.instant(download_length=False)
+        api.sandbox.faults.add(Fault.lying_length(amount))
+        response, _ = await open_body(api, command)
+        assert response.headers.get("Content-Length") == str(len(whole) + amount)
+        assert "Transfer-Encoding" not in response.headers
+
     async def test_corrupt(self, api: Api, command: str, whole: bytes):
         api.sandbox.faults.add(Fault.corrupt(), on="download")
         answer = await api.download(command)

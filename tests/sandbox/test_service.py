@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from dexcmd.clock import ManualClock
-from dexcmd.sandbox import Behaviour, NewCommand, Sandbox, SandboxDevice
+from dexcmd.sandbox import Behaviour, Fault, NewCommand, Sandbox, SandboxDevice
 from tests.sandbox.sandbox_api import Api, order
 
 pytestmark = pytest.mark.anyio
@@ -126,6 +126,16 @@ class TestSandbox:
         assert (unknown.operation, unknown.method, unknown.status) == ("unknown", "PUT", 405)
         assert unknown.path == "/client/v4/accounts/%2F/dex"
         assert unknown.params == {"account_id": "/"}
+
+    async def test_an_error_of_the_test_is_recorded(self, api: Api):
+        api.sandbox.faults.add(Fault.drop(), where=lambda request: request.body["commands"])
+        assert (await api.quota()).status == 500
+        api.sandbox.faults.clear()
+        api.sandbox.faults.add(Fault.slow(1.0, processed=False))
+        (command_id,) = await api.make(1, "warp-diag")
+        api.sandbox.state.commands[command_id].size = 1
+        assert (await api.download(command_id)).status == 500
+        assert [request.status for request in api.sandbox.requests] == [500, 200, 500]
 
 
 class TestAccess:
@@ -443,7 +453,18 @@ class TestCreating:
         quota = (await api.quota()).result
         assert quota == {"quota": 800, "quota_usage": 3, "reset_time": "2026-01-02T00:00:00.000Z"}
 
-    @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"{}", b'{"commands": {}}', b'{"commands": []}'])
+    @pytest.mark.parametrize("digits", [400, 5000])
+    async def test_large_numbers(self, api: Api, digits: int):
+        """Of 400 digits it is more than a float takes, of 5000 more than Python reads."""
+        body = json.dumps({"commands": [order(api.sandbox.state.devices[0], args={"packet-size-bytes": 7})]})
+        answer = await api.request("POST", api.commands_url, data=body.replace("7}", f"1{'0' * digits}}}").encode())
+        assert answer.status == (200 if digits == 400 else 400)
+        for command_id in api.sandbox.state.commands:
+            assert (await api.download(command_id)).status == 200
+
+    @pytest.mark.parametrize(
+        "body", [b"", b"{", b"[" * 100_000, b"[]", b'"x"', b"{}", b'{"commands": {}}', b'{"commands": []}']
+    )
     async def test_bad_bodies(self, api: Api, body: bytes):
         answer = await api.request("POST", api.commands_url, data=body)
         assert (answer.status, answer.pointers) == (400, ["/commands"])

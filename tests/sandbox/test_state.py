@@ -379,6 +379,12 @@ def test_switches_have_no_other_positions(wrong: dict[str, object]):
         Behaviour(**wrong)
 
 
+@pytest.mark.parametrize("switch", ["ignored_filters", "null_fields", "omit_fields"])
+def test_a_name_alone_is_no_set_of_its_letters(switch: str):
+    with pytest.raises(ValueError, match=r"names must be in a set, as in \{'status'\}, not alone"):
+        Behaviour(**{switch: "status"})
+
+
 def test_instant_takes_further_switches():
     behaviour = Behaviour.instant(quota_status=429, upload_seconds=(1.0, 2.0))
     assert behaviour.quota_status == 429

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from dexcmd import DexClient, Pcap, RateLimitError, RetryPolicy, ServerError
+from dexcmd import ConfigurationError, DexClient, Pcap, RateLimitError, RetryPolicy, ServerError
 from dexcmd.clock import ManualClock, SystemClock, default_clock
 from dexcmd.sandbox import Behaviour, Fault, NewCommand, Sandbox, SandboxDevice
 
@@ -138,6 +139,20 @@ class TestClient:
     def test_a_loop_that_ends_before_the_fixtures_do(self, dex_client: DexClient, runner: asyncio.Runner):
         runner.run(get_quota(dex_client))
 
+    def test_a_loop_in_a_thread_that_goes_on_after_the_test(self, portal: BlockingPortal, dex_client: DexClient):
+        portal.call(get_quota, dex_client)
+
+    def test_a_loop_in_a_thread_that_ends_before_the_fixtures_do(self, dex_client: DexClient, portal: BlockingPortal):
+        portal.call(get_quota, dex_client)
+
+    def test_another_loop_needs_another_client(self, dex_sandbox: Sandbox, dex_client: DexClient):
+        asyncio.run(get_quota(dex_client))
+        with pytest.raises(ConfigurationError, match="this client is closed"):
+            asyncio.run(get_quota(dex_client))
+        for _ in range(2):
+            asyncio.run(get_quota_by_another())
+        dex_sandbox.assert_requested("GET", "/commands/quota", times=3)
+
     def test_it_may_stay_unused(self, dex_client: DexClient):
         assert "api_token" not in repr(dex_client)
 
@@ -146,6 +161,18 @@ class TestClient:
 def runner() -> Iterator[asyncio.Runner]:
     with asyncio.Runner() as runner:
         yield runner
+
+
+@pytest.fixture
+def portal() -> Iterator[BlockingPortal]:
+    """A loop like that of an application's test client, which is open for as long as several tests."""
+    with start_blocking_portal("asyncio") as portal:
+        yield portal
+
+
+async def get_quota_by_another() -> None:
+    async with DexClient() as dex:
+        await dex.quota.get()
 
 
 async def get_quota(dex: DexClient) -> None:

@@ -38,6 +38,62 @@ def test_it(dex_sandbox):
     )
 
 
+def test_a_fixture_that_fails_shows_what_was_requested(runs: pytest.Pytester):
+    runs.makepyfile(
+        HEAD
+        + """
+@pytest.fixture
+def first(dex_sandbox):
+    asyncio.run(quota())
+    raise RuntimeError("it")
+
+@pytest.fixture
+def last(dex_sandbox):
+    yield
+    asyncio.run(quota())
+    dex_sandbox.state.commands["nobody"]
+
+def test_it(first):
+    pass
+
+def test_another(last):
+    pass
+"""
+    )
+    result = runs.runpytest("-p", "no:asyncio")
+    result.assert_outcomes(passed=1, errors=2)
+    for when in ("setup of test_it", "teardown of test_another"):
+        result.stdout.fnmatch_lines(
+            [
+                f"*ERROR at {when}*",
+                "*- Requests to dex_sandbox -*",
+                "#  at      request              status  fault",
+                "1  +0.0 s  GET /commands/quota  200",
+            ]
+        )
+
+
+def test_nothing_of_a_test_is_kept(runs: pytest.Pytester):
+    runs.makepyfile(
+        HEAD
+        + """
+import gc
+import weakref
+
+seen = []
+
+def test_it(dex_sandbox, dex_client):
+    asyncio.run(quota())
+    seen.append(weakref.ref(dex_sandbox))
+
+def test_that_is_later():
+    gc.collect()
+    assert [sandbox() for sandbox in seen] == [None]
+"""
+    )
+    runs.runpytest("-p", "no:asyncio").assert_outcomes(passed=2)
+
+
 def test_a_failed_assertion_on_requests_shows_them_once(runs: pytest.Pytester):
     runs.makepyfile(
         HEAD
@@ -93,6 +149,8 @@ def test_by_chance(dex_sandbox):
             "*ERROR at teardown of test_it*",
             "scripted, and nothing was struck by it: drop on get_quota, list_devices",
             "*unstruck_faults=True*",
+            "*- Requests to dex_sandbox -*",
+            "#  at *",
             "1  +0.0 s  GET /commands/quota  200",
         ]
     )
@@ -102,6 +160,7 @@ def test_by_chance(dex_sandbox):
     ("mark", "told"),
     [
         ("3", "*UsageError: @pytest.mark.dex_sandbox takes keyword arguments only*"),
+        ("clock=None", "*UsageError: @pytest.mark.dex_sandbox takes no clock: override the fixture dex_clock"),
         ("device=3", "*TypeError: *unexpected keyword argument 'device'*"),
         ("account_id='x'", "*ValueError: account_id must be 32 hex digits, not 'x'*"),
     ],

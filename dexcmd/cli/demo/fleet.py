@@ -1,5 +1,6 @@
 """The service that the demo runs against: who is in the fleet, and what becomes of their commands."""
 
+import secrets
 import zlib
 
 from dexcmd.clock import Clock
@@ -56,7 +57,8 @@ def open_sandbox(devices: int, seed: int, clock: Clock) -> Sandbox:
         make_fleet(devices, seed),
         clock=clock,
         behaviour=BEHAVIOUR,
-        seed=seed,
+        # Commands of an earlier demo would be in the folder already, and nothing would be downloaded.
+        seed=secrets.randbits(64),
         quota=devices,
         artifact_size=lambda row: artifact_size(row["id"]),
     )
