@@ -64,7 +64,9 @@ class Job:
         if not any(ways):
             raise ConfigurationError("no device: name ids, or select with --search, --user, --platform or --all")
         if sum(ways) > 1:
-            raise ConfigurationError("name devices, or select them with --search, --user, --platform, or take --all")
+            raise ConfigurationError(
+                "devices are chosen in one way: by ids, or with --search, --user and --platform, or with --all"
+            )
 
 
 def run_capture(common: Common, job: Job) -> int:
