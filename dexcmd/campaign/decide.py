@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-CANCELLED = "cancelled by the operator"
+CANCELLED = "by the operator"
 """Why an account stops that is."""
 
 

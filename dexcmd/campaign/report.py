@@ -26,7 +26,7 @@ _STANDS: Mapping[CampaignState, str] = {
 _STATES: Mapping[TargetState, str] = {
     "saved": "",
     "failed": "",
-    "not_attempted": "no command is created for them any more",
+    "not_attempted": "no command is created or collected for them any more",
     "collecting": "done, and their artifacts are to be fetched",
     "running": "their commands have not ended",
     "creating": "a POST is under way, or its answer is lost and being looked for",

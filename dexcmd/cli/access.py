@@ -1,7 +1,7 @@
 """Which account, with which token, at which address: from the options, the environment, and a file for the token."""
 
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import attrs
@@ -11,6 +11,7 @@ from dexcmd.cli.stderr import warn
 from dexcmd.cli.texts import TOKEN_VARIABLE
 from dexcmd.errors import ConfigurationError
 from dexcmd.secret import Secret
+from dexcmd.wire.paths import BaseURL, valid_account_id
 
 __all__ = ["Access", "access", "read_token", "token_of"]
 
@@ -36,10 +37,21 @@ def access(common: Common, environment: Mapping[str, str]) -> Access:
     account_id = common.account or environment.get("CLOUDFLARE_ACCOUNT_ID")
     if not account_id:
         raise ConfigurationError("no account: set CLOUDFLARE_ACCOUNT_ID or pass --account")
-    base_url = common.base_url or environment.get("CLOUDFLARE_BASE_URL")
+    _check(valid_account_id, account_id, "CLOUDFLARE_ACCOUNT_ID or --account")
+    base_url = common.base_url or environment.get("CLOUDFLARE_BASE_URL") or None
+    if base_url is not None:
+        _check(BaseURL.parse, base_url, "CLOUDFLARE_BASE_URL or --base-url")
     return Access(
-        account_id=account_id, token=token_of(TOKEN_VARIABLE, common.token_file, environment), base_url=base_url or None
+        account_id=account_id, token=token_of(TOKEN_VARIABLE, common.token_file, environment), base_url=base_url
     )
+
+
+def _check(check: Callable[[str], object], value: str, source: str) -> None:
+    """Raise `ConfigurationError` for what a client would refuse too, which does not know where it was set."""
+    try:
+        check(value)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}: check {source}") from None
 
 
 def token_of(variable: str, file: Path | None, environment: Mapping[str, str], whose: str = "") -> str:

@@ -101,7 +101,9 @@ def _advice(error: BaseException, token: str) -> tuple[str | None, int]:
         case WaitTimeoutError():
             they_go, them = ("it goes", "it") if len(error.pending) == 1 else ("they go", "them")
             return f"{they_go} on: the same command waits for {them} again", PARTLY
-        case InsufficientSpaceError() | TruncatedArtifactError() | StalledDownloadError():
+        case InsufficientSpaceError():
+            return "make room; then the same command goes on from what is there", FAILED
+        case TruncatedArtifactError() | StalledDownloadError():
             return "the same command goes on from what is there", FAILED
         case ArtifactExistsError():
             return "move it away, or save into another folder", FAILED

@@ -22,4 +22,6 @@ def mistake_text(error: CycloptsError) -> str:
         case CoercionError(token=Token() as token) if token.keyword is not None and error.target_type in KINDS:
             return f'Invalid value "{token.value}" for {token.keyword}: that is no {KINDS[error.target_type]}'
         case _:
-            return " ".join(str(error).split()).removesuffix(".")
+            text = " ".join(str(error).split())
+            # A list that is cut keeps its dots.
+            return text if text.endswith("...") else text.removesuffix(".")

@@ -1,5 +1,6 @@
 """`dexcmd sandbox`: a fake of the service to point a client at."""
 
+import os
 import secrets
 import shlex
 import signal
@@ -106,7 +107,7 @@ def sandbox(
                 environment[f"CLOUDFLARE_ACCOUNT_ID_{number}"] = other.account_id
             write(json_line(environment) if common.json else export_lines(environment).rstrip())
             each = f"{accounts} accounts with {devices} devices each" if others else f"{devices} devices"
-            note(f"{each}, {speed:g} times as fast as real ones; Ctrl-C stops it")
+            note(f"{each}, {speed:g} times as fast as real ones; Ctrl-C or `kill {os.getpid()}` stops it")
             await asyncio.Event().wait()
 
     try:

@@ -108,8 +108,8 @@ DUE = tally(pending=10)
         (view(DUE, total=tally(running=100), begun=100, deadline=LATER), Wait(LATER)),
         (view(tally(running=1), undecided_later=5, deadline=LATER), Wait(LATER)),
         (view(tally(running=1), deadline=LATER), Wait()),
-        (view(DUE, control="cancel_keep"), Stop("cancelled", "cancelled by the operator")),
-        (view(tally(running=1), control="cancel_drop"), Stop("cancelled", "cancelled by the operator")),
+        (view(DUE, control="cancel_keep"), Stop("cancelled", "by the operator")),
+        (view(tally(running=1), control="cancel_drop"), Stop("cancelled", "by the operator")),
     ],
 )
 def test_step(seen: View, step: object) -> None:

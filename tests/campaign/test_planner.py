@@ -391,7 +391,7 @@ async def test_a_cancelled_campaign_waits_for_no_account_that_is_planned(campaig
     assert (status.state, status.count("saved"), status.count()) == ("cancelled", 1, 1)
     assert [(one.stopped, one.reason) for one in status.accounts] == [
         ("finished", None),
-        ("cancelled", "cancelled by the operator"),
+        ("cancelled", "by the operator"),
     ]
 
 

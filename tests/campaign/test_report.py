@@ -46,7 +46,7 @@ targets               1,151  and 35 skipped by the plan
   failed                 23
     device               20  the service reports FAILED
     unknown               3  the answer was lost, and the list shows no command
-  not attempted          12  no command is created for them any more
+  not attempted          12  no command is created or collected for them any more
   running                 4  their commands have not ended
   pending               300  due, now or later
 

@@ -5,17 +5,21 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
 import pytest
 
 from dexcmd.cli import main
+from dexcmd.cli.capture import run
 from dexcmd.cli.ids import command_of_line
+from dexcmd.cli.view import LinesView, Picture
 from dexcmd.sandbox import Behaviour, Fault, Sandbox, make_devices
 from tests.cli.conftest import PATIENCE, Process, Screen, Service, Start
 
@@ -90,8 +94,8 @@ def test_nothing_is_created_where_nobody_can_be_asked(service: Service, start: S
     ("arguments", "told"),
     [
         (["pcap"], "no device: name ids, or select"),
-        (["pcap", "d1", "--all"], "name devices, or select them"),
-        (["pcap", "--search", "x", "--all"], "name devices, or select them"),
+        (["pcap", "d1", "--all"], "devices are chosen in one way: by ids, or with --search,"),
+        (["pcap", "--search", "x", "--all"], "and --platform, or with --all"),
         (["warp-diag", "d1", "--time-limit-min", "2"], "--time-limit-min is not for warp-diag"),
         (["pcap", "d1", "--interfaces", "tunnel"], "--interfaces is not for pcap"),
         (["pcap", "d1", "--time-limit-min", "0"], "Must be >= 1"),
@@ -398,3 +402,24 @@ def test_commands_only_on_a_terminal_tell_how_to_go_on(service: Service, show: C
 
 def account(service: Service) -> str:
     return service.sandbox.account_id
+
+
+def test_the_time_at_the_question_is_none_of_the_capture(service: Service, monkeypatch: pytest.MonkeyPatch):
+    pictures: list[Picture] = []
+    hours = 0
+
+    class Seen(LinesView):
+        def show(self, picture: Picture) -> None:
+            pictures.append(picture)
+
+    def an_hour_later(question: str, *, yes: bool) -> bool:
+        nonlocal hours
+        hours = 1
+        return True
+
+    monkeypatch.setattr(run, "confirm", an_hour_later)
+    monkeypatch.setattr(run, "view_for", Seen)
+    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + 3600 * hours))
+    assert main(["capture", "pcap", *device_ids(service, 1), "--no-wait"]) == 0
+    assert pictures
+    assert not [picture.said for picture in pictures if "h" in picture.said]

@@ -201,6 +201,11 @@ def test_a_mistake_says_where_to_look(capsys: pytest.CaptureFixture[str]):
         ("commands --limit x", 'Invalid value "x" for --limit: that is no whole number; see dexcmd commands --help'),
         # What the parser says well enough.
         (
+            "qota",
+            'Unknown command "qota". Did you mean "quota"? Available commands: quota, devices, commands, capture, '
+            "follow, download, campaign, demo, ...; see dexcmd --help",
+        ),
+        (
             "completion x",
             'Invalid value "x" for SHELL. Choose from: "bash", "zsh", "fish"; see dexcmd completion --help',
         ),

@@ -48,7 +48,7 @@ CASES: list[tuple[BaseException, str, str | None, int]] = [
     (errors.AmbiguousCreateError("who knows", [Command(id="c1")]), "who knows", "dexcmd commands --since 1h", 3),
     (errors.WaitTimeoutError("late", ("c1",)), "late", "it goes on: the same command waits for it again", 3),
     (errors.WaitTimeoutError("late", ("c1", "c2")), "late", "they go on: the same command waits for them again", 3),
-    (errors.InsufficientSpaceError("full"), "full", "goes on", 1),
+    (errors.InsufficientSpaceError("full"), "full", "make room; then the same command goes on", 1),
     (errors.TruncatedArtifactError("cut"), "cut", "goes on", 1),
     (errors.ArtifactExistsError("there"), "there", "another folder", 1),
     (errors.InvalidArtifactError("no zip"), "no zip", "--verify size", 1),

@@ -40,7 +40,9 @@ async def test_a_client_can_use_what_it_prints(start: Start, monkeypatch: pytest
     process.popen.send_signal(signal.SIGINT)
     code, _, stderr = process.finish()
     assert code == 130
-    assert stderr == "7 devices, 1000 times as fast as real ones; Ctrl-C stops it\ninterrupted\n"
+    # In the background, where its own help puts it, Ctrl-C does not reach it.
+    stop = f"Ctrl-C or `kill {process.popen.pid}` stops it"
+    assert stderr == f"7 devices, 1000 times as fast as real ones; {stop}\ninterrupted\n"
 
 
 @pytest.mark.anyio
@@ -90,7 +92,8 @@ def test_a_campaign_of_two_accounts(
     assert not emea & apac
     process.popen.send_signal(signal.SIGTERM)
     code, _, stderr = process.finish()
-    assert (code, stderr) == (0, "2 accounts with 9 devices each, 60 times as fast as real ones; Ctrl-C stops it\n")
+    assert code == 0
+    assert stderr.startswith("2 accounts with 9 devices each, 60 times as fast as real ones; Ctrl-C or ")
 
 
 def test_its_variables_as_json(start: Start):

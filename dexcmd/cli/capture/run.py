@@ -64,7 +64,9 @@ class Job:
         if not any(ways):
             raise ConfigurationError("no device: name ids, or select with --search, --user, --platform or --all")
         if sum(ways) > 1:
-            raise ConfigurationError("name devices, or select them with --search, --user, --platform, or take --all")
+            raise ConfigurationError(
+                "devices are chosen in one way: by ids, or with --search, --user and --platform, or with --all"
+            )
 
 
 def run_capture(common: Common, job: Job) -> int:
@@ -77,9 +79,8 @@ def run_capture(common: Common, job: Job) -> int:
         return choose(rows, names), await dex.quota.get()
 
     choice, quota = call(common, survey)
-    work = _Work(common, job, choice)
     if not choice.devices:
-        work.write_nothing()
+        _Work(common, job, choice).write_nothing()
         return _nothing(choice)
     if quota.remaining == 0 and job.on_quota == "stop":
         complain(Failure("the day's quota is used up", "`dexcmd quota` says when there is more", REFUSED))
@@ -88,7 +89,8 @@ def run_capture(common: Common, job: Job) -> int:
     if not confirm(f"Create {counted(len(choice.devices), 'command')}?", yes=job.yes):
         note("nothing was created")
         return ABORTED
-    return work.run()
+    # It begins with the yes, however long that took: its time is shown, and what was created since is looked for.
+    return _Work(common, job, choice).run()
 
 
 def _nothing(choice: Choice) -> int:
