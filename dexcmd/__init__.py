@@ -3,7 +3,7 @@
     from dexcmd import DexClient, Pcap
 
     async with DexClient() as dex:
-        async for device in dex.devices.list(search="lon"):
+        async for device in dex.devices.list(search="LON-"):
             ...
 
 The names below are the public ones.  They are loaded when first used: the command line and tools that

@@ -83,7 +83,7 @@ def capture(
 
     For example:
       dexcmd capture pcap --user jo@example.com --time-limit-min 2
-      dexcmd devices --search lon --json | dexcmd capture warp-diag - --yes
+      dexcmd devices --search LON- --json | dexcmd capture warp-diag - --yes
       dexcmd capture speed-test --all --yes --no-wait | dexcmd follow -
     """
     from dexcmd.cli.capture.args import make_args

@@ -39,7 +39,7 @@ def devices(
     A line for each registration.  What is not eligible says why.
 
     For example:
-      dexcmd devices --search lon
+      dexcmd devices --search LON-
       dexcmd devices --platform windows --json > windows.jsonl
     """
     from dexcmd.cli.lists.run import run_devices
