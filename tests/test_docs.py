@@ -28,7 +28,7 @@ FLEET = [
     SandboxDevice(
         device_id=f"00000000-0000-4000-8000-{index:012d}",
         registration_id=f"00000000-0000-4000-9000-{index:012d}",
-        name=f"london-laptop-{index}",
+        name=f"LON-LT-{index}",
         user_email=f"user{index}@example.com",
     )
     for index in range(4)
@@ -119,7 +119,7 @@ def files(rig: Rig, pattern: str) -> int:
 
 
 def the_readme(rig: Rig) -> None:
-    assert "london-laptop-0 SUCCESS" in rig.printed
+    assert "LON-LT-0 SUCCESS" in rig.printed
     assert "{'saved': 4}" in rig.printed
     assert files(rig, "captures/*.zip") == 8
 
