@@ -66,6 +66,8 @@ class Request:
         return self.method == "GET"
 
 
+ACCEPT_ENCODING = "gzip, deflate"
+
 SETTLE_SECONDS = 120.0
 """How late a created command may show up in the list, where nothing else is said."""
 
@@ -185,11 +187,12 @@ class Session:
                 request.method,
                 url,
                 data=request.body,
-                headers={"User-Agent": USER_AGENT, **request.headers},
+                headers={"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPT_ENCODING, **request.headers},
                 # A middleware runs on each hop of a redirect, and would carry the token along.
                 allow_redirects=False,
                 raise_for_status=False,
-                auto_decompress=True,
+                # aiohttp takes gzip data that end early for whole, so bodies are decoded where they are read.
+                auto_decompress=False,
                 middlewares=chain,
                 # The attempt's own limit is set by its middleware; these are for a body that is streamed later.
                 timeout=aiohttp.ClientTimeout(

@@ -21,6 +21,7 @@ from dexcmd.middleware.limit import TimeLimit
 from dexcmd.middleware.wording import failure_text
 from dexcmd.secret import Secret
 from dexcmd.wire.answer import Answer
+from dexcmd.wire.coding import CodingError, content_coding, decoded
 from dexcmd.wire.envelope import api_error, read_envelope
 
 __all__ = ["MOST_ERROR_BYTES", "MOST_JSON_BYTES", "Attempt", "transport_error"]
@@ -87,7 +88,7 @@ class Attempt:
                 return response
         except TimeoutError as error:
             failure = self._timed_out(error, seconds, sent=request.response is not before)
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, CodingError, OSError) as error:
             failure = self._failed(error, sent=request.response is not before)
         except RuntimeError as error:
             if request.response is not before or "thread" not in str(error):
@@ -108,9 +109,12 @@ class Attempt:
 
     async def _read(self, response: ClientResponse) -> Answer:
         good = 200 <= response.status < 300
+        most = MOST_JSON_BYTES if good else MOST_ERROR_BYTES
         try:
-            body = await _read_bounded(response, MOST_JSON_BYTES if good else MOST_ERROR_BYTES)
-        except aiohttp.ClientPayloadError:
+            body = await _read_bounded(response, most)
+            if (coding := content_coding(response.headers)) is not None:
+                body = decoded(body, coding, most)
+        except (aiohttp.ClientPayloadError, CodingError):
             if good:
                 raise
             # The status is known, and says more than that its body broke.

@@ -4,7 +4,8 @@ import os
 
 import aiohttp
 from aiohttp.client_exceptions import UnixClientConnectorError
-from aiohttp.http_exceptions import ContentEncodingError
+
+from dexcmd.wire.coding import CodingError
 
 __all__ = ["failure_text"]
 
@@ -23,8 +24,8 @@ def failure_text(error: Exception) -> str:
             return f"the certificate of {error.host}:{error.port} has another fingerprint"
         case aiohttp.ServerDisconnectedError():
             return "the connection was closed before an answer came"
-        case aiohttp.ClientPayloadError() if isinstance(error.__cause__, ContentEncodingError):
-            return "the body is not what its Content-Encoding says"
+        case CodingError():
+            return str(error)
         case aiohttp.ClientPayloadError():
             return "the connection was closed before the body had ended"
         case aiohttp.ClientResponseError():

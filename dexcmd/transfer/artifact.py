@@ -10,6 +10,7 @@ from dexcmd.errors import InvalidArtifactError, StalledDownloadError, TruncatedA
 from dexcmd.session import Request, Session
 from dexcmd.transfer.direct import body_chunks
 from dexcmd.transfer.ranges import Ask, Body, Version, describe_body
+from dexcmd.wire.coding import CodingError, Decoder
 
 __all__ = ["Artifact", "open_artifact"]
 
@@ -94,7 +95,11 @@ async def open_artifact(
         if response.content_type in _NOT_AN_ARTIFACT:
             raise InvalidArtifactError(f"GET {path}: the service sends {response.content_type} for an artifact")
         body = describe_body(response.status, response.headers, ask, version)
+        try:
+            decoder = None if body.coding is None else Decoder(body.coding)
+        except CodingError as error:
+            raise InvalidArtifactError(f"GET {path}: {one_line(str(error))}") from None
         if body.size == 0:
             raise InvalidArtifactError(f"GET {path}: the service sends an artifact without a byte")
-        async with body_chunks(response, encoded=body.encoded, silence_seconds=silence) as chunks:
+        async with body_chunks(response, decoder=decoder, silence_seconds=silence) as chunks:
             yield Artifact(chunks, body, filename, path)

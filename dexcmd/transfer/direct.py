@@ -12,6 +12,8 @@ from contextlib import aclosing, asynccontextmanager
 
 import aiohttp
 
+from dexcmd.wire.coding import CodingError, Decoder
+
 __all__ = ["body_chunks"]
 
 DIRECT_FROM = 32 * 1024 * 1024
@@ -34,20 +36,36 @@ MOST_PIECES = 4096
 
 @asynccontextmanager
 async def body_chunks(
-    response: aiohttp.ClientResponse, *, encoded: bool, silence_seconds: float
+    response: aiohttp.ClientResponse, *, decoder: Decoder | None, silence_seconds: float
 ) -> AsyncGenerator[AsyncIterator[bytes]]:
-    """Give the pieces of an answer's body as they arrive; `encoded` is to be decoded.
+    """Give the pieces of an answer's body as they arrive, decoded if need be.
 
     The iterator raises `TimeoutError` where none come for `silence_seconds`, and `aiohttp.ClientError` or `OSError`
-    where the connection ends before the body does.
+    where the connection ends before the body does, or what came can't be decoded.
     """
-    size = None if encoded or "Transfer-Encoding" in response.headers else response.content_length
+    if decoder is not None:
+        async with aclosing(_decoded(response.content.iter_any(), decoder)) as chunks:
+            yield chunks
+        return
+    size = None if "Transfer-Encoding" in response.headers else response.content_length
     if size is None or size < DIRECT_FROM:
         # Its silence is watched by aiohttp, which was told when it was asked for.
         yield response.content.iter_any()
         return
     async with aclosing(_direct_chunks(response, size, silence_seconds)) as chunks:
         yield chunks
+
+
+async def _decoded(chunks: AsyncIterator[bytes], decoder: Decoder) -> AsyncGenerator[bytes]:
+    try:
+        async for chunk in chunks:
+            for piece in decoder.feed(chunk):
+                yield piece
+                # A little data may stand for so much that decoding it would hold the event loop up.
+                await asyncio.sleep(0)
+        decoder.end()
+    except CodingError as error:
+        raise aiohttp.ClientPayloadError(str(error)) from None
 
 
 async def _direct_chunks(response: aiohttp.ClientResponse, size: int, silence_seconds: float) -> AsyncGenerator[bytes]:

@@ -123,7 +123,7 @@ class FileTarget:
             # The threads look at the version, too: it must not change beside them.
             with self._explained():
                 await run_to_the_end(self._restart if body.offset == 0 else self._settle)
-        self._part.version = Version() if body.encoded else body.version
+        self._part.version = Version() if body.coding else body.version
         if body.size is not None and body.size > SMALL:
             # Before a byte is fetched, so that it is not in vain.
             with self._explained():

@@ -92,7 +92,7 @@ class ObjectTarget:
         """Prepare for a body."""
         if body.offset == 0 and self._size > 0:
             await run_to_the_end(self._restart)
-        self._version = Version() if body.encoded else body.version
+        self._version = Version() if body.coding else body.version
 
     async def tail(self, size: int) -> bytes:
         """Return the last `size` bytes of what is there, which are few."""

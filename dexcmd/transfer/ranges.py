@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import attrs
 
 from dexcmd.errors import ArtifactChangedError, one_line
+from dexcmd.wire.coding import content_coding
 
 __all__ = ["Ask", "Body", "Have", "Joint", "Version", "describe_body", "is_strong", "what_to_ask"]
 
@@ -72,8 +73,8 @@ class Body:
 
     offset: int
     version: Version
-    encoded: bool = False
-    """Whether it comes in a content coding, to be decoded: its length and ranges then count encoded bytes."""
+    coding: str | None = None
+    """The content coding that it comes in, to be decoded: its length and ranges then count encoded bytes."""
 
     @property
     def size(self) -> int | None:
@@ -124,14 +125,14 @@ def describe_body(status: int, headers: Mapping[str, str], ask: Ask, version: Ve
     Raises `ArtifactChangedError` where a part comes that can't be joined to what is there: one of another
     version, or other bytes than those that were asked for.
     """
-    encoded = headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity")
-    answered = Version(headers.get("ETag"), headers.get("Last-Modified"), None if encoded else _length(headers))
+    coding = content_coding(headers)
+    answered = Version(headers.get("ETag"), headers.get("Last-Modified"), None if coding else _length(headers))
     if status == 200:
-        return Body(0, answered, encoded)
+        return Body(0, answered, coding)
     part = headers.get("Content-Range", "").strip()
     found = _CONTENT_RANGE.fullmatch(part)
     total = None if found is None or found[3] == "*" else int(found[3])
-    if found is None or encoded or int(found[1]) != ask.start or not _fits(int(found[1]), int(found[2]), total):
+    if found is None or coding or int(found[1]) != ask.start or not _fits(int(found[1]), int(found[2]), total):
         raise ArtifactChangedError(f"asked for the bytes from {ask.start} on, got {part[:200]!r}")
     if ask.start == 0:
         # Nobody asked for a part, and nothing is there that it would have to fit.

@@ -76,7 +76,7 @@ async def whole(writer: asyncio.StreamWriter) -> None:
 def chunks_of(
     response: aiohttp.ClientResponse, silence: float = SECONDS
 ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-    return body_chunks(response, encoded=False, silence_seconds=silence)
+    return body_chunks(response, decoder=None, silence_seconds=silence)
 
 
 async def test_every_byte_comes_in_its_order(contexts: Any) -> None:

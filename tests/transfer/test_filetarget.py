@@ -400,7 +400,7 @@ class TestBroken:
     async def test_an_encoded_body_is_nothing_to_go_on_from(self, tmp_path: Path) -> None:
         with pytest.raises(BrokenError):
             async with target(tmp_path) as place:
-                await place.begin(Body(0, Version('"a"'), encoded=True))
+                await place.begin(Body(0, Version('"a"'), coding="gzip"))
                 await place.write(LARGE[:2_000_000])
                 assert place.have == Have(2_000_000, Version())
                 raise BrokenError

@@ -1,0 +1,86 @@
+"""Bodies in a content coding, which are not asked for and come all the same: decoded, and checked to the last byte.
+
+aiohttp decodes them as well, but takes gzip data that end early for whole.
+"""
+
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["CODINGS", "CodingError", "Decoder", "content_coding", "decoded"]
+
+CODINGS = ("gzip", "x-gzip", "deflate")
+"""What can be decoded.  RFC 9110, section 8.4.1."""
+
+MOST_AT_ONCE = 256 * 1024
+"""Bytes that are decoded in one go: a little data may stand for very much."""
+
+GZIP = 16 + zlib.MAX_WBITS
+
+
+class CodingError(Exception):
+    """The data are not what the coding says, or end early."""
+
+
+def content_coding(headers: Mapping[str, str]) -> str | None:
+    """Return the content coding of a body, None where it has none."""
+    coding = headers.get("Content-Encoding", "").strip().lower()
+    return None if coding in ("", "identity") else coding
+
+
+class Decoder:
+    """Decodes a body as its pieces come."""
+
+    def __init__(self, coding: str) -> None:
+        """Begin with one of `CODINGS`.  Raises `CodingError` for another one."""
+        if coding not in CODINGS:
+            raise CodingError(f"the body is in a coding that was not asked for: {coding}")
+        self._gzip = coding in ("gzip", "x-gzip")
+        # zlib has no public name for its type.
+        self._inflate: Any = None
+        self._whole = False
+        """Whether what has come so far may be all of it."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Decode the next bytes, and give what they stand for, `MOST_AT_ONCE` at a time.  Raises `CodingError`."""
+        full = False
+        while data or full:
+            if self._inflate is None:
+                self._inflate = self._begin(data)
+            try:
+                piece = self._inflate.decompress(data, MOST_AT_ONCE)
+            except zlib.error as error:
+                raise CodingError(f"the encoded body is damaged: {error}") from None
+            if piece:
+                yield piece
+            full, data = len(piece) == MOST_AT_ONCE, self._inflate.unconsumed_tail
+            if self._inflate.eof:
+                full, data, self._inflate, self._whole = False, self._inflate.unused_data, None, True
+
+    def end(self) -> None:
+        """Raise `CodingError` where more would have to come."""
+        if self._inflate is not None or not self._whole:
+            raise CodingError("the encoded body ends early")
+
+    def _begin(self, data: bytes) -> Any:
+        if self._whole and not self._gzip:
+            raise CodingError("there is something behind the encoded body")
+        if self._gzip:
+            # One after the other: such data are whole as well (RFC 1952, section 2.2).
+            return zlib.decompressobj(GZIP)
+        # Some send it bare, without the header and the checksum of zlib (RFC 1950) that `deflate` means.
+        return zlib.decompressobj(zlib.MAX_WBITS if data[0] & 0x0F == zlib.DEFLATED else -zlib.MAX_WBITS)
+
+
+def decoded(body: bytes, coding: str, most: int) -> bytes:
+    """Return what a body stands for, or no more than some `most` bytes of it.  Raises `CodingError`."""
+    pieces: list[bytes] = []
+    size = 0
+    decoder = Decoder(coding)
+    for piece in decoder.feed(body):
+        pieces.append(piece)
+        size += len(piece)
+        if size > most:
+            return b"".join(pieces)
+    decoder.end()
+    return b"".join(pieces)

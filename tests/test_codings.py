@@ -1,0 +1,132 @@
+"""Bodies that come encoded, over real sockets: decoded where they are whole, and never taken for whole otherwise."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from dexcmd import (
+    InvalidArtifactError,
+    NotFoundError,
+    ResponseDecodeError,
+    RetryPolicy,
+    ServerError,
+    TransportError,
+    TruncatedArtifactError,
+)
+from dexcmd.middleware.attempt import MOST_JSON_BYTES
+from tests.service import Service
+
+pytestmark = pytest.mark.anyio
+
+BODY = b"0123456789" * 10_000
+ARTIFACT: dict[str, Any] = {"command_id": "c" * 36, "filename": "a.bin"}
+TWICE = RetryPolicy(attempts=2, attempt_seconds=5.0, backoff_seconds=0.01)
+QUOTA = json.dumps({"success": True, "errors": [], "messages": [], "result": {"quota": 5, "quota_usage": 1}}).encode()
+
+Handler = Callable[[web.BaseRequest], Any]
+
+
+def sending(body: bytes, coding: str, status: int = 200) -> Handler:
+    async def handler(request: web.BaseRequest) -> web.Response:
+        return web.Response(status=status, body=body, headers={"Content-Encoding": coding})
+
+    return handler
+
+
+def bare(data: bytes) -> bytes:
+    deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return deflate.compress(data) + deflate.flush()
+
+
+@pytest.mark.parametrize(
+    ("coding", "encode"),
+    [("gzip", gzip.compress), ("x-gzip", gzip.compress), ("GZIP", gzip.compress), ("deflate", zlib.compress)],
+    ids=["gzip", "x-gzip", "capitals", "deflate"],
+)
+async def test_an_artifact_is_saved_as_what_was_encoded(
+    tmp_path: Path, coding: str, encode: Callable[[bytes], bytes]
+) -> None:
+    async with Service(sending(encode(BODY), coding)) as service, service.client() as dex:
+        saved = await dex.downloads.save(**ARTIFACT, into=tmp_path, verify="size")
+    assert saved.path.read_bytes() == BODY
+
+
+@pytest.mark.parametrize("end", [-1, -8, -9, 20])
+@pytest.mark.parametrize(
+    ("coding", "encode"), [("gzip", gzip.compress), ("deflate", zlib.compress)], ids=["gzip", "deflate"]
+)
+async def test_an_artifact_whose_encoded_bytes_end_early_is_not_whole(
+    tmp_path: Path, coding: str, encode: Callable[[bytes], bytes], end: int
+) -> None:
+    # What is announced all comes: it was cut before.
+    async with Service(sending(encode(BODY)[:end], coding)) as service, service.client(retry=TWICE) as dex:
+        with pytest.raises(TruncatedArtifactError, match="ends early"):
+            await dex.downloads.save(**ARTIFACT, into=tmp_path, verify="size")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_coding_that_was_not_asked_for_is_no_artifact(tmp_path: Path) -> None:
+    async with Service(sending(BODY, "br")) as service, service.client() as dex:
+        with pytest.raises(InvalidArtifactError, match="in a coding that was not asked for: br"):
+            await dex.downloads.save(**ARTIFACT, into=tmp_path, verify="size")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+async def test_an_answer_is_read_as_what_was_encoded(coding: str) -> None:
+    encoded = gzip.compress(QUOTA) if coding == "gzip" else bare(QUOTA)
+    async with Service(sending(encoded, coding)) as service, service.client() as dex:
+        assert (await dex.quota.get()).quota == 5
+
+
+async def test_only_codings_that_can_be_read_are_asked_for() -> None:
+    asked: list[str] = []
+
+    async def handler(request: web.BaseRequest) -> web.Response:
+        asked.append(request.headers["Accept-Encoding"])
+        return web.Response(body=QUOTA)
+
+    async with Service(handler) as service, service.client() as dex:
+        await dex.quota.get()
+    assert asked == ["gzip, deflate"]
+
+
+@pytest.mark.parametrize(
+    ("body", "coding", "says"),
+    [
+        (gzip.compress(QUOTA)[:-1], "gzip", "the encoded body ends early"),
+        (QUOTA, "gzip", "the encoded body is damaged"),
+        (QUOTA, "zstd", "the body is in a coding that was not asked for: zstd"),
+    ],
+    ids=["early", "damaged", "unknown"],
+)
+async def test_an_answer_that_can_not_be_decoded_is_none(body: bytes, coding: str, says: str) -> None:
+    async with Service(sending(body, coding)) as service, service.client() as dex:
+        with pytest.raises(TransportError, match=says):
+            await dex.quota.get()
+
+
+async def test_an_answer_that_stands_for_too_much_is_refused() -> None:
+    encoded = gzip.compress(bytes(MOST_JSON_BYTES + 1))
+    async with Service(sending(encoded, "gzip")) as service, service.client() as dex:
+        with pytest.raises(ResponseDecodeError, match="larger than"):
+            await dex.quota.get()
+
+
+async def test_what_a_refusal_says_is_decoded(tmp_path: Path) -> None:
+    said = json.dumps({"success": False, "errors": [{"code": 7003, "message": "gone"}], "result": None}).encode()
+    async with Service(sending(gzip.compress(said), "gzip", 404)) as service, service.client() as dex:
+        with pytest.raises(NotFoundError, match="gone"):
+            await dex.downloads.save(**ARTIFACT, into=tmp_path)
+
+
+async def test_a_refusal_that_can_not_be_decoded_is_told_by_its_status() -> None:
+    async with Service(sending(BODY, "br", 503)) as service, service.client() as dex:
+        with pytest.raises(ServerError, match="503"):
+            await dex.quota.get()
