@@ -125,15 +125,18 @@ class Session:
             return call.envelope
 
     @asynccontextmanager
-    async def stream(self, request: Request) -> AsyncGenerator[aiohttp.ClientResponse]:
+    async def stream(
+        self, request: Request, on_retry: Callable[[], None] | None = None
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
         """Send a request for bytes and give the answer, status 200 or 206, with its body still to be read.
 
         Redirects are followed, at most five and https only (http is for loopback).  Along a redirect
-        neither the token nor any header of an injected session is sent.  Raises `DexError`.
+        neither the token nor any header of an injected session is sent.  `on_retry` is as that of `Call`.  Raises
+        `DexError`.
         """
         url, at_home = self._url(request), True
         # One for all hops: they share its time and its attempts.
-        call = self._call(request)
+        call = self._call(request, on_retry=on_retry)
         for _ in range(MOST_REDIRECTS + 1):
             response = await self._send(call, url, request, stream=STREAMED | REDIRECTS, at_home=at_home)
             async with response:
@@ -233,7 +236,12 @@ class Session:
         account = segment("account_id", self.settings.account_id)
         return self.settings.base_url.url(f"/accounts/{account}{request.path}", urlencode(request.query))
 
-    def _call(self, request: Request, on_sent: Callable[[bool], None] | None = None) -> Call:
+    def _call(
+        self,
+        request: Request,
+        on_sent: Callable[[bool], None] | None = None,
+        on_retry: Callable[[], None] | None = None,
+    ) -> Call:
         settings = self.settings
         return Call(
             method=request.method,
@@ -244,6 +252,7 @@ class Session:
             random=settings.random,
             emit=self.emit,
             on_sent=on_sent,
+            on_retry=on_retry,
             deadline=settings.clock.monotonic() + settings.retry.total_seconds,
         )
 

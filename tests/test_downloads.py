@@ -21,6 +21,7 @@ from dexcmd import (
     InvalidArtifactError,
     NotFoundError,
     RetryPolicy,
+    ServerError,
     StalledDownloadError,
     TruncatedArtifactError,
     UnsafeFilenameError,
@@ -280,6 +281,23 @@ async def test_a_download_that_brings_nothing_ends(rig: Rig, tmp_path: Path) -> 
     with pytest.raises(TruncatedArtifactError):
         await rig.dex.downloads.save(command, tmp_path)
     assert rig.made("download") == 3
+
+
+@pytest.mark.parametrize("progress", [False, True])
+async def test_answers_that_bring_nothing_count_like_bodies_that_bring_nothing(
+    rig: Rig, tmp_path: Path, progress: bool
+) -> None:
+    await rig.start(artifact_size=4_000_000, retry=RetryPolicy(attempts=4))
+    command = await make(rig)
+    faults = rig.sandbox.faults
+    faults.add(Fault.error(503), on="download", times=2)
+    faults.add(Fault.cut(1_000_000 if progress else 0), on="download")
+    # Those before do not count any more, if something has come since.
+    faults.add(Fault.error(503), on="download", times=2)
+    faults.add(Fault.cut(0), on="download", times=None)
+    with pytest.raises(TruncatedArtifactError if progress else ServerError):
+        await rig.dex.downloads.save(command, tmp_path)
+    assert rig.made("download") == (6 if progress else 4)
 
 
 async def test_a_cancelled_download_leaves_a_part_that_is_gone_on_from(rig: Rig, tmp_path: Path) -> None:

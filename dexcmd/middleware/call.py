@@ -33,6 +33,9 @@ class Call:
     """Called with True when an attempt is about to go out, for it may have an effect from then on, and with False once
     it surely had none."""
 
+    on_retry: Callable[[], None] | None = None
+    """Called for each attempt that has failed and is followed by another one."""
+
     begun: bool = False
     """Whether it has come as far as the middlewares: what aiohttp refuses before was never sent."""
 

@@ -51,6 +51,8 @@ class Retry:
             call.attempt += 1
             call.unreadable += isinstance(error, ResponseDecodeError)
             call.waited += decision.wait
+            if call.on_retry is not None:
+                call.on_retry()
             if call.on_sent is not None and not call.idempotent:
                 # Only what surely had no effect is sent again.
                 call.on_sent(False)

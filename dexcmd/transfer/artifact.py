@@ -1,12 +1,13 @@
 """An artifact as it streams in."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import aiohttp
 
 from dexcmd.async_only import AsyncOnlyIteration
 from dexcmd.errors import InvalidArtifactError, StalledDownloadError, TruncatedArtifactError, one_line
+from dexcmd.middleware.wording import failure_text
 from dexcmd.session import Request, Session
 from dexcmd.transfer.direct import body_chunks
 from dexcmd.transfer.ranges import Ask, Body, Version, describe_body
@@ -61,10 +62,10 @@ class Artifact(AsyncOnlyIteration):
             raise
         except TimeoutError:
             raise StalledDownloadError(f"{self._path}: no bytes came after {self.received}") from None
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, CodingError, OSError) as error:
             total = "an unknown number" if self.size is None else self.size
             raise TruncatedArtifactError(
-                f"{self._path}: the body broke after {self.received} of {total} bytes: {one_line(str(error))}"
+                f"{self._path}: the body broke after {self.received} of {total} bytes: {one_line(failure_text(error))}"
             ) from None
         self.received += len(chunk)
         if self.size is not None and self.received > self.size:
@@ -80,10 +81,13 @@ async def open_artifact(
     ask: Ask = WHOLE,
     version: Version = UNKNOWN,
     silence_seconds: float | None = None,
+    on_retry: Callable[[], None] | None = None,
 ) -> AsyncGenerator[Artifact]:
     """Open the artifact at `path`, or what `ask` asks for of its `version`.
 
     Silence ends the stream after the time of an attempt, or after `silence_seconds` where that is less.
+    `on_retry` is as that of `Session.stream`.
+
     Raises `DexError`; where the service sends JSON or HTML instead, or nothing, `InvalidArtifactError`.
     """
     headers = {"Accept": ACCEPT, "Accept-Encoding": "identity", **ask.headers}
@@ -91,7 +95,7 @@ async def open_artifact(
     if silence_seconds is not None:
         silence = min(silence, silence_seconds)
     request = Request("GET", path, headers=headers, silence_seconds=silence)
-    async with session.stream(request) as response:
+    async with session.stream(request, on_retry) as response:
         if response.content_type in _NOT_AN_ARTIFACT:
             raise InvalidArtifactError(f"GET {path}: the service sends {response.content_type} for an artifact")
         body = describe_body(response.status, response.headers, ask, version)

@@ -12,7 +12,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import aiohttp
 
-from dexcmd.wire.coding import CodingError, Decoder
+from dexcmd.wire.coding import Decoder
 
 __all__ = ["body_chunks"]
 
@@ -41,7 +41,7 @@ async def body_chunks(
     """Give the pieces of an answer's body as they arrive, decoded if need be.
 
     The iterator raises `TimeoutError` where none come for `silence_seconds`, and `aiohttp.ClientError` or `OSError`
-    where the connection ends before the body does, or what came can't be decoded.
+    where the connection ends before the body does, and `CodingError` where what came can't be decoded.
     """
     if decoder is not None:
         async with aclosing(_decoded(response.content.iter_any(), decoder)) as chunks:
@@ -57,15 +57,12 @@ async def body_chunks(
 
 
 async def _decoded(chunks: AsyncIterator[bytes], decoder: Decoder) -> AsyncGenerator[bytes]:
-    try:
-        async for chunk in chunks:
-            for piece in decoder.feed(chunk):
-                yield piece
-                # A little data may stand for so much that decoding it would hold the event loop up.
-                await asyncio.sleep(0)
-        decoder.end()
-    except CodingError as error:
-        raise aiohttp.ClientPayloadError(str(error)) from None
+    async for chunk in chunks:
+        for piece in decoder.feed(chunk):
+            yield piece
+            # A little data may stand for so much that decoding it would hold the event loop up.
+            await asyncio.sleep(0)
+    decoder.end()
 
 
 async def _direct_chunks(response: aiohttp.ClientResponse, size: int, silence_seconds: float) -> AsyncGenerator[bytes]:

@@ -142,11 +142,16 @@ class _Download(Generic[R]):
         left = self._deadline - self._clock.monotonic()
         if left <= 0:
             raise self._too_late()
+        policy = self._session.settings.retry
+        # What failed since bytes came last counts, whether there was no answer or no byte in it.
+        attempts, seconds = policy.attempts - self._fruitless, min(policy.total_seconds, left)
         session = self._session
-        if left < (policy := session.settings.retry).total_seconds:
-            session = session.with_retry(attrs.evolve(policy, total_seconds=left))
+        if (attempts, seconds) != (policy.attempts, policy.total_seconds):
+            session = session.with_retry(attrs.evolve(policy, attempts=attempts, total_seconds=seconds))
         silence = min(self._options.limits.stall_seconds, left)
-        async with open_artifact(session, self._path, self._filename, ask, have.version, silence) as artifact:
+        async with open_artifact(
+            session, self._path, self._filename, ask, have.version, silence, self._note_fruitless
+        ) as artifact:
             self._opened = True
             if (found := await target.find(artifact.size)) is not None:
                 return found
@@ -157,6 +162,9 @@ class _Download(Generic[R]):
             overlap = have.offset - artifact.offset if self._joined else 0
             await self._receive(artifact, Joint(await target.tail(overlap) if overlap else b""))
         return None
+
+    def _note_fruitless(self) -> None:
+        self._fruitless += 1
 
     async def _receive(self, artifact: Artifact, joint: Joint) -> None:
         target, clock, options, throttle = self._target, self._clock, self._options, self._shared.throttle
@@ -225,5 +233,5 @@ class _Download(Generic[R]):
         wait = settings.retry.backoff(self._fruitless, settings.random())
         if self._fruitless >= settings.retry.attempts or self._clock.monotonic() + wait >= self._deadline:
             return None
-        logger.warning("GET %s: %s; going on in %.1f s", self._path, error, wait)
+        logger.warning("%s; going on in %.1f s", error, wait)
         return wait

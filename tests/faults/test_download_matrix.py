@@ -556,7 +556,8 @@ def refusals() -> Iterator[tuple[str, Cell]]:
             faults=[HALF, Fault.error(503)],
             for_ever=True,
             outcome=ServerError,
-            asked=[WHOLE] + [rest(0.5)] * ATTEMPTS,
+            # With the one that brought something there are as many as a call has.
+            asked=[WHOLE] + [rest(0.5)] * (ATTEMPTS - 1),
             left="a part",
         ),
     )
@@ -569,7 +570,8 @@ def refusals() -> Iterator[tuple[str, Cell]]:
             faults=[HALF, Fault.silence(headers=False)],
             for_ever=True,
             outcome=TransportTimeoutError,
-            asked=[WHOLE] + [rest(0.5)] * ATTEMPTS,
+            # With the one that brought something there are as many as a call has.
+            asked=[WHOLE] + [rest(0.5)] * (ATTEMPTS - 1),
             left="a part",
         ),
     )
