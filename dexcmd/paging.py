@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from math import ceil
@@ -17,7 +17,16 @@ from dexcmd.validators import encodable_text
 from dexcmd.wire.envelope import PageInfo
 from dexcmd.wire.times import format_time
 
-__all__ = ["MOST_AT_ONCE", "MOST_PER_PAGE", "ListQuery", "Listing", "RecentKeys", "is_last_page", "pages_to_ask_for"]
+__all__ = [
+    "MOST_AT_ONCE",
+    "MOST_PER_PAGE",
+    "ListQuery",
+    "Listing",
+    "RecentKeys",
+    "fit_together",
+    "is_last_page",
+    "pages_to_ask_for",
+]
 
 T = TypeVar("T")
 
@@ -118,13 +127,23 @@ def pages_to_ask_for(*, page: int, asked: int, most: int, rows: int, per_page: i
     `asked` is how many were asked for at once the last time.  Twice as many, so that a walk which is left early has
     asked for no more than it has used; up to `most`, and no page beyond the end that `result_info` tells.  That end
     is not trusted, see `is_last_page`: where it comes too early, or a page is not full, the walk goes on page by page.
+    So it does where `total_count` is missing, without which `fit_together` can't tell.
     """
     size = _told_size(per_page, info) or per_page
-    if info is None or rows < size:
+    if info is None or info.total_count is None or rows < size:
         return 1
-    ends = [info.total_pages, None if info.total_count is None else ceil(info.total_count / size)]
-    last = min((end for end in ends if end is not None), default=page)
+    ends = [info.total_pages, ceil(info.total_count / size)]
+    last = min(end for end in ends if end is not None)
     return max(1, min(2 * asked, most, last - page))
+
+
+def fit_together(infos: Iterable[PageInfo | None]) -> bool:
+    """Tell whether pages that were asked for at once are of the same list.
+
+    A row that comes in at the top moves all others down.  Page after page that shows one of them twice; but where the
+    answer for a page was made before that for the page above it, the row that went from one to the other is on neither.
+    """
+    return len({None if info is None else info.total_count for info in infos}) <= 1
 
 
 class Listing(AsyncOnlyIteration, Generic[T]):
@@ -233,7 +252,12 @@ class Pages(AsyncOnlyIteration, Generic[T]):
             return [await self._fetch(self._page)]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._fetch(self._page + ahead)) for ahead in range(self._asked)]
-        return [task.result() for task in tasks]
+        answers = [task.result() for task in tasks]
+        if not fit_together(answer.info for answer in answers if isinstance(answer, _Page)):
+            # The first one fits to what was there before; those after it are asked for anew.
+            self._asked = 1
+            del answers[1:]
+        return answers
 
     async def _fetch(self, page: int) -> "_Page[T] | Exception":
         try:

@@ -76,17 +76,18 @@ class TestPagesToAskFor:
     @pytest.mark.parametrize(
         ("page", "asked", "info", "count"),
         [
-            pytest.param(1, 1, PageInfo(total_pages=100), 2, id="twice as many"),
-            pytest.param(7, 4, PageInfo(total_pages=100), 8, id="up to the most"),
-            pytest.param(15, 8, PageInfo(total_pages=100), 8, id="and no more"),
-            pytest.param(95, 8, PageInfo(total_pages=100), 5, id="up to the last page"),
+            pytest.param(1, 1, PageInfo(total_count=5000, total_pages=100), 2, id="twice as many"),
+            pytest.param(7, 4, PageInfo(total_count=5000, total_pages=100), 8, id="up to the most"),
+            pytest.param(15, 8, PageInfo(total_count=5000, total_pages=100), 8, id="and no more"),
+            pytest.param(95, 8, PageInfo(total_count=5000, total_pages=100), 5, id="up to the last page"),
             pytest.param(3, 2, PageInfo(total_count=250), 2, id="which is told by the rows"),
             pytest.param(3, 2, PageInfo(total_count=251), 3, id="of which one more is one page more"),
             pytest.param(3, 2, PageInfo(total_count=120, per_page=20), 3, id="at a lowered size"),
             pytest.param(3, 2, PageInfo(total_count=1000, total_pages=4), 1, id="the nearer end, by pages"),
             pytest.param(3, 2, PageInfo(total_count=200, total_pages=100), 1, id="the nearer end, by rows"),
-            pytest.param(3, 2, PageInfo(total_pages=3), 1, id="beyond it one by one"),
-            pytest.param(3, 2, PageInfo(total_pages=0), 1, id="a lie"),
+            pytest.param(3, 2, PageInfo(total_count=5000, total_pages=3), 1, id="beyond it one by one"),
+            pytest.param(3, 2, PageInfo(total_count=5000, total_pages=0), 1, id="a lie"),
+            pytest.param(3, 2, PageInfo(total_pages=100), 1, id="a list that may change without a word"),
             pytest.param(3, 2, PageInfo(), 1, id="nothing is told"),
             pytest.param(3, 2, None, 1, id="nothing at all"),
         ],
@@ -95,7 +96,7 @@ class TestPagesToAskFor:
         assert pages_to_ask_for(page=page, asked=asked, most=8, rows=50, per_page=50, info=info) == count
 
     def test_after_a_short_page_or_where_one_is_the_most(self):
-        info = PageInfo(total_pages=100)
+        info = PageInfo(total_count=5000)
         assert pages_to_ask_for(page=1, asked=4, most=8, rows=49, per_page=50, info=info) == 1
         assert pages_to_ask_for(page=1, asked=1, most=1, rows=50, per_page=50, info=info) == 1
 
@@ -168,13 +169,17 @@ class Service:
     repeats: bool
     """Whether every page after the last is the last again."""
     pushed: Sequence[int] = ()
-    """How many rows came in at the top before each page was asked for."""
+    """How many rows came in at the top before each answer."""
+    turns: Sequence[int] = (0,)
+    """How many turns of the loop each answer takes: those of pages that are asked for at once may come in any order."""
     _fresh: int = 0
+    _answered: int = 0
 
     def page(self, page: int, per_page: int) -> tuple[list[int], PageInfo | None]:
         """Return the rows of a page, new ones negative, and what it tells of itself."""
-        if page <= len(self.pushed):
-            self._fresh += self.pushed[page - 1]
+        if self._answered < len(self.pushed):
+            self._fresh += self.pushed[self._answered]
+        self._answered += 1
         size = min(per_page, self.cap)
         listed = list(range(-self._fresh, self.rows))
         pages = math.ceil(len(listed) / size)
@@ -200,6 +205,8 @@ class Answers:
     async def call(self, request: Request) -> Envelope:
         self.asked += 1
         assert self.asked < 1000, "the walk does not end"
+        for _ in range(self._service.turns[self.asked % len(self._service.turns)]):
+            await asyncio.sleep(0)
         rows, info = self._service.page(int(request.query["page"]), int(request.query["per_page"]))
         return Envelope(rows, info, None)
 
@@ -248,9 +255,16 @@ class TestWalk:
         assert requests == max(math.ceil(service.rows / service.cap), 1) + extra
 
     @settings(deadline=None, max_examples=200)
-    @given(services.filter(lambda service: service.cap > 3), st.lists(st.integers(0, 3), max_size=10), at_once)
-    def test_rows_that_come_in_meanwhile_hide_none(self, service: Service, pushed: list[int], at_once: int):
-        service.pushed = pushed
+    @given(
+        services.filter(lambda service: service.cap > 3),
+        st.lists(st.integers(0, 3), max_size=10),
+        st.lists(st.integers(0, 9), min_size=1, max_size=9),
+        at_once,
+    )
+    def test_rows_that_come_in_meanwhile_hide_none(
+        self, service: Service, pushed: list[int], turns: list[int], at_once: int
+    ):
+        service.pushed, service.turns = pushed, turns
         found, _ = walk(service, at_once=at_once)
         assert [row for row in found if row >= 0] == list(range(service.rows))
         assert len(set(found)) == len(found)
