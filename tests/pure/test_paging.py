@@ -256,8 +256,9 @@ class TestWalk:
 
     @settings(deadline=None, max_examples=200)
     @given(
-        services.filter(lambda service: service.cap > 3),
-        st.lists(st.integers(0, 3), max_size=10),
+        # Fewer than a page between two pages that are used: who is overtaken can't tell that from a page that repeats.
+        services.filter(lambda service: service.cap > 9),
+        st.lists(st.integers(0, 1), max_size=30),
         st.lists(st.integers(0, 9), min_size=1, max_size=9),
         at_once,
     )
