@@ -1,5 +1,7 @@
 """Commands: create them, list them, follow them.  /dex/commands."""
 
+# From Python 3.14 on, a `list` in the annotation of a method is the method of that name.
+import builtins
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -30,7 +32,7 @@ class CommandsResource:
         self.created = created
         """The commands that this client has made."""
 
-    async def create(self, requests: Iterable[CommandRequest]) -> list[Command]:
+    async def create(self, requests: Iterable[CommandRequest]) -> builtins.list[Command]:
         """Create 1 to 10 commands with one POST and return them in the order of the requests.
 
         The POST is sent again only where it surely was not processed: no connection was made, or it was refused for

@@ -884,7 +884,9 @@ class TestNoSpace:
         if failing_call == "lstat":
             # A name longer than any file system takes can't come from here; a folder without permissions can.
             (tmp_path / "c1.zip").symlink_to("c1.zip")
-            monkeypatch.setattr(os, "stat", no_stat(tmp_path / "c1.zip"))
+            # Which of the two it is differs between versions of Python.
+            for function in (os.stat, os.lstat):
+                monkeypatch.setattr(os, function.__name__, no_stat(function, tmp_path / "c1.zip"))
         else:
             monkeypatch.setattr(os, failing_call, failing(13))
         with pytest.raises(DownloadError):
@@ -893,9 +895,7 @@ class TestNoSpace:
         monkeypatch.undo()
 
 
-def no_stat(path: Path) -> Callable[..., os.stat_result]:
-    stat = os.stat
-
+def no_stat(stat: Callable[..., os.stat_result], path: Path) -> Callable[..., os.stat_result]:
     def fail(asked: Any, **options: Any) -> os.stat_result:
         if str(asked) == str(path):
             raise PermissionError(13, "Permission denied")
