@@ -464,7 +464,7 @@ async def test_a_thread_that_can_not_be_started_fails_one_artifact(
     commands = await rig.dex.commands.list()
     refuse_threads(monkeypatch, thread)
     async with asyncio.timeout(60):
-        async with rig.dex.downloads.save_many(commands, tmp_path, concurrency=1) as results:
+        async with rig.dex.downloads.save_many(commands, tmp_path, concurrency=1, ordered=True) as results:
             failed, *others = [result async for result in results]
     assert type(failed.error) is DownloadError
     assert "can't start new thread" in str(failed.error)

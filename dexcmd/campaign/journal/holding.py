@@ -44,7 +44,9 @@ def is_held(journal: Path, campaign: str) -> bool:
     """Tell whether some process holds a campaign."""
     path = _hold_file(journal, campaign)
     with explained(path):
-        if not path.exists():
+        try:
+            path.stat()
+        except FileNotFoundError:
             return False
         with closing(connect(path, 0)) as connection:
             try:

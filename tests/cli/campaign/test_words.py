@@ -1,5 +1,6 @@
 """What plans, progress and events say, word by word, and that the documents have what the documentation says."""
 
+import inspect
 import io
 import re
 from datetime import UTC, datetime, timedelta
@@ -437,5 +438,5 @@ class TestDocumentation:
             name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
             found = re.search(rf"^\| `{name}` \| (.*) \|$", self.TEXT, re.MULTILINE)
             assert found is not None, name
-            own = set(kind.__annotations__) if "__annotations__" in vars(kind) else set()
-            assert set(re.findall(r"`(\w+)`", found[1].split("—")[0])) == own, name
+            own = inspect.get_annotations(kind)
+            assert set(re.findall(r"`(\w+)`", found[1].split("—")[0])) == set(own), name
