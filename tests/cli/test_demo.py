@@ -48,10 +48,14 @@ def test_a_folder_that_was_used_before(start: Start, tmp_path: Path):
     folder = tmp_path / "captures"
     folder.mkdir()
     (folder / ".of-before.zip.part").write_text("half of it")
-    for number in (1, 2):
-        code, shown, _ = start("demo", "--devices", "3", "--into", str(folder)).finish()
-        assert (code, "3 whole files in" in shown) == (0, True), shown
-        assert len(list(folder.glob("*.zip"))) == 3 * number
+    whole = 0
+    for _ in range(2):
+        code, shown, _ = start("demo", "--devices", "6", "--into", str(folder)).finish()
+        # Devices may fail, others each time.
+        found = re.search(r"(\d) whole files in", shown)
+        assert (code, found is not None) == (0, True), shown
+        whole += int(found[1]) if found else 0
+        assert len(list(folder.glob("*.zip"))) == whole
 
 
 def test_ctrl_c_twice_leaves_whole_files_only(start: Start, tmp_path: Path):
