@@ -9,6 +9,7 @@ from pathlib import Path
 
 import attrs
 
+from dexcmd.amounts import counted
 from dexcmd.capture import CaptureResult
 from dexcmd.cli.demo.check import Truth, check_folder, check_results
 from dexcmd.cli.demo.faults import inject
@@ -75,7 +76,7 @@ def run_demo(devices: int, into: Path | None, seed: int) -> int:
         return FAILED
     say(
         console,
-        f"{progress.saved} whole files in {folder}, outcomes as the sandbox has them.",
+        f"{counted(progress.saved, 'whole file')} in {folder}, outcomes as the sandbox has them.",
     )
     say(console, NEXT)
     return OK
