@@ -102,6 +102,25 @@ async def test_a_read_that_was_cancelled_is_not_the_end_of_an_encoded_artifact()
     assert received == body
 
 
+async def test_a_little_that_stands_for_much_leaves_the_event_loop_to_others() -> None:
+    turns = pieces = 0
+
+    async def another() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    much = sending(gzip.compress(bytes(32 * 1024 * 1024)), "gzip")
+    async with Service(much) as service, service.client() as dex, dex.downloads.open(**ARTIFACT) as artifact:
+        await anext(artifact)
+        task = asyncio.ensure_future(another())
+        async for _ in artifact:
+            pieces += 1
+        task.cancel()
+    assert turns >= pieces > 100
+
+
 async def test_an_artifact_whose_checksum_is_wrong_has_no_end() -> None:
     # More than is decoded at once, so that some of it comes before that is seen.
     encoded = gzip.compress(BODY * 10)
