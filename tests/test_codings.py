@@ -1,7 +1,9 @@
 """Bodies that come encoded, over real sockets: decoded where they are whole, and never taken for whole otherwise."""
 
+import asyncio
 import gzip
 import json
+import random
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -69,6 +71,65 @@ async def test_an_artifact_whose_encoded_bytes_end_early_is_not_whole(
         with pytest.raises(TruncatedArtifactError, match="ends early"):
             await dex.downloads.save(**ARTIFACT, into=tmp_path, verify="size")
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_read_that_was_cancelled_is_not_the_end_of_an_encoded_artifact() -> None:
+    # Random, so that what has come stands for something.
+    body = random.Random(0).randbytes(100_000)
+    encoded = gzip.compress(body)
+    rest = asyncio.Event()
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Encoding": "gzip", "Content-Length": str(len(encoded))})
+        await response.prepare(request)
+        await response.write(encoded[:50_000])
+        await rest.wait()
+        await response.write(encoded[50_000:])
+        return response
+
+    async with Service(handler) as service, service.client() as dex, dex.downloads.open(**ARTIFACT) as artifact:
+        received = await anext(artifact)
+        while len(received) < 49_000:
+            received += await anext(artifact)
+        reading = asyncio.ensure_future(anext(artifact))
+        await asyncio.sleep(0)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        rest.set()
+        async for chunk in artifact:
+            received += chunk
+    assert received == body
+
+
+async def test_a_little_that_stands_for_much_leaves_the_event_loop_to_others() -> None:
+    turns = pieces = 0
+
+    async def another() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    much = sending(gzip.compress(bytes(32 * 1024 * 1024)), "gzip")
+    async with Service(much) as service, service.client() as dex, dex.downloads.open(**ARTIFACT) as artifact:
+        await anext(artifact)
+        task = asyncio.ensure_future(another())
+        async for _ in artifact:
+            pieces += 1
+        task.cancel()
+    assert turns >= pieces > 100
+
+
+async def test_an_artifact_whose_checksum_is_wrong_has_no_end() -> None:
+    # More than is decoded at once, so that some of it comes before that is seen.
+    encoded = gzip.compress(BODY * 10)
+    damaged = sending(encoded[:-8] + bytes(4) + encoded[-4:], "gzip")
+    async with Service(damaged) as service, service.client() as dex, dex.downloads.open(**ARTIFACT) as artifact:
+        for _ in range(2):
+            with pytest.raises(TruncatedArtifactError):
+                async for _ in artifact:
+                    pass
 
 
 async def test_a_coding_that_was_not_asked_for_is_no_artifact(tmp_path: Path) -> None:

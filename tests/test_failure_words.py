@@ -1,6 +1,8 @@
 """The words for requests that got no answer, each failure made over a real socket."""
 
 import asyncio
+import os
+import re
 import socket
 import ssl
 import struct
@@ -12,7 +14,8 @@ import aiohttp
 import pytest
 import trustme
 
-from dexcmd import DexClient, DownloadLimits, TransportError
+from dexcmd import DexClient, DownloadLimits, TransportError, TruncatedArtifactError
+from dexcmd.transfer.direct import DIRECT_FROM
 from tests.service import ONCE
 
 pytestmark = pytest.mark.anyio
@@ -92,6 +95,47 @@ async def test_a_reset() -> None:
         assert await words(f"http://{place}") == "the connection was lost: Connection reset by peer"
 
 
+async def test_a_reset_of_a_long_body() -> None:
+    begun = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n0" % DIRECT_FROM)
+        await begun.wait()
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with client(base_url) as dex, dex.downloads.open(command_id="c" * 36, filename="a.bin") as artifact:
+            await anext(artifact)
+            begun.set()
+            with pytest.raises(TruncatedArtifactError, match=r": the connection was lost: Connection reset by peer$"):
+                await anext(artifact)
+
+
+async def test_what_comes_over_tls_is_broken() -> None:
+    authority = trustme.CA()
+    context, trusting = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.configure_trust(trusting)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1024)
+        os.write(writer.get_extra_info("socket").fileno(), b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    connector = aiohttp.TCPConnector(ssl=trusting)
+    async with (
+        await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server,
+        aiohttp.ClientSession(connector=connector) as session,
+    ):
+        told = await words(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", session)
+    # OpenSSL's words differ by version.  Its numbers are none of the system's.
+    assert re.fullmatch(r"the connection was lost: [A-Z0-9_]+", told)
+
+
 def unused_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -153,6 +197,11 @@ async def test_a_certificate_with_another_fingerprint() -> None:
 async def test_a_service_without_tls() -> None:
     async with peer(b"HTTP/1.1 400 Bad Request\r\n\r\n") as place:
         assert (await words(f"https://{place}")).startswith(f"no TLS connection with {place}: ")
+
+
+async def test_a_service_that_hangs_up_instead_of_speaking_tls() -> None:
+    async with peer(None) as place:
+        assert await words(f"https://{place}") == f"can't connect to {place}: the connection was closed"
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """What is said of a request that got no answer: aiohttp's words are for those who know aiohttp."""
 
 import os
+import ssl
 
 import aiohttp
 from aiohttp.client_exceptions import UnixClientConnectorError
@@ -34,8 +35,9 @@ def failure_text(error: Exception) -> str:
             return "no connection in time"
         case aiohttp.SocketTimeoutError():
             return "nothing came in time"
-        case aiohttp.ClientOSError() if error.errno is not None:
-            return f"the connection was lost: {os.strerror(error.errno)}"
+        case aiohttp.ClientOSError() | ConnectionError() | ssl.SSLError():
+            why = _reason(error)
+            return f"the connection was lost{': ' if why else ''}{why}"
         case _:
             said = str(error)
             return f"{type(error).__name__}{': ' if said else ''}{said}"
@@ -59,4 +61,13 @@ def _unconnected(error: aiohttp.ClientConnectorError) -> str:
             place = f"the proxy {place}"
         case _:
             pass
-    return f"can't connect to {place}: {os.strerror(cause.errno) if cause.errno else cause}"
+    return f"can't connect to {place}: {_reason(cause) or str(cause) or 'the connection was closed'}"
+
+
+def _reason(error: OSError) -> str:
+    """Return what a number says; nothing where there is none."""
+    # TLS has numbers of its own.  aiohttp takes them for the system's.
+    tls = error if isinstance(error, ssl.SSLError) else error.__cause__
+    if isinstance(tls, ssl.SSLError):
+        return tls.reason or str(tls)
+    return os.strerror(error.errno) if error.errno else ""

@@ -7,7 +7,7 @@ do, on the connection that aiohttp has made.
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 
 import aiohttp
@@ -44,8 +44,7 @@ async def body_chunks(
     where the connection ends before the body does, and `CodingError` where what came can't be decoded.
     """
     if decoder is not None:
-        async with aclosing(_decoded(response.content.iter_any(), decoder)) as chunks:
-            yield chunks
+        yield _Decoded(response.content.iter_any(), decoder)
         return
     size = None if "Transfer-Encoding" in response.headers else response.content_length
     if size is None or size < DIRECT_FROM:
@@ -56,13 +55,32 @@ async def body_chunks(
         yield chunks
 
 
-async def _decoded(chunks: AsyncIterator[bytes], decoder: Decoder) -> AsyncGenerator[bytes]:
-    async for chunk in chunks:
-        for piece in decoder.feed(chunk):
-            yield piece
-            # A little data may stand for so much that decoding it would hold the event loop up.
-            await asyncio.sleep(0)
-    decoder.end()
+class _Decoded:
+    """What encoded chunks stand for.
+
+    No generator, which a cancelled read would end: that looks like the end of a body, and nothing tells how long it is.
+    """
+
+    def __init__(self, chunks: AsyncIterator[bytes], decoder: Decoder) -> None:
+        self._chunks = chunks
+        self._decoder = decoder
+        self._pieces: Iterator[bytes] = iter(())
+
+    def __aiter__(self) -> "_Decoded":
+        return self
+
+    async def __anext__(self) -> bytes:
+        # A little data may stand for so much that decoding it would hold the event loop up.
+        await asyncio.sleep(0)
+        while True:
+            for piece in self._pieces:
+                return piece
+            try:
+                chunk = await anext(self._chunks)
+            except StopAsyncIteration:
+                self._decoder.end()
+                raise
+            self._pieces = self._decoder.feed(chunk)
 
 
 async def _direct_chunks(response: aiohttp.ClientResponse, size: int, silence_seconds: float) -> AsyncGenerator[bytes]:

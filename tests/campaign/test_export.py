@@ -263,11 +263,17 @@ class TestFiles:
         assert len(READERS[format_](path.absolute().rename(tmp_path / "c"))) == 11
 
     @pytest.mark.parametrize("overwrite", [False, True])
-    @pytest.mark.parametrize("name", ["a\0b", "a\ud800"])
+    @pytest.mark.parametrize("name", ["a\0b", "a\ud800", "a\0b/c"])
     async def test_a_name_that_no_file_can_have(self, store: MemoryStore, tmp_path: Path, name: str, overwrite: bool):
         with pytest.raises(ConfigurationError, match=r"^no file can be called "):
             await export_campaign(store, "c", tmp_path / name, "csv", overwrite=overwrite)
         assert [*tmp_path.iterdir()] == []
+
+    @pytest.mark.parametrize(("folder", "why"), [("a-file", "Not a directory"), ("a" * 300, "File name too long")])
+    async def test_a_folder_that_is_none(self, store: MemoryStore, tmp_path: Path, folder: str, why: str):
+        (tmp_path / "a-file").touch()
+        with pytest.raises(CampaignError, match=f"^can't write .*: {why}$"):
+            await export_campaign(store, "c", tmp_path / folder / "c", "csv")
 
     @pytest.mark.parametrize("format_", FILES)
     async def test_one_that_is_there(self, store: MemoryStore, tmp_path: Path, format_: Any):

@@ -331,6 +331,30 @@ async def test_large_ones_wait_for_their_turn(rig: Rig, place: Place) -> None:
     place.assert_holds(*keys)
 
 
+async def test_a_damaged_one_makes_room_for_no_more_than_one() -> None:
+    much = bytes(2 * MIB)
+    async with memory(uploads=1).open(SystemClock()) as store:
+        with pytest.raises(InvalidArtifactError):
+            async with store.target(ArtifactName("c1", "c1.zip"), "zip") as damaged:
+                await damaged.begin(Body(0, Version()))
+                await damaged.write(much)
+                await damaged.finish(0)
+        async with (
+            store.target(ArtifactName("c2", "c2.zip"), "none") as first,
+            store.target(ArtifactName("c3", "c3.zip"), "none") as second,
+        ):
+            await first.begin(Body(0, Version()))
+            await first.write(much)
+            await second.begin(Body(0, Version()))
+            waiting = asyncio.ensure_future(second.write(much))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert not waiting.done()
+            await first.finish(0)
+            await first.leave()
+            await waiting
+
+
 async def test_targets_become_objects(rig: Rig, place: Place) -> None:
     await rig.start()
     async with rig.dex.capture(rig.requests(5), into=place.sink()) as results:

@@ -482,3 +482,29 @@ async def test_a_sink_of_ones_own_and_its_failures() -> None:
     errors = [str(result.error) for result in found if result.error is not None]
     assert [error.endswith(".zip: the other side is gone") for error in errors] == [True, True]
     assert all(isinstance(result.error, DownloadError | None) for result in found)
+
+
+async def test_what_is_being_finished_has_no_place_among_those_that_receive() -> None:
+    received, another = 0, asyncio.Event()
+
+    class WaitsForAnother(OwnTarget):
+        async def begin(self, body: Body) -> None:
+            nonlocal received
+            await super().begin(body)
+            received += 1
+            if received > 1:
+                another.set()
+
+        async def finish(self, resumed_from: int) -> Saved:
+            await another.wait()
+            return await super().finish(resumed_from)
+
+    class Patient(OwnSink):
+        @asynccontextmanager
+        async def target(self, name: ArtifactName, verify: Verify) -> AsyncGenerator[OwnTarget]:
+            yield WaitsForAnother(self, name.command_id, fails=False)
+
+    async with Service(Script(whole())) as service, service.client() as dex:
+        with anyio.fail_after(60):
+            async with dex.downloads.save_many(["a", "b"], Patient(), concurrency=1) as results:
+                assert [result.error async for result in results] == [None] * 2

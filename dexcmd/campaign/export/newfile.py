@@ -41,6 +41,7 @@ class NewFile:
         self._path = path.absolute()
         self._overwrite = overwrite
         self._part = self._path.with_name(f".export-{secrets.token_hex(8)}.part")
+        self._made = False
         self._file: RowFile | None = None
 
     def open(self, opener: Callable[[Path], RowFile]) -> RowFile:
@@ -52,6 +53,7 @@ class NewFile:
             raise FileExistsError
         # It keeps its mode under its name.
         os.close(private(str(self._part), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        self._made = True
         self._file = opener(self._part)
         return self._file
 
@@ -85,4 +87,6 @@ class NewFile:
             # Closing may write, and fail as what came before it has.
             with suppress(OSError, sqlite3.Error):
                 self._file.close()
-        self._part.unlink(missing_ok=True)
+        if self._made:
+            # What has no place in its folder can't be deleted there either.
+            self._part.unlink(missing_ok=True)
