@@ -17,6 +17,7 @@ from dexcmd.errors import (
     PermissionDeniedError,
 )
 from dexcmd.resources.command import Command, command_id_of
+from dexcmd.resources.quota import QuotaResource
 from dexcmd.tasks import run_tasks
 from dexcmd.transfer.saved import Saved
 
@@ -122,9 +123,8 @@ class Collector:
             location, saved = await self._fetch(flight, command)
         except BROKEN:
             raise
-        except (AuthenticationError, PermissionDeniedError) as error:
-            raise Refused(error) from error
         except DexError as error:
+            await self._check_account(error)
             logger.warning("%s: %s: %s", desk.name, command_id, error)
             failed = ArtifactFailed(
                 at=desk.clock.now(),
@@ -153,6 +153,19 @@ class Collector:
                 skipped=saved.skipped,
             )
         )
+
+    async def _check_account(self, error: DexError) -> None:
+        """Raise `Refused` where an artifact was refused because its account is.
+
+        Else one artifact, or the storage that it lies on, would end the account, and each run of it anew.
+        """
+        if not isinstance(error, AuthenticationError | PermissionDeniedError):
+            return
+        try:
+            await QuotaResource(self._desk.session).get()
+        except DexError:
+            # Or it can't be told: then the artifact is not given up either.
+            raise Refused(error) from error
 
 
 def _ended(command: Command) -> datetime:

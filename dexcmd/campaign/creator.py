@@ -153,8 +153,11 @@ class Creator:
     def _resume(self, flight: Flight, intent: IntentRecord) -> None:
         flight.post, flight.attempt, flight.since = intent.post, intent.attempt, intent.since
         self._by_target[flight.request.target] = flight
-        left = (intent.settled_at - self._desk.session.service_now()).total_seconds()
-        wait = min(max(0.0, left), self._desk.settling.seconds)
+        desk = self._desk
+        wait, now = desk.settling.seconds, desk.session.service_clock.at(desk.clock.monotonic())
+        if now is not None:
+            # This machine's clock would not do: where it is ahead, the list would be believed too soon.
+            wait = min(max(0.0, (intent.settled_at - now).total_seconds()), wait)
         cause = AmbiguousCreateError("its process ended while the POST was under way")
         self._creation.look_for(flight.request, cause, intent.since, wait, again=intent.attempt < 2)
 

@@ -1,11 +1,12 @@
 """The following side of a shard: commands polled to their end, what the list shows written down."""
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from dexcmd.campaign.collector import Collector
 from dexcmd.campaign.desk import Desk, Flight, refused
 from dexcmd.campaign.events import CampaignEvent, CommandEnded, CommandOverdue
+from dexcmd.campaign.records import CommandRecord
 from dexcmd.errors import DexError
 from dexcmd.polling.rhythm import PATIENT
 from dexcmd.polling.watch import Watch
@@ -46,23 +47,32 @@ class Follower:
             command = commands[target.number]
             flight = self._desk.flight(target)
             flight.command_id = command.command_id
-            self._add(flight, command.created_date, command.not_before, command.known_at, is_new=False)
+            self._add(flight, command.created_date, command.not_before, self._age(command), is_new=False)
 
     def add(self, flight: Flight, created: datetime | None, not_before: datetime | None, *, is_new: bool) -> None:
         """Follow a command from now on; one that `is_new` was confirmed by the answer to its POST just now."""
-        self._add(flight, created, not_before, self._desk.clock.now(), is_new=is_new)
+        self._add(flight, created, not_before, timedelta(0), is_new=is_new)
+
+    def _age(self, command: CommandRecord) -> timedelta:
+        """Return how long ago a command was created.  Our clock may be wrong, so the service tells where it does."""
+        session, clock = self._desk.session, self._desk.clock
+        created = command.created_date or command.not_before
+        served_at = session.service_clock.at(clock.monotonic())
+        if created is None or served_at is None:
+            return max(timedelta(0), clock.now() - command.known_at)
+        return max(timedelta(0), served_at - created)
 
     def _add(
         self,
         flight: Flight,
         created: datetime | None,
         not_before: datetime | None,
-        known_at: datetime,
+        age: timedelta,
         *,
         is_new: bool,
     ) -> None:
         desk, command_id = self._desk, flight.command_id or ""
-        left = (known_at + desk.spec.pace.timeout - desk.clock.now()).total_seconds()
+        left = (desk.spec.pace.timeout - age).total_seconds()
         self._flights[command_id] = flight
         self._watch.add(
             command_id,
@@ -85,19 +95,26 @@ class Follower:
 
     async def run(self) -> None:
         """Poll until cancelled.  Raises `Refused`."""
+        try:
+            while True:
+                await self._advance()
+        finally:
+            # The shard has ended, and may have queued up for a poll.
+            self._watch.leave()
+
+    async def _advance(self) -> None:
         clock, pulse = self._desk.clock, self._desk.pulse
-        while True:
-            version = pulse.version
-            wait = self._watch.next_poll_at - clock.monotonic()
-            if not len(self._watch):
-                await pulse.wait(version)
-            elif wait > 0:
-                # What is added meanwhile is not due any sooner than that, unless an earlier process made it.
-                await clock.sleep(min(wait, POLL_INTERVAL))
-            else:
-                await self._poll()
-            await self._note_ended()
-            await self._note_overdue()
+        version = pulse.version
+        wait = self._watch.next_poll_at - clock.monotonic()
+        if not len(self._watch):
+            await pulse.wait(version)
+        elif wait > 0:
+            # What is added meanwhile is not due any sooner than that, unless an earlier process made it.
+            await clock.sleep(min(wait, POLL_INTERVAL))
+        else:
+            await self._poll()
+        await self._note_ended()
+        await self._note_overdue()
 
     async def _poll(self) -> None:
         try:

@@ -76,6 +76,8 @@ async def test_what_is_saved_within_a_moment_is_one_commit(campaigns: CampaignRi
 async def test_what_waits_is_written_down_when_the_account_is_refused(campaigns: CampaignRig, clock: HeldClock) -> None:
     sandbox = await campaigns.account(devices=2)
     sandbox.faults.add(Fault.error(403), on="download", skip=1)
+    # That the account is, and not the artifact alone, is told by this; a plan and a run have asked before.
+    sandbox.faults.add(Fault.error(403), on="get_quota", skip=2)
     spec = campaigns.spec(pace=Pace(downloads=1))
     with anyio.fail_after(60):
         status = await campaigns.run(spec)

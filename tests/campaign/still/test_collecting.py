@@ -7,10 +7,10 @@ from itertools import groupby
 
 import pytest
 
-from dexcmd.campaign.events import CommandEnded
+from dexcmd.campaign.events import ArtifactSaved, CommandEnded
 from dexcmd.campaign.spec import Pace, Retries
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
-from dexcmd.sandbox.requestlog import RecordedRequest
+from dexcmd.sandbox.requestlog import Operation, RecordedRequest
 from tests.campaign.conftest import HEALTHY, CampaignRig
 
 pytestmark = pytest.mark.anyio
@@ -97,3 +97,36 @@ async def test_what_is_being_fetched_when_it_is_stopped_comes_to_its_end(campaig
     status = await campaigns.run("one")
     assert (status.state, status.count("saved")) == ("finished", 5)
     assert campaigns.asked("download") == 5
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("where", ["download", "storage"])
+async def test_an_artifact_that_is_refused_holds_up_no_other(
+    campaigns: CampaignRig, where: Operation, status: int
+) -> None:
+    redirect = 307 if where == "storage" else None
+    sandbox = await campaigns.account(devices=5, behaviour=Behaviour(**HEALTHY, download_redirect=redirect))
+    refused: list[str] = []
+
+    def is_first(request: RecordedRequest) -> bool:
+        refused[:] = refused or [request.params["command_id"]]
+        return request.params["command_id"] in refused
+
+    sandbox.faults.add(Fault.error(status), on=where, times=None, where=is_first)
+    ended = await campaigns.run(campaigns.spec(pace=Pace(downloads=1)))
+    assert (ended.state, ended.count("saved"), ended.accounts[0].failures["download"]) == ("finished", 4, 1)
+
+
+async def test_no_artifact_is_given_up_for_a_token_that_is_refused(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=5, behaviour=Behaviour(**HEALTHY))
+    revoked = Fault.error(403, form="envelope", code=10000)
+
+    def is_revoked(_: RecordedRequest) -> bool:
+        return bool(campaigns.of(ArtifactSaved))
+
+    sandbox.faults.add(revoked, times=None, where=is_revoked)
+    spec = campaigns.spec(pace=Pace(downloads=1), retries=Retries(download=0))
+    status = await campaigns.run(spec)
+    assert (status.state, status.count("failed")) == ("refused", 0)
+    sandbox.faults.clear()
+    assert (await campaigns.run("one")).count("saved") == len(campaigns.files()) == 5

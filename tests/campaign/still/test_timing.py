@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from dexcmd import RateLimit
@@ -222,3 +223,26 @@ async def test_polls_of_all_accounts_of_a_token_take_a_quarter_of_its_rate_limit
     # And each account has its turns.
     waits = [later - earlier for one in polls.values() for earlier, later in itertools.pairwise(one)]
     assert max(waits) < limit.seconds
+
+
+async def test_an_account_that_ends_leaves_its_turn_to_poll_to_the_others_of_its_token(
+    rigs: Callable[[], Awaitable[CampaignRig]],
+) -> None:
+    rig = await rigs()
+    # A poll in 300 seconds: whoever comes next queues up.
+    rig.client_options["rate_limit"] = RateLimit(requests=4, seconds=300.0)
+    rig.control_interval = 1.0
+    await rig.account(devices=1, behaviour=Behaviour(**HEALTHY, run_seconds=(7200.0, 7200.0)))
+    async with rig.client(rig.spec().accounts[0]) as other, rig.campaign(rig.spec()) as campaign:
+        planned = other.session.polls._window._planned
+        async with anyio.create_task_group() as group:
+
+            async def stop_once_queued_up() -> None:
+                while not planned:
+                    await rig.clock.sleep(1.0)
+                campaign.stop()
+
+            group.start_soon(stop_once_queued_up)
+            status = await campaign.run()
+        assert (status.state, status.count("running")) == ("interrupted", 1)
+        assert not planned

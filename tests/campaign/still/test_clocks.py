@@ -1,0 +1,108 @@
+"""What this machine's clock tells, however wrong, doubles nothing, gives up nothing, and prolongs no wait."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import anyio
+import pytest
+
+from dexcmd import RetryPolicy
+from dexcmd.campaign.events import AccountStopped, CampaignEvent, CommandKnown, CommandOverdue, IntentClosed
+from dexcmd.clock import Clock
+from dexcmd.sandbox import Behaviour, Fault, Sandbox
+from tests.campaign.conftest import HEALTHY, CampaignRig
+from tests.campaign.still.conftest import EPOCH
+
+pytestmark = pytest.mark.anyio
+
+
+class WrongClock:
+    """A machine's clock that goes wrong by some hours; the service's does not."""
+
+    def __init__(self, right: Clock) -> None:
+        self._right = right
+        self.ahead = timedelta(0)
+
+    def monotonic(self) -> float:
+        return self._right.monotonic()
+
+    def now(self) -> datetime:
+        return self._right.now() + self.ahead
+
+    async def sleep(self, seconds: float) -> None:
+        await self._right.sleep(seconds)
+
+
+@pytest.fixture
+def wrong(campaigns: CampaignRig) -> WrongClock:
+    """Return what the campaigns take for the clock of their machine."""
+    return WrongClock(campaigns.clock)
+
+
+async def account(campaigns: CampaignRig, wrong: WrongClock, **changes: Any) -> Sandbox:
+    """Start a sandbox, whose clock is right, for campaigns whose clock is wrong."""
+    sandbox = await campaigns.account(devices=3, behaviour=Behaviour(**HEALTHY, **changes))
+    campaigns.clock = wrong  # type: ignore[assignment]
+    return sandbox
+
+
+@pytest.mark.parametrize("hours", [0, 1, -1])
+async def test_what_got_lost_is_looked_for_as_long_where_the_service_does_not_tell_its_time(
+    campaigns: CampaignRig, wrong: WrongClock, hours: int
+) -> None:
+    sandbox = await account(campaigns, wrong, list_lag=60.0)
+    sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=1)
+    async with campaigns.campaign(campaigns.spec()) as campaign:
+        with anyio.CancelScope() as process:
+
+            async def end_once_created() -> None:
+                while not sandbox.state.commands:
+                    await wrong.sleep(0.1)
+                process.cancel()
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(end_once_created)
+                await campaign.run()
+    wrong.ahead = timedelta(hours=hours)
+    again = wrong.monotonic() + 20
+    sandbox.faults.add(Fault.drop(), on="get_quota", times=None, where=lambda _: wrong.monotonic() < again)
+    campaigns.client_options["retry"] = RetryPolicy(attempts=2, attempt_seconds=20.0)
+    status = await campaigns.run("one")
+    assert (status.count("saved"), len(sandbox.state.commands)) == (3, 3)
+
+
+@pytest.mark.parametrize("hours", [0, 10, -10])
+async def test_a_command_has_its_time_whatever_becomes_of_the_clock_between_two_runs(
+    campaigns: CampaignRig, wrong: WrongClock, hours: int
+) -> None:
+    sandbox = await account(campaigns, wrong, run_seconds=(1e6, 1e6))
+    async with campaigns.campaign(campaigns.spec()) as campaign:
+
+        def note(event: CampaignEvent) -> None:
+            if isinstance(event, CommandKnown):
+                campaign.stop()
+
+        await campaign.run(on_event=note)
+    wrong.ahead = timedelta(hours=hours)
+    status = await campaigns.run("one")
+    assert (status.count("failed"), len(sandbox.state.commands)) == (3, 3)
+    late = [event.at - wrong.ahead - EPOCH for event in campaigns.of(CommandOverdue)]
+    assert timedelta(minutes=29) < min(late) <= max(late) < timedelta(minutes=31)
+
+
+async def test_an_audit_is_not_waited_for_any_longer_where_the_clock_is_set_back(
+    campaigns: CampaignRig, wrong: WrongClock
+) -> None:
+    sandbox = await account(campaigns, wrong)
+    sandbox.faults.add(Fault.drop(), on="create_commands", times=1)
+
+    def note(event: CampaignEvent) -> None:
+        campaigns.events.append(event)
+        if isinstance(event, IntentClosed) and event.outcome == "absent":
+            wrong.ahead = -timedelta(hours=10)
+
+    async with campaigns.campaign(campaigns.spec()) as campaign:
+        status = await campaign.run(on_event=note)
+    assert status.count("saved") == 3
+    [stopped] = campaigns.of(AccountStopped)
+    assert stopped.at - wrong.ahead - EPOCH < timedelta(minutes=20)
