@@ -656,6 +656,17 @@ async def test_a_service_that_can_not_be_reached_is_waited_for(campaigns: Campai
     assert campaigns.of(QuotaWaited) == []
 
 
+async def test_a_quota_that_was_used_up_is_still_waited_for_while_it_is_not_told(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=12, quota=10)
+    # Asked by the plan, and by the run; then after the reset, by two calls in vain.
+    sandbox.faults.add(Fault.error(503), on="get_quota", skip=2, times=12)
+    status = await campaigns.run(campaigns.spec())
+    assert status.count("saved") == 12
+    at_reset, *after = [event.until for event in campaigns.of(QuotaWaited)]
+    assert len(after) == 2
+    assert all(until > at_reset for until in after)
+
+
 async def test_a_quota_that_others_use_up_meanwhile_costs_one_post(campaigns: CampaignRig) -> None:
     sandbox = await campaigns.account(devices=25, quota=30)
     devices = sandbox.state.devices
