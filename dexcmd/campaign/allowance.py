@@ -38,6 +38,9 @@ class Allowance:
         self._again: float | None = None
         """When to ask again, by the monotonic clock: this machine's other one may be set meanwhile."""
 
+        self._by_quota = False
+        """Whether it is the quota that leaves nothing."""
+
         self._next_wait = LEAST_WAIT
         self._waited_for: float | None = None
 
@@ -63,10 +66,14 @@ class Allowance:
         """Take note that the service creates commands, so that the next wait is a short one again."""
         self._next_wait = LEAST_WAIT
 
-    def hold(self, least: float = 0.0) -> None:
-        """Create nothing for a while, `least` seconds or longer each time in a row, and then ask for the quota."""
+    def hold(self, least: float = 0.0, *, by_quota: bool = False) -> None:
+        """Create nothing for a while, `least` seconds or longer each time in a row, and then ask for the quota.
+
+        `by_quota` is whether that is because the quota is used up.
+        """
         # However much is given back of what was taken before.
         self.left, self.counted_twice = -math.inf, False
+        self._by_quota = by_quota
         self._ask_again_in(max(self._backoff(), least))
 
     async def ask(self) -> None:
@@ -77,10 +84,12 @@ class Allowance:
                 quota = await QuotaResource(desk.session).get()
         except DexError as error:
             logger.warning("%s: the quota can't be told: %s", desk.name, error)
-            self.hold()
+            # What was used up before may still be.
+            self.hold(by_quota=self._by_quota)
             return
         now = desk.session.service_now()
         reserved = await desk.ledger.store.reserved(desk.account.account_id, now)
+        self._by_quota = True
         self.left = quota_room(quota.remaining, desk.spec.leave_quota, reserved)
         ours = desk.ledger.total.count("creating")
         self.counted_twice = reserved > 0 and ours > 0
@@ -101,8 +110,8 @@ class Allowance:
         self._ask_again_in(wait)
 
     async def note_wait(self, until: datetime) -> None:
-        """Write down that there is nothing left and the account waits; once for each wait."""
-        if self._again == self._waited_for:
+        """Write down that there is nothing left of the quota and the account waits; once for each wait."""
+        if not self._by_quota or self._again == self._waited_for:
             return
         self._waited_for = self._again
         logger.info("%s: the quota is used up: waiting until %s", self._desk.name, until)

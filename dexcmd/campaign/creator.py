@@ -43,6 +43,7 @@ from dexcmd.errors import (
     QuotaExceededError,
     RateLimitError,
     TargetBusyError,
+    TransportError,
 )
 from dexcmd.outcome import Outcome
 from dexcmd.resources.requests import MOST_PER_POST, Target
@@ -230,18 +231,21 @@ class Creator:
         await self._desk.pulse.wait(version, seconds)
 
     def look_at_refusal(self) -> None:
-        """Decide what a refusal of the last POST, or of the list, means for the next.  Raises `Refused`."""
+        """Decide what a refusal of the last POST, or of the list, means for the next.  Raises `Refused`.
+
+        A service to which no connection comes about may be there again later, as one that limits the rate is.
+        """
         error = self._creation.stopped_by
         if self._unreadable is not None:
             raise Refused(self._unreadable)
         if error is None:
             return
         with refused():
-            if not isinstance(error, QuotaExceededError | RateLimitError):
+            if not isinstance(error, QuotaExceededError | RateLimitError | TransportError):
                 raise error
         self._creation.go_on()
         retry_after = error.retry_after if isinstance(error, RateLimitError) else None
-        self._allowance.hold(retry_after or 0.0)
+        self._allowance.hold(retry_after or 0.0, by_quota=isinstance(error, QuotaExceededError))
 
     # --- creating
 

@@ -13,7 +13,7 @@ from dexcmd.errors import ConfigurationError
 from dexcmd.secret import Secret
 from dexcmd.wire.paths import BaseURL, valid_account_id
 
-__all__ = ["Access", "access", "read_token", "token_of"]
+__all__ = ["Access", "access", "base_url_of", "read_token", "token_of"]
 
 MOST_TOKEN_BYTES = 4096
 """A file that is longer holds something else."""
@@ -38,12 +38,18 @@ def access(common: Common, environment: Mapping[str, str]) -> Access:
     if not account_id:
         raise ConfigurationError("no account: set CLOUDFLARE_ACCOUNT_ID or pass --account")
     _check(valid_account_id, account_id, "CLOUDFLARE_ACCOUNT_ID or --account")
-    base_url = common.base_url or environment.get("CLOUDFLARE_BASE_URL") or None
-    if base_url is not None:
-        _check(BaseURL.parse, base_url, "CLOUDFLARE_BASE_URL or --base-url")
+    base_url = base_url_of(common, environment)
     return Access(
         account_id=account_id, token=token_of(TOKEN_VARIABLE, common.token_file, environment), base_url=base_url
     )
+
+
+def base_url_of(common: Common, environment: Mapping[str, str]) -> str | None:
+    """Return where the API is; None for where it usually is.  Raises `ConfigurationError`, which says what to check."""
+    base_url = common.base_url or environment.get("CLOUDFLARE_BASE_URL") or None
+    if base_url is not None:
+        _check(BaseURL.parse, base_url, "CLOUDFLARE_BASE_URL or --base-url")
+    return base_url
 
 
 def _check(check: Callable[[str], object], value: str, source: str) -> None:

@@ -31,7 +31,17 @@ def make_folder(folder: Path) -> None:
             sync_folder(missing.parent)
         folder.mkdir(exist_ok=True)
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"can't make the folder {folder}: {getattr(error, 'strerror', error)}") from error
+        raise ConfigurationError(f"can't make the folder {folder}: {_why_not(folder, error)}") from error
+
+
+def _why_not(folder: Path, error: Exception) -> object:
+    """Return why there can be no such folder: the system says of a file in its place only that it exists."""
+    # Not by the methods of paths: these raise for what one may not look at.
+    for path in (folder, *folder.parents):
+        if os.path.lexists(path) and not os.path.isdir(path):  # noqa: PTH112
+            which = "it" if path == folder else path
+            return f"{which} is {'a file' if os.path.isfile(path) else 'no folder'}"  # noqa: PTH113
+    return getattr(error, "strerror", error)
 
 
 def make_inside(root: Path, parts: Parts) -> bool:

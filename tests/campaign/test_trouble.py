@@ -1,6 +1,7 @@
 """Campaigns in trouble: processes that end, answers that get lost, journals and operators that interfere."""
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any, Literal
 import anyio
 import anyio.lowlevel
 import pytest
+from yarl import URL
 
 from dexcmd import WarpDiag, list_campaigns
 from dexcmd.campaign.events import (
@@ -35,6 +37,7 @@ from dexcmd.campaign.status import CampaignStatus
 from dexcmd.campaign.store import Store
 from dexcmd.clock import ManualClock
 from dexcmd.errors import CampaignError
+from dexcmd.events import Event, Retrying
 from dexcmd.sandbox import Behaviour, Fault, NewCommand, Sandbox
 from tests.campaign.conftest import HEALTHY, CampaignRig
 
@@ -584,6 +587,84 @@ async def test_a_service_that_tells_no_time_is_waited_for(campaigns: CampaignRig
     assert status.count("saved") == 5
     assert campaigns.asked("get_quota") <= 20
     assert store.asked["due_targets"] <= 40
+
+
+class Line:
+    """The way to a service, which can be cut: then no connection to it comes about."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._port = 0
+        self._ends: list[asyncio.StreamWriter] = []
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/client/v4"
+
+    async def mend(self) -> None:
+        self._server = await asyncio.start_server(self._join, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    def cut(self) -> None:
+        self._server.close()
+        while self._ends:
+            self._ends.pop().close()
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, forth = await asyncio.open_connection("127.0.0.1", self._to)
+        self._ends += [writer, forth]
+        async with anyio.create_task_group() as both:
+            both.start_soon(self._carry, reader, forth)
+            both.start_soon(self._carry, back, writer)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+async def test_a_service_that_can_not_be_reached_is_waited_for(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=12)
+    line = Line(URL(sandbox.base_url).port or 0)
+    await line.mend()
+    campaigns.base_url = line.base_url
+    mending: list[asyncio.Task[None]] = []
+    failures = 0
+
+    def count(event: Event) -> None:
+        nonlocal failures
+        failures += isinstance(event, Retrying)
+        # More than one POST is tried for.
+        if failures == 20 and not mending:
+            mending.append(asyncio.create_task(line.mend()))
+
+    def tell(event: CampaignEvent) -> None:
+        campaigns.events.append(event)
+        if isinstance(event, WaveOpened) and event.wave == 2:
+            line.cut()
+
+    campaigns.client_options = {"on_event": count}
+    async with campaigns.campaign(campaigns.spec(waves=Waves(sizes=(Share(count=2),)))) as campaign:
+        status = await campaign.run(on_event=tell)
+    await mending[0]
+    line.cut()
+    assert (status.state, status.count("saved")) == ("finished", 12)
+    assert len(sandbox.state.commands) == 12
+    # It was not the quota that it waited for.
+    assert campaigns.of(QuotaWaited) == []
+
+
+async def test_a_quota_that_was_used_up_is_still_waited_for_while_it_is_not_told(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=12, quota=10)
+    # Asked by the plan, and by the run; then after the reset, by two calls in vain.
+    sandbox.faults.add(Fault.error(503), on="get_quota", skip=2, times=12)
+    status = await campaigns.run(campaigns.spec())
+    assert status.count("saved") == 12
+    at_reset, *after = [event.until for event in campaigns.of(QuotaWaited)]
+    assert len(after) == 2
+    assert all(until > at_reset for until in after)
 
 
 async def test_a_quota_that_others_use_up_meanwhile_costs_one_post(campaigns: CampaignRig) -> None:

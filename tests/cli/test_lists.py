@@ -68,6 +68,15 @@ def test_commands(service: Service, capsys: pytest.CaptureFixture[str]):
     assert lines(capsys) == []
 
 
+def test_a_time_that_ends_before_it_begins_is_told_by_the_names_of_the_options(
+    service: Service, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["commands", "--since", "1h", "--until", "2h"]) == 2
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "error: --since is later than --until: nothing can be between them\n")
+    assert not service.sandbox.requests
+
+
 def test_what_goes_wrong_half_way_leaves_whole_lines(service: Service, capsys: pytest.CaptureFixture[str]):
     service.sandbox.faults.add(Fault.error(403), on="list_commands", times=None)
     assert main(["commands", "--json"]) == 5

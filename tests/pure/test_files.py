@@ -237,10 +237,15 @@ class TestMakeFolder:
 
     def test_a_file_in_the_way(self, tmp_path: Path):
         (tmp_path / "file").write_text("")
-        for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-            with pytest.raises(ConfigurationError, match="can't make the folder ") as caught:
+        (tmp_path / "link").symlink_to(tmp_path / "missing")
+        for folder, why in (
+            (tmp_path / "file", "it is a file"),
+            (tmp_path / "file" / "below", f"{tmp_path / 'file'} is a file"),
+            (tmp_path / "link", "it is no folder"),
+        ):
+            with pytest.raises(ConfigurationError) as caught:
                 make_folder(folder)
-            assert str(folder) in str(caught.value)
+            assert str(caught.value) == f"can't make the folder {folder}: {why}"
             assert isinstance(caught.value.__cause__, OSError)
 
     def test_a_name_that_no_system_takes(self, tmp_path: Path):

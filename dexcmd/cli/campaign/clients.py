@@ -6,7 +6,7 @@ from pathlib import Path
 import attrs
 
 from dexcmd.campaign.spec import AccountSpec, CampaignSpec
-from dexcmd.cli.access import token_of
+from dexcmd.cli.access import base_url_of, token_of
 from dexcmd.cli.common import Common
 from dexcmd.cli.texts import TOKEN_VARIABLE
 from dexcmd.client import DexClient
@@ -29,12 +29,13 @@ class Clients:
         return DexClient(
             api_token=token_of(account.token_env, self._file(account), self.environment, f" for {account.name}"),
             account_id=account.account_id,
-            base_url=self.common.base_url,
+            base_url=base_url_of(self.common, self.environment),
             on_event=self.on_event,
         )
 
     def check(self, spec: CampaignSpec) -> None:
-        """Raise `ConfigurationError` for a global option that would mean nothing for the campaign."""
+        """Raise `ConfigurationError` for an address that can't be right, and an option that would mean nothing."""
+        base_url_of(self.common, self.environment)
         chosen = self.common.account
         if chosen is not None and chosen not in [account.account_id for account in spec.accounts]:
             raise ConfigurationError(f"the campaign {spec.name} names its accounts, and {chosen} is none of them")

@@ -35,14 +35,11 @@ MOST_NAMED = 5
 
 def plan_lines(plan: Plan) -> list[str]:
     """Return all of a plan but the names of devices, without line ends.  Times are of UTC."""
-    return [
-        *_head(plan),
-        "",
-        *_devices(plan),
-        *(line for account in plan.accounts for line in ("", *_account(account, plan.spec))),
-        "",
-        *_costs(plan),
-    ]
+    accounts = [line for account in plan.accounts for line in ("", *_account(account, plan.spec))]
+    if unreadable(plan) is not None:
+        # Nothing is known of devices and costs.
+        return [*_head(plan), *accounts]
+    return [*_head(plan), "", *_devices(plan), *accounts, "", *_costs(plan)]
 
 
 def brief_lines(plan: Plan) -> list[str]:

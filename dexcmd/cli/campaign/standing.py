@@ -114,9 +114,10 @@ class Standing:
     def _said(self, status: CampaignStatus) -> Iterator[str]:
         yield ", ".join(_counts(status))
         if self.stopping:
-            yield "stopping: nothing more is created, what is being fetched is finished"
+            yield "stopping"
         elif status.control != "run":
-            yield f"{status.name} {CONTROLS[status.control]}"
+            # In short: all of it is a note when that begins, which stands right above.
+            yield f"{status.name} {CONTROLS[status.control].partition(':')[0]}"
         accounts = status.accounts
         lines = [line for account in accounts if (line := _account_line(account, alone=len(accounts) == 1))]
         yield from lines[:MOST_ACCOUNTS]
@@ -182,7 +183,7 @@ def _account_says(account: AccountStatus) -> Iterator[str]:
         yield f"wave {account.wave} of {account.waves}"
     if account.waits_until is not None:
         yield f"waits for the quota: reset in {_left(account.waits_until)}"
-    elif account.next_wave_at is not None:
+    elif account.next_wave_at is not None and account.next_wave_at > datetime.now(UTC):
         yield f"waits for its soak: the next wave in {_left(account.next_wave_at)}"
     elif account.audit_error is not None:
         yield f"the audit failed, and the next run tries it again: {one_line(account.audit_error)}"

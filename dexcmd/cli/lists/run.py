@@ -13,6 +13,7 @@ from dexcmd.cli.moments import age_text, duration_text, time_text
 from dexcmd.cli.rows import Column, RowWriter
 from dexcmd.cli.selection import Selection, selected_devices
 from dexcmd.client import DexClient
+from dexcmd.errors import ConfigurationError
 from dexcmd.resources.command import Command
 from dexcmd.resources.devices import Device
 from dexcmd.resources.quota import Quota
@@ -139,6 +140,8 @@ class Wanted:
 
 def run_commands(common: Common, wanted: Wanted) -> int:
     """Write the commands.  Raises `DexError`."""
+    if wanted.since is not None and wanted.until is not None and wanted.since > wanted.until:
+        raise ConfigurationError("--since is later than --until: nothing can be between them")
     writer = RowWriter(COMMANDS, command_document, as_json=common.json)
 
     async def work(dex: DexClient) -> None:

@@ -141,6 +141,16 @@ def test_tokens_from_the_variables_that_the_file_names(
         assert say("plan", file, *url, "--token-file", "token")[0] == 0
 
 
+@pytest.mark.parametrize("option", [False, True], ids=["environment", "option"])
+def test_an_address_that_can_not_be_right_says_where_it_was_set(
+    office: Office, say: Say, monkeypatch: pytest.MonkeyPatch, option: bool
+):
+    monkeypatch.setenv("CLOUDFLARE_BASE_URL", office.service.sandbox.base_url if option else "nowhere")
+    told = "error: base_url must be an absolute http(s) URL: check CLOUDFLARE_BASE_URL or --base-url\n"
+    for command in (["plan", office.write()], ["run", office.write(), "--yes"]):
+        assert say(*command, *(["--base-url", "nowhere"] if option else [])) == (2, "", told)
+
+
 def test_an_account_that_cant_be_read(office: Office, say: Say):
     mine = office.service.sandbox.account_id
     file = office.write(
@@ -166,7 +176,11 @@ def test_the_hint_for_a_token_that_is_refused_names_that_of_the_account(
     hint = "is the token right (APAC or APAC_FILE), for this account"
     code, out, _ = say("plan", file)
     assert code == 5
-    assert hint in out
+    head, blank, account, told = out.splitlines()
+    # Of what can't be read there is nothing to count.
+    assert (head, blank, account) == ("plan of london: pcap", "", f"account apac ({mine})")
+    assert told.startswith("  can't be read: ")
+    assert hint in told
     code, _, err = say("run", file, "--yes")
     assert code == 5
     assert err.startswith("error: ")

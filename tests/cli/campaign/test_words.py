@@ -279,6 +279,9 @@ class TestProgress:
         assert pictured(status(soaks)).said.splitlines()[1:] == [
             "wave 2 of 3, waits for its soak: the next wave in 6 h 12 min"
         ]
+        # It is over, and a pause keeps the wave from beginning.
+        over = attrs.evolve(soaks, next_wave_at=NOW)
+        assert pictured(status(over, control="pause")).said.splitlines()[1:] == ["london is paused", "wave 2 of 3"]
         audit = account(states={"saved": 1}, posts=1)
         assert pictured(status(audit)).said.splitlines()[1:] == ["looks for late commands in the list"]
         failed = attrs.evolve(audit, audit_error="HTTP\n500")
@@ -290,7 +293,7 @@ class TestProgress:
         aborted = account("test", stopped="aborted")
         both = status(waits, refused, ended, aborted, control="pause")
         assert pictured(both).said.splitlines()[1:] == [
-            "london is paused: nothing more is created, what runs is followed and fetched",
+            "london is paused",
             "emea: 1 of 2, wave 2 of 3, waits for the quota: reset in 6 h 12 min",
             "apac: 0 of 2, refused: no token",
             "amer: 2 of 2",
@@ -300,7 +303,7 @@ class TestProgress:
     def test_many_accounts(self):
         many = [account(f"a{number}", {"pending": 1}) for number in range(50)]
         said = pictured(status(*many), stopping=True).said.splitlines()
-        assert said[1] == "stopping: nothing more is created, what is being fetched is finished"
+        assert said[1] == "stopping"
         assert said[-2:] == ["a5: 0 of 1", "and 44 more accounts"]
 
 
