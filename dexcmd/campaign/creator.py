@@ -1,11 +1,13 @@
 """The creating side of a shard: intents written down, POSTs sent, what became of them written down."""
 
+import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal
 
+from dexcmd.amounts import counted
 from dexcmd.batches import Batch
 from dexcmd.campaign.allowance import Allowance
 from dexcmd.campaign.decide import (
@@ -50,8 +52,13 @@ from dexcmd.resources.requests import MOST_PER_POST, Target
 
 __all__ = ["Creator", "Stopped"]
 
+logger: logging.Logger = logging.getLogger(__name__)
+
 DROPPED_AT_ONCE = 500
 """Targets that are given up, read and written down at a time."""
+
+PASSING = (QuotaExceededError, RateLimitError)
+"""Refusals of now."""
 
 BUSY_WAIT = timedelta(minutes=1)
 """Before a target is tried again that another campaign is just creating a command for."""
@@ -241,7 +248,8 @@ class Creator:
         if error is None:
             return
         with refused():
-            if not isinstance(error, QuotaExceededError | RateLimitError | TransportError):
+            passes = not error.permanent if isinstance(error, TransportError) else isinstance(error, PASSING)
+            if not passes:
                 raise error
         self._creation.go_on()
         retry_after = error.retry_after if isinstance(error, RateLimitError) else None
@@ -320,6 +328,8 @@ class Creator:
             await desk.ledger.note(*events)
         except TargetBusyError as error:
             self._due.leave_alone(error.targets, self._now + BUSY_WAIT)
+            devices = counted(len(error.targets), "device")
+            logger.warning("%s: waiting for another campaign, which has POSTs open for %s", desk.name, devices)
             return "another campaign is creating a command for one of its targets"
         for flight, event in zip(flights, (e for e in events if isinstance(e, IntentOpened)), strict=True):
             flight.post, flight.attempt, flight.since, flight.sent_after = post, event.attempt, event.since, since

@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+import aiohttp
 import anyio
 import anyio.lowlevel
 import pytest
+import trustme
 from yarl import URL
 
 from dexcmd import WarpDiag, list_campaigns
@@ -32,11 +35,11 @@ from dexcmd.campaign.events import (
     WaveOpened,
 )
 from dexcmd.campaign.journal import open_journal
-from dexcmd.campaign.spec import AbortRule, CampaignSpec, Pace, Retries, Share, Waves
+from dexcmd.campaign.spec import AbortRule, AccountSpec, CampaignSpec, Pace, Retries, Share, Waves
 from dexcmd.campaign.status import CampaignStatus
 from dexcmd.campaign.store import Store
 from dexcmd.clock import ManualClock
-from dexcmd.errors import CampaignError
+from dexcmd.errors import CampaignError, TransportError
 from dexcmd.events import Event, Retrying
 from dexcmd.sandbox import Behaviour, Fault, NewCommand, Sandbox
 from tests.campaign.conftest import HEALTHY, CampaignRig
@@ -607,6 +610,14 @@ class Line:
 
     def cut(self) -> None:
         self._server.close()
+        self._hang_up()
+
+    def lead_to(self, port: int) -> None:
+        """Lead to another service from now on."""
+        self._to = port
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         while self._ends:
             self._ends.pop().close()
 
@@ -654,6 +665,42 @@ async def test_a_service_that_can_not_be_reached_is_waited_for(campaigns: Campai
     assert len(sandbox.state.commands) == 12
     # It was not the quota that it waited for.
     assert campaigns.of(QuotaWaited) == []
+
+
+async def test_a_service_whose_certificate_can_not_be_trusted_any_more_is_not_waited_for(
+    campaigns: CampaignRig,
+) -> None:
+    trusted, stranger, client = trustme.CA(), trustme.CA(), ssl.create_default_context()
+    trusted.configure_trust(client)
+
+    async def tls(authority: trustme.CA, name: str) -> Sandbox:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        return await campaigns.account(name, devices=12, ssl_context=context)
+
+    sandbox, other = await tls(trusted, "acme"), await tls(stranger, "other")
+    line = Line(URL(sandbox.base_url).port or 0)
+    await line.mend()
+    campaigns.base_url = line.base_url.replace("http", "https", 1)
+    account = AccountSpec(account_id=sandbox.account_id, name="acme")
+
+    def tell(event: CampaignEvent) -> None:
+        if isinstance(event, WaveOpened) and event.wave == 2:
+            # From now on somebody else answers.
+            line.lead_to(URL(other.base_url).port or 0)
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=client)) as session:
+        campaigns.client_options = {"session": session}
+        spec = campaigns.spec(accounts=(account,), waves=Waves(sizes=(Share(count=2),)))
+        async with campaigns.campaign(spec) as campaign:
+            with pytest.raises(TransportError, match="can't be trusted"):
+                await campaign.run(on_event=tell)
+            # What was not sent is not looked for either.
+            [open_intents] = [await campaign.store.open_intents(campaign.name, "acme")]
+        await anyio.wait_all_tasks_blocked()
+    line.cut()
+    assert open_intents == []
+    assert len(sandbox.state.commands) == 2
 
 
 async def test_a_quota_that_was_used_up_is_still_waited_for_while_it_is_not_told(campaigns: CampaignRig) -> None:
