@@ -611,6 +611,34 @@ async def test_those_that_are_tried_again_and_those_that_wait_for_their_turn_do_
     assert listed(sink.store) == sorted(f"{name}.zip{mark}" for name in ("c1", "c2", "c3") for mark in ("", ".sha256"))
 
 
+async def test_what_comes_in_the_second_pass_counts_as_well() -> None:
+    body = zipped(ZIP_STORED, os.urandom(6 * MIB), Unseekable())
+    asked: list[int] = []
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        start = request.http_range.start or 0
+        asked.append(start)
+        headers = {"ETag": '"one"', "Content-Type": "application/zip", "Content-Length": str(len(body) - start)}
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+        response = web.StreamResponse(status=206 if start else 200, headers=headers)
+        await response.prepare(request)
+        # In the second pass a piece at a time.
+        await response.write(body[start:] if len(asked) == 1 else body[start : start + 2 * MIB])
+        if len(asked) > 1:
+            assert request.transport is not None
+            request.transport.close()
+        return response
+
+    retry = RetryPolicy(attempts=3, attempt_seconds=5.0)
+    sink = memory()
+    async with Service(handler) as service, service.client(retry=retry, random=lambda: 1.0) as dex:
+        await dex.downloads.save("c", sink)
+    assert asked[:2] == [0, 0]
+    assert len(asked) > 1 + retry.attempts
+    assert listed(sink.store) == ["c.zip", "c.zip.sha256"]
+
+
 @pytest.mark.parametrize("turns", range(0, 40, 4))
 async def test_a_cancellation_of_the_second_pass_leaves_no_file(place: Place, temporary: Path, turns: int) -> None:
     body = zipped(ZIP_STORED, os.urandom(12_000_000), Unseekable())
