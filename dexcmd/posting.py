@@ -10,7 +10,6 @@ from dexcmd.batches import culprits, match_rows
 from dexcmd.created import CreatedLog, Known, unclaimed
 from dexcmd.errors import APIError, BadRequestError, DexError, ErrorDetail, QuotaExceededError
 from dexcmd.events import CommandCreated
-from dexcmd.reconcile import MARGIN_SECONDS
 from dexcmd.resources.command import Command, decode_commands
 from dexcmd.resources.quota import QuotaResource
 from dexcmd.resources.requests import CommandRequest, encode_batch
@@ -77,8 +76,8 @@ class Poster:
             raise await self._reason(refusal, batch, clock.monotonic() - started) from refusal
         not_before = None
         if served_at is not None:
-            # `Date` is told when the answer was made, and by another clock than the creation perhaps.
-            not_before = served_at - timedelta(seconds=clock.monotonic() - started + MARGIN_SECONDS)
+            # `Date` is cut to the second, and told when the answer was made.
+            not_before = served_at - timedelta(seconds=clock.monotonic() - started + 1)
         matched = match_rows(batch, rows)
         for asked, row in zip(batch, matched, strict=True):
             if row is not None and row.id is not None:

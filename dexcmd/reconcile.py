@@ -22,12 +22,12 @@ from dexcmd.resources.requests import CommandRequest
 from dexcmd.session import Session
 from dexcmd.wire.times import format_time
 
-__all__ = ["MARGIN_SECONDS", "Candidates", "Findings", "Lost", "Reconciler"]
+__all__ = ["Candidates", "Findings", "Lost", "Reconciler"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 MARGIN_SECONDS = 5.0
-"""How much earlier than it was, by `Date`, a command may seem to be created.
+"""How much earlier than its POST a command may seem to be created.
 
 `Date` is cut to the second, its answer was on the way for a while, and the clock behind `created_date` need not be
 quite the same.

@@ -35,6 +35,9 @@ UNREADABLE = (AuthenticationError, PermissionDeniedError, NotFoundError, Configu
 PROBE_GRACE = 5.0
 """Seconds for which a status may be older than the date that comes with it."""
 
+WIDENING_SECONDS = 5.0
+"""How much further back a new command is looked for each time that it was not where it must be."""
+
 TELLING_SECONDS = 20.0
 """What is looked for later than that after its creation, for the first time, says nothing about how the list lags."""
 
@@ -307,12 +310,19 @@ class Watch:
         return now < one.named_by
 
     def _expect_late(self, look: Look, walked_at: datetime | None) -> None:
-        """Note that commands which a whole walk did not show must be recent: the list shows them late."""
+        """Note that commands which a whole walk did not show must be recent: the list shows them late.
+
+        Or the clock behind `created_date` is not quite that of `Date`: so they are looked for from a little earlier on.
+        """
         if walked_at is None or not look.is_walk:
             return
         for one in look.missing.values():
-            if one.created is None and one.not_before is None:
+            if one.created is not None:
+                continue
+            if one.not_before is None:
                 one.not_before = shifted(walked_at, -self._session.settings.settle_seconds)
+            else:
+                one.not_before = shifted(one.not_before, -WIDENING_SECONDS)
 
     def _moment(self, time: datetime | None) -> float | None:
         """Return when it was `time` for the service, by the monotonic clock; None where that can't be told."""
