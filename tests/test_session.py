@@ -290,21 +290,11 @@ async def test_a_name_that_no_thread_can_be_started_for_is_a_transport_error() -
             assert (await dex.quota.get()).quota == 5
 
 
-@pytest.mark.parametrize(
-    ("variable", "value"),
-    [
-        ("http_proxy", "http://user:s3cret@127.0.0.1:port"),
-        ("http_proxy", "http://user:s3cret@[::1"),
-        ("NETRC", "machine 127.0.0.1 login user password s3cret"),
-    ],
-)
+@pytest.mark.parametrize("proxy", ["http://user:s3cret@127.0.0.1:port", "http://user:s3cret@[::1"])
 async def test_what_an_injected_session_can_not_take_from_the_environment_is_a_configuration_error(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, value: str
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, proxy: str
 ) -> None:
-    if variable == "NETRC":
-        (tmp_path / "netrc").write_text(value)
-        value = str(tmp_path / "netrc")
-    monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("http_proxy", proxy)
     async with aiohttp.ClientSession(trust_env=True, headers={"Authorization": "Basic x"}) as session:
         await rig.start(session=session)
         requests = rig.requests(1)
@@ -315,6 +305,23 @@ async def test_what_an_injected_session_can_not_take_from_the_environment_is_a_c
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
     assert bulk.outcomes[0].state == "not_attempted"
     assert not rig.sandbox.requests
+
+
+async def test_a_user_in_a_netrc_file_is_never_sent(rig: Rig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login user password s3cret")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    refused: ConfigurationError | None = None
+    async with aiohttp.ClientSession(trust_env=True, headers={"Authorization": "Basic x"}) as session:
+        await rig.start(session=session)
+        try:
+            await rig.dex.quota.get()
+        except ConfigurationError as error:
+            refused = error
+        await rig.dex.close()
+    # Newer versions of aiohttp refuse it beside the session's own header; for older ones the token takes its place.
+    authorizations = [request.headers["Authorization"] for request in rig.sandbox.requests]
+    assert authorizations == ([] if refused else [f"Bearer {rig.sandbox.token}"])
+    assert "s3cret" not in "".join(traceback.format_exception(refused))
 
 
 async def test_a_hook_of_an_injected_session_that_raises_late_does_not_undo_what_was_sent(rig: Rig) -> None:
