@@ -227,11 +227,11 @@ class _Download(Generic[R]):
         if not self._is_broken(error):
             return None
         settings, offset = self._session.settings, self._target.have.offset
+        if offset > self._furthest:
+            self._furthest, self._fruitless = offset, 0
         if isinstance(error, UncheckedError):
             # All of it has come, and is to come once more.
             self._furthest = 0
-        elif offset > self._furthest:
-            self._furthest, self._fruitless = offset, 0
         self._fruitless += 1
         wait = settings.retry.backoff(self._fruitless, settings.random())
         if self._fruitless >= settings.retry.attempts or self._clock.monotonic() + wait >= self._deadline:

@@ -614,8 +614,14 @@ async def test_those_that_are_tried_again_and_those_that_wait_for_their_turn_do_
 async def test_what_comes_in_the_second_pass_counts_as_well() -> None:
     body = zipped(ZIP_STORED, os.urandom(6 * MIB), Unseekable())
     asked: list[int] = []
+    refused = 0
 
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        nonlocal refused
+        if refused < 2:
+            # Nor does what came before the first pass count any more.
+            refused += 1
+            return web.Response(status=503)
         start = request.http_range.start or 0
         asked.append(start)
         headers = {"ETag": '"one"', "Content-Type": "application/zip", "Content-Length": str(len(body) - start)}
