@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from test_pcap import records
 
 from dexcmd.sandbox.artifacts import ArtifactSpec, build_artifact
+from tests.sandbox.opened import Opened
 
 TYPES = ["pcap", "warp-diag", "speed-test"]
 PLATFORMS = ["windows", "mac", "linux", "ios", "android", "chromeos"]
@@ -110,39 +111,12 @@ def test_gigabytes(command_type, size):
     assert artifact.size == size
     tail = bytes_of(artifact, size - 50_000)
     assert (b"PK\x06\x06" in tail) == (size >= 0xFFFF_FFFF)
-    with zipfile.ZipFile(AsFile(artifact)) as archive:
+    with zipfile.ZipFile(Opened(artifact)) as archive:
         members = archive.infolist()
         # Each begins where the directory says.
         for member in members:
             archive.open(member).close()
     assert sum(member.file_size for member in members) > 0.99 * size
-
-
-class AsFile(io.RawIOBase):
-    """An artifact to seek in, of which only what is read is made."""
-
-    def __init__(self, artifact):
-        self._artifact = artifact
-        self._at = 0
-
-    def seekable(self):
-        return True
-
-    def readable(self):
-        return True
-
-    def tell(self):
-        return self._at
-
-    def seek(self, offset, whence=io.SEEK_SET):
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._artifact.size}[whence]
-        return self._at
-
-    def readinto(self, buffer):
-        data = b"".join(self._artifact.read(self._at, min(self._at + len(buffer), self._artifact.size)))
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
 
 
 @pytest.mark.parametrize("command_type", TYPES)

@@ -20,6 +20,7 @@ from dexcmd.sandbox.zipfiles import (
     archive_size,
     crc32_combine,
 )
+from tests.sandbox.opened import Opened
 
 MOMENT = datetime(2025, 5, 1, 12, 34, 56, tzinfo=UTC)
 
@@ -39,33 +40,6 @@ def zeros(size):
     count, tail = divmod(size, 1 << 20)
     crc = zlib.crc32(bytes(1 << 20))
     return Blocks(b"", 1 << 20, count, tail, lambda index: bytes(1 << 20 if index < count else tail), lambda _: crc)
-
-
-class Opened(io.RawIOBase):
-    """An archive as a file that can be read from anywhere."""
-
-    def __init__(self, archive):
-        self.archive, self.at = archive, 0
-
-    def seekable(self):
-        return True
-
-    def readable(self):
-        return True
-
-    def tell(self):
-        return self.at
-
-    def seek(self, offset, whence=0):
-        self.at = offset + (0, self.at, self.archive.size)[whence]
-        return self.at
-
-    def readinto(self, buffer):
-        stop = min(self.at + len(buffer), self.archive.size)
-        data = b"".join(self.archive.read(self.at, stop))
-        buffer[: len(data)] = data
-        self.at = stop
-        return len(data)
 
 
 def bytes_of(content):
