@@ -32,7 +32,7 @@ from dexcmd import (
 from dexcmd.transfer import extraction, unpacking
 from dexcmd.transfer.extraction import extract_members
 from dexcmd.transfer.unpacking import PIECE
-from tests.test_members import Gate, open_files, reached
+from tests.test_members import Gate, cancelled_in, open_files, reached
 from tests.zips import METHODS, UTF8, Entry, forge, packed
 
 pytestmark = pytest.mark.anyio
@@ -433,11 +433,5 @@ class TestCancelled:
         path.write_bytes(forge(Entry(name) for name in names))
         gate = Gate(getattr(extraction, step))
         monkeypatch.setattr(extraction, step, gate)
-        task = asyncio.ensure_future(extract_members(path, into))
-        await reached(gate)
-        task.cancel()
-        await asyncio.sleep(0)
-        gate.go.set()
-        await asyncio.wait([task])
-        assert task.cancelled()
+        await cancelled_in(extract_members(path, into), gate)
         assert list(tree(into)) == [names[0].strip("/")]

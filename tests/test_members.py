@@ -270,13 +270,7 @@ class TestThreads:
             async with read_member(path, "a"):
                 raise AssertionError("it was opened")
 
-        task = asyncio.ensure_future(opening())
-        await reached(gate)
-        task.cancel()
-        await asyncio.sleep(0)
-        gate.go.set()
-        await asyncio.wait([task])
-        assert task.cancelled()
+        await cancelled_in(opening(), gate)
 
     async def test_a_scope_that_is_cancelled_ends_a_loop(self, path: Path):
         path.write_bytes(forge([Entry("a", NOISE)]))
