@@ -209,7 +209,9 @@ class FileTarget:
         elif self._found is not None:
             self._part.drop()
         else:
-            self._size = self._unchecked = self._part.resume().offset
+            # One as `write_rest` makes it has no state; as a file that is there, it can only speak for itself.
+            on_its_word = self._existing == "verify" and self._part.opened.size <= SMALL
+            self._size = self._unchecked = self._part.resume(on_its_word=on_its_word).offset
         return True
 
     def _there(self) -> os.stat_result | None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import attrs
 
-from dexcmd.errors import DownloadError, InsufficientSpaceError
+from dexcmd.errors import DownloadError, InsufficientSpaceError, InvalidArtifactError
 from dexcmd.threads import starting
+from dexcmd.transfer.files import check_zip
 from dexcmd.transfer.partfile import PartFile, sweep
 from dexcmd.transfer.partstate import PartState, parse_state
 from dexcmd.transfer.ranges import Have, Version
@@ -60,19 +61,27 @@ class ResumablePart:
         self.file = PartFile.take_up(self._final)
         return self.file is not None
 
-    def resume(self) -> Have:
-        """Return what of the file can be gone on from, and cut the rest; where it is nothing, the file is dropped."""
+    def resume(self, *, on_its_word: bool) -> Have:
+        """Return what of the file can be gone on from, and cut the rest; where it is nothing, the file is dropped.
+
+        `on_its_word` is whether one without a state that is a whole zip archive is taken for the artifact.
+        """
         file = self.opened
         try:
-            return self._gone_on_from(file)
+            return self._gone_on_from(file, on_its_word=on_its_word)
         except OSError:
             # It stays as it is: a later download may have what this one lacks.
             self.file = None
             file.close()
             raise
 
-    def _gone_on_from(self, file: PartFile) -> Have:
-        state = parse_state(file.read_state(), self._name.command_id, self._name.filename)
+    def _gone_on_from(self, file: PartFile, *, on_its_word: bool) -> Have:
+        described = file.read_state()
+        if not described and on_its_word and self._is_whole_archive(file):
+            # Its process was killed between its last byte and its name, see `write_whole`.
+            self.version = Version(size=file.size)
+            return Have(file.size, self.version)
+        state = parse_state(described, self._name.command_id, self._name.filename)
         have = Have() if state is None else state.have(file.size, boot_id())
         if state is None or not have.can_go_on(checked=self._checked):
             self.drop()
@@ -83,6 +92,15 @@ class ResumablePart:
             file.record(attrs.evolve(state, durable=min(state.durable, have.offset), boot=boot_id()))
         self.version = self._recorded = have.version
         return have
+
+    def _is_whole_archive(self, file: PartFile) -> bool:
+        if not self._checked:
+            return False
+        try:
+            check_zip(file.path, self._final.name)
+        except InvalidArtifactError:
+            return False
+        return True
 
     def ready(self) -> PartFile:
         """Return the file, made if need be, with room and a state that describes it.
@@ -114,7 +132,10 @@ class ResumablePart:
             self._syncing = syncing
 
     def write_whole(self, body: bytes) -> None:
-        """Make the file of a whole artifact: it gets its name at once, and needs no state."""
+        """Make the file of a whole artifact: it gets its name at once, and needs no state.
+
+        Where it does not get that far, its own checksums tell the next download that it is whole.
+        """
         self.file = PartFile.create(self._final)
         self.file.write([body])
 

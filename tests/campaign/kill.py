@@ -82,7 +82,10 @@ class Report:
     refetched: int = 0
     """Artifacts that were asked for although their file was in its place."""
     twice: int = 0
-    """Artifacts that came whole twice: the process was killed after the last byte and before the name."""
+    """Artifacts that came whole twice, at the most: the process was killed after the last byte and before the name.
+
+    Of some the last bytes may have been still on their way.
+    """
     posts_lost: int = 0
     left: list[str] = attrs.field(factory=list[str])
     """Names of what else is in the folder."""
@@ -171,6 +174,11 @@ def in_place(folder: Path) -> set[str]:
     return {path.stem for path in folder.rglob("*.zip")}
 
 
+def in_parts(folder: Path) -> list[Path]:
+    """Return the part files, of which those that are whole are not asked for again."""
+    return [*folder.rglob(".*.part")]
+
+
 @attrs.frozen(kw_only=True)
 class Trial:
     """What is tried."""
@@ -217,13 +225,22 @@ class Bench:
     number: int = 0
     """Of the process."""
 
+    before: int = 0
+    """How many requests there were before the process was started."""
+
+    sent: set[str] = attrs.field(factory=set[str])
+    """Of which commands any process was sent artifacts."""
+
+    whole: list[str] | None = None
+    """Of which commands the process was sent artifacts; None as long as it runs."""
+
     async def run(self, *, within: float | None = None, at: Moment | None = None) -> bool:
         """Run a process until it is killed, `within` seconds of real time or `at` a moment, or to its end.
 
         Returns whether it was killed.
         """
-        report, placed, before = self.report, in_place(self.captures), len(self.sandbox.requests)
-        self.moment, self.arrived = at, 0
+        report, placed = self.report, in_place(self.captures)
+        self.moment, self.arrived, self.before, self.whole = at, 0, len(self.sandbox.requests), None
         write = at if at is not None and at.operation is None else None
         self.number = await self.processes.start(
             appends=0 if write is None else write.nth, after=write is not None and write.after
@@ -233,13 +250,16 @@ class Bench:
         if within is not None:
             await asyncio.wait([ended], timeout=within)
             if not ended.done():
-                _kill(self.number)
+                self._kill()
         status = await ended
         killed = os.WIFSIGNALED(status)
         report.kills += killed
         report.failed += os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0
-        asked = {one.params["command_id"] for one in self.sandbox.requests[before:] if one.operation == "download"}
+        asked = {one.params["command_id"] for one in self._downloads()}
         report.refetched += len(asked & placed)
+        sent = self._sent() if self.whole is None else self.whole
+        report.twice += sum(command_id in self.sent for command_id in sent)
+        self.sent.update(sent)
         return killed
 
     def look(self, request: RecordedRequest) -> bool:
@@ -247,14 +267,22 @@ class Bench:
         if self.moment is not None and request.operation == self.moment.operation:
             self.arrived += 1
             if self.arrived == self.moment.nth:
-                _kill(self.number)
+                self._kill()
         return False
 
+    def _kill(self) -> None:
+        # It may have ended just before.
+        with suppress(ProcessLookupError):
+            os.kill(self.number, signal.SIGKILL)
+        # What is answered from now on reaches nobody.
+        self.whole = self._sent()
 
-def _kill(number: int) -> None:
-    # It may have ended just before.
-    with suppress(ProcessLookupError):
-        os.kill(number, signal.SIGKILL)
+    def _downloads(self) -> list[RecordedRequest]:
+        return [request for request in self.sandbox.requests[self.before :] if request.operation == "download"]
+
+    def _sent(self) -> list[str]:
+        """Return of which commands the process was sent artifacts."""
+        return [request.params["command_id"] for request in self._downloads() if request.status == 200]
 
 
 @asynccontextmanager
@@ -301,7 +329,7 @@ async def kill_at_random(trial: Trial, folder: Path, *, kills: int, latest: floa
     async with bench(trial, folder, kills) as on:
         while on.report.kills < kills:
             share = trial.devices * 9 * (on.report.kills + 1) // (10 * kills)
-            last = Moment(max(1, share - len(in_place(on.captures))), "download")
+            last = Moment(max(1, share - len(in_place(on.captures)) - len(in_parts(on.captures))), "download")
             if not await on.run(within=rng.uniform(0.05, latest), at=last):
                 break
         await on.run()
@@ -351,12 +379,6 @@ def judge(report: Report, sandbox: Sandbox, captures: Path, journal: Path) -> No
         artifact = sandbox.artifact(path.stem)
         with zipfile.ZipFile(path) as archive:
             report.broken += archive.testzip() is not None or path.read_bytes() != b"".join(artifact.read())
-    whole = Counter(
-        request.params["command_id"]
-        for request in sandbox.requests
-        if request.operation == "download" and request.status == 200
-    )
-    report.twice = sum(count - 1 for count in whole.values())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -461,6 +461,44 @@ class TestFound:
         assert saved.path.read_bytes() == LARGE
         assert (saved.resumed_from, saved.sha256) == (len(LARGE), hashlib.sha256(LARGE).hexdigest())
 
+    async def test_one_that_was_killed_before_it_got_its_name(self, tmp_path: Path) -> None:
+        # What is small is written when all of it is there, without a state.
+        part_path(tmp_path / "c1.zip").write_bytes(SMALL)
+        async with target(tmp_path) as place:
+            assert place.have == Have(len(SMALL), Version(size=len(SMALL)))
+            saved = await place.finish(len(SMALL))
+        assert saved.path.read_bytes() == SMALL
+        assert (saved.resumed_from, saved.sha256) == (len(SMALL), hashlib.sha256(SMALL).hexdigest())
+        assert names(tmp_path) == ["c1.zip"]
+
+    @pytest.mark.parametrize(
+        ("content", "options"),
+        [
+            # A power cut leaves a file of the right length and other bytes.
+            (SMALL[:5_000] + bytes(len(SMALL) - 5_000), {}),
+            (SMALL[:-1], {}),
+            (b"", {}),
+            (SMALL, {"verify": "size"}),
+            # It might be another one of the same name.
+            (SMALL, {"existing": "overwrite"}),
+            (SMALL, {"existing": "rename"}),
+            (SMALL, {"existing": "error"}),
+            # No such one has been left: large ones have a state.
+            (LARGE, {}),
+        ],
+    )
+    async def test_one_of_which_that_can_not_be_told(
+        self, tmp_path: Path, content: bytes, options: dict[str, Any]
+    ) -> None:
+        part_path(tmp_path / "c1.zip").write_bytes(content)
+        assert await there(tmp_path, **options) == Have()
+        assert names(tmp_path) == []
+
+    async def test_one_that_breaks_off_again_is_still_there(self, tmp_path: Path) -> None:
+        part_path(tmp_path / "c1.zip").write_bytes(SMALL)
+        assert (await there(tmp_path)).whole
+        assert (await there(tmp_path)).whole
+
 
 class TestState:
     """Parts are gone on from only as far as their state vouches for them."""
