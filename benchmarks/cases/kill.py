@@ -15,9 +15,9 @@ A process runs a campaign of {devices:,} devices on a sandbox whose time is sixt
 answers to POSTs get lost. It is killed within a second, {kills} times, and run once more. *Commands* are those of
 targets, by its journal, and *spent* is the quota, by the service. *Lost* are commands that the journal does not know,
 *doubled* targets with two of them, *surplus* second ones that it states, *unknown* targets of which both POSTs got
-lost, *fetched again* artifacts whose file was in its place; *twice* were sent whole before their process was killed, and were
-not yet in place. There is nothing to compare with: no other client goes on where its process was killed. The trial
-itself is `tests.campaign.kill`."""
+lost, *fetched again* artifacts whose file was in its place; *twice* were sent whole before their process was killed,
+and were not yet in place. There is nothing to compare with: no other client goes on where its process was killed. The
+trial itself is `tests.campaign.kill`."""
 
 
 def _dexcmd(params: Params) -> Result:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from dexcmd.campaign.events import AccountStopped, ForeignFound, SurplusFound, T
 from dexcmd.campaign.export import pages, write
 from dexcmd.campaign.export.schema import ExportRow
 from dexcmd.campaign.export.write import FILES, export_campaign
+from dexcmd.campaign.journal import open_journal
 from dexcmd.errors import CampaignError, ConfigurationError
 from tests.campaign.facts import Facts, account_id, minutes
 from tests.campaign.memory import MemoryStore
@@ -302,6 +304,31 @@ class TestFiles:
         await export_campaign(store, "c", tmp_path / "link", "csv", overwrite=True)
         assert [path.name for path in tmp_path.iterdir()] == ["link"]
         assert not (tmp_path / "link").is_symlink()
+
+    @pytest.mark.parametrize("state", ["open", "closed", "in a folder that can't be written to"])
+    async def test_a_journal_is_not_replaced(self, facts: Facts, tmp_path: Path, state: str):
+        # All that keeps its campaigns from being done twice would be gone.
+        path = tmp_path / "folder?#%41" / "journal.db"
+        async with open_journal(path) as store:
+            await store.append("c", [facts.campaign(), facts.target(1)])
+            if state == "open":
+                with pytest.raises(ConfigurationError, match=r"journal\.db is a journal: name another file$"):
+                    await export_campaign(store, "c", path, "csv", overwrite=True)
+        kept = path.read_bytes()
+        path.parent.chmod(0o700 if state == "closed" else 0o500)
+        async with open_journal(tmp_path / "another.db") as store:
+            await store.append("c", [facts.campaign(), facts.target(1)])
+            with pytest.raises(ConfigurationError, match=r"journal\.db is a journal: name another file$"):
+                await export_campaign(store, "c", path, "sqlite", overwrite=True)
+        path.parent.chmod(0o700)
+        assert path.read_bytes() == kept
+        assert [one.name for one in path.parent.iterdir() if "hold" not in one.name] == ["journal.db"]
+
+    async def test_a_database_of_something_else_is_replaced(self, store: MemoryStore, tmp_path: Path):
+        with closing(sqlite3.connect(tmp_path / "c")) as database:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("CREATE TABLE precious (x)")
+            assert await export_campaign(store, "c", tmp_path / "c", "csv", overwrite=True) == 11
 
     async def test_one_that_comes_there_meanwhile(self, store: MemoryStore, tmp_path: Path):
         path = tmp_path / "c.csv"

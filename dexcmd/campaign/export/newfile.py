@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dexcmd.campaign.export.schema import ExportRow
+from dexcmd.campaign.journal.opening import is_journal
 from dexcmd.errors import ConfigurationError
 from dexcmd.transfer.system import private, put_in_place, sync_file, sync_folder
 
@@ -47,10 +48,14 @@ class NewFile:
     def open(self, opener: Callable[[Path], RowFile]) -> RowFile:
         """Return what to write into; raises `FileExistsError` where that would be in vain.
 
-        Raises `ConfigurationError` for a name that no file can have.
+        Raises `ConfigurationError` for a name that no file can have, and for a journal.
         """
-        if self._is_there() and not self._overwrite:
-            raise FileExistsError
+        if self._is_there():
+            if is_journal(self._path):
+                # All that keeps its campaigns from being done twice would be gone.
+                raise ConfigurationError(f"{self._path} is a journal: name another file")
+            if not self._overwrite:
+                raise FileExistsError
         # It keeps its mode under its name.
         os.close(private(str(self._part), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         self._made = True

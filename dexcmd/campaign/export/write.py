@@ -44,15 +44,15 @@ async def export_campaign(
     """Write a row per target, and one per surplus or foreign command, and return how many rows these are.
 
     A file is private to the user, and whole under its name or not there: it is written beside it, synced and renamed.
-    One that is there is replaced if `overwrite` says so.  A text stream, such as `sys.stdout`, takes `csv` and `jsonl`,
-    and is not closed; for CSV it has to be opened with `newline=""`.
+    One that is there is replaced if `overwrite` says so, but for a journal.  A text stream, such as `sys.stdout`, takes
+    `csv` and `jsonl`, and is not closed; for CSV it has to be opened with `newline=""`.
 
     A campaign that runs meanwhile goes on, and each of its rows is as old as the page that it was read with.
 
-    Raises `ConfigurationError` for a format that there is not, or not for a stream, for a file that is there already,
-    for a name that no file can have, and where pyarrow is missing for `parquet`; `CampaignNotFoundError` for a campaign
-    that the journal does not know, and `CampaignError` where the file can't be written.  What a stream raises is left
-    as it is.
+    Raises `ConfigurationError` for a format that there is not, or not for a stream, for a file that is there already or
+    is a journal, for a name that no file can have, and where pyarrow is missing for `parquet`; `CampaignNotFoundError`
+    for a campaign that the journal does not know, and `CampaignError` where the file can't be written.  What a stream
+    raises is left as it is.
     """
     if format not in FILES:
         raise ConfigurationError(f"format must be one of {', '.join(FILES)}, not {format!r}")

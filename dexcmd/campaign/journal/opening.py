@@ -5,7 +5,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from stat import S_ISREG
 
@@ -15,7 +15,7 @@ from dexcmd.errors import CampaignError, ConfigurationError
 from dexcmd.transfer.files import make_folder
 from dexcmd.transfer.system import private, sync_folder
 
-__all__ = ["JournalFile", "connect", "make_private", "transaction"]
+__all__ = ["JournalFile", "connect", "is_journal", "make_private", "transaction"]
 
 AGAIN_SECONDS = 0.01
 SMALLEST = 512
@@ -50,6 +50,28 @@ def make_private(path: Path) -> None:
 def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
     """Return a connection that waits so long for others' locks, and leaves transactions to whoever uses it."""
     return sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+
+
+def is_journal(path: Path) -> bool:
+    """Tell whether a file is a journal; nothing is left beside it by that."""
+    with suppress(OSError, ValueError):
+        if not S_ISREG(path.stat().st_mode):
+            return False
+        if _application_id(path, "immutable=1") == APPLICATION_ID:
+            return True
+        # Of a new one that is open it may still be in the log.
+        return path.with_name(f"{path.name}-wal").exists() and _application_id(path, "mode=ro") == APPLICATION_ID
+    return False
+
+
+def _application_id(path: Path, options: str) -> int | None:
+    try:
+        # Not read by ourselves: see `make_private`.
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True)) as connection:
+            [(application,)] = connection.execute("PRAGMA application_id")
+    except sqlite3.Error:
+        return None
+    return int(application)
 
 
 @contextmanager

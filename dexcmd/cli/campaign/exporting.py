@@ -8,7 +8,8 @@ from typing import Literal, TextIO
 
 from dexcmd.amounts import counted
 from dexcmd.campaign.export.write import export_campaign
-from dexcmd.cli.campaign.finding import existing, journal_of, opened
+from dexcmd.campaign.journal.opening import is_journal
+from dexcmd.cli.campaign.finding import opened
 from dexcmd.cli.common import Common
 from dexcmd.cli.exits import OK
 from dexcmd.cli.signals import run_until_stopped
@@ -51,23 +52,14 @@ def run_export(
             export = partial(export_campaign, campaign.store, name, format=kind, overwrite=overwrite)
             return await export(_stdout() if output is None else output)
 
-    if output is not None and output.exists():
-        if _is_journal(output, journal):
-            # All that keeps a campaign from being done twice would be gone.
-            raise ConfigurationError(f"{output} is the journal itself: name another file with --output")
-        if not overwrite:
-            raise ConfigurationError(
-                f"there is already something at {output}, not to be overwritten; --overwrite replaces it"
-            )
+    if output is not None and output.exists() and not overwrite and not is_journal(output):
+        raise ConfigurationError(
+            f"there is already something at {output}, not to be overwritten; --overwrite replaces it"
+        )
     rows = run_until_stopped(work)
     if output is not None:
         note(f"{counted(rows, 'row')} in {output}")
     return OK
-
-
-def _is_journal(output: Path, option: Path | None) -> bool:
-    journal = existing(journal_of(option))
-    return journal is not None and output.samefile(journal)
 
 
 def _stdout() -> TextIO:

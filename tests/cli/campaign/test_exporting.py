@@ -54,10 +54,11 @@ def test_into_files(done: Office, say: Say):
     assert len((done.folder / "paris.txt").read_text().splitlines()) == 6
 
 
-def test_not_over_the_journal(done: Office, say: Say):
+@pytest.mark.parametrize("options", [[], ["--overwrite"]])
+def test_not_over_the_journal(done: Office, say: Say, options: list[str]):
     (done.folder / "link").symlink_to(done.journal.parent)
-    code, _, err = say("export", "paris", "--output", "link/journal.db", "--overwrite")
-    assert (code, err) == (2, "error: link/journal.db is the journal itself: name another file with --output\n")
+    code, _, err = say("export", "paris", "--output", "link/journal.db", *options)
+    assert (code, err) == (2, f"error: {done.folder}/link/journal.db is a journal: name another file\n")
     assert say("status", "paris")[0] == 0
 
 
