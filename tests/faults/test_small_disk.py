@@ -19,10 +19,12 @@ import anyio
 import attrs
 import pytest
 
-from dexcmd import Command, DownloadError, FileSink, InsufficientSpaceError
+from dexcmd import CampaignError, Command, DownloadError, FileSink, InsufficientSpaceError
+from dexcmd.campaign.journal import open_journal
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.sandbox.state import NewCommand
 from dexcmd.transfer.system import write_all
+from tests.campaign.facts import Facts
 from tests.conftest import Rig
 from tests.faults.loops import HastyLoop, wait_for_threads
 
@@ -364,3 +366,14 @@ async def test_room_that_comes_back_at_once(rig: Rig, tmp_path: Path, verify: An
     assert not part.exists() or body.startswith(part.read_bytes())
     saved = await rig.client().downloads.save(command, tmp_path, verify=verify)
     assert saved.path.read_bytes() == body
+
+
+@pytest.mark.parametrize("kind", KINDS[:1])
+@pytest.mark.parametrize("left", range(0, 100 * KIB, 12 * KIB))
+async def test_a_journal_that_has_no_room(kind: str, left: int) -> None:
+    # Seen: "disk I/O error", where only the file beside it had none.
+    with mounted(kind) as root:
+        Disk(root).leave(left)
+        with pytest.raises(CampaignError, match=r"journal\.db: the disk is full: make room and try again$"):
+            async with open_journal(root / "journal.db") as store:
+                await store.append("c", [Facts().campaign(), *map(Facts().target, range(1, 1000))])
