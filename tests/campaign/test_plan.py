@@ -334,6 +334,15 @@ async def test_a_csv_that_is_gone(campaigns: CampaignRig) -> None:
         await plan_of(campaigns, targets=Targeting(csv=str(campaigns.folder / "gone.csv")))
 
 
+async def test_a_csv_that_names_nobody_does_not_mean_everybody(campaigns: CampaignRig) -> None:
+    await campaigns.account()
+    file = campaigns.folder / "devices.csv"
+    file.write_text("device_id\n")
+    with pytest.raises(ConfigurationError, match=r"devices\.csv names no device"):
+        await campaigns.run(campaigns.spec(targets=Targeting(csv=str(file))))
+    assert campaigns.asked("create_commands") == 0
+
+
 # --- what runs
 
 
