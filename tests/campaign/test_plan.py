@@ -204,6 +204,8 @@ async def test_what_comes_too_late_costs_nothing(campaigns: CampaignRig) -> None
     )
     account = only(plan)
     assert posts == [6, 4]
+    captured = {command.device.device_id for command in campaigns.sandbox.state.commands.values()}
+    assert captured == {target.device_id for target in only(plan).targets[:10]}
     assert (len(account.targets), account.waves, account.commands, plan.commands) == (25, (6, 6, 13), 10, 10)
     assert account.quota is not None
     assert (account.quota.late, account.quota.days, account.quota.last_reset) == (15, 1, None)
