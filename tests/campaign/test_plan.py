@@ -524,3 +524,14 @@ async def test_accounts_of_one_token_wait_for_one_another(campaigns: CampaignRig
     requests = [account.requests.total for account in plan.accounts]
     assert max(requests) < 1200 < sum(requests) < 2400
     assert (plan.least_seconds >= 300.0) == (apart == "not at all")
+
+
+async def test_a_plan_is_run_by_its_own_campaign_only(campaigns: CampaignRig) -> None:
+    await campaigns.account(devices=2)
+    other = await plan_of(campaigns, leave_quota=5)
+    async with campaigns.campaign(campaigns.spec()) as campaign:
+        with pytest.raises(ConfigurationError, match="the plan is that of another campaign"):
+            await campaign.run(other)
+        assert not await campaign.known()
+        assert (await campaign.run(await campaign.plan())).count("saved") == 2
+    assert campaigns.asked("create_commands") == 1
