@@ -150,10 +150,13 @@ class Campaign(AsyncOnlyContext):
         without `TargetPlanned`, of which there may be 100,000, and without what the operator asks for; `events` has
         all.  What it raises ends the run as `stop` does, and is raised in the end; it is not called again.
 
-        Raises `CampaignExistsError` where the journal has another campaign of that name, `CampaignBusyError` where
-        another process runs it, and `DexError` for what concerns all accounts, such as a full disk.  What the service
-        refuses to one account stops that one only, and the status tells.
+        Raises `ConfigurationError` for a plan of another campaign, `CampaignExistsError` where the journal has another
+        campaign of that name, `CampaignBusyError` where another process runs it, and `DexError` for what concerns all
+        accounts, such as a full disk.  What the service refuses to one account stops that one only, and the status
+        tells.
         """
+        if plan is not None and fingerprint(plan.spec) != fingerprint(self.spec):
+            raise ConfigurationError(f"the plan is that of another campaign than {self.name!r}")
         steering = Steering(self.store, self.name, self._interval)
         if self._steering is None:
             # From the first moment on, so that a `stop` while it is being planned counts.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import attrs
 
 from dexcmd.errors import ConfigurationError
-from dexcmd.validators import SeveralMistakesError, finite_number, identifier
+from dexcmd.validators import SeveralMistakesError, finite_number, identifier, whole_number
 from dexcmd.wire.times import format_time
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "account_name",
+    "at_once",
     "campaign_name",
     "deadline",
     "duration",
@@ -35,6 +36,8 @@ Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 MOST_NAME = 64
 """Characters of a name."""
+
+MOST_AT_ONCE = 1000
 
 LONGEST = timedelta(days=3660)
 """Ten years: what is longer is a mistake, and would lead out of the calendar."""
@@ -100,6 +103,12 @@ def whole_from_0(_: object, attribute: "attrs.Attribute[Any]", value: object) ->
     """Accept whole numbers from 0."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ConfigurationError(f"{attribute.name} must be a whole number of at least 0, not {value!r}")
+
+
+def at_once(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    """Accept whole numbers from 1, of what is done at the same time: there is a task for each."""
+    if whole_number(attribute.name, value) > MOST_AT_ONCE:
+        raise ConfigurationError(f"{attribute.name} must be at most {MOST_AT_ONCE}, not {value!r}")
 
 
 def percent(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:

@@ -1,6 +1,7 @@
 """What a campaign will take: days of quota, requests, time and bytes.  Pure."""
 
 import math
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -266,5 +267,7 @@ def size_forecast(args: CommandArgs, targets: int, known: int, mean: float) -> S
         return SizeForecast(kind="mean", each=mean, total=round(mean * targets), n=known)
     if isinstance(args, Pcap):
         each = (args.max_file_size_mb or USUAL_MEGABYTES) * MEGABYTE
-        return SizeForecast(kind="at_most", each=each, total=math.ceil(each * targets))
+        # What the args say may be as good as no bound.
+        if each * max(1, targets) <= sys.float_info.max:
+            return SizeForecast(kind="at_most", each=each, total=math.ceil(each * targets))
     return SizeForecast(kind="unknown", each=None, total=None)

@@ -31,7 +31,8 @@ def read_csv(path: Path, accounts: Sequence[str] | None = None) -> list[Named]:
     """Return the devices that a CSV names; empty lines are left out.
 
     Raises `ConfigurationError`, for all lines at once, where it can't be read or is none, where a line names no device
-    or has more cells than there are columns, or, with `accounts` given, no account of those.
+    or has more cells than there are columns, or, with `accounts` given, no account of those.  Also where there is no
+    line: a list of nobody is mostly an export that went wrong, and is not to be taken for no list, which is everybody.
     """
     columns, rows = _table(path, _text(path))
     names: list[Named] = []
@@ -47,6 +48,8 @@ def read_csv(path: Path, accounts: Sequence[str] | None = None) -> list[Named]:
     if mistakes:
         more = len(mistakes) - MOST_TOLD
         raise SeveralMistakesError([*mistakes[:MOST_TOLD], *([f"{path}: and {more} more"] if more > 0 else [])])
+    if not names:
+        raise ConfigurationError(f"{path} names no device")
     return names
 
 

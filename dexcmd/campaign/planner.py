@@ -25,6 +25,7 @@ from dexcmd.campaign.turns import wave_of
 from dexcmd.client import DexClient
 from dexcmd.clock import Clock
 from dexcmd.errors import ConfigurationError, DexError
+from dexcmd.polling.share import PollShare
 from dexcmd.tasks import run_tasks
 from dexcmd.wire.window import RateLimit
 
@@ -88,7 +89,7 @@ async def make_plan(
         deadline=deadline,
         accounts=tuple(plans),
         size=size_forecast(spec.command, sum(plan.commands for plan in plans), known, mean),
-        least_seconds=_least_seconds(plans),
+        least_seconds=_least_seconds(plans, clients),
     )
 
 
@@ -205,9 +206,12 @@ def _account_plan(survey: Survey, first: int, deadline: datetime | None) -> Acco
     )
 
 
-def _least_seconds(plans: Sequence[AccountPlan]) -> float:
-    """Return the least time, in which accounts with tokens of their own don't wait for one another."""
-    requests: Counter[str] = Counter()
+def _least_seconds(plans: Sequence[AccountPlan], clients: Mapping[str, DexClient | DexError]) -> float:
+    """Return the least time, in which accounts with rate limits of their own don't wait for one another."""
+    requests: Counter[PollShare] = Counter()
     for plan in plans:
-        requests[plan.account.token_env] += plan.requests.total
+        client = clients[plan.account.name]
+        if not isinstance(client, DexError):
+            # Not by the name of the token's variable: two of them may hold the same token, or none of them any.
+            requests[client.session.polls] += plan.requests.total
     return max((least_seconds(n, RATE_LIMIT) for n in requests.values()), default=0.0)

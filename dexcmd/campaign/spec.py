@@ -10,6 +10,7 @@ from attrs.validators import and_, optional
 
 from dexcmd.campaign.checks import (
     account_name,
+    at_once,
     campaign_name,
     deadline,
     duration,
@@ -199,10 +200,10 @@ class Waves:
 class Pace:
     """How much at a time, per account."""
 
-    creates: int = attrs.field(default=4, validator=count)
-    """POSTs, of up to ten commands each."""
+    creates: int = attrs.field(default=4, validator=at_once)
+    """POSTs, of up to ten commands each; up to 1000, as of downloads."""
 
-    downloads: int = attrs.field(default=8, validator=count)
+    downloads: int = attrs.field(default=8, validator=at_once)
     in_flight: int = attrs.field(default=1000, validator=count)
     """Commands that are created and not done with; no more are created meanwhile."""
 

@@ -99,7 +99,9 @@ campaigns = st.builds(
         seed=st.integers(),
     ),
     waves=st.builds(Waves, sizes=growing(), min_succeeded_percent=st.floats(0, 100), soak=durations),
-    pace=st.builds(Pace, creates=counts, downloads=counts, in_flight=counts, timeout=some_durations),
+    pace=st.builds(
+        Pace, creates=st.integers(1, 1000), downloads=st.integers(1, 1000), in_flight=counts, timeout=some_durations
+    ),
     abort=st.lists(
         st.builds(
             AbortRule,

@@ -424,7 +424,6 @@ class TestCSV:
                 'device_id,user_email,account,note\nd1,,b,"two\nlines"\n,a@x.org,\n',
                 [Named(device_id="d1", account="b"), Named(user_email="a@x.org")],
             ),
-            ("device_id\n", []),
             ("\n,\ndevice_id\nd1\n", [Named(device_id="d1")]),
             ('user_email, device_id\n"a@x.org", "d1"\n', [Named(device_id="d1", user_email="a@x.org")]),
             ('device_id;"note, more";user_email\nd1;x;a@x.org', [Named(device_id="d1", user_email="a@x.org")]),
@@ -449,6 +448,8 @@ class TestCSV:
             (b"device_id,Device_ID\n", "has more than one column device_id"),
             (b"device_name,device_id\nSmith, John,d1\n", "line 2: it has 3 cells where the first line has 2"),
             (b"device_id\nd1,d2\n", "line 2: it has 2 cells where the first line has 1"),
+            (b"device_id\n", "x.csv names no device"),
+            (b"device_id,note\r\n,\r\n\r\n", "x.csv names no device"),
         ],
     )
     def test_what_is_none(self, data: bytes, mistake: str, tmp_path: Path):

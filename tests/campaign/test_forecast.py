@@ -322,6 +322,14 @@ class TestSize:
         told = size_forecast(args, 10, 0, 0.0)
         assert (told.kind, told.each, told.total, told.n) == ("at_most", each, 10 * each, 0)
 
+    @pytest.mark.parametrize(
+        ("megabytes", "targets"), [(1e308, 10), (10**308, 10), (1e302, 10), (10**302, 10), (1e308, 0), (10**308, 0)]
+    )
+    @pytest.mark.filterwarnings("ignore:max_file_size_mb")
+    def test_what_the_args_allow_beyond_all_numbers(self, megabytes: float, targets: int):
+        told = size_forecast(Pcap(max_file_size_mb=megabytes), targets, 0, 0.0)
+        assert (told.kind, told.each, told.total) == ("unknown", None, None)
+
     @pytest.mark.parametrize("args", [WarpDiag(), SpeedTest()])
     def test_what_nobody_knows(self, args: CommandArgs):
         told = size_forecast(args, 10, 0, 0.0)

@@ -204,6 +204,8 @@ async def test_what_comes_too_late_costs_nothing(campaigns: CampaignRig) -> None
     )
     account = only(plan)
     assert posts == [6, 4]
+    captured = {command.device.device_id for command in campaigns.sandbox.state.commands.values()}
+    assert captured == {target.device_id for target in only(plan).targets[:10]}
     assert (len(account.targets), account.waves, account.commands, plan.commands) == (25, (6, 6, 13), 10, 10)
     assert account.quota is not None
     assert (account.quota.late, account.quota.days, account.quota.last_reset) == (15, 1, None)
@@ -334,6 +336,15 @@ async def test_a_csv_that_is_gone(campaigns: CampaignRig) -> None:
         await plan_of(campaigns, targets=Targeting(csv=str(campaigns.folder / "gone.csv")))
 
 
+async def test_a_csv_that_names_nobody_does_not_mean_everybody(campaigns: CampaignRig) -> None:
+    await campaigns.account()
+    file = campaigns.folder / "devices.csv"
+    file.write_text("device_id\n")
+    with pytest.raises(ConfigurationError, match=r"devices\.csv names no device"):
+        await campaigns.run(campaigns.spec(targets=Targeting(csv=str(file))))
+    assert campaigns.asked("create_commands") == 0
+
+
 # --- what runs
 
 
@@ -435,6 +446,7 @@ async def test_fifty_accounts_are_looked_at_some_at_a_time(campaigns: CampaignRi
             self.quota = self
             self.devices = dex.devices
             self.commands = dex.commands
+            self.session = dex.session
             self._dex = dex
 
         async def get(self) -> Any:
@@ -496,13 +508,30 @@ async def test_sizes_are_those_that_the_journal_knows(campaigns: CampaignRig) ->
     assert (await plan_of(campaigns, name="two", command=WarpDiag())).size.kind == "unknown"
 
 
-async def test_accounts_of_one_token_wait_for_one_another(campaigns: CampaignRig) -> None:
+@pytest.mark.parametrize("apart", ["by the token", "by the origin", "not at all"])
+async def test_accounts_of_one_token_wait_for_one_another(campaigns: CampaignRig, apart: str) -> None:
     for name in "ab":
-        await campaigns.account(name, devices=[row(number) for number in range(800)], quota=1000)
-    shared = await plan_of(campaigns)
-    requests = [account.requests.total for account in shared.accounts]
+        token = f"t0k3n-{name}" if apart == "by the token" else "t0k3n"
+        await campaigns.account(name, devices=[row(number) for number in range(800)], quota=1000, token=token)
+    if apart != "by the origin":
+        campaigns.share_origin()
+    spec = campaigns.spec()
+    if apart == "not at all":
+        # Two variables may hold one token, and where a program makes the clients none of them holds any.
+        accounts = tuple(attrs.evolve(account, token_env=f"TOKEN_{account.name}") for account in spec.accounts)
+        spec = attrs.evolve(spec, accounts=accounts)
+    plan = await plan_of(campaigns, spec)
+    requests = [account.requests.total for account in plan.accounts]
     assert max(requests) < 1200 < sum(requests) < 2400
-    assert shared.least_seconds >= 300.0
-    apart = campaigns.spec()
-    accounts = tuple(attrs.evolve(account, token_env=f"TOKEN_{account.name}") for account in apart.accounts)
-    assert (await plan_of(campaigns, attrs.evolve(apart, accounts=accounts))).least_seconds < 300.0
+    assert (plan.least_seconds >= 300.0) == (apart == "not at all")
+
+
+async def test_a_plan_is_run_by_its_own_campaign_only(campaigns: CampaignRig) -> None:
+    await campaigns.account(devices=2)
+    other = await plan_of(campaigns, leave_quota=5)
+    async with campaigns.campaign(campaigns.spec()) as campaign:
+        with pytest.raises(ConfigurationError, match="the plan is that of another campaign"):
+            await campaign.run(other)
+        assert not await campaign.known()
+        assert (await campaign.run(await campaign.plan())).count("saved") == 2
+    assert campaigns.asked("create_commands") == 1

@@ -60,6 +60,8 @@ WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
     (Waves, {"soak": timedelta(days=3661)}, "soak must be from 0 to 3660 days"),
     (Pace, {"creates": 0}, "creates must be a whole number of at least 1"),
     (Pace, {"downloads": True}, "downloads must be a whole number of at least 1"),
+    (Pace, {"creates": 1001}, "creates must be at most 1000, not 1001"),
+    (Pace, {"downloads": 10**24}, "downloads must be at most 1000"),
     (Pace, {"in_flight": 1.0}, "in_flight must be a whole number of at least 1"),
     (Pace, {"timeout": timedelta(0)}, "timeout must be above 0"),
     (AbortRule, {"failed_percent": 0}, "failed_percent must be above 0"),

@@ -66,17 +66,16 @@ def brief_lines(plan: Plan) -> list[str]:
 
 def question(plan: Plan) -> str:
     """Return what a run asks before it begins."""
-    devices = len(
-        {
-            (account.account.name, target.device_id)
-            for account in plan.accounts
-            for target in account.targets[: account.commands]
-        }
-    )
+    devices = len({(target.account, target.device_id) for target in _captured(plan)})
     accounts = sum(bool(account.commands) for account in plan.accounts)
     return (
         f"Start {counted(plan.commands, 'capture')} on {counted(devices, 'device')} of {counted(accounts, 'account')}?"
     )
+
+
+def _captured(plan: Plan) -> list[TargetPlanned]:
+    """Return the targets that get a command: the first ones, as many as the quota allows up to the deadline."""
+    return [target for account in plan.accounts for target in account.targets[: account.commands]]
 
 
 def _failure(plan: AccountPlan) -> Failure | None:
@@ -144,7 +143,7 @@ def _command(spec: CampaignSpec) -> str:
 
 def _whom(plan: Plan) -> str:
     """Return whose devices are captured: some by name, all by number."""
-    targets = [target for account in plan.accounts for target in account.targets]
+    targets = _captured(plan)
     names = [target.user_email or target.device_name or target.device_id or "" for target in targets[:MOST_NAMED]]
     more = f" and {len(targets) - len(names):,} more" if len(targets) > len(names) else ""
     return f"the devices of {one_line(', '.join(names))}{more}"

@@ -43,6 +43,17 @@ def test_a_run_in_a_pipe(office: Office, say: Say):
     assert office.journal.stat().st_mode & 0o777 == 0o600
 
 
+def test_only_those_are_named_who_are_captured_before_the_deadline(office: Office, say: Say):
+    file = office.write('leave_quota = 798\ndeadline = "1s"\n')
+    code, _, err = say("run", file)
+    assert code == 2
+    lines = err.splitlines()
+    [account] = json.loads(say("plan", file, "--json", "--all")[1])["accounts"]
+    first, second = (target["user_email"] for target in account["targets"][:2])
+    assert lines[0] == f"london: pcap on the devices of {first}, {second}"
+    assert lines[1] == "2 commands; 1 day by the quota; 4 more would come after the deadline: not created"
+
+
 def test_run_again_it_does_nothing(office: Office, say: Say):
     file = office.write()
     assert say("run", file, "--yes")[0] == 0
