@@ -78,7 +78,7 @@ async def extract_members(
     compressed in an unknown way (`UnreadableMemberError`), or members overlap (`InvalidArtifactError`).  A damaged
     member raises `InvalidArtifactError`, a full disk `InsufficientSpaceError`, a link in the folder
     `UnsafeFilenameError`, whatever else can't be written `DownloadError`; then, and where the call is cancelled, the
-    files before it stay, and are whole.
+    files before it stay, and are whole.  Where there can be no folder `into`, `ConfigurationError` is raised.
     """
     wanted = None if names is None else _checked_names(names)
     if not isinstance(limits, ExtractLimits | None):  # pyright: ignore[reportUnnecessaryIsInstance]
