@@ -20,7 +20,8 @@ from dexcmd.errors import ConfigurationError, DexError, DownloadError, one_line,
 from dexcmd.events import Event
 from dexcmd.middleware.attempt import Attempt, transport_error
 from dexcmd.middleware.call import Call
-from dexcmd.middleware.pace import Pace, pacer_for
+from dexcmd.middleware.pace import Pace
+from dexcmd.middleware.pacer import pacer_for
 from dexcmd.middleware.retry import Retry
 from dexcmd.polling.share import PollShare
 from dexcmd.proxy import Proxy, proxy_for, proxy_of
