@@ -144,7 +144,8 @@ class DexClient(AsyncOnlyContext):
 
             quota = await dex.with_retry(RetryPolicy(total_seconds=5)).quota.get()
 
-        It shares everything else with this one, connections included: closing either closes both.
+        It shares everything else with this one, connections included: closing either closes both.  Raises
+        `ConfigurationError`.
         """
         if not isinstance(retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"retry must be a RetryPolicy, not {retry!r}")

@@ -105,12 +105,20 @@ class Creation:
         self._on_outcomes = on_outcomes
         self._before_post = before_post
         self._final: list[Outcome] = []
+        """Those that are still to be handed to `on_outcomes`."""
+
         self._concurrency = concurrency
         self._split = split
         self._queue: deque[Batch] = deque()
         self._busy = 0
+        """How many workers have a batch."""
+
         self._closing = False
+        """Whether no more is going to be submitted."""
+
         self._stopped = False
+        """Whether `stop` was called; what is submitted after that is not sent either."""
+
         self._unsent: set[anyio.CancelScope] = set()
         """Those of POSTs that are not under way: they wait for their turn, or to be sent again."""
 
@@ -224,8 +232,8 @@ class Creation:
         if self._on_outcomes is not None and outcomes:
             await self._on_outcomes(outcomes)
 
-    def _stop(self, error: DexError, batch: Batch) -> None:
-        """Send nothing more: what is left was not attempted, for the same reason."""
+    def _abort(self, error: DexError, batch: Batch) -> None:
+        """Leave `batch`, and all that waits behind it: the next POST would meet the same error."""
         self.stopped_by = error
         self._queue.appendleft(batch)
         while self._queue:
@@ -279,7 +287,7 @@ class Creation:
             if isinstance(error, APIError) and (not isinstance(error, STOPS) or culprits(error.errors, len(batch))):
                 self._refuse(batch, error)
             else:
-                self._stop(error, batch)
+                self._abort(error, batch)
         else:
             missing: list[CommandRequest] = []
             for request, row, blame in zip(batch, posted.rows, posted.errors, strict=True):

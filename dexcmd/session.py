@@ -20,7 +20,8 @@ from dexcmd.errors import ConfigurationError, DexError, DownloadError, one_line,
 from dexcmd.events import Event
 from dexcmd.middleware.attempt import Attempt, transport_error
 from dexcmd.middleware.call import Call
-from dexcmd.middleware.pace import Pace, pacer_for
+from dexcmd.middleware.pace import Pace
+from dexcmd.middleware.pacer import pacer_for
 from dexcmd.middleware.retry import Retry
 from dexcmd.polling.share import PollShare
 from dexcmd.proxy import Proxy, proxy_for, proxy_of
@@ -31,11 +32,12 @@ from dexcmd.wire.retrying import RetryPolicy
 from dexcmd.wire.service_clock import ServiceClock
 from dexcmd.wire.window import RateLimit
 
-__all__ = ["Request", "Session"]
+__all__ = ["SETTLE_SECONDS", "Request", "Session", "Settings"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 USER_AGENT = f"dexcmd/{__version__}"
+ACCEPT_ENCODING = "gzip, deflate"
 
 MOST_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -46,6 +48,9 @@ MOST_CALLS_AT_ONCE = 64
 
 CONNECT_SECONDS = 10.0
 """How long a connection may take to come about, for another attempt may have one at once."""
+
+SETTLE_SECONDS = 120.0
+"""How late a created command may show up in the list, where nothing else is said."""
 
 
 @attrs.frozen
@@ -64,12 +69,6 @@ class Request:
     def idempotent(self) -> bool:
         """Tell whether sending it twice has no other effect than sending it once."""
         return self.method == "GET"
-
-
-ACCEPT_ENCODING = "gzip, deflate"
-
-SETTLE_SECONDS = 120.0
-"""How late a created command may show up in the list, where nothing else is said."""
 
 
 @attrs.frozen(kw_only=True)

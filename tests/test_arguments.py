@@ -82,8 +82,8 @@ class Unreferable:
     ("call", "says"),
     [
         (lambda saved: saved.extract(5), "into must be a folder, not 5"),
-        (lambda saved: saved.extract("x", 5), "names must be a list of names, not 5"),
-        (lambda saved: saved.extract("x", "a"), "names must be a list of names, not 'a'"),
+        (lambda saved: saved.extract("x", 5), "names must be several names of members, not 5"),
+        (lambda saved: saved.extract("x", "a"), "names must be several names of members, not 'a'"),
         (lambda saved: saved.extract("x", [5]), "each of names must be a string, not 5"),
         (lambda saved: saved.extract("x", limits=DownloadLimits()), "limits must be ExtractLimits"),
     ],

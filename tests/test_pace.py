@@ -13,7 +13,7 @@ from aiohttp import web
 from dexcmd import DexClient, RateLimit, RateLimitError, RetryPolicy, TransportTimeoutError
 from dexcmd.clock import ManualClock
 from dexcmd.events import Paced
-from dexcmd.middleware.pace import Pacer, Place, pacer_for
+from dexcmd.middleware.pacer import Pacer, Place, pacer_for
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.session import MOST_CALLS_AT_ONCE
 from dexcmd.wire.window import Window

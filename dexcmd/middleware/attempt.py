@@ -58,7 +58,10 @@ class Attempt:
         self._is_closed = is_closed
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        """Return a good answer; raises `TransportError`, `APIError` or `ResponseDecodeError`."""
+        """Return a good answer.
+
+        Raises `TransportError`, `APIError` or `ResponseDecodeError`; `ConfigurationError` once the client is closed.
+        """
         call = self._call
         started = call.clock.monotonic()
         if self._is_closed():

@@ -1,165 +1,23 @@
-"""The pace middleware.
-
-Stay under the rate limit, together with every other client of the token in this process.
-"""
+"""The pace middleware: holds a request back until it is its turn under the rate limit."""
 
 import asyncio
 import logging
-import threading
-import weakref
-from functools import partial
 
-import attrs
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
-from dexcmd.clock import Clock
 from dexcmd.errors import ErrorDetail, RateLimitError, TransportTimeoutError
 from dexcmd.events import Paced
 from dexcmd.middleware.call import Call
 from dexcmd.middleware.limit import TimeLimit
-from dexcmd.polling.share import PollShare
-from dexcmd.wire.ratelimit import Allowance, parse_ratelimit
+from dexcmd.middleware.pacer import Pacer, Place
+from dexcmd.wire.ratelimit import parse_ratelimit
 from dexcmd.wire.retrying import rate_limit_wait
 from dexcmd.wire.service_clock import ServiceClock
-from dexcmd.wire.window import RateLimit, ServiceView, Window
+from dexcmd.wire.window import RateLimit
 
-__all__ = ["Pace", "Pacer", "Place", "pacer_for"]
+__all__ = ["Pace"]
 
 logger: logging.Logger = logging.getLogger(__name__)
-
-
-@attrs.define
-class Place:
-    """A request's place in the queue of its token: the time at which it is to go out."""
-
-    limit: RateLimit | None
-    """None: only the pauses and allowances that the service itself tells hold the request back."""
-
-    time: float | None = None
-
-
-class Pacer:
-    """Who may send when, for one token at one origin.
-
-    Shared by all clients of the token, whatever event loop or thread they run in, so every method takes a
-    lock, briefly. Times are seconds by the clock that the clients share.
-    """
-
-    def __init__(self, address: Window) -> None:
-        self.polls: PollShare = PollShare()
-        """What polling takes of the limit of the token, by all who share that."""
-
-        self._lock = threading.Lock()
-        self._token = Window()
-        self._address = address
-        self._service = ServiceView()
-        self._in_flight = 0
-
-    def ask(self, place: Place, now: float) -> float:
-        """Return when `place` may go out.
-
-        If that is not after `now`, it goes and is under way until `answered`.
-
-        What is returned the first time is a place behind all that wait already.  When that time has come,
-        what has really gone out by then decides.
-        """
-        with self._lock:
-            at = max(self._service.earliest(now, _requests(place.limit)), self._turn(place, now))
-            self._release(place)
-            if at > now:
-                self._reserve(place, at)
-                return at
-            if place.limit is not None:
-                self._token.send(now, place.limit.seconds)
-                self._address.send(now, 1.0)
-            self._service.take(now)
-            self._in_flight += 1
-            return at
-
-    def leave(self, place: Place) -> None:
-        """Give up a place that was not used."""
-        with self._lock:
-            self._release(place)
-
-    def answered(self, now: float, allowance: Allowance | None) -> None:
-        """Note that a request ended, and what its answer said of the limit."""
-        with self._lock:
-            self._in_flight -= 1
-            if allowance is not None:
-                self._service.learn(allowance, now, self._in_flight)
-
-    def pause(self, until: float) -> None:
-        """Hold every request of the token back until a time: the service refused one for its rate limit."""
-        with self._lock:
-            self._service.pause(until)
-
-    def _turn(self, place: Place, now: float) -> float:
-        limit = place.limit
-        if limit is None:
-            return now
-        token = self._token.plan if place.time is None else self._token.earliest
-        address = self._address.plan if place.time is None else self._address.earliest
-        return max(token(now, limit.requests, limit.seconds), address(now, limit.per_second, 1.0))
-
-    def _reserve(self, place: Place, time: float) -> None:
-        place.time = time
-        self._token.reserve(time)
-        self._address.reserve(time)
-
-    def _release(self, place: Place) -> None:
-        if place.time is not None:
-            self._token.release(place.time)
-            self._address.release(place.time)
-            place.time = None
-
-
-def _requests(limit: RateLimit | None) -> int:
-    return 0 if limit is None else limit.requests
-
-
-@attrs.frozen
-class _Counted:
-    """What is counted by one clock."""
-
-    clock: weakref.ref[Clock]
-    """Its end takes the rest along."""
-
-    addresses: dict[str, Window] = attrs.field(factory=dict[str, Window], init=False)
-    pacers: dict[tuple[str, str], Pacer] = attrs.field(factory=dict[tuple[str, str], Pacer], init=False)
-
-
-class _Registry:
-    """The pacers and windows of this process, by clock (tests bring their own), origin and token."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        # By identity: a clock need have no hash, and one that is equal to another is another all the same.
-        self._counted: dict[int, _Counted] = {}
-
-    def pacer(self, clock: Clock, origin: str, token_digest: str) -> Pacer:
-        with self._lock:
-            counted = self._counted.get(id(clock))
-            if counted is None:
-                # Called before another object can get the number, and from any thread, so it takes no lock.
-                gone = partial(self._forget, id(clock))
-                counted = self._counted[id(clock)] = _Counted(weakref.ref(clock, gone))
-            address = counted.addresses.setdefault(origin, Window())
-            return counted.pacers.setdefault((origin, token_digest), Pacer(address))
-
-    def _forget(self, number: int, _: object) -> None:
-        self._counted.pop(number, None)
-
-
-_registry = _Registry()
-
-
-def pacer_for(clock: Clock, origin: str, token_digest: str) -> Pacer:
-    """Return the one pacer of a token at an origin.
-
-    It outlives the clients: one made for each operation in turn must not start from an empty window every
-    time.
-    """
-    return _registry.pacer(clock, origin, token_digest)
 
 
 class Pace:

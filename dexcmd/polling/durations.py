@@ -14,10 +14,13 @@ LEAST_SAMPLES = 20
 """Fewer say nothing about the first or the last."""
 
 EARLY = 0.02
+"""The share of commands that ends before the age which `early` tells."""
+
 EARLY_GUESS = 4.0
 """Seconds that a device needs at least to hear of a command, do it and upload what it brought."""
 
 MOST = 0.9
+"""The share of those still pending that ends before the age which `most` tells."""
 
 DOUBT = 2.0
 """How many samples the guess is worth that a command goes on for as long as it has taken already."""

@@ -23,11 +23,16 @@ class Schedule:
 
         self._rows = Rows()
         self._next = math.inf
+        """When the first of the commands is due."""
+
         self._newcomer = math.inf
         """When the first of the new commands was added that the list has not shown."""
 
         self._glanced = -math.inf
+        """When the newest page was last asked for."""
+
         self._touched: dict[str, Pending] = {}
+        """Those of which the poll that is under way has told."""
 
     @property
     def next_due(self) -> float:

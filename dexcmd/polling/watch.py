@@ -77,6 +77,8 @@ class Watch:
         """The walk of the first of the looks, once it has begun."""
 
         self._changed = False
+        """Whether the poll that is under way has brought anything new."""
+
         self._turn = Turn()
 
     def __len__(self) -> int:

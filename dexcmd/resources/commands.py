@@ -40,8 +40,8 @@ class CommandsResource:
         `settle_seconds` of the client have passed; what is not there by then is sent again, once.
 
         Raises `ConfigurationError` for a batch that can't be right, `QuotaExceededError`, another `APIError` where
-        the service refuses, and `AmbiguousCreateError`, with the commands that are known to exist, where not all of
-        them are.
+        the service refuses, `TransportError` where the POST could not be sent, and `AmbiguousCreateError`, with the
+        commands that are known to exist, where not all of them are.
         """
         batch = check_batch(requests)
         outcomes: dict[Target, Outcome] = {}

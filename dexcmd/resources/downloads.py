@@ -70,9 +70,10 @@ class DownloadsResource:
             async with dex.downloads.open(command) as artifact:
                 async for chunk in artifact: ...
 
-        A stream that breaks is not taken up again: `save` does that.  Raises `ConfigurationError` and, when
-        entered or iterated, `DexError`: `NotFoundError` for an artifact that is not there yet or no longer
-        (they are kept 7 days), `TruncatedArtifactError`, `StalledDownloadError`.
+        A stream that breaks is not taken up again: `save` does that.  Raises `ConfigurationError`,
+        `UnsafeFilenameError` for a file name that is none and, when entered or iterated, `DexError`: `NotFoundError`
+        for an artifact that is not there yet or no longer (they are kept 7 days), `TruncatedArtifactError`,
+        `StalledDownloadError`.
         """
         where = address(command, command_id, filename)
         return OpenArtifact(_opened(self._session, where))

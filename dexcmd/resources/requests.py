@@ -13,7 +13,7 @@ import attrs
 from attrs.validators import optional
 
 from dexcmd.errors import ConfigurationError, DexWarning
-from dexcmd.validators import finite_number, identifier, several
+from dexcmd.validators import finite_number, identifier, several, yes_or_no
 from dexcmd.wire.converter import register_model, unstructure_args
 
 __all__ = [
@@ -43,11 +43,6 @@ DOCUMENTED_MAXIMUM = {"max_file_size_mb": 50, "packet_size_bytes": 1500, "time_l
 def _at_least_1(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     if finite_number(attribute.name, value) < 1:
         raise ConfigurationError(f"{attribute.name} must be at least 1, not {value!r}")
-
-
-def _boolean(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if not isinstance(value, bool):
-        raise ConfigurationError(f"{attribute.name} must be a boolean, not {value!r}")
 
 
 def _interfaces(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
@@ -101,7 +96,7 @@ class WarpDiag:
 
     type: ClassVar[CommandType] = "warp-diag"
 
-    test_all_routes: bool | None = attrs.field(default=None, validator=optional(_boolean))
+    test_all_routes: bool | None = attrs.field(default=None, validator=optional(yes_or_no))
     """Whether every route is tested, by default true."""
 
 

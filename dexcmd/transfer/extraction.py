@@ -25,7 +25,7 @@ from dexcmd.transfer.files import make_folder, make_inside
 from dexcmd.transfer.names import Parts, safe_parts, told_apart
 from dexcmd.transfer.system import explain, private
 from dexcmd.transfer.unpacking import Archive, is_folder, is_readable, is_special
-from dexcmd.validators import above_zero, as_text, count
+from dexcmd.validators import above_zero, as_text, count, several
 
 __all__ = ["ExtractLimits", "extract_members"]
 
@@ -78,7 +78,7 @@ async def extract_members(
     compressed in an unknown way (`UnreadableMemberError`), or members overlap (`InvalidArtifactError`).  A damaged
     member raises `InvalidArtifactError`, a full disk `InsufficientSpaceError`, a link in the folder
     `UnsafeFilenameError`, whatever else can't be written `DownloadError`; then, and where the call is cancelled, the
-    files before it stay, and are whole.
+    files before it stay, and are whole.  Where there can be no folder `into`, `ConfigurationError` is raised.
     """
     wanted = None if names is None else _checked_names(names)
     if not isinstance(limits, ExtractLimits | None):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -87,8 +87,7 @@ async def extract_members(
 
 
 def _checked_names(names: object) -> tuple[str, ...]:
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        raise ConfigurationError(f"names must be a list of names, not {names!r}")
+    several("names", names, "names of members")
     return tuple(dict.fromkeys(as_text("each of names", name) for name in cast("Iterable[object]", names)))
 
 

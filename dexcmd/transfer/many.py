@@ -99,27 +99,16 @@ class SaveMany(Background[SaveResult[R]]):
 
     async def _produce(self, results: "MemoryObjectSendStream[SaveResult[R]]") -> None:
         taking = anyio.Lock(fast_acquire=True)
-        room = anyio.Semaphore(self._concurrency + MOST_AHEAD, fast_acquire=True)
-        waiting: dict[int, SaveResult[R] | None] = {}
-        sent = 0
+        in_order = _InOrder(results, self._concurrency + MOST_AHEAD) if self._ordered else None
         failure: Exception | None = None
-
-        async def send_in_order() -> None:
-            nonlocal sent
-            while sent in waiting:
-                result = waiting.pop(sent)
-                sent += 1
-                if result is not None:
-                    await results.send(result)
-                room.release()
 
         async def work(commands: AsyncGenerator[tuple[int, Command | str]], save: Save[R]) -> None:
             nonlocal failure
             while not self._stopped.is_set():
                 # An async iterable can't be asked by two at a time.
                 async with taking:
-                    if self._ordered:
-                        await room.acquire()
+                    if in_order is not None:
+                        await in_order.wait_for_room()
                     try:
                         number, command = await anext(commands)
                     except StopAsyncIteration:
@@ -136,9 +125,8 @@ class SaveMany(Background[SaveResult[R]]):
                     result = SaveResult[R](command, error=error)
                 if result is not None:
                     self.totals = self.totals.including(result)
-                if self._ordered:
-                    waiting[number] = result
-                    await send_in_order()
+                if in_order is not None:
+                    await in_order.add(number, result)
                 elif result is not None:
                     await results.send(result)
 
@@ -146,6 +134,32 @@ class SaveMany(Background[SaveResult[R]]):
             await run_tasks([partial(work, commands, save)] * self._concurrency)
         if failure is not None:
             raise failure
+
+
+class _InOrder(Generic[R]):
+    """Sends results in the order in which their artifacts were begun, whichever ends first."""
+
+    def __init__(self, results: "MemoryObjectSendStream[SaveResult[R]]", most: int) -> None:
+        self._results = results
+        self._room = anyio.Semaphore(most, fast_acquire=True)
+        """For artifacts that are begun and whose results are not sent."""
+
+        self._waiting: dict[int, SaveResult[R] | None] = {}
+        self._next = 0
+
+    async def wait_for_room(self) -> None:
+        """Return when one more may be begun."""
+        await self._room.acquire()
+
+    async def add(self, number: int, result: SaveResult[R] | None) -> None:
+        """Take a result, None where there is none, and send all that wait for none before them."""
+        self._waiting[number] = result
+        while self._next in self._waiting:
+            first = self._waiting.pop(self._next)
+            self._next += 1
+            if first is not None:
+                await self._results.send(first)
+            self._room.release()
 
 
 async def _numbered(

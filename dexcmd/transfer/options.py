@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import attrs
+from attrs.validators import optional
 
 from dexcmd.errors import ConfigurationError
 from dexcmd.transfer.limits import DownloadLimits
 from dexcmd.transfer.progress import Progress
-from dexcmd.validators import function
+from dexcmd.validators import function, one_of
 
 __all__ = ["DEFAULT_LIMITS", "OnProgress", "SaveOptions", "Verify"]
 
@@ -26,11 +27,6 @@ OnProgress = Callable[[Progress], object]
 DEFAULT_LIMITS = DownloadLimits()
 
 
-def _verify(_: object, __: object, value: object) -> None:
-    if value not in (None, "zip", "size", "none"):
-        raise ConfigurationError(f"verify must be zip, size or none, not {value!r}")
-
-
 def _limits(_: object, __: object, value: object) -> None:
     if not isinstance(value, DownloadLimits):
         raise ConfigurationError(f"limits must be DownloadLimits, not {value!r}")
@@ -45,7 +41,7 @@ def _on_progress(_: object, __: object, value: Any) -> None:
 class SaveOptions:
     """How an artifact is downloaded."""
 
-    verify: Verify | None = attrs.field(default=None, validator=_verify)
+    verify: Verify | None = attrs.field(default=None, validator=optional(one_of("zip", "size", "none")))
     """None: `zip` for what is called so, `size` for all else."""
 
     limits: DownloadLimits = attrs.field(default=DEFAULT_LIMITS, validator=_limits)

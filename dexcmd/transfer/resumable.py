@@ -42,6 +42,8 @@ class ResumablePart:
         """Whether there is room for this version."""
 
         self._synced = 0
+        """Bytes that are on disk."""
+
         self._syncing: threading.Thread | None = None
         self._sync_error: OSError | None = None
         self._lost = False

@@ -79,17 +79,28 @@ class _Download(Generic[R]):
         self._deadline = self._clock.monotonic() + options.limits.total_seconds
         self._meter = ProgressMeter(name.command_id, name.filename)
         self._usable = True
+        """Whether what is there may be gone on from."""
+
         self._joined = target.have.offset > 0
+        """Whether what is there came in more than one body."""
+
         self._announced = True
+        """Whether the last body said how long the artifact is."""
+
         self._placed = False
         """Whether it has one of the slots."""
 
         self._begun = False
+        """Whether the service was asked for it."""
+
         self._opened = False
         """Whether the last attempt got as far as an artifact that comes, or is there."""
 
         self._fruitless = 0
+        """How many attempts have failed since it got further."""
+
         self._furthest = target.have.offset
+        """As many bytes were there at the most."""
 
     async def run(self) -> R:
         if (found := await self._target.find(None)) is not None:

@@ -59,7 +59,8 @@ class SavedArtifact(Saved):
             async with saved.read("results.json") as member:
                 results = json.loads(await member.read_all())
 
-        Raises, when entered or iterated, `MemberNotFoundError`, `UnreadableMemberError` and `InvalidArtifactError`.
+        Raises, when entered or iterated, `MemberNotFoundError`, `UnreadableMemberError` and `InvalidArtifactError`, and
+        `DownloadError` where the file can't be read.
         """
         from dexcmd.transfer.members import read_member
 
@@ -77,7 +78,8 @@ class SavedArtifact(Saved):
 
         Nothing gets out of the folder, whatever the names and links inside; `limits` bound what is unpacked, and each
         file is whole or not there.  Raises `UnsafeFilenameError`, `ArtifactTooLargeError`, `MemberNotFoundError`,
-        `UnreadableMemberError`, `InvalidArtifactError`, `InsufficientSpaceError` or `DownloadError`.
+        `UnreadableMemberError`, `InvalidArtifactError`, `InsufficientSpaceError` or `DownloadError`, and
+        `ConfigurationError` where there can be no such folder.
         """
         folder = folder_path("into", into)
         await load("dexcmd.transfer.extraction")

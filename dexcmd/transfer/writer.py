@@ -33,6 +33,8 @@ class QueueThread:
         self._consume = consume
         self._queue: deque[bytes] = deque()
         self._queued = 0
+        """Bytes that were put in and are not consumed yet."""
+
         self._changed = threading.Condition()
         self._closing = False
         self._error: BaseException | None = None

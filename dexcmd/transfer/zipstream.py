@@ -75,15 +75,30 @@ class ZipStream:
 
     def __init__(self) -> None:
         self._members: dict[int, _Member] = {}
+        """By where their headers start."""
+
         self._member = _Member("", 0)
+        """The one that is passing."""
+
         self._least_directory = 0
+        """How many bytes the entries of the members so far must have in the directory."""
+
         self._position = 0
+        """Where in the archive the step began that is under way."""
+
         self._gathered = bytearray()
+        """What has come of a header or a descriptor."""
+
         self._left = 0
+        """Bytes of the member that are still to come, where its header says how many it has."""
+
         self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         self._wide = False
+        """Whether the member's sizes take 8 bytes each (zip64)."""
+
         self._directory = bytearray()
         self._step: _Step = ZipStream._header
+        """Takes the next bytes."""
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import attrs
 
-__all__ = ["Answer", "service_time"]
+__all__ = ["Answer", "http_date", "service_time"]
 
 
 @attrs.frozen
@@ -35,8 +35,16 @@ def service_time(headers: Mapping[str, str]) -> datetime | None:
 def _parsed(date: str) -> datetime | None:
     # Many answers come within a second, and reading a date takes longer than all else that is done with a header.
     try:
-        parsed = parsedate_to_datetime(date)
-        # RFC 5322 lets "-0000" stand for UTC, which the standard library gives back without a zone.
-        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+        return http_date(date).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def http_date(text: str) -> datetime:
+    """Return the time that a header says, in any of the forms that HTTP allows (RFC 9110, section 5.6.7).
+
+    Raises `ValueError` or `OverflowError`.
+    """
+    parsed = parsedate_to_datetime(text)
+    # The standard library gives it no zone where it says none, as C's asctime does, or "-0000": either means UTC.
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed

@@ -8,9 +8,10 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 
 import attrs
+
+from dexcmd.wire.answer import http_date
 
 __all__ = ["Allowance", "parse_ratelimit", "parse_retry_after"]
 
@@ -49,7 +50,7 @@ def parse_retry_after(headers: Mapping[str, str], now: datetime) -> float | None
         seconds = float(value)
     except ValueError:
         try:
-            seconds = (parsedate_to_datetime(value) - now).total_seconds()
-        except (ValueError, TypeError, OverflowError):
+            seconds = (http_date(value) - now).total_seconds()
+        except (ValueError, OverflowError):
             return None
     return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -84,7 +84,7 @@ class TestOtherArgs:
 
     @pytest.mark.parametrize("value", [0, 1, "true", "false", [], 1.0])
     def test_warp_diag_takes_booleans_only(self, value: object):
-        with pytest.raises(ConfigurationError, match=r"^test_all_routes must be a boolean, not "):
+        with pytest.raises(ConfigurationError, match=r"^test_all_routes must be True or False, not "):
             WarpDiag(test_all_routes=value)
 
     @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from dexcmd.wire.answer import Answer, service_time
         ("Thu, 01 Jan 2026 11:59:58 -0000", datetime(2026, 1, 1, 11, 59, 58, tzinfo=UTC)),
         ("Thu, 01 Jan 2026 11:59:58 +0130", datetime(2026, 1, 1, 10, 29, 58, tzinfo=UTC)),
         ("Thursday, 01-Jan-26 11:59:58 GMT", datetime(2026, 1, 1, 11, 59, 58, tzinfo=UTC)),
+        ("Thu Jan  1 11:59:58 2026", datetime(2026, 1, 1, 11, 59, 58, tzinfo=UTC)),
         ("", None),
         ("now", None),
         ("2026-01-01T11:59:58Z", None),

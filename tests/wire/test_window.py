@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dexcmd.errors import ConfigurationError
-from dexcmd.middleware.pace import Pacer, Place
+from dexcmd.middleware.pacer import Pacer, Place
 from dexcmd.wire.ratelimit import Allowance
 from dexcmd.wire.window import RateLimit, ServiceView, Window
 
