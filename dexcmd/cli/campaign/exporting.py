@@ -8,7 +8,6 @@ from typing import Literal, TextIO
 
 from dexcmd.amounts import counted
 from dexcmd.campaign.export.write import export_campaign
-from dexcmd.campaign.journal.opening import is_journal
 from dexcmd.cli.campaign.finding import opened
 from dexcmd.cli.common import Common
 from dexcmd.cli.exits import OK
@@ -52,7 +51,7 @@ def run_export(
             export = partial(export_campaign, campaign.store, name, format=kind, overwrite=overwrite)
             return await export(_stdout() if output is None else output)
 
-    if output is not None and output.exists() and not overwrite and not is_journal(output):
+    if output is not None and output.exists() and not overwrite:
         raise ConfigurationError(
             f"there is already something at {output}, not to be overwritten; --overwrite replaces it"
         )
