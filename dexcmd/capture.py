@@ -9,7 +9,7 @@ import anyio
 import attrs
 from anyio.streams.memory import MemoryObjectSendStream
 
-from dexcmd.background import Background
+from dexcmd.background import Background, Results
 from dexcmd.errors import CommandFailedError, DexError, WaitTimeoutError
 from dexcmd.fanout import BulkOptions
 from dexcmd.loading import load
@@ -83,7 +83,7 @@ class CaptureOptions(Generic[R]):
 class Capture(Background[CaptureResult[R]]):
     """The results of `dex.capture`, one a target, each as soon as it is known."""
 
-    _results: MemoryObjectSendStream[CaptureResult[R]]
+    _results: Results[CaptureResult[R]]
     """There once it produces."""
 
     def __init__(self, session: Session, commands: CommandsResource, options: CaptureOptions[R]) -> None:
@@ -124,7 +124,7 @@ class Capture(Background[CaptureResult[R]]):
             self._sleep.cancel()
         self._change.set()
 
-    async def _produce(self, results: MemoryObjectSendStream[CaptureResult[R]]) -> None:
+    async def _produce(self, results: Results[CaptureResult[R]]) -> None:
         self._results = results
         # Before anything is created: a capture that has nowhere to go costs quota and privacy for nothing.
         options = SaveOptions(on_progress=self._options.on_progress)

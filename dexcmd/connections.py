@@ -1,6 +1,7 @@
 """The aiohttp sessions of a client, and how long they live."""
 
 import asyncio
+from weakref import WeakSet
 
 import aiohttp
 
@@ -22,6 +23,8 @@ class Connections:
         """The event loop that connections were made in, for they are of no use in another one."""
 
         self.injected: bool = injected is not None
+        self.answers: WeakSet[aiohttp.ClientResponse] = WeakSet()
+        """Answers whose bodies may still be on their way."""
 
     @property
     def home(self) -> aiohttp.ClientSession:
@@ -67,6 +70,9 @@ class Connections:
     async def close(self) -> None:
         """Close what is not injected.  What is under way fails."""
         self._closed = True
+        # Whoever waits for more of a body is not told by the session: aiohttp forgets the body with its connection.
+        for answer in list(self.answers):
+            answer.close()
         if self._elsewhere is not None:
             await self._elsewhere.close()
         if self._home is not None and not self.injected:

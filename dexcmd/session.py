@@ -180,7 +180,7 @@ class Session:
         chain: list[aiohttp.ClientMiddlewareType] = [Retry(call)]
         if at_home:
             chain.append(Pace(call, self._pacer, settings.rate_limit, self._slots, self.service_clock))
-        chain.append(Attempt(call, settings.token, stream, at_home=at_home, is_closed=lambda: connections.closed))
+        chain.append(Attempt(call, settings.token, stream, at_home=at_home, connections=connections))
         seconds = settings.retry.attempt_seconds
         proxy = self._proxy(url, at_home=at_home)
         failure: DexError

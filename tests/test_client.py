@@ -1,9 +1,11 @@
 """Settings: what a client takes, what it refuses before anything is sent, and what it never shows."""
 
+import asyncio
 import os
 import pickle
 import sys
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -20,9 +22,11 @@ from dexcmd import (
     RateLimit,
     RetryPolicy,
     SpeedTest,
+    TruncatedArtifactError,
     UnsafeFilenameError,
     WarpDiag,
 )
+from dexcmd.sandbox import Behaviour, Fault
 from tests.conftest import Rig
 
 pytestmark = pytest.mark.anyio
@@ -113,6 +117,55 @@ async def test_a_closed_client_says_so(rig: Rig) -> None:
     with pytest.raises(ConfigurationError, match="closed"):
         await rig.dex.commands.create(rig.requests(1))
     assert len(rig.sandbox.requests) == sent
+
+
+@pytest.mark.parametrize("injected", [False, True])
+async def test_closing_ends_a_body_that_is_waited_for(rig: Rig, injected: bool) -> None:
+    async with aiohttp.ClientSession() as session:
+        await rig.start(1, session=session if injected else None, retry=RetryPolicy(attempt_seconds=3600))
+        rig.sandbox.faults.add(Fault.stall(0.5), on="download")
+        [command] = await rig.dex.commands.create(rig.requests())
+        async with rig.dex.downloads.open(command) as artifact:
+            await anext(artifact)
+            rest = asyncio.create_task(anext(artifact))
+            await asyncio.sleep(0)
+            await rig.dex.close()
+            with pytest.raises(TruncatedArtifactError, match="Connection closed"):
+                async with asyncio.timeout(60):
+                    await rest
+
+
+async def test_closing_ends_an_answer_that_is_waited_for(rig: Rig) -> None:
+    await rig.start(1, retry=RetryPolicy(attempt_seconds=3600))
+    rig.sandbox.faults.add(Fault.stall(0.5), on="get_quota")
+    quota = asyncio.create_task(rig.dex.quota.get())
+    while not rig.sandbox.requests:
+        await asyncio.sleep(0.01)
+    # By then half of the body is there; were it not, this would hold as well.
+    await asyncio.sleep(0.1)
+    await rig.dex.close()
+    with pytest.raises(ConfigurationError, match="closed"):
+        async with asyncio.timeout(60):
+            await quota
+
+
+async def test_a_save_whose_client_is_closed_says_so(rig: Rig, tmp_path: Path) -> None:
+    await rig.start(
+        1,
+        artifact_size=3_000_000,
+        behaviour=Behaviour.instant(oversized_capture="uploaded"),
+        retry=RetryPolicy(attempt_seconds=3600),
+    )
+    rig.sandbox.faults.add(Fault.stall(0.5), on="download")
+    [command] = await rig.dex.commands.create(rig.requests())
+    async with rig.dex.downloads.save_many([command], tmp_path) as results:
+        result = asyncio.create_task(anext(results))
+        while not rig.made("download"):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        await rig.dex.close()
+        async with asyncio.timeout(60):
+            assert isinstance((await result).error, ConfigurationError)
 
 
 async def test_a_client_that_was_never_used_closes() -> None:

@@ -1,12 +1,13 @@
 """The innermost middleware: one attempt, bounded in time, ending in a good answer or a typed error."""
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from aiohttp.hdrs import AUTHORIZATION
 
+from dexcmd.connections import Connections
 from dexcmd.errors import (
     ConfigurationError,
     ResponseDecodeError,
@@ -49,13 +50,13 @@ class Attempt:
     """
 
     def __init__(
-        self, call: Call, secret: Secret, stream: Collection[int], *, at_home: bool, is_closed: Callable[[], bool]
+        self, call: Call, secret: Secret, stream: Collection[int], *, at_home: bool, connections: Connections
     ) -> None:
         self._call = call
         self._secret = secret
         self._token = secret if at_home else None
         self._stream = stream
-        self._is_closed = is_closed
+        self._connections = connections
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Return a good answer.
@@ -64,7 +65,7 @@ class Attempt:
         """
         call = self._call
         started = call.clock.monotonic()
-        if self._is_closed():
+        if self._connections.closed:
             raise ConfigurationError("this client was closed")
         seconds = min(call.policy.attempt_seconds, call.seconds_left)
         if seconds <= 0:
@@ -85,6 +86,7 @@ class Attempt:
             # The budget can't be overdrawn by an attempt, whatever the policy gives to each.
             async with TimeLimit(seconds):
                 response = await handler(request)
+                self._connections.answers.add(response)
                 call.headers, call.answered_at = response.headers, call.clock.monotonic()
                 if response.status not in self._stream:
                     self._take(await self._read(response))

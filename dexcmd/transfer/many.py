@@ -4,21 +4,18 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Generic, Protocol
+from typing import Generic, Protocol
 
 import anyio
 import attrs
 
-from dexcmd.background import Background
+from dexcmd.background import Background, Results
 from dexcmd.errors import DexError
 from dexcmd.resources.command import Command
 from dexcmd.tasks import run_tasks
 from dexcmd.transfer.names import Parts
 from dexcmd.transfer.saved import R, R_co
 from dexcmd.transfer.sharing import NotBegunError
-
-if TYPE_CHECKING:
-    from anyio.streams.memory import MemoryObjectSendStream
 
 __all__ = ["Save", "SaveMany", "SaveResult", "SaveTotals"]
 
@@ -97,7 +94,7 @@ class SaveMany(Background[SaveResult[R]]):
         """
         self._stopped.set()
 
-    async def _produce(self, results: "MemoryObjectSendStream[SaveResult[R]]") -> None:
+    async def _produce(self, results: Results[SaveResult[R]]) -> None:
         taking = anyio.Lock(fast_acquire=True)
         in_order = _InOrder(results, self._concurrency + MOST_AHEAD) if self._ordered else None
         failure: Exception | None = None

@@ -148,3 +148,27 @@ async def test_after_the_results_of_those_before(ordered: bool) -> None:
             async for result in results:
                 found.append(result.command)
     assert found == (["a", "b"] if ordered else ["b", "a"])
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_result_that_comes_as_its_wait_is_cancelled_comes_to_the_next(turns: int) -> None:
+    gate = asyncio.Event()
+
+    async def save(command: Any) -> Saved:
+        await gate.wait()
+        return Saved(size=1, sha256=command)
+
+    async with many("a", save) as results:
+        waiting = asyncio.create_task(anext(results))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        gate.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        [found] = await asyncio.gather(waiting, return_exceptions=True)
+        if isinstance(found, asyncio.CancelledError):
+            found = await anext(results)
+        assert found.command == "a"
+        with pytest.raises(StopAsyncIteration):
+            await anext(results)
