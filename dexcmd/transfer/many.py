@@ -12,7 +12,7 @@ import attrs
 from dexcmd.background import Background
 from dexcmd.errors import DexError
 from dexcmd.resources.command import Command
-from dexcmd.tasks import run_tasks
+from dexcmd.tasks import run_as_needed
 from dexcmd.transfer.names import Parts
 from dexcmd.transfer.saved import R, R_co
 from dexcmd.transfer.sharing import NotBegunError
@@ -113,8 +113,11 @@ class SaveMany(Background[SaveResult[R]]):
                     await results.send(result)
                 room.release()
 
-        async def work(commands: AsyncGenerator[tuple[int, Command | str]], save: Save[R]) -> None:
+        async def work(
+            commands: AsyncGenerator[tuple[int, Command | str]], save: Save[R], start_one: Callable[[], None]
+        ) -> None:
             nonlocal failure
+            alone = True
             while not self._stopped.is_set():
                 # An async iterable can't be asked by two at a time.
                 async with taking:
@@ -127,6 +130,10 @@ class SaveMany(Background[SaveResult[R]]):
                     except Exception as error:  # noqa: BLE001 - raised when those that are under way have ended
                         failure = error
                         return
+                if alone:
+                    # One by one, for there may be places for more than there are commands.
+                    start_one()
+                    alone = False
                 result: SaveResult[R] | None
                 try:
                     result = SaveResult(command, await save(command))
@@ -143,7 +150,7 @@ class SaveMany(Background[SaveResult[R]]):
                     await results.send(result)
 
         async with self._open_saver(self._stopped) as save, aclosing(_numbered(self._commands)) as commands:
-            await run_tasks([partial(work, commands, save)] * self._concurrency)
+            await run_as_needed(partial(work, commands, save), self._concurrency)
         if failure is not None:
             raise failure
 
