@@ -75,7 +75,7 @@ campaign.group, campaign.sort_key = (ACCOUNT,), 7
 app.command(campaign)
 app.command(demo, group=TRYING, help_formatter=HelpWithout(("--json", *ACCESS)))
 app.command(sandbox, group=TRYING, help_formatter=HelpWithout(ACCESS))
-app.command(completion, help_formatter=HelpWithout(("--json", "--verbose", *ACCESS)))
+app.command(completion, help_formatter=HelpWithout(("--json", "--verbose", "-v", *ACCESS)))
 
 
 @app.meta.default
