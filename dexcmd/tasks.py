@@ -1,11 +1,13 @@
 """Running tasks side by side, with plain exceptions: no exception group leaves dexcmd."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import cast
 
 import anyio
+from anyio.abc import TaskGroup
 
-__all__ = ["run_beside", "run_tasks"]
+__all__ = ["run_as_needed", "run_beside", "run_tasks"]
 
 
 async def run_tasks(tasks: Sequence[Callable[[], Awaitable[object]]]) -> None:
@@ -14,14 +16,38 @@ async def run_tasks(tasks: Sequence[Callable[[], Awaitable[object]]]) -> None:
     The first that raises cancels the others, and its exception is raised as it is.
     """
 
-    async def run(task: Callable[[], Awaitable[object]]) -> None:
-        await task()
+    def start(group: TaskGroup) -> None:
+        for task in tasks:
+            group.start_soon(_run, task)
 
+    await _run_group(start)
+
+
+async def run_as_needed(task: Callable[[Callable[[], None]], Awaitable[object]], most: int) -> None:
+    """Run `task`, and once more beside it whenever one calls what it is given, `most` times in all; as `run_tasks`."""
+    begun = 0
+
+    def start(group: TaskGroup) -> None:
+        def start_one() -> None:
+            nonlocal begun
+            if begun < most:
+                begun += 1
+                group.start_soon(_run, partial(task, start_one))
+
+        start_one()
+
+    await _run_group(start)
+
+
+async def _run(task: Callable[[], Awaitable[object]]) -> None:
+    await task()
+
+
+async def _run_group(start: Callable[[TaskGroup], None]) -> None:
     failure: BaseException
     try:
         async with anyio.create_task_group() as group:
-            for task in tasks:
-                group.start_soon(run, task)
+            start(group)
         return
     except BaseExceptionGroup as errors:
         failure = _first(errors)

@@ -75,7 +75,7 @@ campaign.group, campaign.sort_key = (ACCOUNT,), 7
 app.command(campaign)
 app.command(demo, group=TRYING, help_formatter=HelpWithout(("--json", *ACCESS)))
 app.command(sandbox, group=TRYING, help_formatter=HelpWithout(ACCESS))
-app.command(completion, help_formatter=HelpWithout(("--json", "--verbose", *ACCESS)))
+app.command(completion, help_formatter=HelpWithout(("--json", "--verbose", "-v", *ACCESS)))
 
 
 @app.meta.default
@@ -119,6 +119,10 @@ def _with_stdin(tokens: Sequence[str]) -> list[str]:
 def run(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.  An error is one line on stderr."""
     tokens = list(sys.argv[1:] if argv is None else argv)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # So it is where it was closed: then nobody wants what is written there.
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open to the end of the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             # A name that the terminal has no letters for is no reason to fail.
@@ -133,6 +137,11 @@ def run(argv: Sequence[str] | None = None) -> int:
         # Whoever read it has what they wanted.  Python flushes once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+    except SystemExit as ended:
+        # How rich ends the process where whoever read the help has gone.
+        if isinstance(ended.__context__, BrokenPipeError):
+            return BROKEN_PIPE
+        raise
     except CycloptsError as error:
         return _tell([Failure(mistake_text(error), _where_to_look(error), USAGE)], tokens)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told in a line

@@ -1,15 +1,22 @@
 """`dexcmd completion`: what makes a shell complete."""
 
 import re
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from dexcmd.cli.exits import OK
 
-__all__ = ["completion"]
+__all__ = ["completion", "without"]
 
 Shell = Literal["bash", "zsh", "fish"]
+
+_COMMAND = re.compile(r' +"?([a-z][a-z -]*)"?\)')
+"""Where bash and zsh come to what belongs to a command."""
+
+_IN_FISH = re.compile(r"complete .*_using_command (\S+)' -[ls] (\S+) ")
+_IN_ZSH = re.compile(r" +'\*?(-[\w-]+)\[")
 
 
 def completion(shell: Annotated[Shell, Parameter(name="shell", help="Which shell.")], /) -> int:
@@ -21,11 +28,32 @@ def completion(shell: Annotated[Shell, Parameter(name="shell", help="Which shell
       dexcmd completion fish | source     # in ~/.config/fish/config.fish
     """
     from dexcmd.cli.app import app
+    from dexcmd.cli.helping import HelpWithout
     from dexcmd.cli.rows import write
 
-    script = app.generate_completion(prog_name="dexcmd", shell=shell)
+    formatters = {name: app[name].help_formatter for name in app}
+    hidden = {name: shown.names for name, shown in formatters.items() if isinstance(shown, HelpWithout)}
+    script = without(hidden, app.generate_completion(prog_name="dexcmd", shell=shell))
     write(script + _registration(script) if shell == "zsh" else script)
     return OK
+
+
+def without(hidden: Mapping[str, Collection[str]], script: str) -> str:
+    """Return a script that offers for no command the options that are `hidden` there, which its maker can't be told."""
+    return "\n".join(_shown(hidden, script.split("\n")))
+
+
+def _shown(hidden: Mapping[str, Collection[str]], lines: list[str]) -> Iterator[str]:
+    command = ""
+    for line in lines:
+        if found := _COMMAND.fullmatch(line):
+            command = found[1]
+        if found := _IN_FISH.match(line):
+            if f"{'-' * min(len(found[2]), 2)}{found[2]}" not in hidden.get(found[1], ()):
+                yield line
+        elif not (found := _IN_ZSH.match(line)) or found[1] not in hidden.get(command, ()):
+            words = "|".join(map(re.escape, hidden.get(command, ())))
+            yield re.sub(rf'(?<=[( ])"(?:{words})" ?', "", line) if words else line
 
 
 def _registration(script: str) -> str:

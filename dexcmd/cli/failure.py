@@ -92,7 +92,7 @@ def _advice(error: BaseException, token: str) -> tuple[str | None, int]:
         case TransportError():
             if error.permanent:
                 return "it would fail again in the same way", FAILED
-            return "is the network there, and --base-url right?", FAILED
+            return _with_note("is the network there, and --base-url right?", error), FAILED
         case ResponseDecodeError():
             return "is --base-url that of the API?", FAILED
         case AmbiguousCreateError():
@@ -120,8 +120,13 @@ def _advice(error: BaseException, token: str) -> tuple[str | None, int]:
 
 
 def _noted(error: BaseException) -> str | None:
-    """Return the hint of whoever knew where the journal is."""
+    """Return the hint of whoever knew what was under way, or where the journal is."""
     return next(iter(getattr(error, "__notes__", ())), None)
+
+
+def _with_note(hint: str, error: BaseException) -> str:
+    noted = _noted(error)
+    return hint if noted is None else f"{hint}; {noted}"
 
 
 def _of_the_service(error: APIError, token: str) -> tuple[str | None, int]:
@@ -145,6 +150,6 @@ def _of_the_service(error: APIError, token: str) -> tuple[str | None, int]:
                 return f"{ACCOUNT_RIGHT}, and --base-url (CLOUDFLARE_BASE_URL), with its /client/v4?", FAILED
             return f"{ACCOUNT_RIGHT}?", FAILED
         case ServerError():
-            return "the service is in trouble: try again later", FAILED
+            return _with_note("the service is in trouble: try again later", error), FAILED
         case _:
             return None, FAILED

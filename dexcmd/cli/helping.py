@@ -1,4 +1,4 @@
-"""The help of commands for which some of the global options mean nothing."""
+"""The help, and the completion, of commands for which some of the global options mean nothing."""
 
 from typing import TYPE_CHECKING, Any
 

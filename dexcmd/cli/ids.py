@@ -115,6 +115,8 @@ async def named_commands(ids: Sequence[str], lines: Lines) -> AsyncGenerator[Com
 
     Raises `ConfigurationError`.
     """
+    if "" in ids:
+        raise ConfigurationError("an id is empty: is a variable not set?")
     seen: set[str | None] = set()
     for name in ids:
         if name != STDIN:

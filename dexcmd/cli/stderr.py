@@ -1,19 +1,29 @@
 """What is said on stderr: all but results."""
 
+import os
 import sys
 
 from dexcmd.cli.failure import Failure
 from dexcmd.errors import one_line
 
-__all__ = ["complain", "note", "warn"]
+__all__ = ["complain", "note", "warn", "write_line"]
 
 LONGEST = 1000
 
 
+def write_line(text: str) -> None:
+    """Write a line, if that can be done: that nobody can be told is no reason to leave what is under way."""
+    try:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    except OSError:
+        # Python keeps what it could not write, tries again at its end, and would fail for that.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 def note(text: str) -> None:
     """Say something in a line."""
-    sys.stderr.write(f"{one_line(text, LONGEST)}\n")
-    sys.stderr.flush()
+    write_line(one_line(text, LONGEST))
 
 
 def warn(text: str) -> None:

@@ -6,6 +6,8 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
+from dexcmd.cli.stderr import write_line
+
 __all__ = ["say", "stderr_console", "stdout_console"]
 
 
@@ -38,6 +40,8 @@ def say(console: Console, text: str, style: str | None = None) -> None:
             part.rstrip()
             before = text[:start] if index == 0 else " " * start
             console.print(Text(before, style or "") + part, soft_wrap=True)
+    elif console.stderr:
+        write_line(text)
     else:
         # Not through rich, which ends the process its own way where whoever read it has gone.
         console.file.write(f"{text}\n")

@@ -12,7 +12,7 @@ import attrs
 from dexcmd.background import Background, Results
 from dexcmd.errors import DexError
 from dexcmd.resources.command import Command
-from dexcmd.tasks import run_tasks
+from dexcmd.tasks import run_as_needed
 from dexcmd.transfer.names import Parts
 from dexcmd.transfer.saved import R, R_co
 from dexcmd.transfer.sharing import NotBegunError
@@ -99,8 +99,11 @@ class SaveMany(Background[SaveResult[R]]):
         in_order = _InOrder(results, self._concurrency + MOST_AHEAD) if self._ordered else None
         failure: Exception | None = None
 
-        async def work(commands: AsyncGenerator[tuple[int, Command | str]], save: Save[R]) -> None:
+        async def work(
+            commands: AsyncGenerator[tuple[int, Command | str]], save: Save[R], start_one: Callable[[], None]
+        ) -> None:
             nonlocal failure
+            is_newest = True
             while not self._stopped.is_set():
                 # An async iterable can't be asked by two at a time.
                 async with taking:
@@ -113,6 +116,10 @@ class SaveMany(Background[SaveResult[R]]):
                     except Exception as error:  # noqa: BLE001 - raised when those that are under way have ended
                         failure = error
                         return
+                if is_newest:
+                    # One by one, for there may be places for more than there are commands.
+                    start_one()
+                    is_newest = False
                 result: SaveResult[R] | None
                 try:
                     result = SaveResult(command, await save(command))
@@ -128,7 +135,7 @@ class SaveMany(Background[SaveResult[R]]):
                     await results.send(result)
 
         async with self._open_saver(self._stopped) as save, aclosing(_numbered(self._commands)) as commands:
-            await run_tasks([partial(work, commands, save)] * self._concurrency)
+            await run_as_needed(partial(work, commands, save), self._concurrency)
         if failure is not None:
             raise failure
 
@@ -136,7 +143,7 @@ class SaveMany(Background[SaveResult[R]]):
 class _InOrder(Generic[R]):
     """Sends results in the order in which their artifacts were begun, whichever ends first."""
 
-    def __init__(self, results: "MemoryObjectSendStream[SaveResult[R]]", most: int) -> None:
+    def __init__(self, results: Results[SaveResult[R]], most: int) -> None:
         self._results = results
         self._room = anyio.Semaphore(most, fast_acquire=True)
         """For artifacts that are begun and whose results are not sent."""

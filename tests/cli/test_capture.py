@@ -300,6 +300,31 @@ def test_the_first_ctrl_c_tells_how_to_go_on(serve: Serve, start: Start):
     assert all(command_id in last_line(shown) for command_id in commands(service))
 
 
+def test_ctrl_c_counts_where_nobody_reads_what_is_said_of_it(serve: Serve):
+    service = serve(devices=6, behaviour=BUSY)
+    with subprocess.Popen(
+        [sys.executable, "-m", "dexcmd.cli", "capture", "pcap", *device_ids(service, 3), "--yes"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while "3 of 3 created" not in process.stderr.readline():
+            assert process.poll() is None
+        process.stderr.close()
+        process.send_signal(signal.SIGINT)
+        try:
+            code = process.wait(PATIENCE)
+        finally:
+            process.kill()
+        shown = process.stdout.read()
+    assert code == 130
+    rows = [line.split("\t") for line in shown.splitlines()]
+    assert {cells[0] for cells in rows} == commands(service)
+    assert {cells[1] for cells in rows} == {"created"}
+
+
 def hanging(service: Service, start: Start, *arguments: str) -> Process:
     """Return a capture whose second POST is never answered."""
     service.sandbox.faults.add(Fault.silence(processed=True), on="create_commands", skip=1, times=None)

@@ -285,3 +285,29 @@ def test_the_script_is_installed(environment: dict[str, str]):
     script = Path(sys.executable).with_name("dexcmd")
     done = subprocess.run([script, "--version"], env=environment, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, f"dexcmd {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("--help >&-", 0),
+        ("quota --account x >&-", 2),
+        ("quota --account x 2>&-", 2),
+        ("quota --account x >&- 2>&-", 2),
+        ("quota --account x 2>/dev/full", 2),
+    ],
+)
+def test_streams_that_are_closed_or_full_change_no_exit_code(line: str, code: int, environment: dict[str, str]):
+    program = f"exec {sys.executable} -m dexcmd.cli {line}"
+    done = subprocess.run(["sh", "-c", program], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert "fault of dexcmd" not in done.stderr
+
+
+def test_whoever_reads_the_help_may_go(environment: dict[str, str]):
+    with subprocess.Popen(
+        [sys.executable, "-m", "dexcmd.cli", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert (process.wait(), process.stderr.read() if process.stderr else b"") == (141, b"")

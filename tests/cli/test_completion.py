@@ -30,6 +30,11 @@ OFFERS = [
     ("dexcmd --json commands --status S", {"SUCCESS"}),
     ("dexcmd download --verify ", {"zip", "size", "none"}),
     ("dexcmd quota --acc", {"--account"}),
+    ("dexcmd demo --", {"--devices", "--into", "--seed", "--verbose", "--debug", "--help", "--version"}),
+    ("dexcmd sandbox --a", {"--accounts"}),
+    ("dexcmd sandbox --j", {"--json"}),
+    ("dexcmd completion --", {"--debug", "--help", "--version"}),
+    ("dexcmd completion -", {"--debug", "--help", "-h", "--version"}),
     ("dexcmd completion ", {"bash", "zsh", "fish"}),
 ]
 """What is typed, and what is offered for its last word."""

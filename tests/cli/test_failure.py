@@ -78,6 +78,12 @@ def test_every_error_of_the_service_has_its_case():
     assert {kind for kind in errors.APIError.__subclasses__() if kind not in kinds} == set()
 
 
+def test_what_was_under_way_is_told_as_well():
+    error = errors.TransportError("cut")
+    error.add_note("it goes on")
+    assert explain(error).hint == "is the network there, and --base-url right?; it goes on"
+
+
 def test_a_line_has_an_end():
     assert len(explain(errors.DexError("x" * 5000)).line) == 1000
 

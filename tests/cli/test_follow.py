@@ -176,6 +176,19 @@ def test_what_the_service_refuses(service: Service, capsys: pytest.CaptureFixtur
     assert "the token is not valid" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["follow", "download"])
+def test_an_id_that_is_empty(service: Service, capsys: pytest.CaptureFixture[str], command: str):
+    assert main([command, "c1", ""]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "error: an id is empty: is a variable not set?"
+
+
+def test_a_service_that_is_away_ends_no_command(service: Service, capsys: pytest.CaptureFixture[str]):
+    service.sandbox.faults.add(Fault.error(503, retry_after=0), on="list_commands", times=100)
+    assert main(["follow", *service.create(1)]) == 1
+    told = capsys.readouterr().err
+    assert told.endswith("try again later; the commands go on, and the same command waits for them again\n")
+
+
 def test_a_line_for_people():
     assert _line(Command(id="c1", status="SUCCESS", type="pcap", device_id="d")) == "SUCCESS    c1  pcap  d"
     assert _line(Command(id="c1", user_email="e", device_id="d")) == "not ended  c1  e"

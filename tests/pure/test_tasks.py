@@ -1,11 +1,12 @@
 """Tasks side by side, with plain exceptions."""
 
 import asyncio
+from collections.abc import Callable
 
 import anyio
 import pytest
 
-from dexcmd.tasks import run_beside, run_tasks
+from dexcmd.tasks import run_as_needed, run_beside, run_tasks
 
 pytestmark = pytest.mark.anyio
 
@@ -60,6 +61,35 @@ async def test_a_cancellation_stays_one() -> None:
     with anyio.move_on_after(0.01) as scope:
         await run_tasks([wait, wait])
     assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize(("most", "ran"), [(1, 1), (3, 3), (2**40, 10)])
+async def test_no_more_are_started_than_asked_for_and_allowed(most: int, ran: int) -> None:
+    started = 0
+
+    async def task(start_one: Callable[[], None]) -> None:
+        nonlocal started
+        started += 1
+        if started < 10:
+            start_one()
+
+    await run_as_needed(task, most)
+    assert started == ran
+
+
+async def test_an_error_of_one_that_was_started_ends_the_others() -> None:
+    started = 0
+
+    async def task(start_one: Callable[[], None]) -> None:
+        nonlocal started
+        started += 1
+        if started == 3:
+            raise KeyError("it")
+        start_one()
+        await asyncio.sleep(3600)
+
+    with pytest.raises(KeyError, match="it"):
+        await run_as_needed(task, 5)
 
 
 async def test_helpers_end_with_what_they_help() -> None:

@@ -54,6 +54,18 @@ async def test_each_has_one_result(concurrency: int, form: Callable[[list[str]],
 
 
 @pytest.mark.parametrize("ordered", [False, True])
+async def test_places_that_nothing_needs_cost_nothing(ordered: bool) -> None:
+    together = asyncio.Barrier(5)
+
+    async def save(command: Any) -> Saved:
+        await together.wait()
+        return Saved(size=1, sha256=command)
+
+    async with many("abcde", save, ordered=ordered, concurrency=2**40) as results:
+        assert {result.command async for result in results} == set("abcde")
+
+
+@pytest.mark.parametrize("ordered", [False, True])
 async def test_results_come_as_they_end_or_as_they_were_given(ordered: bool) -> None:
     gates = {name: asyncio.Event() for name in "abc"}
 

@@ -20,7 +20,7 @@ from dexcmd.cli.stderr import complain, note
 from dexcmd.cli.terminal import stderr_console
 from dexcmd.cli.view import Picture, Stage, showing, view_for
 from dexcmd.client import DexClient
-from dexcmd.errors import ConfigurationError, WaitTimeoutError
+from dexcmd.errors import ConfigurationError, ServerError, TransportError, WaitTimeoutError
 from dexcmd.resources.command import Command
 
 __all__ = ["late", "listed", "run_follow"]
@@ -74,6 +74,10 @@ def run_follow(common: Common, ids: Sequence[str], timeout: timedelta) -> int:
             for command_id in error.pending:
                 writer.add(Command(id=command_id))
             complain(late(error, following.unlisted))
+        except (TransportError, ServerError) as error:
+            if not (isinstance(error, TransportError) and error.permanent):
+                error.add_note("the commands go on, and the same command waits for them again")
+            raise
         return OK if standing.succeeded == standing.total else PARTLY
 
     return call(common, work)
