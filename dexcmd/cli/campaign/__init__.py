@@ -203,7 +203,7 @@ def list_(*, journal: Journal = None, common: WithCommon = NOTHING) -> int:
 
     For example:
       dexcmd campaign list
-      dexcmd campaign list --json | jq -r 'select(.state == "paused").name'
+      dexcmd campaign list --json | jq -r 'select(.state == "paused").campaign'
     """
     from dexcmd.cli.campaign.steering import run_list
 

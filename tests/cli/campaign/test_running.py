@@ -412,6 +412,23 @@ def test_steered_while_nothing_runs_it(office: Office, say: Say):
     assert "still running             6" in out
 
 
+def test_what_help_reads_with_jq_is_there(office: Office, say: Say, environment: dict[str, str]):
+    office.behave(run_seconds=FOREVER)
+    file = office.write()
+    process = office.run("run", file, "--yes", "--json")
+    process.wait_for('"command_known"')
+    process.popen.send_signal(signal.SIGINT)
+    process.finish()
+    say("pause", "london")
+    found: dict[str, str] = {}
+    for command in ("plan", "status", "list"):
+        [example] = [line.strip() for line in say(command, "--help")[1].splitlines() if "| jq" in line]
+        line = example.replace("dexcmd", f"{sys.executable} -m dexcmd.cli").replace("london.toml", file)
+        done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=PATIENCE, check=True)
+        found[command] = done.stdout.strip()
+    assert found == {"plan": "0", "status": '"paused"', "list": "london"}
+
+
 def test_resume_ends_a_pause_and_runs_it_here(office: Office, say: Say):
     office.service.sandbox.faults.add(Fault.error(403), on="create_commands")
     assert say("run", office.write(), "--yes")[0] == 5
