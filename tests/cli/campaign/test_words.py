@@ -168,7 +168,9 @@ class TestPlans:
 
     def test_registrations_of_a_device_are_one_device(self):
         targets = [target(number, device_id="d1", user_email="u1") for number in (1, 2)]
-        assert brief_lines(plan(account_plan(targets=targets)))[0] == "london: pcap (time_limit_min 2) on 1 device of u1"
+        assert (
+            brief_lines(plan(account_plan(targets=targets)))[0] == "london: pcap (time_limit_min 2) on 1 device of u1"
+        )
 
     def test_the_question(self):
         # Two registrations of one device.
