@@ -62,6 +62,14 @@ _QUERY = re.compile(r"(https?://[^\s?\"'<>()]*)\?[^\s\"'<>()]*")
 _USER = re.compile(r"(//)[^\s/@\"'<>()]*@")
 
 
+def repr_text(value: object) -> str:
+    """Return the `repr` of a value; for a whole number of more digits than Python writes, what it is."""
+    try:
+        return repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+
+
 def one_line(text: str, length: int = EXCERPT_LENGTH) -> str:
     """Return `text` with runs of blank, control and bidi characters made one blank, cut to `length`."""
     line = _NOT_PRINTABLE.sub(" ", text[:_MOST_READ]).strip()

@@ -42,7 +42,10 @@ class Allowance:
         """Whether it is the quota that leaves nothing."""
 
         self._next_wait = LEAST_WAIT
+        """Seconds; doubled each time until the service creates commands again."""
+
         self._waited_for: float | None = None
+        """What `_again` was when a wait was last written down."""
 
     @property
     def again_at(self) -> datetime | None:

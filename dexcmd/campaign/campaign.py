@@ -244,8 +244,10 @@ class Campaign(AsyncOnlyContext):
         """Create nothing more, ever, and return how many commands still run: the service can't cancel them.
 
         They are followed and their artifacts fetched, or not, as `collect` says, by the process that runs the campaign
-        or by the next `run`.  Raises `CampaignError`.
+        or by the next `run`.  Raises `CampaignError`, and `ConfigurationError` for another word.
         """
+        if collect not in ("keep", "drop"):
+            raise ConfigurationError(f"collect must be one of keep, drop, not {collect!r}")
         await self._control("cancel_keep" if collect == "keep" else "cancel_drop")
         return (await self.status()).count("running", "creating")
 

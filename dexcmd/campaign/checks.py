@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
-from dexcmd.errors import ConfigurationError
-from dexcmd.validators import SeveralMistakesError, finite_number, identifier, whole_number
+from dexcmd.errors import ConfigurationError, repr_text
+from dexcmd.validators import SeveralMistakesError, finite_number, identifier
 from dexcmd.wire.times import format_time
 
 if TYPE_CHECKING:
     from dexcmd.campaign.spec import Share
 
 __all__ = [
+    "MOST_AT_ONCE",
+    "MOST_COUNTED",
     "account_name",
-    "at_once",
     "campaign_name",
     "deadline",
     "duration",
@@ -29,7 +30,7 @@ __all__ = [
     "texts",
     "token_variable",
     "unsteady",
-    "whole_from_0",
+    "whole",
 ]
 
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
@@ -38,6 +39,10 @@ MOST_NAME = 64
 """Characters of a name."""
 
 MOST_AT_ONCE = 1000
+"""There is a task for each."""
+
+MOST_COUNTED = 10**9
+"""More than any fleet has, or any quota."""
 
 LONGEST = timedelta(days=3660)
 """Ten years: what is longer is a mistake, and would lead out of the calendar."""
@@ -99,16 +104,18 @@ def token_variable(_: object, attribute: "attrs.Attribute[Any]", value: object) 
 # --- numbers
 
 
-def whole_from_0(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    """Accept whole numbers from 0."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ConfigurationError(f"{attribute.name} must be a whole number of at least 0, not {value!r}")
+def whole(least: int, most: int = MOST_COUNTED) -> Validator:
+    """Return a validator that accepts whole numbers from `least` to `most`."""
 
+    def check(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ConfigurationError(
+                f"{attribute.name} must be a whole number of at least {least}, not {repr_text(value)}"
+            )
+        if value > most:
+            raise ConfigurationError(f"{attribute.name} must be at most {most}, not {repr_text(value)}")
 
-def at_once(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    """Accept whole numbers from 1, of what is done at the same time: there is a task for each."""
-    if whole_number(attribute.name, value) > MOST_AT_ONCE:
-        raise ConfigurationError(f"{attribute.name} must be at most {MOST_AT_ONCE}, not {value!r}")
+    return check
 
 
 def percent(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:

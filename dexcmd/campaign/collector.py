@@ -45,6 +45,8 @@ class Collector:
         """By when they are to be tried again."""
 
         self._count = itertools.count()
+        """Tells entries of one time apart, for flights can't be compared."""
+
         self._recorder = Recorder(desk)
         self._fetching = 0
 

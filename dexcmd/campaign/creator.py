@@ -1,14 +1,8 @@
-"""The creating side of a shard: intents written down, POSTs sent, what became of them written down."""
+"""The creating side of a shard: what is to be done next, as `decide` has it, done."""
 
-import logging
-import uuid
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import datetime
 from typing import Literal
 
-from dexcmd.amounts import counted
-from dexcmd.batches import Batch
 from dexcmd.campaign.allowance import Allowance
 from dexcmd.campaign.decide import (
     AskQuota,
@@ -22,46 +16,19 @@ from dexcmd.campaign.decide import (
     Wait,
     next_step,
 )
-from dexcmd.campaign.desk import Desk, Flight, Refused, refused
+from dexcmd.campaign.desk import Desk
 from dexcmd.campaign.due import DueTargets
-from dexcmd.campaign.events import (
-    CampaignEvent,
-    CommandKnown,
-    CreatingAborted,
-    DropReason,
-    IntentClosed,
-    IntentOpened,
-    IntentOutcome,
-    TargetDropped,
-    WaveOpened,
-)
+from dexcmd.campaign.events import CreatingAborted, DropReason, TargetDropped, WaveOpened
 from dexcmd.campaign.follower import Follower
-from dexcmd.campaign.records import AccountRecord, IntentRecord
+from dexcmd.campaign.posts import Posts
+from dexcmd.campaign.records import AccountRecord
 from dexcmd.created import CreatedLog
-from dexcmd.creation import Creation
-from dexcmd.errors import (
-    AmbiguousCreateError,
-    DexError,
-    QuotaExceededError,
-    RateLimitError,
-    TargetBusyError,
-    TransportError,
-)
-from dexcmd.outcome import Outcome
-from dexcmd.resources.requests import MOST_PER_POST, Target
+from dexcmd.resources.requests import MOST_PER_POST
 
 __all__ = ["Creator", "Stopped"]
 
-logger: logging.Logger = logging.getLogger(__name__)
-
 DROPPED_AT_ONCE = 500
 """Targets that are given up, read and written down at a time."""
-
-PASSING = (QuotaExceededError, RateLimitError)
-"""Refusals of now."""
-
-BUSY_WAIT = timedelta(minutes=1)
-"""Before a target is tried again that another campaign is just creating a command for."""
 
 
 class Stopped(Exception):  # noqa: N818 - how a shard ends its work early
@@ -80,58 +47,28 @@ class Creator:
         self, desk: Desk, follower: Follower, created: CreatedLog, record: AccountRecord, deadline: datetime | None
     ) -> None:
         self._desk = desk
-        self._follower = follower
-        self._created = created
         self._deadline = deadline
-        self._creation = Creation(
-            desk.session,
-            created,
-            lambda _: None,
-            on_outcomes=self._take,
-            before_post=self._open_intents,
-            known=partial(desk.ledger.store.known, desk.account.account_id),
-            settle_seconds=lambda: desk.settling.seconds,
-            concurrency=desk.spec.pace.creates,
-            again=desk.spec.lost_answers == "reconcile",
-        )
-        self._by_target: dict[Target, Flight] = {}
+        self._allowance = Allowance(desk)
         self._due = DueTargets(desk)
-        self._submitted: set[int] = set()
-        """Targets that are begun and whose intent is not open yet."""
-
         desk.wave = record.wave
         self._aborted = record.aborted
-        self._allowance = Allowance(desk)
-        self._unreadable: DexError | None = None
-        """Why the list could not be read, where answers got lost: their commands can't be told about."""
+        """Which rule ended creating, in words; None where none did."""
 
-        self.last_lost_at = record.last_lost_at
-        """When the list last did not show what was looked for; None where that never happened."""
-
-        self.first_since = record.first_since
-        """The service's time just before the account's first POST; None before it."""
-
-    async def serve(self) -> None:
-        """Send the POSTs, and look for lost answers, until cancelled."""
-        await self._creation.serve()
+        self.posts: Posts = Posts(desk, follower, created, record, self._allowance, self._due, self._holds)
+        """What it sends."""
 
     async def heed(self) -> None:
         """Take back what waits to be sent as soon as nothing is to be created any more, until cancelled."""
         pulse = self._desk.pulse
         while True:
             version = pulse.version
-            if self._holds:
-                self._creation.take_back()
+            if self._holds():
+                self.posts.take_back()
             left = None if self._deadline is None else (self._deadline - self._now).total_seconds()
             await pulse.wait(version, left if left is not None and left > 0 else None)
 
-    async def wait_until_idle(self) -> None:
-        """Return when no POST is under way."""
-        await self._creation.wait_until_idle()
-
-    @property
     def _holds(self) -> bool:
-        """Return whether nothing is to be sent at the moment, or any more."""
+        """Tell whether nothing is to be sent at the moment, or any more."""
         desk = self._desk
         return (
             desk.creating_ended
@@ -139,11 +76,6 @@ class Creator:
             or desk.steering.control != "run"
             or (self._deadline is not None and self._now >= self._deadline)
         )
-
-    @property
-    def submitted(self) -> int:
-        """Return how many targets are begun whose intent is not open yet."""
-        return len(self._submitted)
 
     async def load(self) -> None:
         """Go on with the POSTs of an earlier process whose answers are not known, and with what it waited for.
@@ -154,22 +86,7 @@ class Creator:
         await self._allowance.ask()
         if desk.spec.waves.soak and self._desk.wave:
             desk.ledger.decided_at = await desk.ledger.store.decided_at(*self._desk.key, self._desk.wave)
-        intents = {intent.target: intent for intent in await desk.ledger.store.open_intents(*self._desk.key)}
-        for target in await desk.ledger.store.targets(desk.ledger.campaign, intents):
-            self._resume(desk.flight(target), intents[target.number])
-
-    def _resume(self, flight: Flight, intent: IntentRecord) -> None:
-        flight.post, flight.attempt, flight.since = intent.post, intent.attempt, intent.since
-        self._by_target[flight.request.target] = flight
-        desk = self._desk
-        wait, now = desk.settling.seconds, desk.session.service_clock.at(desk.clock.monotonic())
-        if now is not None:
-            # This machine's clock would not do: where it is ahead, the list would be believed too soon.
-            wait = min(max(0.0, (intent.settled_at - now).total_seconds()), wait)
-        cause = AmbiguousCreateError("its process ended while the POST was under way")
-        self._creation.look_for(flight.request, cause, intent.since, wait, again=intent.attempt < 2)
-
-    # --- the loop
+        await self.posts.load()
 
     async def run(self) -> None:
         """Create until there is nothing left to create or to wait for, or this process is to stop.
@@ -180,7 +97,7 @@ class Creator:
             raise Stopped("aborted", self._aborted)
         while not self._desk.steering.stopping:
             version = self._desk.pulse.version
-            self.look_at_refusal()
+            self.posts.look_at_refusal()
             step = next_step(self._view(), self._desk.spec)
             if isinstance(step, Finish):
                 return
@@ -220,7 +137,7 @@ class Creator:
             waves=ledger.waves,
             in_wave=in_wave,
             total=total,
-            begun=total.in_flight + self.submitted,
+            begun=total.in_flight + self.posts.submitted,
             undecided_later=total.count("pending") - in_wave.count("pending"),
             wave_ended_at=ledger.decided_at,
             deadline=self._deadline,
@@ -237,197 +154,16 @@ class Creator:
         seconds = None if until is None else max(0.0, (until - self._now).total_seconds())
         await self._desk.pulse.wait(version, seconds)
 
-    def look_at_refusal(self) -> None:
-        """Decide what a refusal of the last POST, or of the list, means for the next.  Raises `Refused`.
-
-        A service to which no connection comes about may be there again later, as one that limits the rate is.
-        """
-        error = self._creation.stopped_by
-        if self._unreadable is not None:
-            raise Refused(self._unreadable)
-        if error is None:
-            return
-        with refused():
-            passes = not error.permanent if isinstance(error, TransportError) else isinstance(error, PASSING)
-            if not passes:
-                raise error
-        self._creation.go_on()
-        retry_after = error.retry_after if isinstance(error, RateLimitError) else None
-        self._allowance.hold(retry_after or 0.0, by_quota=isinstance(error, QuotaExceededError))
-
-    # --- creating
-
     async def _create(self, most: int, version: int) -> None:
-        if await self._creation.wait_for_room():
+        if await self.posts.wait_for_room():
             # By now there may be less quota, or the operator or a rule may want something else.
             return
-        batch = await self._due.begin(most, len(self._submitted))
-        if not batch:
-            times = (await self._due.next_time(), self._deadline)
-            await self._wait(min((time for time in times if time is not None), default=None), version)
+        batch = await self._due.begin(most, self.posts.submitted)
+        if batch:
+            await self.posts.send(batch)
             return
-        absent = await self._absent(batch)
-        for flight in batch:
-            self._by_target[flight.request.target] = flight
-            self._submitted.add(flight.target.number)
-        self._allowance.take(len(batch))
-        for flight in batch:
-            if (since := absent.get(flight.target.number)) is not None:
-                # By now the list may show it.  Else it is sent once more, and not twice.
-                flight.since = since
-                cause = AmbiguousCreateError("an earlier POST got lost")
-                self._creation.look_for(flight.request, cause, since, 0.0, again=True)
-        if fresh := tuple(flight.request for flight in batch if flight.target.number not in absent):
-            self._creation.submit(fresh)
-
-    async def _absent(self, batch: Sequence[Flight]) -> Mapping[int, datetime]:
-        """Return which targets had a POST that got lost, and that the list did not show, and the time of the first."""
-        # Only then can there be any.
-        if self.last_lost_at is None:
-            return {}
-        devices = {flight.request.device_id for flight in batch}
-        since: dict[int, datetime] = {}
-        for intent in await self._desk.ledger.store.intents(*self._desk.key, devices):
-            if intent.outcome == "absent":
-                since.setdefault(intent.target, intent.since)
-            elif intent.outcome in ("created", "adopted"):
-                since.pop(intent.target, None)
-        return since
-
-    async def _open_intents(self, batch: Batch, since: datetime | None) -> str | None:
-        """Write down that a POST is about to be sent; return why it is not to be."""
-        desk = self._desk
-        if self._holds:
-            return "held"
-        if since is None:
-            self._allowance.hold()
-            return "the service's time is not known"
-        retry = desk.session.settings.retry
-        # A POST ends within its budget; only its last attempt may last longer.
-        longest = retry.total_seconds + retry.attempt_seconds + desk.settling.seconds
-        post = uuid.uuid4().hex[:12]
-        events: list[CampaignEvent] = []
-        flights = [self._by_target[request.target] for request in batch]
-        for flight in flights:
-            events += self._close(flight, self._unsent(flight))
-            absent = self._creation.lost.was_absent(flight.request)
-            first = flight.since if absent and flight.since is not None else since
-            events.append(
-                IntentOpened(
-                    at=self._now,
-                    account=desk.name,
-                    target=flight.target.number,
-                    post=post,
-                    attempt=2 if absent else 1,
-                    since=first,
-                    settled_at=since + timedelta(seconds=longest),
-                )
-            )
-        self.first_since = self.first_since or since
-        try:
-            await desk.ledger.note(*events)
-        except TargetBusyError as error:
-            self._due.leave_alone(error.targets, self._now + BUSY_WAIT)
-            devices = counted(len(error.targets), "device")
-            logger.warning("%s: waiting for another campaign, which has POSTs open for %s", desk.name, devices)
-            return "another campaign is creating a command for one of its targets"
-        for flight, event in zip(flights, (e for e in events if isinstance(e, IntentOpened)), strict=True):
-            flight.post, flight.attempt, flight.since, flight.sent_after = post, event.attempt, event.since, since
-            self._submitted.discard(flight.target.number)
-        return None
-
-    # --- what became of it
-
-    async def _take(self, outcomes: Sequence[Outcome]) -> None:
-        events: list[CampaignEvent] = []
-        made: list[tuple[Flight, Outcome]] = []
-        for outcome in outcomes:
-            flight = self._by_target[outcome.request.target]
-            if outcome.reason == "unreadable":
-                # It stays open, for the next process to look.
-                self._unreadable = outcome.error
-                continue
-            events += self._events(flight, outcome)
-            if outcome.command is None:
-                self._let_go(flight, outcome)
-            else:
-                self._allowance.note_created()
-                made.append((flight, outcome))
-        if events:
-            await self._desk.ledger.note(*events)
-        for flight, outcome in made:
-            self._by_target.pop(flight.request.target, None)
-            self._submitted.discard(flight.target.number)
-            if flight.post is None:
-                # It was found, and nothing had to be sent.
-                self._allowance.give_back()
-            flight.post, flight.command_id = None, outcome.command_id
-            self._follower.add(
-                flight,
-                None if outcome.command is None else outcome.command.created_date,
-                self._created.not_before(outcome.command_id or ""),
-                is_new=outcome.state == "created",
-            )
-        self._desk.pulse.touch()
-
-    def _events(self, flight: Flight, outcome: Outcome) -> list[CampaignEvent]:
-        match outcome.state:
-            case "created" | "adopted":
-                command = outcome.command
-                known = CommandKnown(
-                    at=self._now,
-                    account=self._desk.name,
-                    target=flight.target.number,
-                    command_id=outcome.command_id or "",
-                    provenance="response" if outcome.state == "created" else "adopted",
-                    created_date=None if command is None else command.created_date,
-                    not_before=self._created.not_before(outcome.command_id or ""),
-                )
-                return [*self._close(flight, self._made_by(flight, outcome)), known]
-            case "rejected":
-                return [*self._close(flight, "rejected", outcome.error), *self._desk.retry(flight, "rejected")]
-            case "unknown":
-                return [*self._close(flight, "unknown", outcome.error), *self._desk.retry(flight, "unknown")]
-            case "not_attempted":
-                return self._close(flight, self._unsent(flight), outcome.error)
-
-    def _made_by(self, flight: Flight, outcome: Outcome) -> IntentOutcome:
-        """Return what becomes of an intent whose target has got a command."""
-        created = None if outcome.command is None else outcome.command.created_date
-        if outcome.state == "adopted" and created and flight.sent_after and created < flight.sent_after:
-            # An earlier POST made it, which the list had not shown: what this one made is still to come.
-            return "absent"
-        return "created" if outcome.state == "created" else "adopted"
-
-    def _unsent(self, flight: Flight) -> IntentOutcome:
-        """Return what becomes of an intent whose POST is not, or no longer, under way and made nothing known."""
-        return "absent" if self._creation.lost.was_absent(flight.request) else "not_processed"
-
-    def _close(self, flight: Flight, outcome: IntentOutcome, error: DexError | None = None) -> list[CampaignEvent]:
-        if flight.post is None:
-            return []
-        if outcome in ("absent", "unknown"):
-            self.last_lost_at = self._now
-        return [
-            IntentClosed(
-                at=self._now,
-                account=self._desk.name,
-                target=flight.target.number,
-                post=flight.post,
-                outcome=outcome,
-                error=None if error is None else str(error),
-            )
-        ]
-
-    def _let_go(self, flight: Flight, outcome: Outcome) -> None:
-        """Forget a target that has no command: if it is due again, the journal tells."""
-        if outcome.state != "unknown" and not self._creation.out_of_quota:
-            self._allowance.give_back()
-        number = flight.target.number
-        self._due.give_back()
-        self._submitted.discard(number)
-        self._by_target.pop(flight.request.target, None)
-        self._desk.land(number)
+        times = (await self._due.next_time(), self._deadline)
+        await self._wait(min((time for time in times if time is not None), default=None), version)
 
     async def drop_pending(self, reason: DropReason) -> None:
         """Give up what is not begun."""

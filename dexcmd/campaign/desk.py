@@ -55,6 +55,8 @@ class Flight:
     """The POST whose intent is open."""
 
     attempt: int = 0
+    """That of the intent that is open, or was last; see `IntentOpened`."""
+
     since: datetime | None = None
     """Of the first POST whose effect is not known."""
 
@@ -62,6 +64,7 @@ class Flight:
     """A time of the service just before the POST whose intent is open, where this process has sent it."""
 
     command_id: str | None = None
+    """The latest command, once it is known."""
 
 
 @attrs.define(eq=False)

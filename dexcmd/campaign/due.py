@@ -38,6 +38,7 @@ class DueTargets:
         """What had arrived when there was nothing due; None where that is not known."""
 
         self._idle_until: datetime | None = None
+        """When something is due next, where there was nothing; None for not before more arrives."""
 
     def give_back(self) -> None:
         """Note that a target which was begun may be due again."""

@@ -37,7 +37,10 @@ class Follower:
             on_first_seen=self._note_lag,
         )
         self._flights: dict[str, Flight] = {}
+        """By the ids of their commands."""
+
         self._lags: dict[str, float] = {}
+        """Likewise, how many seconds after its creation a command was first seen in the list."""
 
     async def load(self) -> None:
         """Go on with the commands that an earlier process left running."""

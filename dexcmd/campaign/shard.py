@@ -61,7 +61,7 @@ class Shard:
             await self._creator.load()
             await self._follower.load()
             await self._collector.load()
-            beside = [self._creator.serve, self._creator.heed, self._follower.run, self._collector.run]
+            beside = [self._creator.posts.serve, self._creator.heed, self._follower.run, self._collector.run]
             await run_beside(self._work, beside)
         except Refused as refused:
             logger.warning("%s: refused by the service: %s", desk.name, refused.error)
@@ -103,12 +103,12 @@ class Shard:
         desk, left = self._desk, 0
         while not desk.steering.stopping:
             version = desk.pulse.version
-            self._creator.look_at_refusal()
+            self._creator.posts.look_at_refusal()
             if desk.steering.control == "cancel_drop":
                 running = self._follower.drop_all()
                 left += len(running)
                 await self._drop([*running, *self._collector.drop_all()])
-            if not (desk.ledger.total.in_flight or self._creator.submitted):
+            if not (desk.ledger.total.in_flight or self._creator.posts.submitted):
                 break
             await desk.pulse.wait(version)
         return left
@@ -126,7 +126,7 @@ class Shard:
 
     async def _wind_down(self) -> None:
         """Wait for the answers of POSTs that are under way, and for the artifacts that are being fetched."""
-        await self._creator.wait_until_idle()
+        await self._creator.posts.wait_until_idle()
         while self._collector.under_way:
             await self._desk.pulse.wait(self._desk.pulse.version)
 
@@ -134,10 +134,10 @@ class Shard:
 
     async def _audit(self) -> AuditEnd:
         """Look the list through, and tell whether targets have got their commands by that."""
-        desk, since = self._desk, self._creator.first_since
+        desk, since = self._desk, self._creator.posts.first_since
         if since is None:
             return "complete"
-        if (lost_at := self._creator.last_lost_at) is not None:
+        if (lost_at := self._creator.posts.last_lost_at) is not None:
             # What came of lost POSTs may still show up.
             # By a clock that may have been set back since.
             lost_at = min(lost_at, desk.clock.now())

@@ -9,8 +9,8 @@ import attrs
 from attrs.validators import and_, optional
 
 from dexcmd.campaign.checks import (
+    MOST_AT_ONCE,
     account_name,
-    at_once,
     campaign_name,
     deadline,
     duration,
@@ -23,14 +23,14 @@ from dexcmd.campaign.checks import (
     texts,
     token_variable,
     unsteady,
-    whole_from_0,
+    whole,
 )
 from dexcmd.campaign.percents import percent_of
 from dexcmd.campaign.versions import VersionBounds
-from dexcmd.errors import ConfigurationError
+from dexcmd.errors import ConfigurationError, repr_text
 from dexcmd.resources.requests import CommandArgs, Pcap, SpeedTest, WarpDiag
 from dexcmd.transfer.template import PlaceTemplate
-from dexcmd.validators import SeveralMistakesError, above_zero, count, identifier, one_of
+from dexcmd.validators import SeveralMistakesError, above_zero, identifier, one_of
 from dexcmd.wire.paths import valid_account_id
 
 __all__ = [
@@ -99,9 +99,11 @@ def _version(_: object, attribute: "attrs.Attribute[Any]", value: object) -> Non
     VersionBounds.parse(identifier(attribute.name, value))
 
 
-def _whole(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+def _seed(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ConfigurationError(f"{attribute.name} must be a whole number, not {value!r}")
+    if not -(2**63) <= value < 2**63:
+        raise ConfigurationError(f"{attribute.name} must be a whole number of 64 bits, not {repr_text(value)}")
 
 
 def _template(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
@@ -121,7 +123,7 @@ def _into(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
 class Share:
     """So many targets, or so many percent of them: `5` or `"10%"` in a file.  One of both is set."""
 
-    count: int | None = attrs.field(default=None, validator=optional(count))
+    count: int | None = attrs.field(default=None, validator=optional(whole(1)))
     percent: float | None = attrs.field(default=None, validator=optional(and_(percent, above_zero)))
 
     def __attrs_post_init__(self) -> None:
@@ -179,7 +181,7 @@ class Targeting:
     sample: Share | None = attrs.field(default=None, validator=optional(instance(Share)))
     """How many of the eligible ones, per account, drawn by `seed`; None for all."""
 
-    seed: int = attrs.field(default=0, validator=_whole)
+    seed: int = attrs.field(default=0, validator=_seed)
 
 
 @attrs.frozen(kw_only=True)
@@ -200,11 +202,11 @@ class Waves:
 class Pace:
     """How much at a time, per account."""
 
-    creates: int = attrs.field(default=4, validator=at_once)
+    creates: int = attrs.field(default=4, validator=whole(1, MOST_AT_ONCE))
     """POSTs, of up to ten commands each; up to 1000, as of downloads."""
 
-    downloads: int = attrs.field(default=8, validator=at_once)
-    in_flight: int = attrs.field(default=1000, validator=count)
+    downloads: int = attrs.field(default=8, validator=whole(1, MOST_AT_ONCE))
+    in_flight: int = attrs.field(default=1000, validator=whole(1))
     """Commands that are created and not done with; no more are created meanwhile."""
 
     timeout: timedelta = attrs.field(default=timedelta(minutes=30), validator=positive_duration)
@@ -216,7 +218,7 @@ class AbortRule:
     """When an account is given up: `failed_percent` of at least `of_at_least` targets that are decided have failed."""
 
     failed_percent: float = attrs.field(validator=and_(percent, above_zero))
-    of_at_least: int = attrs.field(default=10, validator=count)
+    of_at_least: int = attrs.field(default=10, validator=whole(1))
     failure: FailureClass | None = attrs.field(default=None, validator=optional(one_of(*get_args(FailureClass))))
     """Only failures of this class count; None for all."""
 
@@ -228,11 +230,11 @@ class Retries:
     All but `download` mean another command, which costs quota and a user's privacy.
     """
 
-    device: int = attrs.field(default=0, validator=whole_from_0)
-    timeout: int = attrs.field(default=0, validator=whole_from_0)
-    rejected: int = attrs.field(default=0, validator=whole_from_0)
-    unknown: int = attrs.field(default=0, validator=whole_from_0)
-    download: int = attrs.field(default=3, validator=whole_from_0)
+    device: int = attrs.field(default=0, validator=whole(0))
+    timeout: int = attrs.field(default=0, validator=whole(0))
+    rejected: int = attrs.field(default=0, validator=whole(0))
+    unknown: int = attrs.field(default=0, validator=whole(0))
+    download: int = attrs.field(default=3, validator=whole(0))
     wait: timedelta = attrs.field(default=timedelta(minutes=1), validator=duration)
     """Before the first try again; doubled for each that follows."""
 
@@ -271,7 +273,7 @@ class CampaignSpec:
     pace: Pace = attrs.field(default=Pace(), validator=instance(Pace))
     abort: tuple[AbortRule, ...] = attrs.field(default=(), validator=instances(AbortRule))
     retries: Retries = attrs.field(default=Retries(), validator=instance(Retries))
-    leave_quota: int = attrs.field(default=0, validator=whole_from_0)
+    leave_quota: int = attrs.field(default=0, validator=whole(0))
     """Commands of each day's quota, per account, that are left to others."""
 
     deadline: datetime | timedelta | None = attrs.field(default=None, converter=_in_utc, validator=optional(deadline))

@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from types import GenericAlias, NoneType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from dexcmd.errors import ResponseDecodeError, one_line
+from dexcmd.errors import ResponseDecodeError, one_line, repr_text
 from dexcmd.wire.columns import Columns, Reader, each, only, times
 from dexcmd.wire.times import parse_time
 
@@ -101,7 +101,7 @@ def _str_or_none(value: object, kind: object) -> str | None:
 
 def shown(value: object) -> str:
     """Return a value and its type in a few words."""
-    return f"{one_line(repr(value), 60)} ({type(value).__name__})"
+    return f"{one_line(repr_text(value), 60)} ({type(value).__name__})"
 
 
 def strict_converter() -> "Converter":

@@ -38,6 +38,7 @@ durations = st.timedeltas(timedelta(0), timedelta(days=3660))
 some_durations = st.timedeltas(timedelta(microseconds=1), timedelta(days=3660))
 counts = st.integers(1, 10**9)
 tries = st.integers(0, 100)
+seeds = st.integers(-(2**63), 2**63 - 1)
 percents = st.one_of(st.integers(1, 100), st.floats(0.001, 100))
 shares = st.one_of(st.builds(Share, count=counts), st.builds(Share, percent=percents))
 EARLIEST, LATEST = datetime(1900, 1, 1), datetime(3000, 1, 1)  # noqa: DTZ001 - Hypothesis adds the zones
@@ -96,7 +97,7 @@ campaigns = st.builds(
         csv=st.none() | texts,
         version=st.none() | st.sampled_from([">=2024.6", "<2025, !=2024.12.1", "==2025.9.558.0"]),
         sample=st.none() | shares,
-        seed=st.integers(),
+        seed=seeds,
     ),
     waves=st.builds(Waves, sizes=growing(), min_succeeded_percent=st.floats(0, 100), soak=durations),
     pace=st.builds(

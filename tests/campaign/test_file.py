@@ -355,6 +355,23 @@ class TestMistakes:
         assert mistakes("\n".join({**rest, name: table}.values())) == [mistake]
 
     @pytest.mark.parametrize(
+        ("table", "name", "mistake"),
+        [
+            ("targets", "sample", "must be at most 1000000000, not"),
+            ("targets", "seed", "must be a whole number of 64 bits, not"),
+            ("pace", "creates", "must be at most 1000, not"),
+            ("pace", "in_flight", "must be at most 1000000000, not"),
+            ("retries", "download", "must be at most 1000000000, not"),
+            ("waves", "soak", 'expected a duration such as "90s", "15m" or "36h", found'),
+            ("artifacts", "into", "expected a string, found"),
+        ],
+    )
+    def test_a_number_of_more_digits_than_python_writes(self, table: str, name: str, mistake: str):
+        # Only as hex, octal or binary does it come so far.
+        [line] = mistakes(with_table(table, f"{name} = 0x{'f' * 5000}"))
+        assert line.startswith(f"{table}.{name}: {mistake} a number of thousands of digits")
+
+    @pytest.mark.parametrize(
         ("key", "hint"),
         [
             ("targets.Sample", "did you mean sample?"),

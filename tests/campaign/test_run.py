@@ -14,6 +14,7 @@ from dexcmd import (
     CampaignBusyError,
     CampaignError,
     CampaignExistsError,
+    ConfigurationError,
     DexClient,
     WarpDiag,
 )
@@ -437,6 +438,15 @@ async def test_cancel_can_drop_what_runs(campaigns: CampaignRig) -> None:
     [stopped] = campaigns.of(AccountStopped)
     assert stopped.running == 20
     assert not campaigns.files()
+
+
+async def test_another_word_for_what_to_collect_cancels_nothing(campaigns: CampaignRig) -> None:
+    await campaigns.account(devices=1)
+    async with campaigns.campaign(campaigns.spec()) as campaign:
+        await campaign.store.append("one", [*(await campaign.plan()).events()])
+        with pytest.raises(ConfigurationError, match="collect must be one of keep, drop, not 'all'"):
+            await campaign.cancel(collect="all")  # type: ignore[arg-type]
+        assert (await campaign.status()).control == "run"
 
 
 async def test_a_cancelled_campaign_is_not_resumed(campaigns: CampaignRig) -> None:

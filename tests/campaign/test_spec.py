@@ -2,17 +2,19 @@
 
 import math
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dexcmd import ConfigurationError, Pcap
+from dexcmd.campaign.layout import spec_from_json, spec_to_json
 from dexcmd.campaign.spec import (
     AbortRule,
     AccountSpec,
     ArtifactsSpec,
+    FailureClass,
     Pace,
     Retries,
     Share,
@@ -28,6 +30,7 @@ WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
     (Share, {"count": 5, "percent": 10}, "either a count or a percentage"),
     (Share, {"count": 0}, "count must be a whole number of at least 1"),
     (Share, {"count": 1.5}, "count must be a whole number"),
+    (Share, {"count": 10**9 + 1}, "count must be at most 1000000000, not 1000000001"),
     (Share, {"percent": 0}, "percent must be above 0"),
     (Share, {"percent": 100.1}, "percent must be from 0 to 100"),
     (Share, {"percent": math.nan}, "percent must be a finite number"),
@@ -48,6 +51,8 @@ WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
     (Targeting, {"sample": 5}, "sample must be a Share, not 5"),
     (Targeting, {"seed": True}, "seed must be a whole number, not True"),
     (Targeting, {"seed": 1.5}, "seed must be a whole number, not 1.5"),
+    (Targeting, {"seed": 2**63}, "seed must be a whole number of 64 bits, not 9223372036854775808"),
+    (Targeting, {"seed": -(2**63) - 1}, "seed must be a whole number of 64 bits, not -9223372036854775809"),
     (Waves, {"sizes": [Share(count=5)]}, "sizes must be a tuple of Share"),
     (Waves, {"sizes": (5,)}, "sizes must be a tuple of Share"),
     (Waves, {"sizes": (Share(count=5), Share(count=5))}, r"sizes\[1\] must be more than 5"),
@@ -62,12 +67,20 @@ WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
     (Pace, {"downloads": True}, "downloads must be a whole number of at least 1"),
     (Pace, {"creates": 1001}, "creates must be at most 1000, not 1001"),
     (Pace, {"downloads": 10**24}, "downloads must be at most 1000"),
+    (
+        Pace,
+        {"creates": -(10**5000)},
+        "creates must be a whole number of at least 1, not a number of thousands of digits",
+    ),
     (Pace, {"in_flight": 1.0}, "in_flight must be a whole number of at least 1"),
+    (Pace, {"in_flight": 10**5000}, "in_flight must be at most 1000000000, not a number of thousands of digits"),
     (Pace, {"timeout": timedelta(0)}, "timeout must be above 0"),
     (AbortRule, {"failed_percent": 0}, "failed_percent must be above 0"),
     (AbortRule, {"failed_percent": 101}, "failed_percent must be from 0 to 100"),
     (AbortRule, {"failed_percent": 10, "of_at_least": 0}, "of_at_least must be a whole number of at least 1"),
     (AbortRule, {"failed_percent": 10, "failure": "rain"}, "failure must be one of device, timeout, "),
+    (AbortRule, {"failed_percent": 10, "of_at_least": 10**5000}, "of_at_least must be at most 1000000000"),
+    *((Retries, {name: 10**5000}, f"{name} must be at most 1000000000") for name in get_args(FailureClass)),
     (Retries, {"device": -1}, "device must be a whole number of at least 0"),
     (Retries, {"download": True}, "download must be a whole number of at least 0"),
     (Retries, {"unknown": 1.0}, "unknown must be a whole number of at least 0"),
@@ -110,6 +123,7 @@ def test_what_can_not_be_right(kind: type[Any], values: dict[str, Any], message:
         ({"abort": AbortRule(failed_percent=5)}, "abort must be a tuple of AbortRule"),
         ({"leave_quota": -1}, "leave_quota must be a whole number of at least 0"),
         ({"deadline": datetime(2026, 1, 1)}, "deadline must be timezone-aware"),  # noqa: DTZ001 - naive on purpose
+        ({"leave_quota": 10**5000}, "leave_quota must be at most 1000000000"),
         ({"deadline": "36h"}, "deadline must be a time with its zone or a duration"),
         ({"deadline": timedelta(0)}, "deadline must be above 0"),
         ({"lost_answers": "retry"}, "lost_answers must be one of reconcile, give_up"),
@@ -119,6 +133,15 @@ def test_what_can_not_be_right(kind: type[Any], values: dict[str, Any], message:
 def test_a_campaign_that_can_not_be_right(changes: dict[str, Any], message: str):
     with pytest.raises(ConfigurationError, match=message):
         campaign(**changes)
+
+
+def test_counts_at_their_bounds_are_taken():
+    retries = Retries(**dict.fromkeys(get_args(FailureClass), 10**9))
+    rule = AbortRule(failed_percent=10, of_at_least=10**9)
+    for seed in (2**63 - 1, -(2**63)):
+        targets = Targeting(sample=Share(count=10**9), seed=seed)
+        spec = campaign(targets=targets, pace=Pace(in_flight=10**9), abort=(rule,), retries=retries, leave_quota=10**9)
+        assert spec_from_json(spec_to_json(spec)) == spec
 
 
 def test_what_is_left_out():

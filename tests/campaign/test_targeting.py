@@ -21,7 +21,7 @@ from dexcmd.campaign.targeting import Running, Selection, wave_ends
 from dexcmd.resources.command import Command
 from dexcmd.resources.devices import Device
 from dexcmd.wire.converter import structure_rows
-from tests.campaign.specs import ACCOUNT_ID, OTHER_ID, campaign, growing
+from tests.campaign.specs import ACCOUNT_ID, OTHER_ID, campaign, growing, seeds
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -241,7 +241,7 @@ fleets = st.sets(st.integers(1, 400), min_size=1, max_size=60)
 
 
 class TestLots:
-    @given(fleets, st.integers(1, 400), st.integers(1, 70), st.integers())
+    @given(fleets, st.integers(1, 400), st.integers(1, 70), seeds)
     def test_one_device_more_moves_no_other(self, numbers: set[int], new: int, size: int, seed: int):
         targets = Targeting(sample=Share(count=size), seed=seed)
         before = [target.device_id for target in select(map(device, numbers), targets)[0]]

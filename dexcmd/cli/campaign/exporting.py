@@ -4,10 +4,10 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import TextIO
 
 from dexcmd.amounts import counted
-from dexcmd.campaign.export.write import export_campaign
+from dexcmd.campaign.export.write import ExportFormat, export_campaign
 from dexcmd.cli.campaign.finding import opened
 from dexcmd.cli.common import Common
 from dexcmd.cli.exits import OK
@@ -17,9 +17,7 @@ from dexcmd.errors import ConfigurationError
 
 __all__ = ["format_of", "run_export"]
 
-Format = Literal["csv", "jsonl", "parquet", "sqlite"]
-
-ENDINGS: dict[str, Format] = {
+ENDINGS: dict[str, ExportFormat] = {
     ".csv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -30,7 +28,7 @@ ENDINGS: dict[str, Format] = {
 }
 
 
-def format_of(chosen: Format | None, output: Path | None, *, as_json: bool) -> Format:
+def format_of(chosen: ExportFormat | None, output: Path | None, *, as_json: bool) -> ExportFormat:
     """Return the format: the chosen one, or by the output's name.  Raises `ConfigurationError`."""
     if chosen is None and output is not None and output.suffix.lower() in ENDINGS:
         return ENDINGS[output.suffix.lower()]
@@ -41,7 +39,13 @@ def format_of(chosen: Format | None, output: Path | None, *, as_json: bool) -> F
 
 
 def run_export(
-    common: Common, journal: Path | None, name: str, chosen: Format | None, output: Path | None, *, overwrite: bool
+    common: Common,
+    journal: Path | None,
+    name: str,
+    chosen: ExportFormat | None,
+    output: Path | None,
+    *,
+    overwrite: bool,
 ) -> int:
     """Write a row for each target, and return the exit code.  Raises `DexError`."""
     kind = format_of(chosen, output, as_json=common.json)

@@ -1,6 +1,6 @@
 """What a plan says: to people, at length and in short, and as a document.  Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -45,7 +45,8 @@ def plan_lines(plan: Plan) -> list[str]:
 def brief_lines(plan: Plan) -> list[str]:
     """Return what is to be known before one says yes."""
     readable = [account for account in plan.accounts if account.error is None]
-    skips = ", ".join(f"{_words(reason)} {plan.skips[reason]:,}" for reason in REASONS if plan.skips[reason])
+    by_reason = plan.skips
+    skips = ", ".join(f"{_words(reason)} {by_reason[reason]:,}" for reason in REASONS if by_reason[reason])
     lines = [
         f"{plan.spec.name}: {_command(plan.spec)} on {_whom(plan)}",
         *([f"skipped: {skips}"] if skips else []),
@@ -66,16 +67,19 @@ def brief_lines(plan: Plan) -> list[str]:
 
 def question(plan: Plan) -> str:
     """Return what a run asks before it begins."""
-    devices = len({(target.account, target.device_id) for target in _captured(plan)})
     accounts = sum(bool(account.commands) for account in plan.accounts)
-    return (
-        f"Start {counted(plan.commands, 'capture')} on {counted(devices, 'device')} of {counted(accounts, 'account')}?"
-    )
+    devices = _devices_text(_captured(plan))
+    return f"Start {counted(plan.commands, 'capture')} on {devices} of {counted(accounts, 'account')}?"
 
 
 def _captured(plan: Plan) -> list[TargetPlanned]:
     """Return the targets that get a command: the first ones, as many as the quota allows up to the deadline."""
     return [target for account in plan.accounts for target in account.targets[: account.commands]]
+
+
+def _devices_text(targets: Iterable[TargetPlanned]) -> str:
+    """Return how many devices some targets are of: each registration of one is a target."""
+    return counted(len({(target.account, target.device_id) for target in targets}), "device")
 
 
 def _failure(plan: AccountPlan) -> Failure | None:
@@ -142,11 +146,11 @@ def _command(spec: CampaignSpec) -> str:
 
 
 def _whom(plan: Plan) -> str:
-    """Return whose devices are captured: some by name, all by number."""
+    """Return whose devices are captured, and how many: some users by name, each once, and all by number."""
     targets = _captured(plan)
-    names = [target.user_email or target.device_name or target.device_id or "" for target in targets[:MOST_NAMED]]
-    more = f" and {len(targets) - len(names):,} more" if len(targets) > len(names) else ""
-    return f"the devices of {one_line(', '.join(names))}{more}"
+    users = list(dict.fromkeys(target.user_email or "" for target in targets))
+    more = f" and {len(users) - MOST_NAMED:,} more" if len(users) > MOST_NAMED else ""
+    return f"{_devices_text(targets)} of {one_line(', '.join(users[:MOST_NAMED]))}{more}"
 
 
 def _head(plan: Plan) -> Iterator[str]:
@@ -156,7 +160,8 @@ def _head(plan: Plan) -> Iterator[str]:
 
 
 def _devices(plan: Plan) -> Iterator[str]:
-    skipped = sum(plan.skips.values())
+    skips = plan.skips
+    skipped = sum(skips.values())
     devices = plan.commands + plan.late + skipped
     yield report_row("devices", devices, "registrations that match" if devices else "")
     yield report_row("  captured", plan.commands, "a command each")
@@ -165,8 +170,8 @@ def _devices(plan: Plan) -> Iterator[str]:
     if skipped:
         yield report_row("  skipped", skipped)
     for reason, why in REASONS.items():
-        if number := plan.skips[reason]:
-            yield report_row(f"    {_words(reason)}", number, why).rstrip()
+        if number := skips[reason]:
+            yield report_row(f"    {_words(reason)}", number, why)
 
 
 def _account(plan: AccountPlan, spec: CampaignSpec) -> Iterator[str]:

@@ -32,7 +32,7 @@ def test_a_run_in_a_pipe(office: Office, say: Say):
     assert out.endswith("next: nothing, every target has its artifact\n")
     lines = err.splitlines()
     emails = [device.user_email for device in office.service.sandbox.state.devices]
-    assert lines[0].startswith("london: pcap on the devices of ")
+    assert lines[0].startswith("london: pcap on 6 devices of ")
     assert lines[0].endswith(" and 1 more")
     assert sum(email in lines[0] for email in emails) == 5
     assert lines[1] == "6 commands in waves of 1 and 5; 1 day by the quota"
@@ -50,7 +50,7 @@ def test_only_those_are_named_who_are_captured_before_the_deadline(office: Offic
     lines = err.splitlines()
     [account] = json.loads(say("plan", file, "--json", "--all")[1])["accounts"]
     first, second = (target["user_email"] for target in account["targets"][:2])
-    assert lines[0] == f"london: pcap on the devices of {first}, {second}"
+    assert lines[0] == f"london: pcap on 2 devices of {first}, {second}"
     assert lines[1] == "2 commands; 1 day by the quota; 4 more would come after the deadline: not created"
 
 
@@ -469,7 +469,7 @@ def test_the_list(office: Office, say: Say):
 def test_the_question_and_the_bars(office: Office, show: Callable[..., Screen]):
     screen = show("campaign", "run", office.write(WAVES))
     screen.wait_for("Start 6 captures on 6 devices of 1 account? [y/N] ")
-    assert "london: pcap on the devices of" in screen.text
+    assert "london: pcap on 6 devices of" in screen.text
     assert office.made == 0
     screen.type("y\n")
     assert screen.finish() == 0

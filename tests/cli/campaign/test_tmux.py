@@ -102,7 +102,7 @@ def test_a_campaign_in_a_terminal(office: Office, terminal: Terminal):
     terminal.start(office.folder, "campaign", "run", office.write())
     question = "Start 6 captures on 6 devices of 1 account? [y/N]"
     screen = terminal.wait_for(lambda screen: question in screen)
-    assert any(line.startswith("london: pcap on the devices of ") for line in screen)
+    assert any(line.startswith("london: pcap on 6 devices of ") for line in screen)
     # What is no answer is asked about again, below what was typed.
     terminal.type("perhaps", "Enter")
     terminal.wait_for(lambda screen: screen[-2:] == [f"{question} perhaps", question])

@@ -145,12 +145,32 @@ class TestPlans:
         size = SizeForecast(kind="mean", each=1000.0, total=2000, n=4321)
         both = plan(account_plan(targets=[target(1), target(2)], skipped=skipped), broken, spec=TWO, size=size)
         assert brief_lines(both) == [
-            "london: pcap (time_limit_min 2) on the devices of user1@example.com, user2@example.com",
+            "london: pcap (time_limit_min 2) on 2 devices of user1@example.com, user2@example.com",
             "skipped: not eligible 1, offline 2",
             "emea: 2 commands; the quota never suffices: nothing can be created",
             "apac: can't be read (no luck), planned and captured once it can be",
             "artifacts: about 2.0 kB, 1.0 kB each as the mean of 4,321 in the journal, into captures",
         ]
+
+    @pytest.mark.parametrize(
+        ("users", "whom"),
+        [
+            ("1", "1 device of u1"),
+            ("111", "3 devices of u1"),
+            ("1213", "4 devices of u1, u2, u3"),
+            ("1122334455", "10 devices of u1, u2, u3, u4, u5"),
+            ("11223344556677", "14 devices of u1, u2, u3, u4, u5 and 2 more"),
+        ],
+    )
+    def test_each_user_is_named_once(self, users: str, whom: str):
+        targets = [target(number, user_email=f"u{user}") for number, user in enumerate(users, 1)]
+        assert brief_lines(plan(account_plan(targets=targets)))[0] == f"london: pcap (time_limit_min 2) on {whom}"
+
+    def test_registrations_of_a_device_are_one_device(self):
+        targets = [target(number, device_id="d1", user_email="u1") for number in (1, 2)]
+        assert (
+            brief_lines(plan(account_plan(targets=targets)))[0] == "london: pcap (time_limit_min 2) on 1 device of u1"
+        )
 
     def test_the_question(self):
         # Two registrations of one device.
