@@ -30,10 +30,23 @@ settings.load_profile("ci" if os.environ.get("CI") else "work")
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let a test that can't run fail where the answer decides about a change."""
     report = yield
-    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI"):
-        report.outcome = "failed"
-        report.longrepr = f"{item.nodeid} was skipped, and nothing may be in CI: {report.longrepr}"
+    if not hasattr(report, "wasxfail"):
+        _fail_what_was_skipped(report)
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Let a file whose tests can't be collected fail as well."""
+    report = yield
+    _fail_what_was_skipped(report)
+    return report
+
+
+def _fail_what_was_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.skipped and os.environ.get("CI"):
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} was skipped, and nothing may be in CI: {report.longrepr}"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -385,6 +385,16 @@ async def test_anothers_command_from_before_a_silent_answer_is_not_adopted(rig: 
     assert len(rig.sandbox.state.commands) == 2
 
 
+async def test_a_look_that_began_before_the_list_is_to_be_believed_is_not(rig: Rig) -> None:
+    # Looks begin at 0, 1, 3 and 7 s.  The last one shows nothing yet, and is answered when the settling time is over.
+    await rig.start(behaviour=Behaviour.instant(list_lag=9.0), settle_seconds=10.0)
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=1)
+    slow = rig.sandbox.faults.add(Fault.slow(5.0), on="list_commands", skip=3, times=1)
+    [made] = await rig.dex.commands.create(rig.requests(1))
+    assert slow.hits == 1
+    assert set(rig.sandbox.state.commands) == {made.id}
+
+
 async def test_what_another_post_is_making_is_not_adopted(rig: Rig) -> None:
     await rig.start()
     rig.sandbox.faults.add(Fault.slow(0.2, processed=True, real_time=True), on="create_commands", times=1)

@@ -269,6 +269,12 @@ class TestLimits:
         path.write_bytes(forge(entries))
         assert len(await extract_members(path, into, limits=limits)) == len(entries)
 
+    async def test_just_as_many_times_its_size_is_no_bomb(self, path: Path, into: Path):
+        entry = Entry("a", b"as it is")
+        path.write_bytes(forge([entry]))
+        await extract_members(path, into, limits=ExtractLimits(ratio=1.0, ratio_from_bytes=1))
+        assert tree(into) == {"a": entry.data}
+
     async def test_what_the_usual_limits_are(self, path: Path, into: Path):
         assert ExtractLimits() == ExtractLimits(2**31, 200.0, 2**28, 10_000)
         mib = packed(bytes(MIB), 8)

@@ -121,6 +121,18 @@ async def test_the_rows_before_a_page_that_fails_come_and_it_can_be_asked_for_ag
     assert batches(rig) == [1, 2, 1, 2, 1]
 
 
+async def test_a_walk_goes_on_with_the_page_that_failed_although_those_behind_it_came(rig: Rig) -> None:
+    await rig.start(280)
+    refusal = Fault.error(400, message="no such page")
+    rig.sandbox.faults.add(refusal, on="list_devices", where=lambda request: request.query["page"] == "2")
+    rows = aiter(rig.dex.devices.list())
+    seen = [await anext(rows) for _ in range(50)]
+    with pytest.raises(BadRequestError, match="no such page"):
+        await anext(rows)
+    seen += [row async for row in rows]
+    assert [row.registration_id for row in seen] == [row.registration_id for row in rig.sandbox.state.devices]
+
+
 async def test_a_walk_that_is_cancelled_leaves_no_request_on_its_way(rig: Rig) -> None:
     await rig.start(280)
     walk = rig.dex.devices.list().pages()

@@ -187,7 +187,7 @@ class Archive:
         if size != _LZMA_PROPERTIES:
             raise zipfile.BadZipFile(f"{one_line(info.orig_filename)} has no properties of lzma")
         # It never looks back to before the start.
-        dictionary = min(dictionary, max(info.file_size, 4096))
+        dictionary = min(dictionary, info.file_size)
         if dictionary > MOST_DICTIONARY:
             raise UnreadableMemberError(
                 f"{self.name}: {one_line(info.orig_filename)} takes {dictionary} bytes of memory to unpack"

@@ -1,15 +1,7 @@
-"""A program that runs a campaign and can be killed, for `kill`.
+"""A program that runs a campaign and can be killed, for `kill`."""
 
-It imports all it needs and then makes a child for each line that it reads, so that a run costs no start of Python.
-A line is a task in JSON; what it answers, one line each, is the child's number and, once it has ended, its status.
-"""
-
-import asyncio
-import json
 import os
 import signal
-import sys
-import traceback
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -22,6 +14,7 @@ from dexcmd.campaign.layout import spec_from_json
 from dexcmd.campaign.spec import AccountSpec
 from dexcmd.campaign.store import Store
 from dexcmd.clock import ScaledClock
+from tests.forking import run_each_task
 
 
 class SharedClock(ScaledClock):
@@ -79,21 +72,5 @@ async def run(task: dict[str, Any]) -> None:
         await campaign.run()
 
 
-def main() -> None:
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                asyncio.run(run(json.loads(line)))
-                status = 0
-            except BaseException:  # noqa: BLE001 - nothing may get through to what is the parent's
-                traceback.print_exc()
-            os._exit(status)
-        print(child, flush=True)
-        _, status = os.waitpid(child, 0)
-        print(status, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    run_each_task(run)

@@ -116,6 +116,12 @@ def test_step(seen: View, step: object) -> None:
     assert next_step(seen, SPEC) == step
 
 
+def test_fewer_in_flight_than_a_post_takes_are_no_reason_to_wait_for_a_full_one() -> None:
+    spec = attrs.evolve(SPEC, pace=Pace(in_flight=3))
+    assert next_step(view(DUE), spec) == Create(3)
+    assert next_step(view(DUE, total=tally(running=1), begun=1), spec) == Wait()
+
+
 def test_a_wave_that_ended_is_slept_on_before_the_next() -> None:
     spec = attrs.evolve(SPEC, waves=Waves(soak=timedelta(minutes=5)))
     seen = view(DONE, waves=2, wave_ended_at=NOW - timedelta(minutes=4))

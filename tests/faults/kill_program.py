@@ -1,17 +1,10 @@
-"""A program that saves artifacts and can be killed, for `test_download_kill`.
+"""A program that saves artifacts and can be killed, for `test_download_kill`."""
 
-It imports all it needs and then makes a child for each line that it reads, so that a run costs no start of Python.
-A line is a task in JSON; what it answers, one line each, is the child's number and, once it has ended, its status.
-"""
-
-import asyncio
-import json
 import mmap
 import os
 import signal
 import struct
 import sys
-import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +15,7 @@ from dexcmd.clock import Clock
 from dexcmd.transfer.filetarget import FileTarget
 from dexcmd.transfer.options import Verify
 from dexcmd.transfer.sink import ArtifactName
+from tests.forking import run_each_task
 
 CALLS = ("writev", "fsync", "ftruncate", "lseek", "read", "close")
 EVENTS = ("open", "os.rename", "os.remove", "os.link", "os.mkdir", "fcntl.flock", "os.listdir")
@@ -112,21 +106,5 @@ async def save(task: dict[str, Any]) -> None:
                 raise result.error
 
 
-def main() -> None:
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                asyncio.run(save(json.loads(line)))
-                status = 0
-            except BaseException:  # noqa: BLE001 - nothing may get through to what is the parent's
-                traceback.print_exc()
-            os._exit(status)
-        print(child, flush=True)
-        _, status = os.waitpid(child, 0)
-        print(status, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    run_each_task(save)

@@ -6,6 +6,7 @@ import os
 import stat
 import struct
 import tempfile
+import threading
 import zipfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dexcmd.errors import ConfigurationError, DownloadError, InvalidArtifactError
+from dexcmd.threads import Stopped
 from dexcmd.transfer.files import CHECK_PIECE, check_zip, make_folder, whole_file_hash
 from dexcmd.transfer.options import Verify
 from tests.zips import Entry, forge
@@ -45,6 +47,13 @@ class TestCheckZip:
     def test_one_without_members(self, path: Path):
         path.write_bytes(zip_bytes(names=()))
         check_zip(path, "c1.zip")
+
+    def test_it_ends_between_two_pieces_when_it_is_to(self, path: Path):
+        path.write_bytes(zip_bytes())
+        stop = threading.Event()
+        stop.set()
+        with pytest.raises(Stopped):
+            check_zip(path, "c1.zip", stop)
 
     def test_members_that_share_their_bytes(self, path: Path):
         # As bombs do: with each one more, all of them are to be unpacked once more.

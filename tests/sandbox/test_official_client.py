@@ -5,12 +5,11 @@ import zipfile
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
+import cloudflare
 import pytest
 
 from dexcmd.clock import ManualClock
 from dexcmd.sandbox import Behaviour, Fault, Sandbox, SandboxDevice
-
-cloudflare = pytest.importorskip("cloudflare")
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +21,7 @@ async def sandbox(clock: ManualClock) -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-async def client(sandbox: Sandbox) -> AsyncIterator["cloudflare.AsyncCloudflare"]:
+async def client(sandbox: Sandbox) -> AsyncIterator[cloudflare.AsyncCloudflare]:
     async with cloudflare.AsyncCloudflare(api_token=sandbox.token, base_url=sandbox.base_url, max_retries=0) as client:
         yield client
 
@@ -40,7 +39,7 @@ def orders(devices: Sequence[SandboxDevice]) -> list[dict[str, object]]:
     ]
 
 
-async def test_create_list_download(client: "cloudflare.AsyncCloudflare", sandbox: Sandbox):
+async def test_create_list_download(client: cloudflare.AsyncCloudflare, sandbox: Sandbox):
     commands, account = client.zero_trust.dex.commands, sandbox.account_id
     made = await commands.create(account_id=account, commands=orders(sandbox.state.devices[:3]))
     assert [row.id for row in made.commands] == list(sandbox.state.commands)
@@ -57,14 +56,14 @@ async def test_create_list_download(client: "cloudflare.AsyncCloudflare", sandbo
     assert "results.json" in archive.namelist()
 
 
-async def test_iterating_yields_nothing_although_there_are_rows(client: "cloudflare.AsyncCloudflare", sandbox: Sandbox):
+async def test_iterating_yields_nothing_although_there_are_rows(client: cloudflare.AsyncCloudflare, sandbox: Sandbox):
     commands, account = client.zero_trust.dex.commands, sandbox.account_id
     await commands.create(account_id=account, commands=orders(sandbox.state.devices[:2]))
     assert [row async for row in commands.list(account_id=account, page=1, per_page=50)] == []
     assert [row async for row in commands.devices.list(account_id=account, page=1, per_page=50)] == []
 
 
-async def test_filters(client: "cloudflare.AsyncCloudflare", sandbox: Sandbox, clock: ManualClock):
+async def test_filters(client: cloudflare.AsyncCloudflare, sandbox: Sandbox, clock: ManualClock):
     commands, account = client.zero_trust.dex.commands, sandbox.account_id
     for device in sandbox.state.devices[:3]:
         await commands.create(account_id=account, commands=orders([device]))
@@ -82,7 +81,7 @@ async def test_filters(client: "cloudflare.AsyncCloudflare", sandbox: Sandbox, c
     assert row["device_id"] == sandbox.state.devices[1].device_id
 
 
-async def test_devices_and_quota(client: "cloudflare.AsyncCloudflare", sandbox: Sandbox):
+async def test_devices_and_quota(client: cloudflare.AsyncCloudflare, sandbox: Sandbox):
     commands, account = client.zero_trust.dex.commands, sandbox.account_id
     raw = await commands.devices.with_raw_response.list(
         account_id=account, page=1, per_page=50, search=sandbox.state.devices[4].name
@@ -94,7 +93,7 @@ async def test_devices_and_quota(client: "cloudflare.AsyncCloudflare", sandbox: 
     assert quota.reset_time == datetime(2026, 1, 2, tzinfo=UTC)
 
 
-async def test_errors_have_their_status_and_code(client: "cloudflare.AsyncCloudflare", sandbox: Sandbox):
+async def test_errors_have_their_status_and_code(client: cloudflare.AsyncCloudflare, sandbox: Sandbox):
     commands, account = client.zero_trust.dex.commands, sandbox.account_id
     with pytest.raises(cloudflare.BadRequestError) as bad:
         await commands.create(account_id=account, commands=[{**orders(sandbox.state.devices[:1])[0], "device_id": "x"}])
@@ -108,7 +107,7 @@ async def test_errors_have_their_status_and_code(client: "cloudflare.AsyncCloudf
 
 
 async def test_lost_answers_become_doubled_commands(
-    client: "cloudflare.AsyncCloudflare", sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    client: cloudflare.AsyncCloudflare, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ):
     # What dexcmd is there to avoid; and the sandbox is there to show.
     monkeypatch.setattr("cloudflare._base_client.INITIAL_RETRY_DELAY", 0.001)
@@ -119,7 +118,7 @@ async def test_lost_answers_become_doubled_commands(
     assert len(sandbox.state.commands) == 3
 
 
-async def test_a_redirected_download(client: "cloudflare.AsyncCloudflare", sandbox: Sandbox):
+async def test_a_redirected_download(client: cloudflare.AsyncCloudflare, sandbox: Sandbox):
     sandbox.behaviour = Behaviour.instant(download_redirect=302)
     commands, account = client.zero_trust.dex.commands, sandbox.account_id
     made = await commands.create(account_id=account, commands=orders(sandbox.state.devices[:1]))
@@ -132,7 +131,7 @@ async def test_a_redirected_download(client: "cloudflare.AsyncCloudflare", sandb
 
 
 async def test_a_slow_download_through_a_chain(
-    client: "cloudflare.AsyncCloudflare", sandbox: Sandbox, clock: ManualClock
+    client: cloudflare.AsyncCloudflare, sandbox: Sandbox, clock: ManualClock
 ):
     commands, account = client.zero_trust.dex.commands, sandbox.account_id
     made = await commands.create(account_id=account, commands=orders(sandbox.state.devices[:1]))

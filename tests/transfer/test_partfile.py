@@ -102,6 +102,22 @@ class TestCreate:
         assert part.size == 0
         part.close()
 
+    def test_one_that_others_have_done_with_before_it_was_locked_is_not_used(
+        self, final: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        lock = PartFile._lock
+
+        def late(part: PartFile) -> None:
+            # Another download took it for one that was left, found it to be none, and deleted it.
+            part_path(final).unlink()
+            lock(part)
+
+        monkeypatch.setattr(PartFile, "_lock", late)
+        part = PartFile.create(final)
+        assert not part.named
+        assert part.path.exists()
+        part.close()
+
     def test_where_the_name_is_taken_it_has_one_of_its_own(self, final: Path):
         first, second, third = (PartFile.create(final) for _ in range(3))
         assert [part.named for part in (first, second, third)] == [True, False, False]
@@ -340,11 +356,18 @@ class TestState:
         self, final: Path, durable: int, monkeypatch: pytest.MonkeyPatch
     ):
         part, steps = PartFile.create(final), list[str]()
+        state = attrs.evolve(STATE, durable=durable)
         fsync, rename = os.fsync, os.replace
-        monkeypatch.setattr(os, "fsync", lambda descriptor: (steps.append("sync"), fsync(descriptor)))
+
+        def sync(descriptor: int) -> None:
+            steps.append(f"sync {os.fstat(descriptor).st_size}")
+            fsync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", sync)
         monkeypatch.setattr(os, "replace", lambda *paths: (steps.append("rename"), rename(*paths)))
-        part.record(attrs.evolve(STATE, durable=durable))
-        assert steps == (["sync", "rename"] if durable else ["rename"])
+        part.record(state)
+        # What is synced is all of it.
+        assert steps == ([f"sync {len(state.encode())}", "rename"] if durable else ["rename"])
         part.remove()
 
     @pytest.mark.parametrize("failing", ["fsync", "replace"])
@@ -370,6 +393,15 @@ class TestState:
         assert part.read_state() == b""
         assert outside is None or outside.read_bytes() == b"precious"
         part.close()
+
+    def test_a_link_under_the_name_of_a_new_one_is_not_followed(self, final: Path):
+        part = PartFile.create(final)
+        outside = in_the_way(part.state_path.with_name(f"{part.state_path.name}.new"), "link")
+        with pytest.raises(OSError):
+            part.record(STATE)
+        assert outside is not None
+        assert outside.read_bytes() == b"precious"
+        part.remove()
 
     def test_a_link_under_its_name_is_replaced(self, final: Path):
         part = PartFile.create(final)

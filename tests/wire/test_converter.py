@@ -264,10 +264,12 @@ class TestWrongTypes:
         assert found == Quota(100, 0)
         assert type(found.quota) is type(found.quota_usage) is int
 
-    def test_more_than_one_is_counted_and_the_first_is_told(self):
-        error = error_of(decode_commands, {"commands": [{}, {"id": 1, "type": 2}, {"status": 3}]})
+    @pytest.mark.parametrize(("others", "more"), [([], ""), ([2], " (and 1 more)"), ([2, 3], " (and 2 more)")])
+    def test_more_than_one_is_counted_and_the_first_is_told(self, others: list[int], more: str):
+        rows = [{}, {"id": 1}, *({"status": other} for other in others)]
+        error = error_of(decode_commands, {"commands": rows})
         assert error.path == "$.result.commands[1].id"
-        assert error.message == "expected a string, found 1 (int) (and 2 more)"
+        assert error.message == f"expected a string, found 1 (int){more}"
 
     def test_a_long_value_is_cut(self):
         error = error_of(decode_commands, {"commands": [{"created_date": "x\n" * 5000}]})

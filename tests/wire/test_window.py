@@ -87,6 +87,12 @@ class TestWindow:
         assert window.earliest(12.0, 2, 11.0) == 13.0
         assert window.earliest(12.0, 3, 11.0) == 12.0
 
+    def test_what_a_shorter_limit_forgets_still_counts_for_a_longer_one(self):
+        window = Window()
+        window.send(0.0, 10.0)
+        window.send(5.0, 1.0)
+        assert window.earliest(5.0, 2, 10.0) == 10.0
+
     def test_it_does_not_grow(self):
         window = Window()
         for second in range(1000):
@@ -165,6 +171,22 @@ class TestPacer:
                 heapq.heappush(queue, (at + lateness[index], index, place))
         assert len(sent) == len(arrivals)
         assert most_in_any_stretch(sent, 10.0) <= requests
+
+    def test_a_place_that_was_used_is_planned_no_more(self):
+        pacer, limit = Pacer(Window()), RateLimit(requests=2, seconds=10.0)
+        for _ in range(2):
+            assert pacer.ask(Place(limit), 0.0) == 0.0
+        waiting = Place(limit)
+        assert [pacer.ask(waiting, now) for now in (0.0, 10.0)] == [10.0, 10.0]
+        assert pacer.ask(Place(limit), 10.0) == 10.0
+
+    def test_the_request_that_was_answered_is_not_taken_off_what_its_answer_says_is_left(self):
+        pacer, limit = Pacer(Window()), RateLimit()
+        pacer.ask(Place(limit), 0.0)
+        pacer.answered(0.0, Allowance(1, 60.0))
+        assert pacer.ask(Place(limit), 0.0) == 0.0
+        pacer.answered(0.0, Allowance(0, 60.0))
+        assert pacer.ask(Place(limit), 0.0) == 60.0
 
 
 class TestServiceView:

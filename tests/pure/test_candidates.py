@@ -1,0 +1,57 @@
+"""The rows of the list that may be commands whose create answer got lost, each for one of them."""
+
+from datetime import UTC, datetime, timedelta
+
+import attrs
+
+from dexcmd.created import CreatedLog
+from dexcmd.errors import TransportError
+from dexcmd.reconcile import Candidates, Lost
+from dexcmd.resources.command import Command
+from dexcmd.resources.requests import CommandRequest, Pcap
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def lost(registration: str | None = None, since: datetime | None = NOW) -> Lost:
+    request = CommandRequest(device_id="a", user_email="ada@example.com", args=Pcap(), registration_id=registration)
+    return Lost(request, TransportError("it broke"), 0.0, 0.0, since)
+
+
+def row(command_id: str, registration: str | None = None, created: datetime | None = NOW) -> Command:
+    return Command(id=command_id, device_id="a", registration_id=registration, type="pcap", created_date=created)
+
+
+def matches(some: list[Lost], rows: list[Command], created: CreatedLog | None = None) -> list[str | None]:
+    """Return for each of the lost which row is taken for it."""
+    candidates = Candidates(some, created or CreatedLog())
+    candidates.add(rows)
+    found = candidates.matches()
+    return [found[one.request].id if one.request in found else None for one in some]
+
+
+def test_a_row_is_for_one_of_them() -> None:
+    assert matches([lost("1"), lost()], [row("x")]) == ["x", None]
+    assert matches([lost("1"), lost()], [row("x"), row("y")]) == ["x", "y"]
+
+
+def test_who_names_a_registration_chooses_before_who_takes_any() -> None:
+    assert matches([lost(), lost("1")], [row("x", "1"), row("y", "2")]) == ["y", "x"]
+
+
+def test_one_from_before_the_post_is_none_and_one_without_a_date_may_be() -> None:
+    assert matches([lost()], [row("x", created=NOW - timedelta(microseconds=1))]) == [None]
+    assert matches([lost()], [row("x", created=None)]) == ["x"]
+    assert matches([lost(since=None)], [row("x")]) == [None]
+
+
+def test_what_somebody_has_already_is_nobody_elses() -> None:
+    created = CreatedLog()
+    created.add("x", None)
+    assert matches([lost()], [row("x"), row("y")], created) == ["y"]
+
+
+def test_other_devices_and_types_are_not_kept() -> None:
+    others = [attrs.evolve(row("x"), device_id="b"), attrs.evolve(row("y"), type="warp-diag")]
+    assert Candidates([lost()], CreatedLog()).of([*others, row("z")]) == [row("z")]
+    assert matches([lost()], others) == [None]
