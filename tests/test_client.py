@@ -18,10 +18,12 @@ from dexcmd import (
     CommandRequest,
     ConfigurationError,
     DexClient,
+    DexError,
     Pcap,
     RateLimit,
     RetryPolicy,
     SpeedTest,
+    StalledDownloadError,
     TruncatedArtifactError,
     UnsafeFilenameError,
     WarpDiag,
@@ -133,6 +135,43 @@ async def test_closing_ends_a_body_that_is_waited_for(rig: Rig, injected: bool) 
             with pytest.raises(TruncatedArtifactError, match="Connection closed"):
                 async with asyncio.timeout(60):
                     await rest
+
+
+@pytest.mark.parametrize(
+    ("waiting", "error"), [(True, StalledDownloadError), (False, TruncatedArtifactError)], ids=["waiting", "not yet"]
+)
+async def test_a_body_whose_session_somebody_else_closes(rig: Rig, waiting: bool, error: type[DexError]) -> None:
+    # Seen: it was waited for for ever, or aiohttp's RuntimeError came out.
+    async with aiohttp.ClientSession() as session:
+        await rig.start(1, session=session, retry=RetryPolicy(attempts=1, attempt_seconds=1))
+        rig.sandbox.faults.add(Fault.stall(0.5), on="download")
+        [command] = await rig.dex.commands.create(rig.requests())
+        async with rig.dex.downloads.open(command) as artifact:
+            await anext(artifact)
+            if waiting:
+                rest = asyncio.ensure_future(anext(artifact))
+                await asyncio.sleep(0)
+                await session.close()
+            else:
+                await session.close()
+                rest = asyncio.ensure_future(anext(artifact))
+            with pytest.raises(error):
+                async with asyncio.timeout(60):
+                    await rest
+
+
+async def test_two_that_read_one_body_at_a_time_are_a_mistake(rig: Rig) -> None:
+    await rig.start(1)
+    rig.sandbox.faults.add(Fault.stall(0.5), on="download")
+    [command] = await rig.dex.commands.create(rig.requests())
+    async with rig.dex.downloads.open(command) as artifact:
+        await anext(artifact)
+        first = asyncio.ensure_future(anext(artifact))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="another coroutine"):
+            await anext(artifact)
+        first.cancel()
+        await asyncio.wait([first])
 
 
 async def test_closing_ends_an_answer_that_is_waited_for(rig: Rig) -> None:

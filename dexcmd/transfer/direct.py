@@ -12,6 +12,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import aiohttp
 
+from dexcmd.middleware.limit import TimeLimit
 from dexcmd.wire.coding import Decoder
 
 __all__ = ["body_chunks"]
@@ -43,16 +44,39 @@ async def body_chunks(
     The iterator raises `TimeoutError` where none come for `silence_seconds`, and `aiohttp.ClientError` or `OSError`
     where the connection ends before the body does, and `CodingError` where what came can't be decoded.
     """
-    if decoder is not None:
-        yield _Decoded(response.content.iter_any(), decoder)
-        return
     size = None if "Transfer-Encoding" in response.headers else response.content_length
-    if size is None or size < DIRECT_FROM:
-        # Its silence is watched by aiohttp, which was told when it was asked for.
-        yield response.content.iter_any()
+    if decoder is not None or size is None or size < DIRECT_FROM:
+        watched = _Watched(response, silence_seconds)
+        yield watched if decoder is None else _Decoded(watched, decoder)
         return
     async with aclosing(_direct_chunks(response, size, silence_seconds)) as chunks:
         yield chunks
+
+
+class _Watched:
+    """Chunks, none of which is waited for too long.
+
+    aiohttp has a limit for that, and forgets it with the body where its session is closed meanwhile.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, seconds: float) -> None:
+        self._response = response
+        self._chunks = response.content.iter_any()
+        self._seconds = seconds
+
+    def __aiter__(self) -> "_Watched":
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            async with TimeLimit(self._seconds):
+                return await anext(self._chunks)
+        except RuntimeError:
+            connection = self._response.connection
+            if connection is not None and connection.transport is not None:
+                raise
+            # So aiohttp says that its session was closed before.
+            raise aiohttp.ClientPayloadError("the connection was closed") from None
 
 
 class _Decoded:
@@ -143,7 +167,7 @@ class _DirectReader(asyncio.BaseProtocol, ABC):
     async def read(self, silence_seconds: float) -> list[bytes]:
         """Return the next bytes, none at the end; raises as `body_chunks` does."""
         if not self._ready.is_set():
-            async with asyncio.timeout(silence_seconds):
+            async with TimeLimit(silence_seconds):
                 await self._ready.wait()
         if not self._waiting:
             if self._error is not None:
