@@ -24,6 +24,7 @@ from dexcmd.campaign.store import Store
 from dexcmd.client import DexClient
 from dexcmd.clock import Clock, default_clock
 from dexcmd.errors import CampaignError, CampaignExistsError, CampaignNotFoundError, ConfigurationError, DexError
+from dexcmd.validators import number_above_zero
 
 __all__ = ["Campaign", "client_for", "list_campaigns"]
 
@@ -74,7 +75,10 @@ class Campaign(AsyncOnlyContext):
         makes the client of an account; by default with the token of the environment variable that the account names.
         `control_interval` is after how many seconds, at the latest, `pause` and the like of another process are
         noticed.  `clock` is for tests.
+
+        Raises `ConfigurationError` for an interval that is not above 0.
         """
+        number_above_zero("control_interval", control_interval)
         self._spec = None if isinstance(campaign, str) else campaign
         self.name: str = campaign if isinstance(campaign, str) else campaign.name
         """Its name in the journal."""

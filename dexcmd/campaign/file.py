@@ -54,16 +54,17 @@ def parse_campaign(
     """
     document = _toml(data, source)
     seen_from = Path(folder).absolute()
-    _place(document, "targets", "csv", seen_from)
+    misplaced = [*_place(document, "targets", "csv", seen_from)]
     if isinstance(artifacts := document.setdefault("artifacts", {}), dict):
         # A default that lay elsewhere for whoever goes on from elsewhere would be none.
         cast("Table", artifacts).setdefault("into", INTO)
-    _place(document, "artifacts", "into", seen_from)
+    misplaced += _place(document, "artifacts", "into", seen_from)
     mistakes = list(_take_account(document, os.environ if environ is None else environ))
     # The one that the environment does not tell may have any name.
     accounts = None if mistakes else account_names(document)
     spec, found = spec_from(document)
     mistakes += found
+    mistakes += misplaced
     mistakes += _beside(document, accounts)
     if spec is None or mistakes:
         raise CampaignFileError(source, tuple(dict.fromkeys(mistakes)))
@@ -93,12 +94,17 @@ def _syntax(message: str, text: str) -> str:
     return f"line {line}, column {column}: {found[1]}"
 
 
-def _place(document: Table, section: str, key: str, folder: Path) -> None:
-    """Make a path of the file one that means the same from everywhere; a URL stays."""
+def _place(document: Table, section: str, key: str, folder: Path) -> Iterator[str]:
+    """Make a path one that means the same from everywhere; a URL stays.  Give the mistake where there is one."""
     value = _value(document, section, key)
-    if value.strip() and "://" not in value:
-        place = Path(value)
-        cast("Table", document[section])[key] = str(place.expanduser() if value.startswith("~/") else folder / place)
+    if not value.strip() or "://" in value:
+        return
+    try:
+        place = Path(value).expanduser() if value.startswith("~/") else folder / value
+    except RuntimeError:
+        yield at(f"{section}.{key}", f"this user has no home folder for {value!r}")
+    else:
+        cast("Table", document[section])[key] = str(place)
 
 
 def _value(document: Table, section: str, key: str) -> str:

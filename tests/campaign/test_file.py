@@ -1,5 +1,6 @@
 """Campaign files: read, or refused with every mistake at once."""
 
+import pwd
 import re
 import sys
 from datetime import UTC, datetime, timedelta
@@ -168,6 +169,17 @@ class TestReading:
     def test_folders_are_seen_from_the_file(self, into: str, place: str):
         spec = parse_campaign(with_table("artifacts", f'into = "{into}"'), folder="/srv", environ={})
         assert spec.artifacts.into == place
+
+    def test_who_has_no_home_is_told(self, monkeypatch: pytest.MonkeyPatch):
+        # As in a container whose user is only a number.
+        def unknown(number: int) -> None:
+            raise KeyError(number)
+
+        monkeypatch.delenv("HOME")
+        monkeypatch.setattr(pwd, "getpwuid", unknown)
+        assert mistakes(with_table("artifacts", 'into = "~/x"')) == [
+            "artifacts.into: this user has no home folder for '~/x'"
+        ]
 
     def test_a_file_is_seen_from_its_own_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (tmp_path / "x.toml").write_text(with_table("artifacts", 'into = "captures"'))

@@ -622,3 +622,10 @@ async def test_a_registration_that_is_not_told_goes_out_apart(campaigns: Campaig
         status = await campaign.run(plan)
     assert status.count("saved") == 5
     assert campaigns.asked("create_commands") == 2
+
+
+@pytest.mark.parametrize("interval", [0, -1, float("nan"), "1"])
+async def test_an_interval_that_is_none(campaigns: CampaignRig, interval: Any) -> None:
+    # With 0 the journal would be asked without a pause.
+    with pytest.raises(ConfigurationError, match="control_interval must be"):
+        Campaign("c", journal=campaigns.folder / "journal.db", control_interval=interval)
