@@ -61,8 +61,8 @@ def verdict(
         )
         created = command.created_date
         if same and created is not None and intent.since <= created <= intent.settled_at + late:
-            unknown = target.state == "failed" and target.failure == "unknown"
-            needs_one = unknown or (target.state == "not_attempted" and target.command_id is None)
+            dropped = target.state == "not_attempted" and target.command_id is None
+            needs_one = target.failure == "unknown" or dropped
             return Verdict("adopted" if needs_one else "surplus", target, intent)
     return Verdict("foreign")
 

@@ -62,6 +62,9 @@ async def store(facts: Facts) -> MemoryStore:
             facts.retried(5, "timeout", minutes(80)),
             *facts.created(5, "c5b", "p5b"),
             facts.ended(5, "c5b", "FAILED"),
+            facts.retried(5, "device", minutes(85)),
+            *facts.created(5, "c5c", "p5c"),
+            facts.ended(5, "c5c", "FAILED"),
             facts.retried(5, "device", minutes(90)),
             *facts.created(6, "c6", "p6"),
             facts.ended(6, "c6"),
@@ -148,7 +151,7 @@ class TestRows:
         assert (rows[2]["wave"], rows[2]["user_email"], rows[2]["command_id"]) == (0, None, None)
         assert rows[2]["detail"] == "no row"
         assert (rows[3]["error"], rows[3]["provenance"]) == ("400: no", None)
-        assert (rows[5]["tries"], rows[5]["due_at"]) == (2, text(minutes(90)))
+        assert (rows[5]["tries"], rows[5]["due_at"]) == (3, text(minutes(90)))
         assert (rows[6]["status"], rows[6]["path"], rows[6]["size"]) == ("SUCCESS", None, None)
         assert rows[7]["posted_at"] is not None
         assert rows[7]["answered_at"] is None

@@ -339,6 +339,20 @@ class TestInTheWay:
             assert len(await store.events("c", limit=10_000)) == 2001
             assert await store.check() == []
 
+    async def test_what_is_planned_after_the_disk_was_full_is_no_other_campaigns(self, path: Path, facts: Facts):
+        async with open_journal(path) as store:
+            db = store._file.writer
+            [(pages,)] = db.execute("PRAGMA page_count")
+            db.execute(f"PRAGMA max_page_count = {pages + 20}")
+            with pytest.raises(CampaignError, match="the disk is full"):
+                await store.append("a", [facts.campaign(), *facts.targets(2000)])
+            # It takes the place in the file that the first would have had.
+            await store.append("b", [facts.campaign(), facts.target(9)])
+            db.execute("PRAGMA max_page_count = 100000")
+            await store.append("a", [facts.campaign(), *facts.targets(2)])
+            assert [len(await store.targets(name, range(1, 10))) for name in ("a", "b")] == [2, 1]
+            assert [len(await store.events(name)) for name in ("a", "b")] == [3, 2]
+
 
 async def enter(path: Path) -> None:
     async with open_journal(path):

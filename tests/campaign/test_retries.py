@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from dexcmd import WarpDiag
-from dexcmd.campaign.events import TargetRetried
+from dexcmd.campaign.events import CampaignEvent, TargetRetried
 from dexcmd.campaign.spec import CampaignSpec, FailureClass, Pace, Retries
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
 from dexcmd.sandbox.requestlog import Operation, RecordedRequest
@@ -100,3 +100,26 @@ async def test_a_failure_whose_class_allows_no_more_is_final(campaigns: Campaign
     assert status.accounts[0].failures == {**dict.fromkeys(FAILURES, 0), failure: 1}
     assert len(tries_of(campaigns, failure)) == 2
     assert [event.failure for event in campaigns.of(TargetRetried)] == [failure]
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_a_wait_for_the_next_try_goes_on_in_another_process(
+    campaigns: CampaignRig, failure: FailureClass
+) -> None:
+    sandbox = await campaigns.account(devices=1)
+    TROUBLES[failure](sandbox, 1)
+    retries = Retries(**{**dict.fromkeys(FAILURES, 0), failure: 1}, wait=timedelta(minutes=20))
+    async with campaigns.campaign(spec_of(campaigns, retries)) as campaign:
+
+        def stop(event: CampaignEvent) -> None:
+            campaigns.events.append(event)
+            if isinstance(event, TargetRetried):
+                campaign.stop()
+
+        status = await campaign.run(on_event=stop)
+    assert status.state == "interrupted"
+    status = await campaigns.run("one")
+    assert (status.state, status.count("saved")) == ("finished", 1)
+    _, again = tries_of(campaigns, failure)
+    [event] = campaigns.of(TargetRetried)
+    assert timedelta(0) <= again - event.not_before < timedelta(minutes=1)

@@ -609,6 +609,22 @@ async def test_registrations_of_one_device_are_captured_together_where_that_can_
     assert campaigns.asked("create_commands") == posts
 
 
+async def test_registrations_that_wait_for_another_are_kept_when_the_quota_has_no_room_for_all(
+    campaigns: CampaignRig,
+) -> None:
+    first = [attrs.evolve(device, platform="windows") for device in make_devices(6, **HEALTHY)]
+    second = [
+        attrs.evolve(device, registration_id=f"11111111-0000-4000-8000-00000000000{number}")
+        for number, device in enumerate(first)
+    ]
+    # With what the six leave of the quota one more is begun, and five are not.
+    sandbox = await campaigns.account(devices=[*first, *second], quota=7)
+    with anyio.fail_after(10):
+        status = await campaigns.run(campaigns.spec())
+    assert status.count("saved") == 12
+    assert set(commands_by_target(sandbox).values()) == {1}
+
+
 @pytest.mark.parametrize("first_untold", [False, True])
 async def test_a_registration_that_is_not_told_goes_out_apart(campaigns: CampaignRig, first_untold: bool) -> None:
     await campaigns.account(devices=4)

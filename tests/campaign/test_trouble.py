@@ -444,6 +444,30 @@ async def test_a_retry_whose_answer_is_lost_is_sent_again_whatever_got_lost_befo
     assert attempts[2] > 5
 
 
+async def test_a_second_post_that_a_process_left_is_not_sent_a_third_time(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=1)
+    sandbox.faults.add(Fault.drop(), on="create_commands", times=None)
+    # The first is sent and lost; the process ends when the second is about to be.
+    await run_until(campaigns, campaigns.spec(), IntentOpened, 2)
+    assert [event.attempt for event in campaigns.of(IntentOpened)] == [1, 2]
+    posts = campaigns.asked("create_commands")
+    status = await campaigns.run("one")
+    assert status.accounts[0].failures["unknown"] == 1
+    # It may have been sent, and the list may be late: a third could make a second command.
+    assert campaigns.asked("create_commands") == posts
+
+
+async def test_what_the_first_of_two_posts_made_is_found_by_the_next_process(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=1, behaviour=behaviour(list_lag=200.0))
+    sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=1)
+    # The list does not show it in time, and the process ends when the second is about to be sent.
+    await run_until(campaigns, campaigns.spec(), IntentOpened, 2)
+    status = await campaigns.run("one")
+    assert status.count("saved") == len(sandbox.state.commands) == 1
+    # Not by the audit, which comes last: by then a wave or the campaign may have ended for what counts as failed.
+    assert [event.outcome for event in campaigns.of(IntentClosed)] == ["absent", "adopted"]
+
+
 async def test_an_aborted_campaign_stays_so_whatever_comes_after(campaigns: CampaignRig) -> None:
     sandbox = await campaigns.account(devices=40, behaviour=behaviour(failure_rate=1.0))
     spec = campaigns.spec(pace=Pace(creates=1, in_flight=20), abort=(AbortRule(failed_percent=60, of_at_least=10),))
@@ -730,6 +754,15 @@ async def test_a_quota_that_others_use_up_meanwhile_costs_one_post(campaigns: Ca
     assert status.accounts[0].foreign == 15
     assert campaigns.asked("create_commands") == 4
     assert campaigns.asked("get_quota") <= 6
+
+
+async def test_what_a_lost_post_may_have_made_is_not_created_once_more_of_the_quota(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=20, quota=25, behaviour=behaviour(list_lag=600.0))
+    sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=1)
+    status = await campaigns.run(campaigns.spec(lost_answers="give_up", leave_quota=15))
+    assert status.count("saved") == 20
+    days = Counter(command.created.date() for command in sandbox.state.commands.values())
+    assert [*days.values()] == [10, 10]
 
 
 async def test_a_clock_that_is_set_back_prolongs_no_wait_for_the_quota(campaigns: CampaignRig) -> None:

@@ -539,6 +539,16 @@ class TestEnd:
         with pytest.raises(OSError):
             part.remove()
 
+    def test_its_state_goes_first(self, final: Path):
+        part = PartFile.create(final)
+        part.record(STATE)
+        part.path.unlink()
+        part.path.mkdir()
+        with pytest.raises(OSError):
+            part.remove()
+        # It would vouch for the next part of that name, if the process ended here.
+        assert not state_path(part.path).exists()
+
     def test_who_still_has_the_descriptor_has_no_lock(self, final: Path):
         part = PartFile.create(final)
         # As a process has it that was forked meanwhile.

@@ -112,10 +112,9 @@ class Appender:
             except CampaignError as error:
                 return error
             except _Refused as refused:
-                in_the_way = refused.code in IN_THE_WAY
-                if in_the_way and refused.statement is OPEN_INTENT and isinstance(event, IntentOpened):
+                if refused.code in IN_THE_WAY and refused.statement is OPEN_INTENT and isinstance(event, IntentOpened):
                     busy.append(event.target)
-                elif in_the_way and refused.statement is PLAN_CAMPAIGN:
+                elif refused.statement is PLAN_CAMPAIGN:
                     return CampaignExistsError(f"there is a campaign {append.campaign!r} in the journal already")
                 else:
                     return CampaignError(f"campaign {append.campaign!r}: {_describe(event)}: {refused}")
