@@ -204,6 +204,19 @@ async def test_stop_lets_what_was_sent_come_to_its_end(rig: Rig) -> None:
     assert {outcome.command_id for outcome in result.outcomes[:20]} == set(rig.sandbox.state.commands)
 
 
+async def test_stop_lets_a_post_that_is_under_way_have_its_answer(rig: Rig) -> None:
+    await rig.start()
+    rig.sandbox.faults.add(Fault.slow(0.1, real_time=True), on="create_commands")
+    bulk = rig.dex.commands.create_many(rig.requests(3))
+    task = asyncio.create_task(bulk)
+    while not rig.sandbox.state.commands:
+        await asyncio.sleep(0.001)
+    bulk.stop()
+    assert states((await task).outcomes) == ["created"] * 3
+    # Nothing had to be looked for.
+    assert rig.made("list_commands") == 0
+
+
 async def test_stop_sends_nothing_that_waits_to_be_sent_again(rig: Rig) -> None:
     await rig.start()
     rig.sandbox.faults.add(Fault.rate_limited(retry_after=300), on="create_commands")
