@@ -54,6 +54,20 @@ async def test_what_is_lost_later_is_looked_for_as_soon_as_what_was_lost_first(r
     assert await looks() == [0.0, 1.0, 2.0, 4.0, 8.0, 8.0]
 
 
+@pytest.mark.parametrize("again", [True, False])
+async def test_what_is_looked_for_anew_has_its_second_post_or_has_had_it(rig: Rig, again: bool) -> None:
+    await rig.start()
+    session = rig.dex.commands._session
+    commands = LostCommands(session, Reconciler(session, CreatedLog()), lambda: 0.0, again=True)
+    [request] = rig.requests(1)
+    commands.lose([request], TransportError("it broke"), rig.clock.monotonic(), rig.clock.now())
+    assert await commands.look() == [(request, None)]
+    # It was not sent again, since something else stopped that.
+    commands.look_for(request, TransportError("it broke"), rig.clock.now(), 0.0, again=again)
+    [(_, outcome)] = await commands.look()
+    assert (None if outcome is None else outcome.state) == (None if again else "unknown")
+
+
 async def test_looks_take_a_share_of_the_rate_limit_and_the_last_is_when_it_has_settled(rig: Rig) -> None:
     await rig.start(settle_seconds=25.0)
     rig.sandbox.faults.add(Fault.drop(), on="create_commands", times=1)
