@@ -23,7 +23,7 @@ from dexcmd import (
     SpeedTest,
 )
 from dexcmd.clock import ManualClock
-from dexcmd.events import CommandAdopted, CommandCreated, Retrying
+from dexcmd.events import CommandAdopted, CommandCreated, RequestSent, Retrying
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.sandbox.state import NewCommand
 from tests.conftest import Rig
@@ -257,6 +257,21 @@ async def test_create_loses_nothing_that_was_made_to_its_error(rig: Rig) -> None
     assert {command.id for command in caught.value.created} == set(rig.sandbox.state.commands)
 
 
+async def test_what_is_left_of_a_refused_post_goes_before_what_comes_after_it(rig: Rig) -> None:
+    await rig.start(60)
+    requests = rig.requests(20)
+    requests[0] = attrs.evolve(requests[0], device_id="00000000-0000-0000-0000-000000000000")
+
+    def stop(event: object) -> None:
+        if isinstance(event, RequestSent) and rig.made("create_commands") == 1:
+            bulk.stop()
+
+    bulk = rig.client(on_event=stop).commands.create_many(requests, concurrency=1)
+    outcomes = (await bulk).outcomes
+    assert [outcome.state for outcome in outcomes] == ["rejected"] + ["created"] * 9 + ["not_attempted"] * 10
+    check_truth(rig, outcomes)
+
+
 @pytest.mark.parametrize("acceptance", ["whole", "partial"])
 @pytest.mark.parametrize("status", [400, 402, 403, 409, 422])
 async def test_a_quota_that_others_use_is_survived(rig: Rig, status: int, acceptance: Any) -> None:
@@ -286,6 +301,8 @@ async def test_a_lost_answer_and_a_quota_that_is_used_up(rig: Rig) -> None:
     bulk = await rig.dex.commands.create_many(rig.requests(20), concurrency=1)
     assert tally(bulk) == {"not_attempted": 20}
     assert all(isinstance(outcome.error, QuotaExceededError) for outcome in bulk.outcomes)
+    # The second POST was refused; that the first one made nothing is no reason to try once more.
+    assert rig.made("create_commands") == 2
     check_truth(rig, bulk.outcomes)
 
 
@@ -408,6 +425,36 @@ async def test_what_another_post_is_making_is_not_adopted(rig: Rig) -> None:
     assert set(rig.sandbox.state.commands) == {one.id, other.id}
 
 
+async def test_what_a_post_makes_that_began_during_a_look_is_not_adopted(rig: Rig) -> None:
+    await rig.start()
+    rig.sandbox.faults.add(Fault.drop(), on="create_commands", times=1)
+    rig.sandbox.faults.add(Fault.slow(0.6, processed=True, real_time=True), on="create_commands", times=1)
+    # The list is read only when the second POST has made its command, and answered before that is.
+    rig.sandbox.faults.add(Fault.slow(0.3, processed=False, real_time=True), on="list_commands", times=1)
+    lost = asyncio.ensure_future(rig.dex.commands.create(rig.requests(1)))
+    while rig.made("list_commands") < 1:
+        await asyncio.sleep(0.001)
+    [one] = await rig.dex.commands.create(rig.requests(1))
+    assert set(rig.sandbox.state.commands) == {one.id}
+    assert not [event for event in rig.events if isinstance(event, CommandAdopted)]
+    [other] = await lost
+    assert set(rig.sandbox.state.commands) == {one.id, other.id}
+
+
+async def test_anothers_command_from_before_a_post_that_had_to_wait_is_not_adopted(
+    rig: Rig, clock: ManualClock
+) -> None:
+    await rig.start()
+    rig.sandbox.faults.add(Fault.rate_limited(60), on="create_commands", times=1)
+    rig.sandbox.faults.add(Fault.drop(), on="create_commands", times=1)
+    bulk = asyncio.ensure_future(rig.dex.commands.create_many(rig.requests(1)))
+    await clock.sleep(30)
+    theirs = rig.sandbox.state.create(NewCommand(rig.sandbox.state.devices[0], "pcap"))
+    [made] = (await bulk).commands
+    assert made.id != theirs.id
+    assert set(rig.sandbox.state.commands) == {made.id, theirs.id}
+
+
 async def test_a_late_row_of_the_first_post_is_found_after_the_second(rig: Rig) -> None:
     await rig.start(behaviour=Behaviour.instant(list_lag=25.0), settle_seconds=20.0)
     rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=1)
@@ -465,7 +512,12 @@ async def test_the_quotas_reset_is_by_the_services_clock(rig: Rig, clock: Manual
     assert clock.monotonic() == pytest.approx(12 * 3600 - skew, abs=5)
 
 
-async def test_a_lost_answer_with_a_wrong_date_doubles_nothing(rig: Rig, clock: ManualClock) -> None:
+@pytest.mark.parametrize(
+    ("lost", "others"), [(60.0, 0.0), (3.0, 3.0)], ids=["a wrong clock", "one that is a bit ahead"]
+)
+async def test_a_lost_answer_with_a_wrong_date_doubles_nothing(
+    rig: Rig, clock: ManualClock, lost: float, others: float
+) -> None:
     # Something on the way answers for the service, with a clock of its own.
     async def forward(request: web.BaseRequest) -> web.StreamResponse:
         async with (
@@ -478,10 +530,11 @@ async def test_a_lost_answer_with_a_wrong_date_doubles_nothing(rig: Rig, clock: 
             ) as answer,
         ):
             body = await answer.read()
+        ahead = timedelta(seconds=lost if request.method == "POST" else others)
+        headers = {"Date": format_datetime(clock.now() + ahead, usegmt=True)}
         if request.method == "POST":
-            late = format_datetime(clock.now() + timedelta(minutes=1), usegmt=True)
-            return web.Response(status=502, text="<html>", headers={"Date": late})
-        return web.Response(body=body, headers={"Date": answer.headers["Date"]})
+            return web.Response(status=502, text="<html>", headers=headers)
+        return web.Response(body=body, headers=headers)
 
     await rig.start()
     async with Service(forward) as service:

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -99,6 +100,24 @@ async def test_waiting_for_the_quota_is_bounded(rig: Rig, clock: ManualClock) ->
     bulk = await rig.dex.commands.create_many(rig.requests(25), on_quota="wait", quota_wait_seconds=3600)
     assert states(bulk.outcomes) == ["created"] * 20 + ["not_attempted"] * 5
     assert clock.slept == []
+
+
+async def test_all_waits_for_the_quota_together_are_bounded(rig: Rig) -> None:
+    await rig.start(60, quota=20)
+    # Half a day to the first reset, and a day to the next.
+    bulk = await rig.dex.commands.create_many(rig.requests(45), on_quota="wait", quota_wait_seconds=100_000)
+    assert states(bulk.outcomes) == ["created"] * 40 + ["not_attempted"] * 5
+
+
+async def test_a_reset_that_does_not_show_is_asked_for_less_and_less_often(rig: Rig) -> None:
+    await rig.start(quota=1)
+    past = Fault.wrong_types("result.reset_time", "2026-01-01T00:00:00Z")
+    rig.sandbox.faults.add(past, on="get_quota", times=None)
+    bulk = await rig.dex.commands.create_many(rig.requests(2), on_quota="wait", quota_wait_seconds=1500)
+    assert states(bulk.outcomes) == ["created", "not_attempted"]
+    asked = [request.at for request in rig.sandbox.requests if request.operation == "get_quota"]
+    waits = [later - earlier for earlier, later in pairwise(asked)]
+    assert waits == pytest.approx([0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300], abs=0.1)
 
 
 async def test_a_quota_that_can_not_be_told_stops_nothing(rig: Rig) -> None:
@@ -202,6 +221,19 @@ async def test_stop_lets_what_was_sent_come_to_its_end(rig: Rig) -> None:
     assert states(result.outcomes) == ["created"] * 10 + ["adopted"] * 10 + ["not_attempted"] * 30
     assert {outcome.reason for outcome in result.in_state("not_attempted")} == {"cancelled"}
     assert {outcome.command_id for outcome in result.outcomes[:20]} == set(rig.sandbox.state.commands)
+
+
+async def test_stop_lets_a_post_that_is_under_way_have_its_answer(rig: Rig) -> None:
+    await rig.start()
+    rig.sandbox.faults.add(Fault.slow(0.1, real_time=True), on="create_commands")
+    bulk = rig.dex.commands.create_many(rig.requests(3))
+    task = asyncio.create_task(bulk)
+    while not rig.sandbox.state.commands:
+        await asyncio.sleep(0.001)
+    bulk.stop()
+    assert states((await task).outcomes) == ["created"] * 3
+    # Nothing had to be looked for.
+    assert rig.made("list_commands") == 0
 
 
 async def test_stop_sends_nothing_that_waits_to_be_sent_again(rig: Rig) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dexcmd.batches import plan_batches, split_culprits
+from dexcmd.batches import culprits, plan_batches, split_culprits
 from dexcmd.errors import BadRequestError, ErrorDetail
 
 
@@ -48,3 +48,8 @@ def test_halving_finds_culprits_and_pointers_name_them() -> None:
     assert split_culprits(requests[:1], plain) == ([each[0]], [])
     beyond = BadRequestError(400, (ErrorDetail("no", pointer="/commands/5"),))
     assert split_culprits(requests, beyond) == ([], [tuple(each[:2]), tuple(each[2:])])
+
+
+@pytest.mark.parametrize("pointer", [f"/commands/{'9' * 5000}", "/commands/-1", "/commands/x", "/commands/5"])
+def test_a_pointer_to_no_command_of_the_post_blames_none(pointer: str) -> None:
+    assert culprits([ErrorDetail("no", pointer=pointer)], 5) == {}

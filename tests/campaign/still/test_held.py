@@ -130,6 +130,16 @@ async def test_what_was_lost_twice_is_not_sent_again_after_a_refusal_and_a_resta
     assert campaigns.asked("create_commands") == 3
 
 
+async def test_what_was_lost_once_is_sent_again_after_a_refusal(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=3, behaviour=Behaviour(**HEALTHY))
+    # The first POST is lost, and what is sent again is refused for longer than a call lasts.
+    for fault in (Fault.drop(), Fault.rate_limited(3600)):
+        sandbox.faults.add(fault, on="create_commands", times=1)
+    status = await campaigns.run(campaigns.spec())
+    assert (status.count("saved"), len(sandbox.state.commands)) == (3, 3)
+    assert campaigns.asked("create_commands") == 3
+
+
 @pytest.mark.parametrize("unknown", [0, 1])
 async def test_what_an_audit_finds_of_who_was_given_up_is_collected(campaigns: CampaignRig, unknown: int) -> None:
     sandbox = await campaigns.account(devices=3, behaviour=Behaviour(**HEALTHY, list_lag=600.0))

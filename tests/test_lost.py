@@ -1,0 +1,97 @@
+"""When the list is looked at for commands whose create answer got lost, and when it is believed."""
+
+from itertools import pairwise
+
+import pytest
+
+from dexcmd import RetryPolicy, TransportError
+from dexcmd.created import CreatedLog
+from dexcmd.lost import LostCommands
+from dexcmd.reconcile import Reconciler
+from dexcmd.sandbox import Fault
+from dexcmd.sandbox.state import NewCommand
+from tests.conftest import Rig
+
+pytestmark = pytest.mark.anyio
+
+
+def posts(rig: Rig) -> list[float]:
+    """Return when POSTs arrived."""
+    return [request.at for request in rig.sandbox.requests if request.operation == "create_commands"]
+
+
+def looks(rig: Rig) -> list[float]:
+    """Return when the list was looked at from its top."""
+    return [
+        request.at
+        for request in rig.sandbox.requests
+        if request.operation == "list_commands" and request.query["page"] == "1"
+    ]
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["just now", "some time ago"])
+async def test_what_is_lost_later_is_looked_for_as_soon_as_what_was_lost_first(rig: Rig, earlier: bool) -> None:
+    await rig.start(rate_limit=None)
+    session = rig.dex.commands._session
+    commands = LostCommands(session, Reconciler(session, CreatedLog()), lambda: 120.0, again=True)
+    first, second = rig.requests(2)
+    cause = TransportError("it broke")
+
+    async def looks() -> list[float]:
+        intervals = list[float]()
+        for _ in range(6):
+            intervals.append(commands.seconds_to_next_look())
+            await rig.clock.sleep(intervals[-1])
+            assert await commands.look() == []
+        return intervals
+
+    commands.lose([first], cause, rig.clock.monotonic(), rig.clock.now())
+    assert await looks() == [0.0, 1.0, 2.0, 4.0, 8.0, 8.0]
+    if earlier:
+        commands.look_for(second, cause, rig.clock.now(), 120.0, again=True)
+    else:
+        commands.lose([second], cause, rig.clock.monotonic(), rig.clock.now())
+    assert await looks() == [0.0, 1.0, 2.0, 4.0, 8.0, 8.0]
+
+
+@pytest.mark.parametrize("again", [True, False])
+async def test_what_is_looked_for_anew_has_its_second_post_or_has_had_it(rig: Rig, again: bool) -> None:
+    await rig.start()
+    session = rig.dex.commands._session
+    commands = LostCommands(session, Reconciler(session, CreatedLog()), lambda: 0.0, again=True)
+    [request] = rig.requests(1)
+    commands.lose([request], TransportError("it broke"), rig.clock.monotonic(), rig.clock.now())
+    assert await commands.look() == [(request, None)]
+    # It was not sent again, since something else stopped that.
+    commands.look_for(request, TransportError("it broke"), rig.clock.now(), 0.0, again=again)
+    [(_, outcome)] = await commands.look()
+    assert (None if outcome is None else outcome.state) == (None if again else "unknown")
+
+
+async def test_looks_take_a_share_of_the_rate_limit_and_the_last_is_when_it_has_settled(rig: Rig) -> None:
+    await rig.start(settle_seconds=25.0)
+    rig.sandbox.faults.add(Fault.drop(), on="create_commands", times=1)
+    # Commands of others, which take ten pages and one that is empty.
+    for _ in range(500):
+        rig.sandbox.state.create(NewCommand(rig.sandbox.state.devices[-1], "pcap"))
+    await rig.dex.commands.create(rig.requests(1))
+    first, second = posts(rig)
+    begun = looks(rig)
+    pages = rig.made("list_commands") / len(begun)
+    assert pages >= 10
+    # A quarter of 1200 in five minutes is one a second; but what has settled is not kept waiting for that.
+    assert all(later - earlier >= pages - 1 for earlier, later in pairwise(begun[:-1]))
+    assert begun[-1] == pytest.approx(25.0, abs=1.0)
+    assert second - first == pytest.approx(25.0, abs=1.0)
+
+
+async def test_a_list_that_can_not_be_read_has_a_second_settling_time_to_be_read_again(rig: Rig) -> None:
+    await rig.start(retry=RetryPolicy(attempts=1), settle_seconds=30.0)
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=1)
+    rig.sandbox.faults.add(
+        Fault.error(500), on="list_commands", times=None, where=lambda _: rig.clock.monotonic() < 45.0
+    )
+    [made] = await rig.dex.commands.create(rig.requests(1))
+    assert set(rig.sandbox.state.commands) == {made.id}
+    # At 0, 1, 3, 7, 15, 23, 30 s, and no more often because it has settled, 38 and 46 s.
+    assert len(looks(rig)) == 9
