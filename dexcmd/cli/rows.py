@@ -35,6 +35,9 @@ LONGEST_CELL = 1000
 GAP = 2
 """Blanks between the columns of a table."""
 
+NARROWEST = 8
+"""What a column of texts that fold gets at least, before texts that don't fold have to."""
+
 
 @attrs.frozen(kw_only=True)
 class Column(Generic[T]):
@@ -89,8 +92,8 @@ def layout(columns: Sequence[Column[T]], rows: Sequence[T], width: int) -> list[
     """Return the columns that fit side by side into `width` cells, and how wide each is.
 
     Those that don't fit are left out where they are optional.  Then texts that fold do so: into two lines, one column
-    after the other, so that as few as can be are broken, then into more, the widest first, and only where that is not
-    enough does everything else.
+    after the other, so that as few as can be are broken, then into more, the widest first, at last narrower than they
+    should be, and only where that is not enough does everything else: an id in two pieces can't be copied.
     """
     natural = {column.title: _natural_width(column, rows) for column in columns}
     least = {
@@ -100,13 +103,13 @@ def layout(columns: Sequence[Column[T]], rows: Sequence[T], width: int) -> list[
         for column in columns
     }
     kept = list(columns)
-    while (over := _total([least[column.title] for column in kept]) - width) > 0 and any(c.optional for c in kept):
+    while _total([least[column.title] for column in kept]) > width and any(column.optional for column in kept):
         kept.remove(max(kept, key=lambda column: column.optional))
     widths = {column.title: natural[column.title] for column in kept}
     for title in sorted(widths, key=lambda title: -widths[title]):
         _shrink(widths, {**widths, title: max(least[title], -(-natural[title] // 2))}, width)
-    floors = [least, dict.fromkeys(widths, 1)] if over > 0 else [least]
-    for floor in floors:
+    narrow = {title: size if size == natural[title] else min(size, NARROWEST) for title, size in least.items()}
+    for floor in (least, narrow, dict.fromkeys(widths, 1)):
         _shrink(widths, floor, width)
     return [(column, widths[column.title]) for column in kept]
 

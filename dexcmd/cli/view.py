@@ -182,7 +182,7 @@ def live_table(picture: Picture) -> RenderableType:
     table.add_column(no_wrap=True)
     for stage in picture.stages:
         # An empty stage that is known to be empty is a full one.
-        done = (stage.count, max(stage.total, 1)) if stage.total else (0, 1)
+        done = (0, 1) if stage.total is None else (stage.count, stage.total)
         count = str(stage.count) if stage.total is None else f"{stage.count}/{stage.total}"
         table.add_row(stage.name, ProgressBar(done[1], done[0]), count, stage.note)
     if not picture.said:

@@ -176,8 +176,7 @@ def _part(reply: Reply, start: int, stop: int) -> Reply:
 def _lengthened(reply: Reply, fault: Fault) -> Reply:
     content = WrappedContent(reply.content, reply.start, reply.stop, after=_JUNK * fault.amount)
     # Where a length is declared, it stays the true one.
-    lie = -fault.amount if fault.framing == "length" else 0
-    return attrs.evolve(reply, content=content, start=0, stop=content.size, lie=lie, framing=fault.framing)
+    return attrs.evolve(reply, content=content, start=0, stop=content.size, lie=-fault.amount, framing=fault.framing)
 
 
 def _ending(fault: Fault) -> Literal["drop", "reset"]:

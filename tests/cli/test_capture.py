@@ -219,6 +219,10 @@ def test_a_quota_that_is_short(serve: Serve, capsys: pytest.CaptureFixture[str])
     assert main(["capture", "pcap", "--all", "--yes"]) == 5
     told = capsys.readouterr().err
     assert told == "error: the day's quota is used up; `dexcmd quota` says when there is more\n"
+    # Whoever waits for more is asked as ever.
+    assert main(["capture", "pcap", "--all", "--on-quota", "wait"]) == 2
+    assert "takes 6 of 0 commands left of the day's quota" in (told := capsys.readouterr().err)
+    assert "there is no terminal to ask on" in told
 
 
 def test_a_lost_answer_is_no_second_command(service: Service, capsys: pytest.CaptureFixture[str]):

@@ -216,6 +216,7 @@ def test_advice():
     assert lines(left[:2]) == [
         "to go on: dexcmd follow --json c0 c1 | dexcmd download - --into 'my captures'",
     ]
+    assert lines(left[:5])[0].startswith("to go on: dexcmd follow --json c0 c1 c2 c3 c4 |")
     listed = "commands --type pcap --since 2026-01-31T12:00:00Z"
     dexcmd = "dexcmd --account a --token-file 'a file'"
     timed = [attrs.evolve(one, created=NOW + timedelta(seconds=0.5 * at)) for at, one in enumerate(left)]

@@ -3,6 +3,7 @@
 import io
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import attrs
 import pytest
@@ -11,11 +12,14 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
+from dexcmd.cli.capture.rows import TABLE
+from dexcmd.cli.capture.rows import Row as CaptureRow
 from dexcmd.cli.lists.run import COMMANDS, DEVICES_TABLE, QUOTA
 from dexcmd.cli.rows import GAP, Column, RowWriter, layout, plain_line, show_table, table_lines
 from dexcmd.resources.command import Command
 from dexcmd.resources.devices import Device
 from dexcmd.resources.quota import Quota
+from dexcmd.transfer.saved import SavedArtifact
 
 
 @attrs.frozen
@@ -82,6 +86,15 @@ def test_what_folds_anyway_does_so_before_anything_else_has_to():
         assert [wide for _, wide in layout(columns, rows, width)] == widths
 
 
+def test_a_column_is_as_wide_as_its_title_as_long_as_there_is_room_and_wide_characters_count_as_two():
+    columns = (
+        Column[Row](title="id", text=lambda row: row.id, folds_at=4),
+        Column[Row](title="registration", text=lambda row: row.text, folds_at=4),
+    )
+    assert [wide for _, wide in layout(columns, [Row("a" * 40, "b" * 40)], 18)] == [4, 12]
+    assert [wide for _, wide in layout(columns, [Row("東京", "a")], 80)] == [4, 12]
+
+
 def test_a_column_that_is_for_trouble_takes_no_room_where_there_is_none(capsys: pytest.CaptureFixture[str]):
     columns = (COLUMNS[0], Column[Row](title="why", text=lambda row: row.text, folds_at=10, only_if_any=True))
     output = io.StringIO()
@@ -119,6 +132,20 @@ def test_ids_are_whole_on_eighty_columns():
     widths = {column.title: width for column, width in devices}
     assert widths["device"] == cell_len(command)
     assert widths["eligible"] == len("eligible")
+
+
+@pytest.mark.parametrize("state", ["created", "failed", "rejected", "not_attempted"])
+def test_what_a_capture_has_not_got_leaves_ids_and_names_of_files_whole_on_eighty_columns(state: str):
+    command = "7d0c6f4e-93a6-4a60-9d2c-3a1f6f0f1f9b"
+    device = Device(device_id="d", device_name="NYC-MACBOOK-0002", person_email="dana.jensen2@example.org")
+    artifact = SavedArtifact(path=Path(f"captures/{command}.zip"), size=341_400, sha256="")
+    rows = [
+        CaptureRow(device=device, type="pcap", state="saved", command_id=command, artifact=artifact),
+        CaptureRow(device=device, type="pcap", state=state, command_id=command, text="interrupted; it goes on"),
+    ]
+    for wanted in (rows, rows[1:]):
+        widths = {column.title: width for column, width in layout(TABLE, wanted, 80)}
+        assert widths["file, or command"] == max(cell_len(TABLE[3].cell(row)) for row in wanted)
 
 
 class Terminal(io.StringIO):

@@ -57,6 +57,13 @@ def test_a_stage_whose_end_is_not_known():
     assert list(milestones(Picture((Stage("done", 3, None),)), {})) == []
 
 
+@pytest.mark.parametrize(("count", "total", "is_full"), [(0, None, False), (0, 3, False), (3, 3, True), (0, 0, True)])
+def test_a_stage_that_is_known_to_be_empty_is_a_full_one(count: int, total: int | None, is_full: bool):
+    segments = Console(width=80).render(live_table(Picture((Stage("saved", count, total),))))
+    bars = {str(segment.style) for segment in segments if "━" in segment.text}
+    assert (bars == {str(Console().get_style("bar.finished"))}) == is_full
+
+
 def test_views_suit_their_console():
     assert isinstance(view_for(screen(terminal=True)), LiveView)
     lines = screen(terminal=False)

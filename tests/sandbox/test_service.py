@@ -428,7 +428,7 @@ BAD_ORDERS = [
 class TestCreating:
     async def test_rows_and_quota(self, api: Api):
         first, second = api.sandbox.state.devices[:2]
-        args = {"time-limit-min": 2, "packet-size-bytes": 96.5}
+        args = {"time-limit-min": 1, "packet-size-bytes": 96.5}
         answer = await api.create(
             order(first, args=args),
             order(second, "speed-test", args={"interfaces": ["default"]}),
@@ -438,7 +438,7 @@ class TestCreating:
         commands = list(api.sandbox.state.commands.values())
         assert answer.result["commands"][0] == {
             "id": commands[0].id,
-            "args": {"time-limit-min": "2", "packet-size-bytes": "96.5"},
+            "args": {"time-limit-min": "1", "packet-size-bytes": "96.5"},
             "device_id": first.device_id,
             "registration_id": first.registration_id,
             "status": "SUCCESS",

@@ -204,6 +204,19 @@ class TestCommands:
         assert create(windows) == "PENDING_EXEC"
         assert state.now().timestamp() == now + 10
 
+    def test_a_windows_device_that_does_something_else_takes_a_capture(self, clock: ManualClock):
+        behaviour = Behaviour(pickup_seconds=(5, 5), run_seconds=(5, 5), upload_seconds=(5, 5))
+        state = make_state(clock, behaviour=behaviour)
+        for kind in ("warp-diag", "pcap"):
+            created = state.create(NewCommand(state.devices[0], kind))
+            assert created.timeline.status(created.created_at) == "PENDING_EXEC"
+
+    def test_a_capture_of_just_the_size_that_it_may_have_is_uploaded(self, clock: ManualClock):
+        for size, uploaded in ((6_000_000, True), (6_000_001, False)):
+            state = make_state(clock, artifact_size=size)
+            capture = state.create(NewCommand(state.devices[0], "pcap", {"max-file-size-mb": 6}))
+            assert capture.timeline.uploaded is uploaded
+
     def test_size_from_a_function_of_the_row(self, clock: ManualClock):
         rows = []
 
@@ -310,7 +323,9 @@ class TestListedDevices:
         state = SandboxState([device(), gone], clock=clock, behaviour=Behaviour())
         assert state.listed_devices() == [device(), gone]
         assert state.last_seen(gone) == clock.now() - timedelta(minutes=10)
-        clock.advance(3001)
+        clock.advance(3000)
+        assert state.listed_devices() == [device(), gone]
+        clock.advance(1)
         assert state.listed_devices() == [device()]
         assert state.last_seen(device()) == clock.now()
 

@@ -64,8 +64,8 @@ def read_file(common: Common, file: Path) -> CampaignSpec:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DexWarning)
         spec = read_campaign_file(file, environment)
-    for warning in dict.fromkeys(str(warning.message) for warning in caught):
-        warn(warning)
+    for warning in caught:
+        warn(str(warning.message))
     return spec
 
 

@@ -115,7 +115,7 @@ LINES = (
 
 TABLE = (
     Column[Row](title="device", text=lambda row: row.device.device_name or row.device.device_id, folds_at=12),
-    Column[Row](title="user", text=lambda row: row.device.person_email, folds_at=16, optional=1),
+    Column[Row](title="user", text=lambda row: row.device.person_email, folds_at=16, optional=2),
     Column[Row](
         title="state",
         text=lambda row: row.state.replace("_", " "),
@@ -127,7 +127,12 @@ TABLE = (
         text=lambda row: row.command_id if row.artifact is None else row.artifact.path.name,
         folds_at=40,
     ),
-    Column[Row](title="size", text=lambda row: None if row.artifact is None else size_text(row.artifact.size)),
+    Column[Row](
+        title="size",
+        text=lambda row: None if row.artifact is None else size_text(row.artifact.size),
+        only_if_any=True,
+        optional=1,
+    ),
     Column[Row](title="why", text=lambda row: row.short_why, folds_at=16, only_if_any=True),
 )
 

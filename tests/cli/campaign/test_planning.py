@@ -197,6 +197,11 @@ def test_no_account_can_be_read(office: Office, say: Say, fault: Fault, code: in
     assert not office.journal.exists()
 
 
+@pytest.mark.parametrize("path", ["nodir/london", "london.toml"])
+def test_what_looks_like_a_path_is_no_name_of_a_campaign(say: Say, path: str):
+    assert say("run", path) == (2, "", f"error: {path}: can't be read: No such file or directory\n")
+
+
 def test_a_plan_of_what_the_journal_knows(office: Office, say: Say):
     file = office.write()
     assert say("run", file, "--yes")[0] == 0

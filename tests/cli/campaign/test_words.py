@@ -288,6 +288,12 @@ class TestProgress:
         # Since the quota was asked for, some of it was used.
         now = status(account(states={"pending": 60, "running": 40}, quota=200, usage=60, commands=81))
         assert pictured(now, before).stages[0].note == "40/min"
+        # It is asked for again, and has room for what the others have used before.
+        now = status(account(states={"pending": 60, "running": 40}, quota=200, usage=140, commands=81))
+        assert pictured(now, before).stages[0].note == "40/min, 1 min 30 s left"
+
+    def test_nothing_late_is_looked_for_where_nothing_was_sent(self):
+        assert len(pictured(status(account(states={"skipped": 1}))).said.splitlines()) == 1
 
     def test_what_is_waited_for(self):
         reset = datetime.now(UTC) + timedelta(hours=6, minutes=12, seconds=30)
@@ -319,6 +325,16 @@ class TestProgress:
             "amer: 2 of 2",
             "test: 0 of 0, aborted",
         ]
+
+    def test_an_account_that_has_stopped_holds_up_no_other(self):
+        stopped = account("apac", {"pending": 5}, stopped="aborted", quota=10, usage=10)
+        before = status(account(states={"pending": 100}), stopped)
+        now = status(account(states={"pending": 60, "running": 40}), stopped)
+        assert pictured(now, before).stages[0].note == "40/min, 1 min 38 s left"
+
+    def test_an_account_is_done_when_all_but_what_its_plan_skips_is_there(self):
+        done, other = account(states={"saved": 2, "skipped": 3}), account("apac", {"pending": 1})
+        assert pictured(status(done, other)).said.splitlines()[1:] == ["emea: 2 of 2", "apac: 0 of 1"]
 
     def test_many_accounts(self):
         many = [account(f"a{number}", {"pending": 1}) for number in range(50)]
@@ -363,6 +379,12 @@ def test_a_list_tells_of_accounts_that_are_refused_only_if_there_are_any():
     assert column.cell(status(account())) == ""
     two = status(account(stopped="refused"), account("apac", stopped="refused"), account("amer"))
     assert column.cell(two) == "2 accounts"
+
+
+def test_a_list_tells_what_is_left_down_to_what_is_being_fetched():
+    [left] = [column for column in COLUMNS if column.title == "left"]
+    states = {"pending": 1, "creating": 2, "running": 4, "collecting": 8, "saved": 16, "failed": 32, "skipped": 64}
+    assert left.cell(status(account(states=states))) == "15"
 
 
 class TestEvents:
