@@ -62,6 +62,8 @@ class Request:
     query: Mapping[str, str] = attrs.field(factory=dict[str, str])
     body: bytes | None = None
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    silence_seconds: float | None = None
+    """How long not a byte may come; None for as long as an attempt may take."""
 
     @property
     def idempotent(self) -> bool:
@@ -179,6 +181,7 @@ class Session:
         if at_home:
             chain.append(Pace(call, self._pacer, settings.rate_limit, self._slots, self.service_clock))
         chain.append(Attempt(call, settings.token, stream, at_home=at_home, connections=connections))
+        seconds = settings.retry.attempt_seconds
         proxy = self._proxy(url, at_home=at_home)
         failure: DexError
         try:
@@ -193,8 +196,12 @@ class Session:
                 # aiohttp takes gzip data that end early for whole, so bodies are decoded where they are read.
                 auto_decompress=False,
                 middlewares=chain,
-                # The attempt's own limit is set by its middleware, and that of a body by whoever reads it.
-                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS),
+                # The attempt's own limit is set by its middleware; these are for a body that is streamed later.
+                timeout=aiohttp.ClientTimeout(
+                    total=None,
+                    connect=CONNECT_SECONDS,
+                    sock_read=seconds if request.silence_seconds is None else request.silence_seconds,
+                ),
                 proxy=None if proxy is None else proxy.url,
                 proxy_headers=None if proxy is None else proxy.headers,
             )

@@ -94,7 +94,7 @@ async def open_artifact(
     silence = session.settings.retry.attempt_seconds
     if silence_seconds is not None:
         silence = min(silence, silence_seconds)
-    request = Request("GET", path, headers=headers)
+    request = Request("GET", path, headers=headers, silence_seconds=silence)
     async with session.stream(request, on_retry) as response:
         if response.content_type in _NOT_AN_ARTIFACT:
             raise InvalidArtifactError(f"GET {path}: the service sends {response.content_type} for an artifact")
