@@ -4,7 +4,6 @@ import errno
 import random
 import struct
 import tempfile
-import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from dexcmd.errors import DownloadError, InvalidArtifactError, UnreadableMemberError
 from dexcmd.transfer.unpacking import PIECE, Archive, is_folder, is_readable, is_special
+from tests.heap import measured_heap
 from tests.test_members import open_files
 from tests.zips import METHOD_NAMES, METHODS, UTF8, Entry, forge, packed
 
@@ -111,14 +111,10 @@ class TestDamage:
         path.write_bytes(forge([Entry("a", bytes(size), method)]))
         with Archive(path) as archive:
             pieces = archive.pieces(archive.infos[0])
-            tracemalloc.start()
-            try:
+            with measured_heap() as heap:
                 assert sum(map(len, pieces)) == size
-                peak = tracemalloc.get_traced_memory()[1]
-            finally:
-                tracemalloc.stop()
         # bzip2 holds a block, lzma the dictionary of 1 MiB that `packed` asks for.
-        assert peak < 16 * MIB
+        assert heap.peak < 16 * MIB
 
     @each_method
     @settings(deadline=None, max_examples=150)
@@ -178,15 +174,10 @@ class TestDamage:
     def test_fewer_packed_bytes_than_the_properties_of_lzma(self, path: Path, size: int):
         lzma = Entry("a", b"x", zipfile.ZIP_LZMA, raw=packed(b"x", zipfile.ZIP_LZMA)[:9], packed_size=size)
         path.write_bytes(forge([lzma, Entry("b", bytes(8 * MIB))]))
-        with Archive(path) as archive:
-            tracemalloc.start()
-            try:
-                with pytest.raises(InvalidArtifactError):
-                    list(archive.pieces(archive.infos[0]))
-                # Seen: all that comes behind it was read.
-                assert tracemalloc.get_traced_memory()[1] < 2 * MIB
-            finally:
-                tracemalloc.stop()
+        with Archive(path) as archive, measured_heap() as heap, pytest.raises(InvalidArtifactError):
+            list(archive.pieces(archive.infos[0]))
+        # Seen: all that comes behind it was read.
+        assert heap.peak < 2 * MIB
 
     @pytest.mark.parametrize("modes", [225, 255, 8 + 9 * 4])
     def test_properties_that_lzma_has_not(self, path: Path, modes: int):

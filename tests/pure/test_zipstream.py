@@ -4,7 +4,6 @@ import gc
 import io
 import struct
 import tempfile
-import tracemalloc
 import weakref
 import zipfile
 import zlib
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 from dexcmd.errors import InvalidArtifactError
 from dexcmd.transfer.files import check_zip
 from dexcmd.transfer.zipstream import MOST_DIRECTORY, PIECE, Verdict, ZipStream
+from tests.heap import measured_heap
 
 STORED, DEFLATED, BZIP2, LZMA = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA
 MIB = 1024 * 1024
@@ -441,14 +441,10 @@ class TestMemory:
         size = 300 * MIB
         stream = b"".join(packer.compress(bytes(MIB)) for _ in range(300)) + packer.flush()
         header = struct.pack("<4s5H3I2H", b"PK\x03\x04", 20, 0, 8, 0, 0, 0, len(stream), size, 1, 0) + b"a"
-        tracemalloc.start()
-        try:
+        with measured_heap() as heap:
             checker = ZipStream()
             checker.feed(header + stream)
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        assert peak < 3 * PIECE + 2 * len(header + stream)
+        assert heap.peak < 3 * PIECE + 2 * len(header + stream)
 
     @pytest.mark.parametrize(
         "entry",
@@ -462,30 +458,22 @@ class TestMemory:
     def test_a_directory_without_an_end(self, entry: bytes):
         stream = ZipStream()
         piece = entry * (MIB // len(entry))
-        tracemalloc.start()
-        try:
+        with measured_heap() as heap:
             for _ in range(3 * MOST_DIRECTORY // len(piece)):
                 stream.feed(piece)
-            held, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        assert held < MIB
-        assert peak < 3 * MOST_DIRECTORY
+        assert heap.held < MIB
+        assert heap.peak < 3 * MOST_DIRECTORY
         assert stream.verdict() == "unknown"
 
     def test_members_without_an_end(self):
         header = struct.pack("<4s5H3I2H", b"PK\x03\x04", 20, 0, 0, 0, 0, 0, 0, 0, 200, 0) + b"a" * 200
         stream = ZipStream()
         piece = header * (MIB // len(header))
-        tracemalloc.start()
-        try:
+        with measured_heap() as heap:
             for _ in range(3 * MOST_DIRECTORY // len(piece)):
                 stream.feed(piece)
-            held, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        assert held < MIB
-        assert peak < 4 * MOST_DIRECTORY
+        assert heap.held < MIB
+        assert heap.peak < 4 * MOST_DIRECTORY
         assert stream.verdict() == "unknown"
 
     @pytest.mark.parametrize("field", [12, 16])
@@ -495,13 +483,9 @@ class TestMemory:
         struct.pack_into("<I", data, data.index(b"PK\x05\x06") + field, value)
         stream = ZipStream()
         stream.feed(bytes(data))
-        tracemalloc.start()
-        try:
+        with measured_heap() as heap:
             told = stream.verdict()
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        assert peak < MIB
+        assert heap.peak < MIB
         assert told != "whole" or is_whole(bytes(data))
 
     def test_a_directory_that_claims_to_be_all_there_is(self):
@@ -511,14 +495,10 @@ class TestMemory:
         assert not is_whole(bytes(data))
         stream = ZipStream()
         stream.feed(bytes(data))
-        tracemalloc.start()
-        try:
+        with measured_heap() as heap:
             told = stream.verdict()
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
         assert told == "damaged"
-        assert peak < MIB
+        assert heap.peak < MIB
 
     @pytest.mark.parametrize("field", [24, 32, 40, 48])
     @pytest.mark.parametrize("value", [0, 1, 2**32, 2**62, 2**63, 2**64 - 1])
@@ -533,13 +513,9 @@ class TestMemory:
         data = members[:at] + directory + bytes(wide) + locator + end
         stream = ZipStream()
         stream.feed(data)
-        tracemalloc.start()
-        try:
+        with measured_heap() as heap:
             told = stream.verdict()
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        assert peak < MIB
+        assert heap.peak < MIB
         assert told != "whole" or is_whole(data)
 
     @pytest.mark.parametrize("size", [2**32 - 1, 2**32, 2**63])

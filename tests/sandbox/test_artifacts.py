@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import tracemalloc
 import zipfile
 import zlib
 from datetime import UTC, datetime, timedelta, timezone
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from test_pcap import records
 
 from dexcmd.sandbox.artifacts import ArtifactSpec, build_artifact
+from tests.heap import measured_heap
 from tests.sandbox.opened import Opened
 
 TYPES = ["pcap", "warp-diag", "speed-test"]
@@ -279,15 +279,11 @@ def test_a_speed_test_measures_the_interfaces_that_were_asked_for(args, interfac
 
 @pytest.mark.parametrize(("command_type", "args"), [("pcap", {"packet-size-bytes": 1500}), ("warp-diag", {})])
 def test_nothing_large_is_held(command_type, args):
-    tracemalloc.start()
-    try:
+    with measured_heap() as heap:
         tail = bytes_of(build(command_type, size=1024 * MIB, args=args), 1023 * MIB)
         crc = read = 0
         for piece in build(command_type, size=300 * MIB, args=args).read():
             crc, read = zlib.crc32(piece, crc), read + len(piece)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
     assert len(tail) == MIB
     assert read == 300 * MIB
-    assert peak < 24 * MIB
+    assert heap.peak < 24 * MIB

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import tracemalloc
 import zipfile
 import zlib
 from typing import Any
@@ -15,6 +14,7 @@ from dexcmd.clock import ManualClock
 from dexcmd.sandbox import Behaviour, Sandbox
 from dexcmd.sandbox.content import Content, CorruptContent, GzippedContent, Loaded, ShiftedContent, WrappedContent
 from dexcmd.sandbox.ranges import ByteRange, choose_range
+from tests.heap import measured_heap
 from tests.sandbox.sandbox_api import Answer, Api
 
 pytestmark = pytest.mark.anyio
@@ -253,8 +253,7 @@ async def test_gigabytes_in_constant_memory(clock: ManualClock, session: aiohttp
         # Who reads slowly is not sent faster: the body waits in neither the sandbox nor the sockets.
         url = f"{api.commands_url}/{command_id}/downloads/{command_id}.zip"
         headers = {"Authorization": f"Bearer {sandbox.token}"}
-        tracemalloc.start()
-        try:
+        with measured_heap() as heap:
             async with session.get(url, headers=headers) as response:
                 assert response.content_length == size
                 read = 0
@@ -262,9 +261,7 @@ async def test_gigabytes_in_constant_memory(clock: ManualClock, session: aiohttp
                     read += len(chunk)
                     if read > 30_000_000:
                         break
-            assert tracemalloc.get_traced_memory()[1] < 24_000_000
-        finally:
-            tracemalloc.stop()
+        assert heap.peak < 24_000_000
 
 
 class TestContents:
