@@ -57,7 +57,7 @@ class Campaign(AsyncOnlyContext):
             status = await campaign.run(plan)       # whatever was done before is not done again
 
     Whatever ends the process, `kill -9` and a power cut included: run again, it creates no second command and fetches
-    no file twice.
+    no file again that is in its place.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ from dexcmd.cli.moments import duration_text
 from dexcmd.cli.stderr import note
 from dexcmd.events import Event, Paced, Retrying
 
-__all__ = ["Waits", "telling_waits"]
+__all__ = ["WORTH_TELLING", "Waits", "telling_waits"]
 
 WORTH_TELLING = 5.0
 """Seconds."""

@@ -102,6 +102,8 @@ class Report:
             + (0 if self.late else self.surplus)
             + self.broken
             + self.refetched
+            # A kill costs at most what is being fetched.
+            + max(0, self.twice - self.kills * Pace().downloads)
             # What the journal says of what there is, against what the service has counted.
             + abs(self.spent - self.commands - self.surplus)
         )

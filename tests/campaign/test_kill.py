@@ -75,7 +75,9 @@ async def test_a_trial_tells_what_must_not_be(tmp_path: Path) -> None:
         (59.0, {"spent": 11, "surplus": 1}, 1),
         (60.0, {"spent": 11, "surplus": 1}, 0),
         (60.0, {"surplus": 1}, 1),
-        (0.0, {"unknown": 1, "twice": 1, "left": ["part"]}, 0),
+        (0.0, {"unknown": 1, "twice": 16, "left": ["part"]}, 0),
+        # Of two kills, with eight downloads at a time.
+        (0.0, {"twice": 17}, 1),
     ],
 )
 def test_what_must_not_be_is_counted(list_lag: float, changes: dict[str, Any], wrong: int) -> None:

@@ -1,5 +1,6 @@
 """A plan: made, and shown."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from dexcmd.cli.rows import Column, RowWriter, json_line, write
 from dexcmd.cli.signals import run_until_stopped
 from dexcmd.cli.stderr import note, warn
 from dexcmd.cli.terminal import say, stderr_console, stdout_console
-from dexcmd.cli.view import Picture, showing, view_for
-from dexcmd.cli.waits import telling_waits
+from dexcmd.cli.view import Picture, has_bars, showing, view_for
+from dexcmd.cli.waits import WORTH_TELLING, telling_waits
 from dexcmd.errors import CampaignExistsError
 from dexcmd.events import Event, RequestFinished
 
@@ -50,15 +51,31 @@ class Looking:
         """Count what happens inside the clients."""
         self.requests += isinstance(event, RequestFinished)
 
+    def __str__(self) -> str:
+        """Return it in words."""
+        return f"looking at {counted(self.accounts, 'account')}: {counted(self.requests, 'request')}"
+
     def picture(self) -> Picture:
         """Return it to be shown."""
-        return Picture((), f"looking at {counted(self.accounts, 'account')}: {counted(self.requests, 'request')}")
+        return Picture((), str(self))
 
 
 async def make_plan(campaign: Campaign, looking: Looking) -> Plan:
     """Return what a run would do, and show meanwhile that something is done.  Raises `DexError`."""
-    async with showing(view_for(stderr_console()), looking.picture):
-        return await campaign.plan()
+    telling = asyncio.create_task(_tell_if_long(looking))
+    try:
+        async with showing(view_for(stderr_console()), looking.picture):
+            return await campaign.plan()
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+
+
+async def _tell_if_long(looking: Looking) -> None:
+    """Say once, where nothing shows it, that there is something to wait for: an account that does not answer, say."""
+    await asyncio.sleep(WORTH_TELLING)
+    if not has_bars(stderr_console()):
+        note(f"still {looking}")
 
 
 def run_plan(common: Common, journal: Path | None, file: Path, *, name_all: bool) -> int:

@@ -12,6 +12,7 @@ from typing import get_args
 import pytest
 
 from dexcmd.campaign.state import TargetState
+from dexcmd.cli.campaign import planning
 from dexcmd.sandbox import Fault
 from tests.cli.campaign.conftest import Office, Say
 from tests.cli.conftest import PATIENCE, Screen, until
@@ -518,3 +519,12 @@ def test_lists_on_a_terminal(office: Office, say: Say, show: Callable[..., Scree
     heading, row, *_ = screen.text.splitlines()
     assert heading.split() == ["campaign", "state", "targets", "saved", "failed", "left", "size", "planned"]
     assert row.split()[:6] == ["london", "finished", "6", "6", "0", "0"]
+
+
+def test_an_account_that_is_waited_for_is_told_of(office: Office, say: Say, monkeypatch: pytest.MonkeyPatch):
+    # Seen: minutes without a word, before anything was begun.
+    monkeypatch.setattr(planning, "WORTH_TELLING", 0.05)
+    office.service.sandbox.faults.add(Fault.slow(0.5, real_time=True), on="list_devices")
+    code, _, err = say("run", office.write(), "--yes")
+    assert code == 0
+    assert re.match(r"still looking at 1 account: \d requests?\n", err)
