@@ -129,10 +129,14 @@ class Campaign(AsyncOnlyContext):
 
     # --- before and while it runs
 
-    async def plan(self) -> Plan:
+    async def plan(self, *, first: bool = False) -> Plan:
         """Look at the accounts and return exactly what a run would do.  Spends no quota and writes nothing.
 
         What can't be read of an account is told in its part of the plan.  Raises `DexError`.
+
+        With `first`, that ends with the first account that has something to capture, and the plan has no part for those
+        that have not answered by then: `run` plans each of them by itself, so one that is slow or silent holds up no
+        other.  Where devices are named that may be in any of several accounts, all are looked at nevertheless.
         """
         async with AsyncExitStack() as stack:
             clients: dict[str, DexClient | DexError] = {}
@@ -141,7 +145,7 @@ class Campaign(AsyncOnlyContext):
                     clients[account.name] = await stack.enter_async_context(self._client(account))
                 except ConfigurationError as error:
                     clients[account.name] = error
-            return await make_plan(self.spec, clients, self._opened, self._clock)
+            return await make_plan(self.spec, clients, self._opened, self._clock, first=first)
 
     async def run(self, plan: Plan | None = None, *, on_event: OnEvent | None = None) -> CampaignStatus:
         """Run it until all is decided, or `stop` is called, and return how it stands then.

@@ -66,7 +66,7 @@ class Plan:
     """When it would stop creating."""
 
     accounts: tuple[AccountPlan, ...]
-    """In the order of the spec."""
+    """In the order of the spec.  One that was not looked at is not there, see `Campaign.plan`."""
 
     size: SizeForecast
     least_seconds: float

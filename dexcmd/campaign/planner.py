@@ -8,11 +8,19 @@ from datetime import datetime, timedelta
 from itertools import accumulate, pairwise
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 import attrs
 
 from dexcmd.campaign.events import AccountStopped, TargetPlanned
-from dexcmd.campaign.forecast import Requests, least_seconds, quota_forecast, request_forecast, size_forecast
+from dexcmd.campaign.forecast import (
+    QuotaForecast,
+    Requests,
+    least_seconds,
+    quota_forecast,
+    request_forecast,
+    size_forecast,
+)
 from dexcmd.campaign.named import Named, Names
 from dexcmd.campaign.namescsv import read_csv
 from dexcmd.campaign.patience import Patience
@@ -48,13 +56,19 @@ async def read_names(spec: CampaignSpec) -> Names:
 
 
 async def make_plan(
-    spec: CampaignSpec, clients: Mapping[str, DexClient | DexError], store: Store | None, clock: Clock
+    spec: CampaignSpec,
+    clients: Mapping[str, DexClient | DexError],
+    store: Store | None,
+    clock: Clock,
+    *,
+    first: bool = False,
 ) -> Plan:
     """Look at the accounts of a campaign and return what a run would do; nothing is created, nothing is written.
 
     `clients` are by the names of the accounts; an error stands for one that there can't be.  An account that can't be
     read has its error in its plan, and the others are planned all the same; all wait for the slowest, for a device that
     is named is `not_found` only where none of them shows it.  `store` tells the size of artifacts that came before.
+    `first` is explained at `Campaign.plan`.
 
     Raises `ConfigurationError` for an account without a client, and for a CSV that can't be read (any more), and
     `CampaignError` where the journal can't be.
@@ -63,20 +77,11 @@ async def make_plan(
         raise ConfigurationError(f"no client for the accounts {', '.join(missing)}")
     names = await read_names(spec)
     now = clock.now()
-    surveys = [Survey(spec, account, names, now) for account in spec.accounts]
-    todo = iter(surveys)
-
-    async def look() -> None:
-        for survey in todo:
-            client = clients[survey.account.name]
-            if isinstance(client, DexError):
-                survey.error = client
-            else:
-                await survey.take(client)
-
-    await run_tasks([look] * min(ACCOUNTS_AT_ONCE, len(surveys)))
-    _note_missing(surveys, names, of_all=True)
     deadline = now + spec.deadline if isinstance(spec.deadline, timedelta) else spec.deadline
+    surveys = [Survey(spec, account, names, now) for account in spec.accounts]
+    some = first and not names.anywhere
+    surveys = await _look(surveys, clients, lambda survey: some and _captures(survey, deadline))
+    _note_missing(surveys, names, of_all=len(surveys) == len(spec.accounts))
     plans: list[AccountPlan] = []
     number = 1
     for survey in surveys:
@@ -91,6 +96,28 @@ async def make_plan(
         size=size_forecast(spec.command, sum(plan.commands for plan in plans), known, mean),
         least_seconds=_least_seconds(plans, clients),
     )
+
+
+async def _look(
+    surveys: Sequence[Survey], clients: Mapping[str, DexClient | DexError], enough: Callable[[Survey], bool]
+) -> list[Survey]:
+    """Take the surveys, some at a time, until one is enough, and return those that are done."""
+    todo, done = iter(surveys), set[Survey]()
+    with anyio.CancelScope() as scope:
+
+        async def look() -> None:
+            for survey in todo:
+                client = clients[survey.account.name]
+                if isinstance(client, DexError):
+                    survey.error = client
+                else:
+                    await survey.take(client)
+                done.add(survey)
+                if enough(survey):
+                    scope.cancel()
+
+        await run_tasks([look] * min(ACCOUNTS_AT_ONCE, len(surveys)))
+    return [survey for survey in surveys if survey in done]
 
 
 @attrs.define(eq=False)
@@ -188,12 +215,22 @@ def _note_missing(surveys: Sequence[Survey], names: Names, *, of_all: bool) -> N
             next(iter(seen.values())).selection.miss(named, detail)
 
 
+def _quota_forecast(survey: Survey, deadline: datetime | None) -> QuotaForecast:
+    leave = survey.spec.leave_quota
+    return quota_forecast(len(survey.selection), survey.quota, leave=leave, now=survey.now, deadline=deadline)
+
+
+def _captures(survey: Survey, deadline: datetime | None) -> bool:
+    """Tell whether an account has something to capture before the deadline."""
+    return survey.error is None and len(survey.selection) > _quota_forecast(survey, deadline).late
+
+
 def _account_plan(survey: Survey, first: int, deadline: datetime | None) -> AccountPlan:
     if survey.error is not None:
         return AccountPlan(account=survey.account, error=survey.error, requests=Requests(planning=survey.requests))
     targets, skipped, waves = survey.selection.numbered(first)
     spec = survey.spec
-    quota = quota_forecast(len(targets), survey.quota, leave=spec.leave_quota, now=survey.now, deadline=deadline)
+    quota = _quota_forecast(survey, deadline)
     ends = list(accumulate(waves, initial=0))
     parts = [wave_of(targets[start:end], spec.command.type) for start, end in pairwise(ends)]
     return AccountPlan(

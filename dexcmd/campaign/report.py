@@ -140,7 +140,7 @@ def _account(account: AccountStatus) -> Iterator[str]:
     if account.stopped is not None:
         reason = "" if account.reason is None else f": {one_line(account.reason)}"
         yield f"  {account.stopped}{reason}"
-    if account.quota is not None and account.usage is not None:
+    if account.stopped is None and account.quota is not None and account.usage is not None:
         reset = "" if account.reset_time is None else f", reset at {report_time(account.reset_time)}"
         yield f"  quota: {account.usage:,} of {account.quota:,} used when last asked{reset}"
     if account.stopped is None and account.waits_until is not None:

@@ -293,6 +293,51 @@ async def test_what_is_not_in_the_journal_yet_is_taken_from_the_plan(campaigns: 
     assert await planned(campaigns) == [(1, "a", "1", None), (2, "b", "2", None), (3, "b", "3", "excluded")]
 
 
+async def test_a_run_whose_plan_is_of_the_first_account_only(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[])
+    b = await campaigns.account("b", devices=[device(2)])
+    c = await campaigns.account("c", devices=[device(3)])
+    await campaigns.account("d", devices=[device(4)])
+    b.faults.add(Fault.silence(headers=False), on="get_quota", times=1)
+    c.faults.add(Fault.error(403), on="get_quota", times=1)
+    async with campaigns.campaign(campaigns.spec()) as campaign:
+        with anyio.fail_after(60):
+            plan = await campaign.plan(first=True)
+        accounts = {account.account.name: account.commands for account in plan.accounts}
+        # One that has nothing to capture, and one that can't be read, are told; nobody waits for the silent one.
+        assert (accounts, [*plan.errors]) == ({"a": 0, "c": 0, "d": 1}, ["c"])
+        looks = campaigns.asked("list_devices", "d")
+        status = await campaign.run(plan)
+    assert (status.state, status.count("saved")) == ("finished", 3)
+    assert campaigns.asked("list_devices", "d") == looks
+    first, *others = await planned(campaigns)
+    assert first == (1, "d", "4", None)
+    assert sorted(row[1:] for row in others) == [("b", "2", None), ("c", "3", None)]
+
+
+async def test_the_first_account_that_captures_something_before_the_deadline(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)], quota=1)
+    b = await campaigns.account("b", devices=[device(2)])
+    b.faults.add(Fault.slow(0.2, real_time=True), on="get_quota", times=1)
+    async with campaigns.campaign(campaigns.spec(deadline=timedelta(seconds=1), leave_quota=1)) as campaign:
+        plan = await campaign.plan(first=True)
+    assert [(account.account.name, account.commands, account.late) for account in plan.accounts] == [
+        ("a", 0, 1),
+        ("b", 1, 0),
+    ]
+
+
+async def test_all_are_looked_at_for_a_device_that_may_be_in_any(campaigns: CampaignRig) -> None:
+    await campaigns.account("a", devices=[device(1)])
+    b = await campaigns.account("b", devices=[device(2)])
+    b.faults.add(Fault.slow(0.2, real_time=True), on="get_quota", times=1)
+    targets = Targeting(device_ids=tuple(device(number).device_id for number in (1, 2, 3)))
+    async with campaigns.campaign(campaigns.spec(targets=targets)) as campaign:
+        plan = await campaign.plan(first=True)
+    assert [account.account.name for account in plan.accounts] == ["a", "b"]
+    assert plan.skips == {"not_found": 1}
+
+
 async def test_where_the_plan_has_no_device_of_an_account_that_has_ended(campaigns: CampaignRig) -> None:
     await campaigns.account("a", devices=[device(1)])
     b = await campaigns.account("b", devices=[])

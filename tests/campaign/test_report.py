@@ -60,7 +60,6 @@ still running             4  commands that go on to their end, for the service c
 
 account a (00000000000000000000000000000001)
   aborted: 12 of 20 failed
-  quota: 800 of 800 used when last asked, reset at 2026-03-01 23:00 UTC
   settling: a lost command is looked for 120 s long; the slowest of 7 that were answered was listed within 4.5 s
   audited at 2026-03-01 09:39 UTC
 
@@ -195,6 +194,10 @@ class TestAccounts:
         [
             ({"wave": 2}, "  wave 2 of 3"),
             ({"quota": 200, "usage": 20}, "  quota: 20 of 200 used when last asked"),
+            (
+                {"quota": 800, "usage": 800, "reset_time": minutes(900)},
+                "  quota: 800 of 800 used when last asked, reset at 2026-03-01 23:00 UTC",
+            ),
             ({"stopped": "refused"}, "  refused"),
             ({"audited_at": minutes(60)}, "  audited at 2026-03-01 09:00 UTC"),
             ({"audit_error": "HTTP\n500"}, "  the audit failed, and the next run tries it again: HTTP 500"),
@@ -212,6 +215,8 @@ class TestAccounts:
         [
             ({"wave": 1}, "wave"),
             ({"quota": 200}, "quota:"),
+            # What was asked before the last commands were made tells nothing any more.
+            ({"quota": 200, "usage": 20, "stopped": "finished"}, "quota:"),
             ({"waits_until": minutes(1), "stopped": "aborted"}, "waits"),
             ({}, "audited"),
         ],

@@ -60,12 +60,15 @@ class Looking:
         return Picture((), str(self))
 
 
-async def make_plan(campaign: Campaign, looking: Looking) -> Plan:
-    """Return what a run would do, and show meanwhile that something is done.  Raises `DexError`."""
+async def make_plan(campaign: Campaign, looking: Looking, *, first: bool = False) -> Plan:
+    """Return what a run would do, see `Campaign.plan`, and show meanwhile that something is done.
+
+    Raises `DexError`.
+    """
     telling = asyncio.create_task(_tell_if_long(looking))
     try:
         async with showing(view_for(stderr_console()), looking.picture):
-            return await campaign.plan()
+            return await campaign.plan(first=first)
     finally:
         telling.cancel()
         await asyncio.gather(telling, return_exceptions=True)

@@ -52,7 +52,7 @@ def brief_lines(plan: Plan) -> list[str]:
         *([f"skipped: {skips}"] if skips else []),
     ]
     for account in readable:
-        name = f"{one_line(account.account.name)}: " if len(plan.accounts) > 1 else ""
+        name = f"{one_line(account.account.name)}: " if len(plan.spec.accounts) > 1 else ""
         waves = f" in waves of {_numbers(account.waves)}" if len(account.waves) > 1 else ""
         days = "".join(f"; {line}" for line in _quota(account, plan.spec)[1:])
         lines.append(f"{name}{counted(account.commands, 'command')}{waves}{days}")
@@ -61,6 +61,8 @@ def brief_lines(plan: Plan) -> list[str]:
         for account in plan.accounts
         if (failure := _failure(account)) is not None
     ]
+    if left := len(plan.spec.accounts) - len(plan.accounts):
+        lines.append(f"{counted(left, 'more account')}: planned and captured beside, each as soon as it answers")
     lines.append(f"artifacts: {_bytes(plan)}, into {plan.spec.artifacts.into}")
     return lines
 

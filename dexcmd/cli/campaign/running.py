@@ -54,7 +54,7 @@ class Beginning:
 def run_campaign(common: Common, journal: Path | None, what: str, *, yes: bool) -> int:
     """Run a campaign, or go on with it, and return the exit code.  Raises `DexError`."""
     campaign = file_or_name(common, what)
-    beginning = run_until_stopped(lambda: _look(common, journal, campaign))
+    beginning = run_until_stopped(lambda: _look(common, journal, campaign, ask=not yes))
     if beginning.plan is not None and (failure := unreadable(beginning.plan)) is not None:
         complain(failure)
         return failure.exit_code
@@ -91,15 +91,18 @@ def run_resume(common: Common, journal: Path | None, name: str) -> int:
     return OK
 
 
-async def _look(common: Common, journal: Path | None, campaign: CampaignSpec | str) -> Beginning:
-    """Find out whether it is a new one, and plan it then; nothing is written for that."""
+async def _look(common: Common, journal: Path | None, campaign: CampaignSpec | str, *, ask: bool) -> Beginning:
+    """Find out whether it is a new one, and plan it then; nothing is written for that.
+
+    Who is asked is shown all accounts; or else none waits for another.
+    """
     looking = Looking(0)
     clients = Clients(common, os.environ, telling_waits(common, looking.on_event))
     place = journal_of(journal)
     if isinstance(campaign, CampaignSpec) and existing(place) is None:
         check_new(place)
         async with Campaign(campaign, journal=None, client=clients) as found:
-            return await _planned(found, looking, clients)
+            return await _planned(found, looking, clients, ask=ask)
     async with opened(campaign, journal, clients) as found:
         if await found.known():
             clients.check(found.spec)
@@ -108,13 +111,13 @@ async def _look(common: Common, journal: Path | None, campaign: CampaignSpec | s
                 # Before anything is said of going on.
                 raise CampaignBusyError(f"campaign {found.name!r} is run by another process at this moment")
             return Beginning(found.name, status=status)
-        return await _planned(found, looking, clients)
+        return await _planned(found, looking, clients, ask=ask)
 
 
-async def _planned(campaign: Campaign, looking: Looking, clients: Clients) -> Beginning:
+async def _planned(campaign: Campaign, looking: Looking, clients: Clients, *, ask: bool) -> Beginning:
     clients.check(campaign.spec)
     looking.accounts = len(campaign.spec.accounts)
-    return Beginning(campaign.name, plan=await make_plan(campaign, looking))
+    return Beginning(campaign.name, plan=await make_plan(campaign, looking, first=not ask))
 
 
 def _begin(plan: Plan, journal: Path, *, yes: bool) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 from dexcmd.campaign.state import TargetState
 from dexcmd.cli.campaign import planning
-from dexcmd.sandbox import Fault
+from dexcmd.sandbox import Fault, Sandbox
 from tests.cli.campaign.conftest import Office, Say
 from tests.cli.conftest import PATIENCE, Screen, until
 
@@ -81,6 +81,27 @@ def test_nothing_to_capture(office: Office, say: Say):
     assert (code, out) == (1, "")
     assert "no device is to be captured: all are skipped (platform 6)" in err
     assert not office.journal.exists()
+
+
+def test_a_silent_account_holds_up_no_other_where_nobody_is_asked(
+    office: Office, say: Say, monkeypatch: pytest.MonkeyPatch
+):
+    mine = office.service.sandbox
+    with Sandbox(2, account_id=OTHER, seed=1, behaviour=mine.behaviour, clock=mine.clock).in_thread() as other:
+        mine.also_serve(other)
+        other.faults.add(Fault.silence(headers=False), on="get_quota", times=1)
+        monkeypatch.setenv("APAC", other.token)
+        file = office.write(
+            f'[[accounts]]\naccount_id = "{mine.account_id}"\nname = "emea"\n'
+            f'[[accounts]]\naccount_id = "{OTHER}"\nname = "apac"\ntoken_env = "APAC"\n'
+        )
+        code, _, err = say("run", file, "--yes")
+    assert code == 0
+    assert err.splitlines()[1:3] == [
+        "emea: 6 commands; 1 day by the quota",
+        "1 more account: planned and captured beside, each as soon as it answers",
+    ]
+    assert len(office.files) == 8
 
 
 def test_events_and_the_status_as_json_lines(office: Office, say: Say):

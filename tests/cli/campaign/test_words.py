@@ -152,6 +152,14 @@ class TestPlans:
             "artifacts: about 2.0 kB, 1.0 kB each as the mean of 4,321 in the journal, into captures",
         ]
 
+    def test_in_short_where_only_the_first_account_has_answered(self):
+        assert brief_lines(plan(account_plan(), spec=TWO)) == [
+            "london: pcap (time_limit_min 2) on 1 device of user1@example.com",
+            "emea: 1 command; the quota never suffices: nothing can be created",
+            "1 more account: planned and captured beside, each as soon as it answers",
+            "artifacts: of a size that is not known, into captures",
+        ]
+
     @pytest.mark.parametrize(
         ("users", "whom"),
         [
