@@ -92,14 +92,13 @@ class Capture(Background[CaptureResult[R]]):
         self._session = session
         self._options = options
         self._clock = session.settings.clock
-        self._watch = Watch(session, poll_interval=options.poll_interval, filename_grace=FILENAME_GRACE)
+        self._watch = Watch(
+            session, peers=commands.peers, poll_interval=options.poll_interval, filename_grace=FILENAME_GRACE
+        )
         self._made: dict[str, Outcome] = {}
         """Those whose command was created and is not done with."""
 
         self._stopped = False
-        self._sleep: anyio.CancelScope | None = None
-        """Of the sleep until the next poll, once there was one."""
-
         # Where there is room it is taken at once, so that polls see the commands of one POST come together.
         self._room = anyio.Semaphore(options.most_in_flight, fast_acquire=True)
         self._change = anyio.Event()
@@ -120,8 +119,7 @@ class Capture(Background[CaptureResult[R]]):
         """
         self._stopped = True
         self._bulk.stop()
-        if self._sleep is not None:
-            self._sleep.cancel()
+        self._watch.wake()
         self._change.set()
 
     async def _produce(self, results: Results[CaptureResult[R]]) -> None:
@@ -193,10 +191,8 @@ class Capture(Background[CaptureResult[R]]):
                 self._change = anyio.Event()
                 await self._change.wait()
                 continue
-            # In slices, for what is created meanwhile: that is not due before a slice is over.
-            with anyio.CancelScope() as self._sleep:
-                while not self._stopped and (wait := self._watch.next_poll_at - self._clock.monotonic()) > 0:
-                    await self._clock.sleep(min(wait, self._options.poll_interval))
+            # What is created meanwhile is not due any sooner than that.
+            await self._watch.rest(self._options.poll_interval)
             if self._stopped:
                 continue
             await self._poll()

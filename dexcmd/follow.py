@@ -65,26 +65,30 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
             raise RuntimeError("Follow: enter it with `async with` before iterating over it")
         # A poll can't be done by two tasks at a time.
         async with self._turn:
-            return await self._next()
+            try:
+                return await self._next()
+            except BaseException:
+                # Nobody may come for more, and others may wait for what it was about to ask.
+                self._watch.hand_back()
+                raise
 
     async def _next(self) -> Command:
-        while not self._ended:
+        while True:
+            # What an earlier poll was told before it failed, or was cancelled, or what that of a peer was told.
+            self._ended.extend(self._watch.take_ended())
+            if self._ended:
+                return self._ended.popleft()
             if not len(self._watch):
                 raise StopAsyncIteration
             if len(self._watch.out_of_time()) == len(self._watch):
                 count = len(self._watch)
                 what = "1 command has" if count == 1 else f"{count} commands have"
                 raise WaitTimeoutError(f"{what} not ended after {self._timeout:g} s", self._watch.ids)
-            wait = self._watch.next_poll_at - self._clock.monotonic()
-            if wait > 0:
-                await self._clock.sleep(wait)
             try:
+                await self._watch.rest()
                 await self._watch.poll()
             except DexError:
                 # What has ended comes first; if the trouble lasts, the next poll tells.
                 self._ended.extend(self._watch.take_ended())
                 if not self._ended:
                     raise
-            else:
-                self._ended.extend(self._watch.take_ended())
-        return self._ended.popleft()

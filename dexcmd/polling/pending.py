@@ -3,11 +3,15 @@
 import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import attrs
 
 from dexcmd.polling.durations import Durations
 from dexcmd.resources.command import Command
+
+if TYPE_CHECKING:
+    from dexcmd.polling.schedule import Schedule
 
 __all__ = ["MARGIN_SECONDS", "Pending", "created_between", "shifted"]
 
@@ -63,6 +67,12 @@ class Pending:
 
     due: float = -math.inf
     """When it is to be looked for next."""
+
+    schedule: "Schedule | None" = None
+    """What says when it is due, once it is followed."""
+
+    asker: "Schedule | None" = None
+    """By which a poll has begun that has still to tell of it: its own, or that of a peer."""
 
     @property
     def place(self) -> float:

@@ -64,6 +64,9 @@ class Rhythm:
     followed: int = 0
     """How many commands there were in all."""
 
+    beside: int = 0
+    """How many others are polled for with them."""
+
     _factor: float = 1.0
 
     def note(self, *, changed: bool) -> None:
@@ -73,7 +76,7 @@ class Rhythm:
     @property
     def crowding(self) -> float:
         """Return how much requests count: from 0 for few commands to 1 for many."""
-        return min(1.0, max(0.0, (self.followed - FEW) / (MANY - FEW)))
+        return min(1.0, max(0.0, (self.followed + self.beside - FEW) / (MANY - FEW)))
 
     @property
     def least(self) -> float:

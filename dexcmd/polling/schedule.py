@@ -1,8 +1,10 @@
 """Which commands to look for now, and when it is time for the next ones."""
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
 
-from dexcmd.polling.looks import Look, Rows, choose_looks, glance, looks_after
+from dexcmd.polling.known import Known
+from dexcmd.polling.looks import Look, choose_looks, glance, looks_after
 from dexcmd.polling.pending import Pending
 from dexcmd.polling.rhythm import Rhythm
 
@@ -11,19 +13,28 @@ __all__ = ["GLANCE_SECONDS", "Schedule"]
 GLANCE_SECONDS = 60.0
 """While many new commands wait for their first look, the newest page is looked at so often."""
 
+JOINING_SLACK = 0.5
+"""What has waited for all but so much of its time is looked for in another follower's poll, and nothing any sooner."""
+
 
 class Schedule:
-    """The pending commands of one follower, and when each is due.  Times are of the monotonic clock."""
+    """The pending commands of one follower, and when each is due.  Times are of the monotonic clock.
 
-    def __init__(self, rhythm: Rhythm) -> None:
+    A poll tells of those of other followers as well, its peers: each then sets its own times anew.
+    """
+
+    def __init__(self, rhythm: Rhythm, known: Known | None = None) -> None:
         self.rhythm = rhythm
+        self.known: Known = Known(durations=rhythm.durations) if known is None else known
         self.pending: dict[str, Pending] = {}
-        self.filters = True
-        """Whether the service lets its list be filtered, as far as is known."""
+        self.oldest: float = math.inf
+        """Where in time the first of the commands stands, or one that was there before."""
 
-        self._rows = Rows()
         self._next = math.inf
-        """When the first of the commands is due."""
+        """When the first of the commands is due of which no poll is to tell already."""
+
+        self._asked: list[Pending] = []
+        """Those of which this one's own poll is to tell, peers' as well."""
 
         self._newcomer = math.inf
         """When the first of the new commands was added that the list has not shown."""
@@ -33,6 +44,8 @@ class Schedule:
 
         self._touched: dict[str, Pending] = {}
         """Those of which the poll that is under way has told."""
+
+        self.known.schedules.add(self)
 
     @property
     def next_due(self) -> float:
@@ -47,7 +60,9 @@ class Schedule:
         """Take on a command."""
         self.rhythm.followed += 1
         self.pending[one.command_id] = one
-        self._rows.add(one.place)
+        one.schedule = self
+        self.known.rows.add(one.place)
+        self.oldest = min(self.oldest, one.place)
         one.due = self._first_due(one)
         self._next = min(self._next, one.due)
         if one.is_new:
@@ -58,57 +73,124 @@ class Schedule:
         for one in self.pending.values():
             one.deadline = deadline
             one.due = self._until_deadline(one, one.due)
-        self._recount()
+        self.recount()
 
     def drop(self, command_id: str) -> Pending:
         """Let go of a command; raises `KeyError` where it is not pending."""
-        return self.pending.pop(command_id)
+        one = self.pending.pop(command_id)
+        one.asker = None
+        return one
 
     def place(self, one: Pending, born: float) -> None:
         """Note when a command was created."""
         old, one.born = one.place, born
-        self._rows.move(old, one.place)
+        self.known.rows.move(old, one.place)
 
     def touch(self, one: Pending, now: float) -> None:
         """Note that the list has told of a command, or did not show it where it must be."""
         one.looked = now
         one.probes = 0
+        one.asker = None
         self._touched[one.command_id] = one
 
-    def is_open(self, command_id: str) -> bool:
-        """Tell whether this poll has still to tell of a command."""
-        return command_id in self.pending and command_id not in self._touched
+    @property
+    def is_touched(self) -> bool:
+        """Tell whether the poll that is under way has told of any of them."""
+        return bool(self._touched)
 
-    def plan(self, now: float) -> list[Look]:
-        """Return what to ask the list for now."""
+    @property
+    def is_asked(self) -> bool:
+        """Tell whether there is a poll under way that has still to tell of any of them."""
+        return any(one.asker is not None for one in self.pending.values())
+
+    def open_of(self, look: Look) -> dict[str, Pending]:
+        """Return those of a look that this one's poll has still to tell of."""
+        if look.is_glance:
+            return look.missing
+        return {command_id: one for command_id, one in look.missing.items() if one.asker is self}
+
+    def plan(self, now: float, peers: Sequence["Schedule"] = ()) -> list[Look]:
+        """Return what to ask the list for now: for what is due, and what of the peers is, or almost."""
         due = self._due(now)
-        for one in due:
-            one.tried = now
-        if due:
-            if any(one.seen is None for one in due):
-                self._glanced = now
-            chosen = {one.command_id for one in due}
-            others = (one for one in self.pending.values() if one.command_id not in chosen)
-            return choose_looks(due, others, self._rows, self.rhythm.durations, now, filters=self.filters)
-        if self._next_glance <= now:
+        if not due and self._next_glance <= now:
             self._glanced = now
             return [glance(one for one in self.pending.values() if one.is_new and one.seen is None)]
-        return []
+        if not due:
+            return []
+        due += [one for peer in peers for one in peer.joining(now)]
+        for one in due:
+            one.tried = now
+        if any(one.seen is None for one in due):
+            self._glanced = now
+        chosen = {one.command_id for one in due}
+        others = (one for one in self.free() if one.command_id not in chosen)
+        known = self.known
+        looks = choose_looks(due, others, known.rows, known.durations, now, filters=known.filters)
+        self.expect([*due, *(one for look in looks for one in look.missing.values())])
+        for peer in peers:
+            peer.recount()
+        return looks
+
+    def free(self) -> Iterator[Pending]:
+        """Give those of which no poll is to tell already."""
+        return (one for one in self.pending.values() if one.asker is None)
+
+    def joining(self, now: float) -> list[Pending]:
+        """Return what may be looked for in the poll of another follower."""
+        self._renew_first()
+        slack = min(self.rhythm.slack, JOINING_SLACK)
+        return [one for one in self.free() if _is_near(one, now, slack)]
 
     def end(self, look: Look, now: float) -> list[Look]:
         """Note that a look is at its end, and return those that what it did not show makes necessary."""
+        look.missing = self.open_of(look)
+        known = self.known
         if look.is_walk and look.is_complete:
-            self._rows.learn(look)
+            known.rows.learn(look)
             for one in look.missing.values():
                 one.is_stray = one.seen is None
-                self.touch(one, now)
-        found = looks_after(look, self._rows, now, filters=self.filters)
+                _touch(one, now)
+        found = looks_after(look, known.rows, now, filters=known.filters)
         if look.is_probe and not found:
             for one in look.missing.values():
                 probes = one.probes + 1
-                self.touch(one, now)
+                _touch(one, now)
                 one.probes, one.probed = probes, now
         return found
+
+    @property
+    def asks(self) -> bool:
+        """Tell whether its own poll has still to tell of any of its own."""
+        return any(one.asker is self for one in self.pending.values())
+
+    def release(self) -> None:
+        """Have its own poll tell no more of those of its peers: who follows these may ask."""
+        left = [one for one in self._asked if one.asker is self and one.schedule is not self]
+        for one in left:
+            one.asker = None
+        for schedule in {one.schedule for one in left if one.schedule is not None}:
+            schedule.recount()
+
+    def waits_for(self, other: "Schedule") -> bool:
+        """Tell whether the poll of another has still to tell of any of these, and none of its own has."""
+        return not self.asks and any(one.asker is other for one in self.pending.values())
+
+    def bequeath(self, heir: "Schedule") -> None:
+        """Have its own poll be that of another from now on."""
+        heir.expect(one for one in self._asked if one.asker is self)
+        self._asked = []
+
+    def expect(self, asked: Iterable[Pending]) -> None:
+        """Note what its own poll, which has begun, is to tell of."""
+        self._asked = list(asked)
+        for one in self._asked:
+            one.asker = self
+
+    def forgo(self) -> None:
+        """Have no poll tell of any of its own."""
+        for one in self.pending.values():
+            one.asker = None
+        self.recount()
 
     def settle(self, now: float, *, changed: bool) -> None:
         """Set the next time for all that was looked for."""
@@ -117,28 +199,31 @@ class Schedule:
         for one in self._touched.values():
             one.due = self._until_deadline(one, self._next_look(one, now))
         self._touched.clear()
-        self._recount()
+        self.recount()
 
     def fail(self, now: float) -> None:
-        """Put off what is due: the list can't be read at the moment."""
+        """Put off what is due, but not that of its peers: the list can't be read at the moment."""
+        self.forgo()
         self.rhythm.note(changed=False)
         for one in self.pending.values():
             if one.due <= now:
                 one.due = self._until_deadline(one, now + self.rhythm.least)
-        self._recount()
+        self.recount()
 
     def _due(self, now: float) -> list[Pending]:
         if self._next > now:
             return []
+        self._renew_first()
+        if all(one.due > now for one in self.free()):
+            self.recount()
+            return []
+        return [one for one in self.free() if _is_near(one, now, self.rhythm.slack)]
+
+    def _renew_first(self) -> None:
+        """Set the times of first looks anew: more is known of how long one may take, and of how many it is one."""
         for one in self.pending.values():
             if one.looked is None:
-                # More is known by now of how long it may take, and of how many it is one.
                 one.due = self._first_due(one)
-        if all(one.due > now for one in self.pending.values()):
-            self._recount()
-            return []
-        slack = self.rhythm.slack
-        return [one for one in self.pending.values() if one.due - slack * (one.due - one.last_touched) <= now]
 
     def _first_due(self, one: Pending) -> float:
         due = one.added + self.rhythm.interval if one.is_new else one.added
@@ -157,8 +242,18 @@ class Schedule:
     def _until_deadline(one: Pending, due: float) -> float:
         return due if one.tried >= one.deadline else min(due, one.deadline)
 
-    def _recount(self) -> None:
+    def recount(self) -> None:
+        """Find out anew which of the commands is the first to be due, and the like."""
         commands = self.pending.values()
-        self._next = min((one.due for one in commands), default=math.inf)
+        self._next = min((one.due for one in self.free()), default=math.inf)
         self._newcomer = min((one.added for one in commands if one.is_new and one.seen is None), default=math.inf)
-        self._rows.forget_before(min((one.place for one in commands), default=math.inf))
+        self.oldest = min((one.place for one in commands), default=math.inf)
+
+
+def _is_near(one: Pending, now: float, slack: float) -> bool:
+    return one.due - slack * (one.due - one.last_touched) <= now
+
+
+def _touch(one: Pending, now: float) -> None:
+    if one.schedule is not None:
+        one.schedule.touch(one, now)

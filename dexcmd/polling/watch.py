@@ -1,9 +1,10 @@
 """The engine that follows commands: it asks the list what the schedule says, and takes note of what it shows."""
 
+import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from dexcmd.errors import (
@@ -17,10 +18,10 @@ from dexcmd.errors import (
 from dexcmd.events import CommandFinished
 from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery, Pages
 from dexcmd.polling.looks import Look
+from dexcmd.polling.peers import Peers
 from dexcmd.polling.pending import Pending, shifted
 from dexcmd.polling.rhythm import PROMPT, Rhythm, Spacing
 from dexcmd.polling.schedule import Schedule
-from dexcmd.polling.share import Turn
 from dexcmd.resources.command import STATUSES, Command, decode_commands, identity
 from dexcmd.session import Session
 from dexcmd.wire.times import format_time
@@ -47,8 +48,11 @@ OnFirstSeen = Callable[[str, float], object]
 class Watch:
     """The pending commands of one follower, and the polls for them.
 
-    There is no call for a single command, so following means listing.  Whoever follows sleeps until `next_poll_at`, or
-    until it has added something, and then awaits `poll`, which asks for what is due by then.
+    There is no call for a single command, so following means listing.  Whoever follows awaits `rest`, or sleeps until
+    `next_poll_at`, and then awaits `poll`, which asks for what is due by then.
+
+    Of `peers`, each poll is also for what is due of those that rest, and tells them what it is told.  Meanwhile they
+    ask for nothing.  What it has not told when it ends, for whatever reason, the next of them asks for.
 
     A command in SUCCESS whose file name is missing counts as pending for `filename_grace` seconds more.
     `on_first_seen` tells how the list lags: it is called with the id of a command that was added as new, once the list
@@ -60,6 +64,7 @@ class Watch:
         self,
         session: Session,
         *,
+        peers: Peers | None = None,
         poll_interval: float = 2.0,
         spacing: Spacing = PROMPT,
         filename_grace: float = 0.0,
@@ -69,8 +74,10 @@ class Watch:
         self._clock = session.settings.clock
         self._filename_grace = filename_grace
         self._on_first_seen = on_first_seen
-        self._schedule = Schedule(Rhythm(poll_interval, spacing))
-        self._pending = self._schedule.pending
+        self._peers = Peers() if peers is None else peers
+        known = self._peers.known
+        self.schedule: Schedule = Schedule(Rhythm(poll_interval, spacing, known.durations), known)
+        self._pending = self.schedule.pending
         self._ended: list[Command] = []
         self._looks: deque[Look] = deque()
         self._pages: Pages[Command] | None = None
@@ -79,7 +86,11 @@ class Watch:
         self._changed = False
         """Whether the poll that is under way has brought anything new."""
 
-        self._turn = Turn()
+        self._nap: asyncio.Timeout | None = None
+        """Of the sleep that is under way."""
+
+        self._nap_ends = math.inf
+        """When it is over by itself, by the monotonic clock."""
 
     def __len__(self) -> int:
         """Return how many commands are pending."""
@@ -125,25 +136,110 @@ class Watch:
             is_new=is_new,
         )
         one.born = self._moment(created or not_before)
-        self._schedule.add(one)
+        self.schedule.add(one)
+        self.wake_if_due()
 
     def give_until(self, deadline: float) -> None:
         """Let all that is pending have this deadline."""
-        self._schedule.give_until(deadline)
+        self.schedule.give_until(deadline)
 
     def drop(self, command_id: str) -> Command | None:
         """Stop watching a command, and return the last that the list told of it."""
-        for look in self._looks:
-            look.missing.pop(command_id, None)
-        seen = self._schedule.drop(command_id).seen
+        seen = self.schedule.drop(command_id).seen
         if not self._pending:
             # Nobody polls for nothing.
             self.leave()
         return seen
 
     def leave(self) -> None:
-        """Give up its turn, for there is no poll for now, and it would be lost to all.  The next one queues up anew."""
-        self._session.polls.leave(self._turn)
+        """Have no part in any poll for now; the next one queues up anew."""
+        self.schedule.forgo()
+        self.hand_back()
+        self._leave_turn()
+
+    def is_due(self, now: float) -> bool:
+        """Tell whether there is something to ask for."""
+        return bool(self._looks) or self.schedule.next_due <= now
+
+    def wake(self) -> None:
+        """End the rest that is under way."""
+        if self._nap is not None and not self._nap.expired():
+            self._nap.reschedule(0.0)
+
+    async def rest(self, most: float = math.inf) -> None:
+        """Return when a poll is due, when a peer's has told what has ended, or when it is woken; perhaps sooner.
+
+        What is due while the poll of a peer is under way waits for that.  Else it sleeps for `most` seconds at a time.
+        """
+        patience = self._peers.patience(self)
+        seconds = self.next_poll_at - self._clock.monotonic()
+        if seconds <= 0:
+            if patience is None:
+                return
+            seconds = math.inf
+        if not self._ended:
+            with self._peers.rest(self):
+                if math.isinf(seconds):
+                    await self._sleep(seconds, patience)
+                else:
+                    await self._sleep(min(seconds, most), None)
+
+    async def _sleep(self, seconds: float, patience: float | None) -> None:
+        """Sleep until it is woken, or for `seconds`; for `patience` at the most, of the event loop's time."""
+        self._nap_ends = self._clock.monotonic() + seconds
+        try:
+            async with asyncio.timeout(patience) as self._nap:
+                if math.isinf(seconds):
+                    await asyncio.get_running_loop().create_future()
+                await self._clock.sleep(seconds)
+        except TimeoutError:
+            pass
+        finally:
+            self._nap = None
+
+    def wake_if_due(self) -> None:
+        """End the rest that is under way where it would be too long."""
+        if self._nap is not None and (self._ended or self.next_poll_at < self._nap_ends):
+            self.wake()
+
+    def hand_back(self) -> None:
+        """Leave to its peers what its poll has still to tell of theirs.
+
+        Where that is all that there is left to tell, one of them goes on with it.
+        """
+        if self._looks and self.schedule.asks:
+            self.give_up_peers()
+            return
+        heirs = (peer for peer in self._peers.resting(self) if peer.schedule.waits_for(self.schedule))
+        if self._looks and (heir := next(heirs, None)) is not None:
+            self.schedule.bequeath(heir.schedule)
+            heir.go_on_with(self._looks, self._pages)
+            self._looks, self._pages = deque(), None
+            return
+        self._forget_looks()
+        self.schedule.forgo()
+        self.give_up_peers()
+
+    def give_up_peers(self) -> None:
+        """Have its poll tell no more of those of its peers."""
+        self.schedule.release()
+        for peer in self._peers.resting(self):
+            peer.wake_if_due()
+
+    def go_on_with(self, looks: deque[Look], pages: Pages[Command] | None) -> None:
+        """Have the poll of a peer for one's own, with the walk of its first look if that has begun."""
+        self._looks, self._pages = looks, pages
+        self.wake()
+
+    def _forget_looks(self) -> None:
+        self._looks.clear()
+        self._pages = None
+
+    def _leave_turn(self) -> None:
+        """Give up the turn of its peers, if none of them needs it: it would be lost to all."""
+        now = self._clock.monotonic()
+        if not any(peer.is_due(now) for peer in self._peers.resting(self)):
+            self._session.polls.leave(self._peers.turn)
 
     def succeeded(self, command_id: str) -> bool:
         """Tell whether a pending command was seen in SUCCESS."""
@@ -155,11 +251,10 @@ class Watch:
 
     def out_of_time(self) -> list[str]:
         """Return the commands that are `overdue`, and those for which a poll has asked since and was told nothing."""
-        under_way = {command_id for look in self._looks for command_id in look.missing}
         return [
             one.command_id
             for one in self._pending.values()
-            if one.was_pending_at_deadline or (one.tried >= one.deadline and one.command_id not in under_way)
+            if one.was_pending_at_deadline or (one.tried >= one.deadline and one.asker is None)
         ]
 
     def take_ended(self) -> list[Command]:
@@ -173,45 +268,80 @@ class Watch:
     @property
     def next_poll_at(self) -> float:
         """When the next poll is due, by the monotonic clock; infinity where nothing is pending."""
-        due = self._clock.monotonic() if self._looks else self._schedule.next_due
-        return due if self._turn.time is None else max(due, self._turn.time)
+        due = self._clock.monotonic() if self._looks else self.schedule.next_due
+        turn = self._peers.turn
+        return due if turn.time is None else max(due, turn.time)
 
     async def poll(self) -> None:
         """Ask the list for what is due, as far as the share of the rate limit goes; `take_ended` has what has ended.
 
-        Where others have used that up, this queues up with them.  Raises `DexError`.  What could not be asked for is
-        due again a little later.
+        Where others have used that up, this queues up with them.  While a peer's poll is under way it asks for nothing.
+        Raises `DexError`.  What could not be asked for is due again a little later.
         """
+        if self._peers.patience(self) is not None:
+            return
         now = self._clock.monotonic()
         if not self._looks:
             # What is due while others have their turns is looked for together.
-            if self._schedule.next_due > now or not self._is_turn(now):
+            if self.schedule.next_due > now or not self._is_turn(now):
                 return
-            self._looks.extend(self._schedule.plan(now))
-        try:
-            while self._looks and await self._finish(self._looks[0]):
-                look = self._looks.popleft()
-                self._pages = None
-                self._looks.extendleft(reversed(self._schedule.end(look, self._clock.monotonic())))
-        except DexError:
-            self._looks.clear()
-            self._pages = None
-            self._schedule.fail(self._clock.monotonic())
-            raise
-        finally:
-            self._schedule.settle(self._clock.monotonic(), changed=self._changed)
-            self._changed = False
-            if not self._looks:
-                self.leave()
+            self._looks.extend(self._plan(now))
+        queues_up = False
+        with self._peers.ask(self):
+            try:
+                while self._looks and await self._finish(self._looks[0]):
+                    look = self._looks.popleft()
+                    self._pages = None
+                    self._looks.extendleft(reversed(self.schedule.end(look, self._clock.monotonic())))
+                queues_up = bool(self._looks) and not self._ended
+            except DexError:
+                self._forget_looks()
+                self.schedule.fail(self._clock.monotonic())
+                raise
+            finally:
+                self._settle(queues_up=queues_up)
+
+    def _plan(self, now: float) -> list[Look]:
+        watches = [self, *self._peers.resting(self)]
+        followed = sum(map(len, watches))
+        for watch in watches:
+            watch.schedule.rhythm.beside = followed - len(watch)
+        return self.schedule.plan(now, [watch.schedule for watch in watches[1:]])
+
+    def _settle(self, *, queues_up: bool) -> None:
+        """Set the times of all that the poll has told of, and leave to the peers what it does not go on with."""
+        now = self._clock.monotonic()
+        told = [peer for peer in self._peers.resting(self) if peer.schedule.is_touched]
+        for watch in (self, *told):
+            watch.settle(now)
+        self._peers.known.forget()
+        if not queues_up:
+            # Whoever follows has something to deliver first, and may take long, or not come again.
+            self.hand_back()
+        if not self._looks:
+            self._leave_turn()
+        for peer in told:
+            peer.wake()
+
+    def settle(self, now: float) -> None:
+        """Set the times of all that a poll has told of."""
+        self.schedule.settle(now, changed=self._changed)
+        self._changed = False
 
     async def _finish(self, look: Look) -> bool:
-        """Go on with a look to its end; return False where the share of the rate limit is used up before."""
+        """Go on with a look to its end.
+
+        Return False where the share of the rate limit is used up before, or what is left of it is for peers only, while
+        there is something to deliver.
+        """
         if self._pages is None:
-            # A look before this one may have shown what lies beside its own.
-            look.missing = {key: one for key, one in look.missing.items() if self._schedule.is_open(key)}
             self._pages = self._walk(look)
         pages = self._pages
-        while look.missing:
+        # Another look, or the poll of a peer, may have shown what lies beside its own.
+        while missing := self.schedule.open_of(look):
+            look.missing = missing
+            if self._ended and not self.schedule.is_asked:
+                return False
             if pages.ended:
                 look.is_complete = True
                 self._expect_late(look, pages.served_at)
@@ -224,14 +354,16 @@ class Watch:
                 if not (look.filters and isinstance(error, BadRequestError)):
                     raise
                 logger.warning("the list takes no filters, so it is walked without: %s", error)
-                self._schedule.filters = False
+                self._peers.known.filters = False
                 return True
+            self._peers.note_progress(self)
             brought = self._note_rows(look, rows)
             if look.is_glance or look.is_probe:
                 return True
-            if look.status is not None and not (brought and self._schedule.filters):
+            if look.status is not None and not (brought and self._peers.known.filters):
                 # A query that shows others' commands, a page of them, is not worth the next one.
                 return True
+        look.missing = missing
         look.is_complete = True
         return True
 
@@ -244,26 +376,37 @@ class Watch:
     def _is_turn(self, now: float) -> bool:
         """Tell whether one more request is within the share of the rate limit, or else queue up for it."""
         limit = self._session.settings.rate_limit
-        return limit is None or self._session.polls.ask(self._turn, limit, now) <= now
+        return limit is None or self._session.polls.ask(self._peers.turn, limit, now) <= now
 
     def _take_turn(self, now: float) -> bool:
         """Count one request that goes out now, if it is within the share of the rate limit, or else queue up for it."""
         limit = self._session.settings.rate_limit
-        return limit is None or self._session.polls.take(self._turn, limit, now)
+        return limit is None or self._session.polls.take(self._peers.turn, limit, now)
 
     def _note_rows(self, look: Look, rows: Sequence[Command]) -> bool:
         """Take over what a page tells, and tell whether it was of any that the look is for."""
         missing = len(look.missing)
         look.rows += len(rows)
+        shown: dict[str, Command] = {}
         for command in rows:
             if look.status is not None and command.status in STATUSES - {look.status}:
                 # It lets through what was not asked for, so it may as well hold back what was.
-                self._schedule.filters = False
-            look.missing.pop(command.id or "", None)
-            one = self._pending.get(command.id or "")
-            if one is not None:
-                self._note(one, command)
+                self._peers.known.filters = False
+            if command.id is not None:
+                shown[command.id] = command
+                look.missing.pop(command.id, None)
+        for watch in (self, *self._peers.resting(self)):
+            watch.take_over(shown)
         return len(look.missing) < missing
+
+    def take_over(self, shown: Mapping[str, Command]) -> None:
+        """Take over what a page tells, of a poll of its own or of a peer's; who rests is woken once it is told all."""
+        if known := self._pending.keys() & shown.keys():
+            for command_id, command in shown.items():
+                if command_id in known:
+                    self._note(self._pending[command_id], command)
+            if self._ended and not self.schedule.is_asked:
+                self.wake()
 
     def _note(self, one: Pending, command: Command) -> None:
         """Take over what the list tells of a pending command."""
@@ -272,28 +415,28 @@ class Watch:
         if (one.created is None or one.born is None) and command.created_date is not None:
             one.created = command.created_date
             if (born := self._moment(one.created)) is not None:
-                self._schedule.place(one, born)
+                self.schedule.place(one, born)
         if one.seen is None and one.is_new:
             self._tell_first_seen(one)
         one.is_stray = False
         one.seen = command
         one.command_type = command.type or one.command_type
         one.device_id = command.device_id or one.device_id
-        self._schedule.touch(one, now)
+        self.schedule.touch(one, now)
         self._check_probe(one, command)
         if command.ended and not self._waits_for_filename(one, command, now):
-            self._schedule.drop(one.command_id)
+            self.schedule.drop(one.command_id)
             self._ended.append(command)
             if command.created_date is not None and command.completed_date is not None:
                 seconds = (command.completed_date - command.created_date).total_seconds()
-                self._schedule.rhythm.durations.add(command.type, seconds)
+                self.schedule.rhythm.durations.add(command.type, seconds)
             self._session.emit(CommandFinished(one.command_id, command.status or ""))
 
     def _check_probe(self, one: Pending, command: Command) -> None:
         """Take note where a command had ended that the service did not show among those that had."""
         ended = self._moment(command.completed_date)
         if ended is not None and ended < one.probed - PROBE_GRACE:
-            self._schedule.filters = False
+            self._peers.known.filters = False
 
     def _tell_first_seen(self, one: Pending) -> None:
         served_at = self._session.service_clock.at(self._clock.monotonic())

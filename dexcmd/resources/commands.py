@@ -14,6 +14,7 @@ from dexcmd.fanout import BulkCreate, BulkOptions, OnQuota
 from dexcmd.follow import Follow
 from dexcmd.outcome import Outcome
 from dexcmd.paging import MOST_AT_ONCE, MOST_PER_PAGE, Listing, ListQuery
+from dexcmd.polling.peers import Peers
 from dexcmd.polling.watch import Watch
 from dexcmd.resources.command import Command, command_id_of, decode_commands, identity
 from dexcmd.resources.requests import CommandRequest, Target, check_batch
@@ -31,6 +32,9 @@ class CommandsResource:
         self._session = session
         self.created = created
         """The commands that this client has made."""
+
+        self.peers: Peers = Peers()
+        """All that follows commands by this client."""
 
     async def create(self, requests: Iterable[CommandRequest]) -> builtins.list[Command]:
         """Create 1 to 10 commands with one POST and return them in the order of the requests.
@@ -149,7 +153,7 @@ class CommandsResource:
         retry = self._session.settings.retry
         budget = min(retry.total_seconds, max(timeout, retry.attempt_seconds))
         session = self._session.with_retry(attrs.evolve(retry, total_seconds=budget))
-        watch = Watch(session, poll_interval=poll_interval)
+        watch = Watch(session, peers=self.peers, poll_interval=poll_interval)
         for command in commands:
             command_id = command_id_of(command)
             not_before = self.created.not_before(command_id)

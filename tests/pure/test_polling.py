@@ -536,6 +536,7 @@ class Service:
             look.is_complete = True
             looks = self.schedule.end(look, now) + looks
         self.schedule.settle(now, changed=False)
+        self.schedule.known.forget()
 
     def note(self, one: Pending, now: float) -> None:
         command = self.commands[one.command_id]
@@ -608,7 +609,7 @@ class TestSchedule:
             for late, command in zip(lateness, one.commands.values(), strict=True)
         )
         assert one.shapes["PENDING_EXEC"] > 5
-        assert one.schedule._rows.ours(-math.inf, math.inf) == 0, "nothing is kept of what is long ago"
+        assert one.schedule.known.rows.ours(-math.inf, math.inf) == 0, "nothing is kept of what is long ago"
 
     def test_a_burst_of_slow_ones_is_probed_until_durations_are_known(self):
         one = service([(index / 128, 300.0) for index in range(1000)])
