@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dexcmd.capture import Capture
     from dexcmd.created import CreatedLog
     from dexcmd.fanout import OnQuota
+    from dexcmd.polling.peers import Peers
     from dexcmd.resources.commands import CommandsResource
     from dexcmd.resources.devices import DevicesResource
     from dexcmd.resources.downloads import DownloadsResource
@@ -110,13 +111,19 @@ class DexClient(AsyncOnlyContext):
         """Commands: create them, list them, follow them."""
         from dexcmd.resources.commands import CommandsResource
 
-        return CommandsResource(self._session, self._created)
+        return CommandsResource(self._session, self._created, self._peers)
 
     @cached_property
     def _created(self) -> "CreatedLog":
         from dexcmd.created import CreatedLog
 
         return CreatedLog()
+
+    @cached_property
+    def _peers(self) -> "Peers":
+        from dexcmd.polling.peers import Peers
+
+        return Peers()
 
     @cached_property
     def devices(self) -> "DevicesResource":
@@ -151,6 +158,8 @@ class DexClient(AsyncOnlyContext):
             raise ConfigurationError(f"retry must be a RetryPolicy, not {retry!r}")
         # Made before it is copied, so that it is shared: what one of them has created is no answer to the other's POST.
         _ = self._created
+        # Likewise, for whoever follows commands by either of them shares the polls.
+        _ = self._peers
         view = copy.copy(self)
         view._session = self._session.with_retry(retry)  # noqa: SLF001 - of the same class
         for name in RESOURCES:

@@ -85,6 +85,15 @@ async def test_sixty_waits_cost_what_one_would_that_waits_for_all(rig: Rig, cloc
     assert_at_rest(rig)
 
 
+async def test_a_client_with_another_retry_policy_shares_them(rig: Rig) -> None:
+    made = await start(rig, 10)
+    other = rig.dex.with_retry(RetryPolicy(attempts=2))
+    clients = [rig.dex, other]
+    await outcomes(*[clients[number % 2].commands.wait(command.id) for number, command in enumerate(made)])
+    assert len(lists(rig)) == 1
+    assert_at_rest(rig)
+
+
 async def test_captures_share_their_polls(rig: Rig, tmp_path: object) -> None:
     devices = make_devices(40, multi_user_share=0, ineligible_share=0, disconnected_share=0)
     await rig.start(devices, behaviour=Behaviour())

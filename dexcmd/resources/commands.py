@@ -28,12 +28,12 @@ __all__ = ["CommandsResource"]
 class CommandsResource:
     """`dex.commands`."""
 
-    def __init__(self, session: Session, created: CreatedLog) -> None:
+    def __init__(self, session: Session, created: CreatedLog, peers: Peers) -> None:
         self._session = session
         self.created = created
         """The commands that this client has made."""
 
-        self.peers: Peers = Peers()
+        self.peers = peers
         """All that follows commands by this client."""
 
     async def create(self, requests: Iterable[CommandRequest]) -> builtins.list[Command]:

@@ -28,6 +28,7 @@ NOT_PUBLIC = frozenset(
         "dexcmd.client.DexClient.session",
         "dexcmd.resources.commands.CommandsResource.bulk",
         "dexcmd.resources.commands.CommandsResource.created",
+        "dexcmd.resources.commands.CommandsResource.peers",
         "dexcmd.transfer.artifact.Artifact.__init__",
         "dexcmd.transfer.artifact.Artifact.body",
         # What they give is no more than `Sink` says.
