@@ -240,6 +240,9 @@ class WaitTimeoutError(DexError, TimeoutError):
     pending: tuple[str, ...] = ()
     """The ids of the commands that had not ended."""
 
+    unlisted: tuple[str, ...] = ()
+    """Those of them that the list has never shown: of another account, or no ids of commands at all."""
+
     def __str__(self) -> str:
         """Return the message."""
         return self.message

@@ -5,6 +5,7 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
+from dexcmd.amounts import listed
 from dexcmd.async_only import AsyncOnlyContext, AsyncOnlyIteration
 from dexcmd.clock import Clock
 from dexcmd.errors import DexError, WaitTimeoutError
@@ -81,9 +82,7 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
             if not len(self._watch):
                 raise StopAsyncIteration
             if len(self._watch.out_of_time()) == len(self._watch):
-                count = len(self._watch)
-                what = "1 command has" if count == 1 else f"{count} commands have"
-                raise WaitTimeoutError(f"{what} not ended after {self._timeout:g} s", self._watch.ids)
+                raise self._late()
             try:
                 await self._watch.rest()
                 await self._watch.poll()
@@ -92,3 +91,9 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
                 self._ended.extend(self._watch.take_ended())
                 if not self._ended:
                     raise
+
+    def _late(self) -> WaitTimeoutError:
+        count, unlisted = len(self._watch), self._watch.unlisted
+        what = "1 command has" if count == 1 else f"{count} commands have"
+        never = f"; {listed(unlisted)} {'was' if len(unlisted) == 1 else 'were'} never in the list" if unlisted else ""
+        return WaitTimeoutError(f"{what} not ended after {self._timeout:g} s{never}", self._watch.ids, unlisted)

@@ -395,6 +395,23 @@ async def test_the_end_of_the_time_names_what_is_pending(rig: Rig, clock: Manual
     assert clock.monotonic() - start == pytest.approx(60.0)
 
 
+async def test_the_end_of_the_time_names_what_the_list_never_showed(rig: Rig) -> None:
+    await rig.start(behaviour=Behaviour(run_seconds=(5000.0, 5000.0)))
+    made = await rig.dex.commands.create(rig.requests(2))
+    with pytest.raises(WaitTimeoutError, match=r"^1 command has not ended after 60 s; x was never in the list$") as one:
+        await rig.dex.commands.wait("x", timeout=60)
+    assert one.value.unlisted == one.value.pending == ("x",)
+    ids = [f"x{number}" for number in range(7)]
+    message = "9 commands have not ended after 60 s; x0, x1, x2, x3, x4 and 2 more were never in the list"
+    async with rig.dex.commands.follow([*made, *ids], timeout=60) as ended:
+        with pytest.raises(WaitTimeoutError, match=f"^{message}$") as all_of_them:
+            await anext(ended)
+    assert all_of_them.value.unlisted == tuple(ids)
+    with pytest.raises(WaitTimeoutError, match=r"^1 command has not ended after 60 s$") as listed:
+        await rig.dex.commands.wait(made[0], timeout=60)
+    assert listed.value.unlisted == ()
+
+
 async def test_no_request_of_a_short_wait_is_tried_for_minutes(rig: Rig, clock: ManualClock) -> None:
     await rig.start(behaviour=Behaviour(run_seconds=(5000.0, 5000.0)))
     [made] = await rig.dex.commands.create(rig.requests(1))

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import attrs
 
-from dexcmd.amounts import counted
+from dexcmd.amounts import counted, listed
 from dexcmd.cli.calling import call
 from dexcmd.cli.common import Common
 from dexcmd.cli.documents import command_document
@@ -23,9 +23,7 @@ from dexcmd.client import DexClient
 from dexcmd.errors import ConfigurationError, ServerError, TransportError, WaitTimeoutError
 from dexcmd.resources.command import Command
 
-__all__ = ["late", "listed", "run_follow"]
-
-MOST_NAMED = 5
+__all__ = ["late", "run_follow"]
 
 
 @attrs.define
@@ -73,7 +71,7 @@ def run_follow(common: Common, ids: Sequence[str], timeout: timedelta) -> int:
         except WaitTimeoutError as error:
             for command_id in error.pending:
                 writer.add(Command(id=command_id))
-            complain(late(error, following.unlisted))
+            complain(late(error))
         except (TransportError, ServerError) as error:
             if not (isinstance(error, TransportError) and error.permanent):
                 error.add_note("the commands go on, and the same command waits for them again")
@@ -83,23 +81,16 @@ def run_follow(common: Common, ids: Sequence[str], timeout: timedelta) -> int:
     return call(common, work)
 
 
-def late(error: WaitTimeoutError, unlisted: Sequence[str]) -> Failure:
+def late(error: WaitTimeoutError) -> Failure:
     """Return what it comes to that commands have not ended in time, some of which the list has never shown."""
     failure = explain(error)
-    if not unlisted:
+    if not error.unlisted:
         return failure
-    were, ids = ("was", "is the id") if len(unlisted) == 1 else ("were", "are the ids")
-    hint = f"{listed(unlisted)} {were} never in the list: {ids} right, and the account?"
-    others = len(error.pending) - len(unlisted)
+    hint = f"{'is the id' if len(error.unlisted) == 1 else 'are the ids'} right, and the account?"
+    others = len(error.pending) - len(error.unlisted)
     if others:
         hint += f" {counted(others, 'other')} {'goes' if others == 1 else 'go'} on"
     return attrs.evolve(failure, hint=hint)
-
-
-def listed(ids: Sequence[str]) -> str:
-    """Return ids for a line, the first of them where they are many."""
-    more = len(ids) - MOST_NAMED
-    return ", ".join(ids[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _them(ids: Sequence[str]) -> str:
