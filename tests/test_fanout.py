@@ -27,6 +27,10 @@ def states(outcomes: tuple[Outcome, ...]) -> list[str]:
     return [outcome.state for outcome in outcomes]
 
 
+def reasons(outcomes: tuple[Outcome, ...]) -> list[str | None]:
+    return [outcome.reason for outcome in outcomes]
+
+
 async def test_many_targets_go_out_in_posts_of_at_most_ten(rig: Rig) -> None:
     await rig.start(60)
     requests = rig.requests(43)
@@ -120,6 +124,28 @@ async def test_a_reset_that_does_not_show_is_asked_for_less_and_less_often(rig: 
     assert waits == pytest.approx([0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300], abs=0.1)
 
 
+async def test_a_clock_that_goes_a_bit_fast_costs_no_question_before_the_reset(rig: Rig) -> None:
+    class Drift(ManualClock):
+        async def sleep(self, seconds: float) -> None:
+            await super().sleep(seconds)
+            rig.sandbox.behaviour = Behaviour.instant(clock_skew=-0.9)
+
+    rig.clock = Drift()
+    await rig.start(quota=2)
+    bulk = await rig.dex.commands.create_many(rig.requests(4), on_quota="wait")
+    assert states(bulk.outcomes) == ["created"] * 4
+    # At the start, when the quota is used up, and after the reset.
+    assert rig.made("get_quota") == 3
+
+
+async def test_a_reset_that_is_not_told_is_not_waited_for(rig: Rig, clock: ManualClock) -> None:
+    await rig.start(quota=2)
+    rig.sandbox.faults.add(Fault.wrong_types("result.reset_time", None), on="get_quota", times=None)
+    bulk = await rig.dex.commands.create_many(rig.requests(3), on_quota="wait")
+    assert reasons(bulk.outcomes) == [None, None, "quota"]
+    assert clock.slept == []
+
+
 async def test_a_quota_that_can_not_be_told_stops_nothing(rig: Rig) -> None:
     await rig.start(retry=RetryPolicy(attempts=1))
     rig.sandbox.faults.add(Fault.error(500), on="get_quota", times=None)
@@ -190,14 +216,12 @@ async def test_closing_ends_a_wait_for_the_quota(rig: Rig) -> None:
             await dex.close()
 
     await rig.start(quota=2)
-    dex = rig.client(clock=Close())
+    clock = Close()
+    dex = rig.client(clock=clock)
     bulk = await dex.commands.create_many(rig.requests(3), on_quota="wait", quota_wait_seconds=1e6)
-    assert states(bulk.outcomes) == ["created", "created", "not_attempted"]
+    assert reasons(bulk.outcomes) == [None, None, "quota"]
     assert rig.made("get_quota") <= 2
-
-
-def reasons(outcomes: tuple[Outcome, ...]) -> list[str | None]:
-    return [outcome.reason for outcome in outcomes]
+    assert clock.monotonic() <= 60
 
 
 async def test_stopped_before_it_began_it_sends_nothing(rig: Rig) -> None:
@@ -269,8 +293,10 @@ async def test_stop_ends_a_wait_for_the_quota(rig: Rig) -> None:
             await super().sleep(seconds)
 
     await rig.start(quota=2)
-    bulk = rig.client(clock=Stop()).commands.create_many(rig.requests(3), on_quota="wait", quota_wait_seconds=1e6)
+    clock = Stop()
+    bulk = rig.client(clock=clock).commands.create_many(rig.requests(3), on_quota="wait", quota_wait_seconds=1e6)
     assert reasons((await bulk).outcomes) == [None, None, "cancelled"]
+    assert clock.monotonic() == 0
 
 
 async def test_stop_sends_nothing_again_that_the_list_does_not_show(rig: Rig) -> None:
