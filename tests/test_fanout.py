@@ -170,6 +170,13 @@ async def test_a_token_that_may_not_write_ends_it_with_the_first_post(rig: Rig) 
     assert rig.made("create_commands") == 1
 
 
+async def test_what_ends_it_is_told_of_what_the_quota_had_no_room_for_as_well(rig: Rig) -> None:
+    await rig.start(60, quota=17, behaviour=Behaviour.instant(read_only_token=True))
+    bulk = await rig.dex.commands.create_many(rig.requests(40))
+    assert reasons(bulk.outcomes) == ["abort"] * 40
+    assert all(isinstance(outcome.error, PermissionDeniedError) for outcome in bulk.outcomes)
+
+
 async def test_a_service_that_can_not_be_reached_ends_it_after_one_call(rig: Rig) -> None:
     await rig.start(60)
     async with Sandbox(1) as gone:
@@ -297,6 +304,14 @@ async def test_stop_ends_a_wait_for_the_quota(rig: Rig) -> None:
     bulk = rig.client(clock=clock).commands.create_many(rig.requests(3), on_quota="wait", quota_wait_seconds=1e6)
     assert reasons((await bulk).outcomes) == [None, None, "cancelled"]
     assert clock.monotonic() == 0
+
+
+async def test_a_stop_while_the_quota_is_asked_is_the_reason_whatever_it_says(rig: Rig) -> None:
+    await rig.start(quota=0)
+    bulk = rig.client(on_event=lambda event: isinstance(event, RequestFinished) and bulk.stop()).commands.create_many(
+        rig.requests(3)
+    )
+    assert reasons((await bulk).outcomes) == ["cancelled"] * 3
 
 
 async def test_stop_sends_nothing_again_that_the_list_does_not_show(rig: Rig) -> None:
