@@ -81,6 +81,14 @@ async def test_what_is_refused_for_the_quota_has_one_result(
     assert [result.state for result in await collect(capture)] == [state] * 3
 
 
+@pytest.mark.parametrize("processed", [True, False])
+async def test_what_becomes_of_a_lost_answer_is_a_result(rig: Rig, tmp_path: Path, processed: bool) -> None:
+    await rig.start()
+    rig.sandbox.faults.add(Fault.drop(processed=processed), on="create_commands", times=None)
+    results = await collect(rig.dex.capture(rig.requests(3), into=tmp_path))
+    assert [result.state for result in results] == ["saved" if processed else "unknown"] * 3
+
+
 async def test_results_come_as_they_are_known(rig: Rig, tmp_path: Path) -> None:
     await rig.start(60, behaviour=Behaviour(run_seconds=(1.0, 300.0)))
     seen_at = []
