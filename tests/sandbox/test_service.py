@@ -332,6 +332,13 @@ class TestLists:
         assert row["user_email"] is None
         assert "sandbox_extra" in row
         assert "sandbox_extra" in answer.json
+        assert "sandbox_extra" in answer.result
+        assert "sandbox_extra" in (await api.create(order(api.sandbox.state.devices[0]))).result
+        assert "sandbox_extra" in (await api.devices()).result
+        quota = (await api.quota()).result
+        assert quota["reset_time"] == "2026-01-02 00:00:00+00"
+        # Where a row has no such field, it gets none.
+        assert quota.keys() == {"quota", "quota_usage", "reset_time", "sandbox_extra"}
         switch(api, omit_absent=True, omit_fields=["created_date", "absent"], run_seconds=(9.0, 9.0))
         await api.make(1)
         row = (await api.list()).result["commands"][0]
