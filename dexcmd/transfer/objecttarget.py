@@ -14,7 +14,7 @@ from dexcmd.transfer.bucket import Attributes, Place, Upload
 from dexcmd.transfer.checks import BodyCheck
 from dexcmd.transfer.files import check_zip
 from dexcmd.transfer.options import Verify
-from dexcmd.transfer.ranges import OVERLAP, Body, Have, Version
+from dexcmd.transfer.ranges import OVERLAP, Body, Have, Version, is_strong
 from dexcmd.transfer.saved import StoredArtifact
 from dexcmd.transfer.sink import ArtifactName, UncheckedError
 from dexcmd.transfer.spool import Spool
@@ -69,6 +69,9 @@ class ObjectTarget:
         self._small: list[bytes] = []
         self._writer: QueueThread | None = None
         self._upload: Upload | None = None
+        self._joined = False
+        """Whether bytes were put together without an ETag that vouches for them."""
+
         self._unchecked = False
         """Whether one pass did not tell enough."""
 
@@ -118,6 +121,7 @@ class ObjectTarget:
 
         Raises `InvalidArtifactError`, `UncheckedError`, `ArtifactExistsError` or `DownloadError`.
         """
+        self._joined = resumed_from > 0 and not is_strong(self._version.etag)
         try:
             e_tag = await run_stoppable(self._complete)
         except InvalidArtifactError:
@@ -203,7 +207,7 @@ class ObjectTarget:
 
     def _judge(self, body: bytes, stop: threading.Event) -> None:
         """Raise `InvalidArtifactError` unless it is whole, and `UncheckedError` where it is not at hand to see."""
-        verdict = self._check.verdict()
+        verdict = self._check.verdict(joined=self._joined)
         if verdict == "damaged":
             raise InvalidArtifactError(f"{self._place.key}: not a whole zip archive, or a checksum in it is wrong")
         if verdict == "whole":
@@ -214,7 +218,7 @@ class ObjectTarget:
         if self._spool is None:
             self._spool = Spool()
             self._spool.write([body])
-        check_zip(self._spool.path, self._place.key, stop)
+        check_zip(self._spool.path, self._place.key, stop, joined=self._joined)
 
     def _publish(self, body: bytes) -> str | None:
         if self._existing == "error":
