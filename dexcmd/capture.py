@@ -42,8 +42,9 @@ class CaptureResult(Generic[R]):
 
     `saved`: the artifact is on disk, in `artifact`.  `failed`: the command was created but there is no
     artifact, and `error` says why: the device reported FAILED (`CommandFailedError`), it did not end in time
-    (`WaitTimeoutError`), or it could not be downloaded.  `rejected`, `not_attempted` and `unknown` are those
-    of `Outcome`, and so are `created` and `adopted`: `stop` was called before there was an artifact.
+    (`WaitTimeoutError`), the list could not be read any more, or it could not be downloaded.  `rejected`,
+    `not_attempted` and `unknown` are those of `Outcome`, and so are `created` and `adopted`: `stop` was called
+    before there was an artifact.
     """
 
     request: CommandRequest

@@ -18,6 +18,7 @@ from dexcmd import (
     SavedArtifact,
 )
 from dexcmd.clock import ManualClock, SystemClock
+from dexcmd.sandbox import Behaviour
 from tests.conftest import Rig
 
 pytestmark = pytest.mark.anyio
@@ -130,6 +131,19 @@ async def test_an_artifact_is_opened_once(rig: Rig) -> None:
         assert [chunk async for chunk in artifact]
     with pytest.raises(RuntimeError, match="an artifact can be opened once; ask for it again"):
         await opened.__aenter__()
+
+
+@pytest.mark.parametrize("size", [None, 40 * 1024 * 1024], ids=["parsed", "direct"])
+@pytest.mark.parametrize("reading", [True, False], ids=["begun", "not begun"])
+async def test_an_artifact_is_not_iterated_after_its_block(rig: Rig, size: int | None, reading: bool) -> None:
+    """As whoever returns it to a framework, which reads it later, would do; the service is not to blame."""
+    await rig.start(artifact_size=size, behaviour=Behaviour.instant(oversized_capture="uploaded"))
+    [command] = await rig.dex.commands.create(rig.requests(1))
+    async with rig.dex.downloads.open(command) as artifact:
+        if reading:
+            await anext(artifact)
+    with pytest.raises(RuntimeError, match="Artifact: iterate over it inside its `async with` block"):
+        await anext(artifact)
 
 
 async def test_results_are_not_iterated_after_their_block(rig: Rig, tmp_path: Path) -> None:

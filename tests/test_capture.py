@@ -6,6 +6,7 @@ import stat
 import zipfile
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import anyio
 import pytest
@@ -62,6 +63,30 @@ async def test_targets_become_whole_private_files(rig: Rig, tmp_path: Path) -> N
     # A tenth of a POST, one download, and the polls.
     assert rig.made("create_commands") == 4
     assert rig.made("download") == 35
+
+
+@pytest.mark.parametrize(("on_quota", "state"), [("wait", "saved"), ("stop", "not_attempted")])
+async def test_what_is_refused_for_the_quota_has_one_result(
+    rig: Rig, tmp_path: Path, on_quota: Literal["wait", "stop"], state: str
+) -> None:
+    await rig.start()
+
+    def others(_: object) -> bool:
+        if rig.clock.monotonic() < 60:
+            rig.sandbox.state.quota.usage = 800
+        return False
+
+    rig.sandbox.faults.add(Fault.drop(), on="create_commands", where=others)
+    capture = rig.dex.capture(rig.requests(3), into=tmp_path, on_quota=on_quota)
+    assert [result.state for result in await collect(capture)] == [state] * 3
+
+
+@pytest.mark.parametrize("processed", [True, False])
+async def test_what_becomes_of_a_lost_answer_is_a_result(rig: Rig, tmp_path: Path, processed: bool) -> None:
+    await rig.start()
+    rig.sandbox.faults.add(Fault.drop(processed=processed), on="create_commands", times=None)
+    results = await collect(rig.dex.capture(rig.requests(3), into=tmp_path))
+    assert [result.state for result in results] == ["saved" if processed else "unknown"] * 3
 
 
 async def test_results_come_as_they_are_known(rig: Rig, tmp_path: Path) -> None:

@@ -227,6 +227,32 @@ async def test_a_bad_target_does_not_take_the_good_ones_down(rig: Rig, bad: list
         assert rig.made("create_commands") <= 19
 
 
+@pytest.mark.parametrize("status", [403, 404])
+async def test_a_status_that_ends_all_else_does_not_where_it_names_a_bad_target(rig: Rig, status: int) -> None:
+    async def forward(request: web.BaseRequest) -> web.StreamResponse:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(
+                request.method,
+                f"{rig.sandbox.base_url.removesuffix('/client/v4')}{request.raw_path}",
+                data=await request.read(),
+                headers={"Authorization": request.headers["Authorization"]},
+            ) as answer,
+        ):
+            said = status if answer.status == 400 else answer.status
+            return web.Response(status=said, body=await answer.read(), content_type=answer.content_type)
+
+    await rig.start()
+    requests = rig.requests(3)
+    requests[1] = attrs.evolve(requests[1], device_id="00000000-0000-0000-0000-000000000000")
+    async with Service(forward) as service:
+        dex = rig.client(base_url=f"{service.origin}/client/v4")
+        bulk = await dex.commands.create_many(requests)
+        await dex.close()
+    assert [outcome.state for outcome in bulk.outcomes] == ["created", "rejected", "created"]
+    check_truth(rig, bulk.outcomes)
+
+
 async def test_a_post_that_is_taken_in_part_names_who_was_not(rig: Rig) -> None:
     await rig.start(behaviour=Behaviour.instant(target_acceptance="partial"))
     requests = rig.requests(6)

@@ -178,9 +178,13 @@ def start(rig: Rig) -> None:
 def uses(rig: Rig) -> None:
     lines = rig.printed.splitlines()
     assert re.fullmatch(r"200 \d+ bytes", lines[0])
+    assert re.fullmatch(r"200 \d+ bytes", lines[1])
+    assert lines[2] == "404 for what is not there"
     assert "{'saved': 4}" in lines
-    [pcap] = [command for command in rig.sandbox.state.commands.values() if command.type == "pcap"]
-    assert re.fullmatch(rf"{pcap.id} \d+ {rig.sandbox.artifact(pcap.id).size}", lines[-1])
+    pcaps = [command for command in rig.sandbox.state.commands.values() if command.type == "pcap"]
+    assert len(pcaps) == 2
+    for pcap, line in zip(reversed(pcaps), lines[-2:], strict=True):
+        assert re.fullmatch(rf"{pcap.id} \d+ {rig.sandbox.artifact(pcap.id).size}", line)
 
 
 def the_kit(rig: Rig) -> None:

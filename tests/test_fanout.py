@@ -27,6 +27,10 @@ def states(outcomes: tuple[Outcome, ...]) -> list[str]:
     return [outcome.state for outcome in outcomes]
 
 
+def reasons(outcomes: tuple[Outcome, ...]) -> list[str | None]:
+    return [outcome.reason for outcome in outcomes]
+
+
 async def test_many_targets_go_out_in_posts_of_at_most_ten(rig: Rig) -> None:
     await rig.start(60)
     requests = rig.requests(43)
@@ -120,6 +124,28 @@ async def test_a_reset_that_does_not_show_is_asked_for_less_and_less_often(rig: 
     assert waits == pytest.approx([0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300], abs=0.1)
 
 
+async def test_a_clock_that_goes_a_bit_fast_costs_no_question_before_the_reset(rig: Rig) -> None:
+    class Drift(ManualClock):
+        async def sleep(self, seconds: float) -> None:
+            await super().sleep(seconds)
+            rig.sandbox.behaviour = Behaviour.instant(clock_skew=-0.9)
+
+    rig.clock = Drift()
+    await rig.start(quota=2)
+    bulk = await rig.dex.commands.create_many(rig.requests(4), on_quota="wait")
+    assert states(bulk.outcomes) == ["created"] * 4
+    # At the start, when the quota is used up, and after the reset.
+    assert rig.made("get_quota") == 3
+
+
+async def test_a_reset_that_is_not_told_is_not_waited_for(rig: Rig, clock: ManualClock) -> None:
+    await rig.start(quota=2)
+    rig.sandbox.faults.add(Fault.wrong_types("result.reset_time", None), on="get_quota", times=None)
+    bulk = await rig.dex.commands.create_many(rig.requests(3), on_quota="wait")
+    assert reasons(bulk.outcomes) == [None, None, "quota"]
+    assert clock.slept == []
+
+
 async def test_a_quota_that_can_not_be_told_stops_nothing(rig: Rig) -> None:
     await rig.start(retry=RetryPolicy(attempts=1))
     rig.sandbox.faults.add(Fault.error(500), on="get_quota", times=None)
@@ -142,6 +168,13 @@ async def test_a_token_that_may_not_write_ends_it_with_the_first_post(rig: Rig) 
     assert {outcome.reason for outcome in bulk.outcomes} == {"abort"}
     assert all(isinstance(outcome.error, PermissionDeniedError) for outcome in bulk.outcomes)
     assert rig.made("create_commands") == 1
+
+
+async def test_what_ends_it_is_told_of_what_the_quota_had_no_room_for_as_well(rig: Rig) -> None:
+    await rig.start(60, quota=17, behaviour=Behaviour.instant(read_only_token=True))
+    bulk = await rig.dex.commands.create_many(rig.requests(40))
+    assert reasons(bulk.outcomes) == ["abort"] * 40
+    assert all(isinstance(outcome.error, PermissionDeniedError) for outcome in bulk.outcomes)
 
 
 async def test_a_service_that_can_not_be_reached_ends_it_after_one_call(rig: Rig) -> None:
@@ -190,14 +223,12 @@ async def test_closing_ends_a_wait_for_the_quota(rig: Rig) -> None:
             await dex.close()
 
     await rig.start(quota=2)
-    dex = rig.client(clock=Close())
+    clock = Close()
+    dex = rig.client(clock=clock)
     bulk = await dex.commands.create_many(rig.requests(3), on_quota="wait", quota_wait_seconds=1e6)
-    assert states(bulk.outcomes) == ["created", "created", "not_attempted"]
+    assert reasons(bulk.outcomes) == [None, None, "quota"]
     assert rig.made("get_quota") <= 2
-
-
-def reasons(outcomes: tuple[Outcome, ...]) -> list[str | None]:
-    return [outcome.reason for outcome in outcomes]
+    assert clock.monotonic() <= 60
 
 
 async def test_stopped_before_it_began_it_sends_nothing(rig: Rig) -> None:
@@ -269,8 +300,18 @@ async def test_stop_ends_a_wait_for_the_quota(rig: Rig) -> None:
             await super().sleep(seconds)
 
     await rig.start(quota=2)
-    bulk = rig.client(clock=Stop()).commands.create_many(rig.requests(3), on_quota="wait", quota_wait_seconds=1e6)
+    clock = Stop()
+    bulk = rig.client(clock=clock).commands.create_many(rig.requests(3), on_quota="wait", quota_wait_seconds=1e6)
     assert reasons((await bulk).outcomes) == [None, None, "cancelled"]
+    assert clock.monotonic() == 0
+
+
+async def test_a_stop_while_the_quota_is_asked_is_the_reason_whatever_it_says(rig: Rig) -> None:
+    await rig.start(quota=0)
+    bulk = rig.client(on_event=lambda event: isinstance(event, RequestFinished) and bulk.stop()).commands.create_many(
+        rig.requests(3)
+    )
+    assert reasons((await bulk).outcomes) == ["cancelled"] * 3
 
 
 async def test_stop_sends_nothing_again_that_the_list_does_not_show(rig: Rig) -> None:

@@ -185,7 +185,7 @@ def broken_rule(rules: Iterable[AbortRule], total: Tally) -> str | None:
     for rule in rules:
         failed = sum(total.failures.values()) if rule.failure is None else total.failures.get(rule.failure, 0)
         tried = total.tried
-        if failed and tried >= rule.of_at_least and failed >= percent_of(rule.failed_percent, tried):
+        if tried >= rule.of_at_least and failed >= percent_of(rule.failed_percent, tried):
             kind = "" if rule.failure is None else f" ({rule.failure})"
             return f"{failed} of {tried} failed{kind}: the limit is {rule.failed_percent:g} %"
     return None
@@ -197,13 +197,13 @@ def _between_waves(view: View, spec: CampaignSpec) -> Step:
         return Wait()
     if view.wave >= view.waves or not view.undecided_later:
         return Finish()
-    if view.wave > 0:
-        tried, saved = view.in_wave.tried, view.in_wave.count("saved")
-        least = spec.waves.min_succeeded_percent
-        if saved < percent_of(least, tried):
-            return Stop("aborted", f"wave {view.wave}: {saved} of {tried} succeeded: at least {least:g} % have to")
-        if view.wave_ended_at is not None and view.now < (until := view.wave_ended_at + spec.waves.soak):
-            return Wait(until)
+    # Before the first wave none has been tried.
+    tried, saved = view.in_wave.tried, view.in_wave.count("saved")
+    least = spec.waves.min_succeeded_percent
+    if saved < percent_of(least, tried):
+        return Stop("aborted", f"wave {view.wave}: {saved} of {tried} succeeded: at least {least:g} % have to")
+    if view.wave_ended_at is not None and view.now < (until := view.wave_ended_at + spec.waves.soak):
+        return Wait(until)
     return Wait() if view.control == "pause" else OpenWave(view.wave + 1)
 
 

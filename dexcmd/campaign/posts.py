@@ -304,7 +304,7 @@ class Posts:
 
     def _let_go(self, flight: Flight, outcome: Outcome) -> None:
         """Forget a target that has no command: if it is due again, the journal tells."""
-        if outcome.state != "unknown" and not self._creation.out_of_quota:
+        if outcome.state != "unknown":
             self._allowance.give_back()
         number = flight.target.number
         self._due.give_back()

@@ -41,7 +41,8 @@ class CommandsResource:
 
         The POST is sent again only where it surely was not processed: no connection was made, or it was refused for
         the rate limit.  Where its answer was lost, the list is asked for the commands until they are found or
-        `settle_seconds` of the client have passed; what is not there by then is sent again, once.
+        `settle_seconds` of the client have passed; what is not there by then is sent again, once.  After a
+        cancellation nothing tells what was made: `create_many` does that.
 
         Raises `ConfigurationError` for a batch that can't be right, `QuotaExceededError`, another `APIError` where
         the service refuses, `TransportError` where the POST could not be sent, and `AmbiguousCreateError`, with the

@@ -1,7 +1,7 @@
 """The envelope of every JSON answer, its errors, and `result_info`."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -54,7 +54,9 @@ class ServiceError:
 
 
 def success(result: Any, *, info: dict[str, Any] | None = None, extra: bool = False) -> dict[str, Any]:
-    """Return the envelope of a result; `extra` adds a field that no documentation mentions."""
+    """Return the envelope of a result; `extra` adds a field that no documentation mentions to it and to the result."""
+    if extra and isinstance(result, dict):
+        result = {"sandbox_extra": True, **cast("dict[str, Any]", result)}
     envelope: dict[str, Any] = {"success": True, "errors": [], "messages": [], "result": result}
     if info is not None:
         envelope["result_info"] = info

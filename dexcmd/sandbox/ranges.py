@@ -35,8 +35,9 @@ def choose_range(header: str | None, size: int) -> ByteRange | None:
     start = int(first)
     if last and int(last) < start:
         return None
-    stop = min(int(last) + 1, size) if last else size
-    return ByteRange(start, max(stop, start)) if start < size else ByteRange(start, start)
+    if start >= size:
+        return ByteRange(start, start)
+    return ByteRange(start, min(int(last) + 1, size) if last else size)
 
 
 def if_range_holds(header: str | None, etag: str | None, modified: datetime | None) -> bool:
@@ -49,4 +50,4 @@ def if_range_holds(header: str | None, etag: str | None, modified: datetime | No
         asked = parsedate_to_datetime(header)
     except ValueError:
         return False
-    return modified is not None and asked == modified.replace(microsecond=0)
+    return modified is not None and asked == modified

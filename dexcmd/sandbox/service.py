@@ -297,8 +297,7 @@ class Service:
         behaviour = self.behaviour
         checked = parse_create(request.body, self.state, behaviour)
         errors, commands = list(checked.errors), list(checked.commands)
-        whole = behaviour.target_acceptance == "whole"
-        if errors and (checked.hopeless or whole or not commands):
+        if errors and (behaviour.target_acceptance == "whole" or not commands):
             return self._refusal(400, *errors)
         remaining = self.state.quota.remaining
         if len(commands) > remaining:

@@ -75,7 +75,7 @@ def damage_envelope(fault: Fault, envelope: Mapping[str, Any]) -> dict[str, Any]
     match fault.kind:
         case "null_result":
             damaged["result"] = None
-        case "rows" if isinstance(damaged.get("result"), dict):
+        case "rows":
             rows = alter_rows(damaged["result"]["commands"], fault.alterations)
             damaged["result"] = {**damaged["result"], "commands": rows}
         case "wrong_types":

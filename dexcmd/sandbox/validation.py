@@ -32,8 +32,6 @@ class Checked:
     """The valid commands, in order."""
     errors: tuple[ServiceError, ...] = ()
     """What is wrong with the others, or with the body."""
-    hopeless: bool = False
-    """The body as such is wrong, not one of its commands."""
 
 
 def parse_create(body: object, fleet: Fleet, behaviour: Behaviour) -> Checked:
@@ -41,11 +39,11 @@ def parse_create(body: object, fleet: Fleet, behaviour: Behaviour) -> Checked:
     fields = _object(body)
     entries = _list(fields.get("commands")) if fields is not None else None
     if entries is None:
-        return _hopeless("body must be a JSON object with a list of commands", "/commands")
+        return _refused("body must be a JSON object with a list of commands", "/commands")
     if not entries:
-        return _hopeless("commands must not be empty", "/commands")
+        return _refused("commands must not be empty", "/commands")
     if len(entries) > behaviour.max_commands:
-        return _hopeless(f"commands must have at most {behaviour.max_commands} entries", "/commands")
+        return _refused(f"commands must have at most {behaviour.max_commands} entries", "/commands")
     commands: list[NewCommand] = []
     errors: list[ServiceError] = []
     for index, entry in enumerate(entries):
@@ -65,8 +63,8 @@ def _list(value: object) -> list[Any] | None:
     return [*cast("Sequence[Any]", value)] if isinstance(value, list) else None
 
 
-def _hopeless(message: str, pointer: str) -> Checked:
-    return Checked(errors=(ServiceError(Code.INVALID_BODY, message, pointer),), hopeless=True)
+def _refused(message: str, pointer: str) -> Checked:
+    return Checked(errors=(ServiceError(Code.INVALID_BODY, message, pointer),))
 
 
 def _check_entry(entry: Any, pointer: str, fleet: Fleet, behaviour: Behaviour) -> NewCommand | list[ServiceError]:

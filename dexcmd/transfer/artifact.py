@@ -1,5 +1,6 @@
 """An artifact as it streams in."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -27,9 +28,10 @@ _NOT_AN_ARTIFACT = ("application/json", "application/problem+json", "text/html")
 class Artifact(AsyncOnlyIteration):
     """A body that is being received.  Iterate over it with `async for` for its bytes as they arrive."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], body: Body, filename: str, path: str) -> None:
+    def __init__(self, chunks: AsyncIterator[bytes], body: Body, filename: str, path: str, left: asyncio.Event) -> None:
         self._chunks = chunks
         self._path = path
+        self._left = left
         self.body = body
         self.filename = filename
         """The bare name that the service gives the artifact.  It is not checked for use as a file name."""
@@ -51,6 +53,9 @@ class Artifact(AsyncOnlyIteration):
         Raises `StalledDownloadError` where none come for the time of an attempt, `TruncatedArtifactError`
         where the body is not as long as announced, or has not a byte.
         """
+        if self._left.is_set():
+            # Or it would look as if the service had broken it off.
+            raise RuntimeError("Artifact: iterate over it inside its `async with` block")
         try:
             chunk = await anext(self._chunks)
         except StopAsyncIteration:
@@ -63,7 +68,7 @@ class Artifact(AsyncOnlyIteration):
         except TimeoutError:
             raise StalledDownloadError(f"{self._path}: no bytes came after {self.received}") from None
         except (aiohttp.ClientError, CodingError, OSError) as error:
-            total = "an unknown number" if self.size is None else self.size
+            total = "an unknown number of" if self.size is None else self.size
             raise TruncatedArtifactError(
                 f"{self._path}: the body broke after {self.received} of {total} bytes: {one_line(failure_text(error))}"
             ) from None
@@ -106,4 +111,8 @@ async def open_artifact(
         if body.size == 0:
             raise InvalidArtifactError(f"GET {path}: the service sends an artifact without a byte")
         async with body_chunks(response, decoder=decoder, silence_seconds=silence) as chunks:
-            yield Artifact(chunks, body, filename, path)
+            left = asyncio.Event()
+            try:
+                yield Artifact(chunks, body, filename, path, left)
+            finally:
+                left.set()

@@ -17,12 +17,15 @@ from obstore.store import ObjectStore
 
 from dexcmd.errors import DownloadError, one_line, without_secrets
 
-__all__ = ["Attributes", "Place", "Upload", "Written"]
+__all__ = ["VERSION", "Attributes", "Mark", "Place", "Upload", "Written"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 Attributes = dict[str, str] | None
 """None where nothing but bytes can be stored."""
+
+VERSION = "dexetag"
+"""The attribute that tells of which version an object is, and a mark."""
 
 MOST_MARK_BYTES = 4096
 """Of a checksum and a name there are some 300."""
@@ -49,6 +52,17 @@ class Written:
 
     size: int
     e_tag: str | None
+    version: str | None
+    """Which one of the artifact it is; None where nobody said, or the store keeps no attributes."""
+
+
+@attrs.frozen
+class Mark:
+    """What the mark beside an object says."""
+
+    sha256: str
+    version: str | None
+    """That of the object which it describes, as `Written.version`."""
 
 
 class _AbortedError(Exception):
@@ -94,8 +108,9 @@ class Upload:
 class Place:
     """The place of an object, `key`, and of its mark: a small object beside it that holds its sha256.
 
-    The mark is written last, and removed before the object is replaced: where it is, the object is whole.  Each
-    method raises `DownloadError` where the store refuses or fails.
+    The mark is written last, and removed before the object is replaced: where it is, the object is whole.  Of two that
+    are written at the same time the mark of one may come to stand beside the other: so it says which version it is of.
+    Each method raises `DownloadError` where the store refuses or fails.
     """
 
     store: ObjectStore
@@ -119,13 +134,14 @@ class Place:
         """Return the object if it is there, whole or not."""
         try:
             with _told(self.key):
-                meta = obstore.head(self.store, self.key)
+                # `obstore.head` tells no attributes.
+                answer = obstore.get(self.store, self.key, options={"head": True})
         except _NotThereError:
             return None
-        return Written(meta["size"], meta["e_tag"])
+        return Written(answer.meta["size"], answer.meta["e_tag"], answer.attributes.get(VERSION))
 
-    def mark(self) -> str | None:
-        """Return the sha256 that the mark gives, None where there is no mark, or something else in its place."""
+    def mark(self) -> Mark | None:
+        """Return what the mark says, None where there is no mark, or something else in its place."""
         try:
             with _told(self.mark_key):
                 answer = obstore.get(self.store, self.mark_key)
@@ -133,7 +149,9 @@ class Place:
         except _NotThereError:
             return None
         found = _MARK.fullmatch(text)
-        return found[1].decode() if found is not None and found[2] == self._name.encode() else None
+        if found is None or found[2] != self._name.encode():
+            return None
+        return Mark(found[1].decode(), answer.attributes.get(VERSION))
 
     def set_mark(self, sha256: str, attributes: Attributes) -> None:
         """Write the mark, as `sha256sum --check` reads it."""

@@ -32,6 +32,6 @@ class BodyCheck:
         """The hash of all bytes so far, in hex."""
         return self._sha256.hexdigest()
 
-    def verdict(self) -> Verdict:
-        """Tell whether the archive is whole; `whole`, too, where it is not checked."""
-        return "whole" if self._zip is None else self._zip.verdict()
+    def verdict(self, *, joined: bool = False) -> Verdict:
+        """Tell whether the archive is whole, as `ZipStream.verdict` does; `whole`, too, where it is not checked."""
+        return "whole" if self._zip is None else self._zip.verdict(joined=joined)

@@ -103,10 +103,7 @@ def whole_file_hash(path: Path, size: int, verify: Verify) -> str | None:
     return check.sha256
 
 
-def check_zip(path: Path, name: str, stop: threading.Event | None = None) -> None:
-    """Read a zip archive, to be called `name`, from end to end, until `stop` is set, which raises `Stopped`.
-
-    Raises `InvalidArtifactError` unless each member's checksum is right.
-    """
+def check_zip(path: Path, name: str, stop: threading.Event | None = None, *, joined: bool = False) -> None:
+    """Read a zip archive, to be called `name`, from end to end, as `Archive.check` does."""
     with Archive(path, name) as archive:
-        archive.check(stop or threading.Event())
+        archive.check(stop or threading.Event(), joined=joined)

@@ -16,7 +16,7 @@ from dexcmd.transfer.commit import GroupCommit
 from dexcmd.transfer.files import check_zip, whole_file_hash
 from dexcmd.transfer.options import Verify
 from dexcmd.transfer.partfile import PartInUseError, part_path, sweep
-from dexcmd.transfer.ranges import Body, Have, Version
+from dexcmd.transfer.ranges import Body, Have, Version, is_strong
 from dexcmd.transfer.resumable import ResumablePart
 from dexcmd.transfer.saved import SavedArtifact
 from dexcmd.transfer.sink import ArtifactName
@@ -72,6 +72,9 @@ class FileTarget:
         self._checker: QueueThread | None = None
         self._unchecked = 0
         """Bytes of the part file that an earlier download left, still to be hashed and checked."""
+
+        self._joined = False
+        """Whether bytes were put together without an ETag that vouches for them."""
 
         self._part = ResumablePart(name, final, checked=verify == "zip")
         self._done = False
@@ -163,6 +166,7 @@ class FileTarget:
 
         Raises `InvalidArtifactError`, `InsufficientSpaceError`, `ArtifactExistsError` or `DownloadError`.
         """
+        self._joined = resumed_from > 0 and not is_strong(self._part.version.etag)
         with self._explained():
             if self._wrote:
                 await run_stoppable(self._complete)
@@ -287,13 +291,13 @@ class FileTarget:
     def _complete(self, stop: threading.Event) -> None:
         self._settle()
         self._catch_up()
-        if self._check.verdict() != "whole":
+        if self._check.verdict(joined=self._joined) != "whole":
             self._judge(stop)
 
     def _judge(self, stop: threading.Event) -> None:
         # What one pass can't tell, the file can; and it says what is wrong.
         try:
-            check_zip(self._part.opened.path, self._final.name, stop)
+            check_zip(self._part.opened.path, self._final.name, stop, joined=self._joined)
         except InvalidArtifactError:
             self._worthless = True
             raise
@@ -305,7 +309,7 @@ class FileTarget:
             body, self._small = b"".join(self._small), []
             self._part.write_whole(body)
             self._check.feed(body)
-            if self._check.verdict() != "whole":
+            if self._check.verdict(joined=self._joined) != "whole":
                 raise _UntoldError
 
     def start_writeback(self) -> None:

@@ -10,11 +10,11 @@ import anyio
 
 from dexcmd.errors import ArtifactExistsError, InvalidArtifactError
 from dexcmd.threads import raise_if_stopped, run_stoppable, run_to_the_end
-from dexcmd.transfer.bucket import Attributes, Place, Upload
+from dexcmd.transfer.bucket import VERSION, Attributes, Place, Upload
 from dexcmd.transfer.checks import BodyCheck
 from dexcmd.transfer.files import check_zip
 from dexcmd.transfer.options import Verify
-from dexcmd.transfer.ranges import OVERLAP, Body, Have, Version
+from dexcmd.transfer.ranges import OVERLAP, Body, Have, Version, is_strong
 from dexcmd.transfer.saved import StoredArtifact
 from dexcmd.transfer.sink import ArtifactName, UncheckedError
 from dexcmd.transfer.spool import Spool
@@ -69,6 +69,9 @@ class ObjectTarget:
         self._small: list[bytes] = []
         self._writer: QueueThread | None = None
         self._upload: Upload | None = None
+        self._joined = False
+        """Whether bytes were put together without an ETag that vouches for them."""
+
         self._unchecked = False
         """Whether one pass did not tell enough."""
 
@@ -118,6 +121,7 @@ class ObjectTarget:
 
         Raises `InvalidArtifactError`, `UncheckedError`, `ArtifactExistsError` or `DownloadError`.
         """
+        self._joined = resumed_from > 0 and not is_strong(self._version.etag)
         try:
             e_tag = await run_stoppable(self._complete)
         except InvalidArtifactError:
@@ -148,11 +152,12 @@ class ObjectTarget:
         if self._existing == "error":
             self._refuse_existing()
             return
-        sha256 = self._place.mark()
-        self._marked = sha256 is not None
-        if sha256 is not None and (there := self._place.look()) is not None:
+        mark = self._place.mark()
+        self._marked = mark is not None
+        there = None if mark is None else self._place.look()
+        if mark is not None and there is not None and mark.version == there.version:
             self._found = StoredArtifact(
-                key=self._place.key, e_tag=there.e_tag, size=there.size, sha256=sha256, skipped=True
+                key=self._place.key, e_tag=there.e_tag, size=there.size, sha256=mark.sha256, skipped=True
             )
 
     def _refuse_existing(self) -> None:
@@ -203,7 +208,7 @@ class ObjectTarget:
 
     def _judge(self, body: bytes, stop: threading.Event) -> None:
         """Raise `InvalidArtifactError` unless it is whole, and `UncheckedError` where it is not at hand to see."""
-        verdict = self._check.verdict()
+        verdict = self._check.verdict(joined=self._joined)
         if verdict == "damaged":
             raise InvalidArtifactError(f"{self._place.key}: not a whole zip archive, or a checksum in it is wrong")
         if verdict == "whole":
@@ -214,7 +219,7 @@ class ObjectTarget:
         if self._spool is None:
             self._spool = Spool()
             self._spool.write([body])
-        check_zip(self._spool.path, self._place.key, stop)
+        check_zip(self._spool.path, self._place.key, stop, joined=self._joined)
 
     def _publish(self, body: bytes) -> str | None:
         if self._existing == "error":
@@ -222,14 +227,18 @@ class ObjectTarget:
         if self._marked:
             # Before there is another object: no mark may ever stand beside one that it does not describe.
             self._place.remove_mark()
+        described = self._described()
         if self._upload is None:
-            e_tag = self._place.put(body, self._described())
+            e_tag = self._place.put(body, described)
         else:
             upload, self._upload = self._upload, None
             upload.complete()
             there = self._place.look()
             e_tag = None if there is None else there.e_tag
-        self._place.set_mark(self._check.sha256, None if self._attributes is None else {"Content-Type": "text/plain"})
+        if described is not None:
+            kept = {name: value for name, value in described.items() if name == VERSION}
+            described = {"Content-Type": "text/plain", **kept}
+        self._place.set_mark(self._check.sha256, described)
         return e_tag
 
     def _described(self) -> Attributes:
@@ -243,7 +252,7 @@ class ObjectTarget:
             "Content-Type": "application/zip" if name.lower().endswith(".zip") else "application/octet-stream",
             "dexcommand": _header(self._name.command_id),
             "dexfilename": _header(name),
-            **({} if etag is None else {"dexetag": _header(etag)}),
+            **({} if etag is None else {VERSION: _header(etag)}),
             **self._attributes,
         }
 

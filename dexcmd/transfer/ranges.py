@@ -36,7 +36,7 @@ class Version:
         """Tell whether more can ever be joined to a part of it.
 
         A strong ETag stands for the bytes.  Without one, bytes are joined only where an overlap can be compared,
-        the size is known, and the whole is `checked` in the end, each checksum in the zip.
+        the size is known, and the whole is `checked` in the end, each checksum in the zip: none may be left out then.
         """
         return is_strong(self.etag) or (checked and self.size is not None)
 

@@ -13,7 +13,7 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -107,18 +107,22 @@ class Archive:
         """Close the file."""
         self._file.close()
 
-    def check(self, stop: threading.Event) -> None:
+    def check(self, stop: threading.Event, *, joined: bool = False) -> None:
         """Read it from end to end, until `stop` is set, which raises `Stopped`.
 
         Raises `InvalidArtifactError` unless the checksum of each member is right, none shares its bytes with another,
-        and nothing comes behind the end.  What nobody can read is no reason to throw an artifact away, and passes.
+        and nothing comes behind the end.  What nobody can read is no reason to throw an artifact away, and passes,
+        unless its bytes are `joined`: they may be of two versions.
         """
         # Or few bytes could take for ever to read.
         self.check_apart(filter(is_readable, self.infos))
         for info in self.infos:
-            with suppress(UnreadableMemberError):
+            try:
                 for _ in self.pieces(info):
                     raise_if_stopped(stop)
+            except UnreadableMemberError as error:
+                if joined:
+                    raise InvalidArtifactError(f"{error}, and it came in parts that may not fit") from None
         if not self._whole:
             raise InvalidArtifactError(f"{self.name}: not a whole zip archive: something comes behind its end")
 

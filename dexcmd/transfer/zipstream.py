@@ -108,8 +108,11 @@ class ZipStream:
             rest = self._step(self, rest)
             self._position += before - len(rest)
 
-    def verdict(self) -> Verdict:
-        """Tell what all bytes together are."""
+    def verdict(self, *, joined: bool = False) -> Verdict:
+        """Tell what all bytes together are.
+
+        `joined` is whether they may be of two versions: what nobody can check is then `unknown`.
+        """
         if self._step is ZipStream._rest:
             return "unknown"
         if self._step is not ZipStream._behind:
@@ -123,10 +126,10 @@ class ZipStream:
         # What zipfile raises for damaged directories: one bit more is a version that nobody knows.
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
             return "damaged"
-        verdicts = {self._compare(entry) for entry in entries}
+        verdicts = {self._compare(entry, joined=joined) for entry in entries}
         return "damaged" if not at_the_end or "damaged" in verdicts else "unknown" if "unknown" in verdicts else "whole"
 
-    def _compare(self, entry: zipfile.ZipInfo) -> Verdict:
+    def _compare(self, entry: zipfile.ZipInfo, *, joined: bool) -> Verdict:
         member = self._members.get(entry.header_offset)
         if member is None:
             return "unknown"
@@ -135,7 +138,7 @@ class ZipStream:
             return "damaged"
         if entry.flag_bits & ENCRYPTED or entry.compress_type not in KNOWN_METHODS:
             # Nobody can check it.
-            return "whole"
+            return "unknown" if joined else "whole"
         if not member.readable or entry.flag_bits & PATCHED_OR_MASKED:
             # bz2 and lzma, and what the two headers say differently, are for who reads the file.
             return "unknown"

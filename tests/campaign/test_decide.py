@@ -98,6 +98,8 @@ DUE = tally(pending=10)
         (view(DONE, waves=2, undecided_later=0), Finish()),
         (view(DONE, waves=2, undecided_later=0, control="pause"), Finish()),
         (view(tally(running=1), waves=2, undecided_later=0), Wait()),
+        # Nor one beyond the last, whatever is pending of an earlier one.
+        (view(DONE, wave=2, waves=2, undecided_later=5), Finish()),
         # What is about to be sent is not given up, nor asked about again and again.
         (view(tally(pending=5), begun=5, deadline=NOW), Wait()),
         (view(tally(pending=5), begun=4, deadline=NOW), DropPending("deadline")),
@@ -185,6 +187,12 @@ def test_retries_are_counted_by_class_and_come_later_and_later() -> None:
         None,
     ]
     assert retry_wait("timeout", 0, retries) is None
+
+
+def test_a_wait_for_the_next_try_is_doubled_sixteen_times_at_most() -> None:
+    retries = Retries(device=10**9, wait=timedelta(seconds=30))
+    longest = timedelta(seconds=30 * 65536)
+    assert retry_wait("device", 16, retries) == retry_wait("device", 10**9 - 1, retries) == longest
 
 
 def test_quota_room() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from dexcmd.campaign.events import ArtifactSaved, CampaignEvent
@@ -90,3 +91,31 @@ async def test_what_waits_is_written_down_when_the_account_is_refused(campaigns:
     assert status.count("saved") == 2
     # The one that was refused was asked for again, the other was not.
     assert campaigns.asked("download") == 3
+
+
+class StoppingStore(CountingStore):
+    """A journal that takes its time to write down artifacts, while its campaign is told to stop."""
+
+    campaign_to_stop: Any = None
+
+    async def append(self, campaign: str, events: Sequence[CampaignEvent]) -> None:
+        if any(isinstance(event, ArtifactSaved) for event in events):
+            self.campaign_to_stop.stop()
+            # What it takes to end whatever does not wait.
+            for _ in range(1000):
+                await anyio.lowlevel.checkpoint()
+        await super().append(campaign, events)
+
+
+async def test_a_stop_waits_for_what_is_being_written_down(campaigns: CampaignRig, clock: HeldClock) -> None:
+    await campaigns.account(devices=3)
+    clock.goes.set()
+    async with open_journal(campaigns.journal) as journal:
+        store = StoppingStore(journal)
+        with anyio.fail_after(60):
+            async with campaigns.campaign(campaigns.spec(), journal=store) as campaign:
+                store.campaign_to_stop = campaign
+                await campaign.run(on_event=campaigns.events.append)
+                status = await campaign.status()
+    # Each that is in its place is told of, for no later run would.
+    assert status.count("saved") == len(campaigns.of(ArtifactSaved)) == len(campaigns.files()) > 0

@@ -738,8 +738,9 @@ async def test_a_quota_that_was_used_up_is_still_waited_for_while_it_is_not_told
     assert all(until > at_reset for until in after)
 
 
-async def test_a_quota_that_others_use_up_meanwhile_costs_one_post(campaigns: CampaignRig) -> None:
-    sandbox = await campaigns.account(devices=25, quota=30)
+@pytest.mark.parametrize("left", [0, 5])
+async def test_a_quota_that_others_use_up_meanwhile_costs_one_post(campaigns: CampaignRig, left: int) -> None:
+    sandbox = await campaigns.account(devices=25, quota=25 + left)
     devices = sandbox.state.devices
 
     def others(_: Any) -> bool:

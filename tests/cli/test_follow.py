@@ -150,12 +150,13 @@ def test_ids_come_from_stdin(service: Service, start: Start):
     ids = service.create(3)
     process = start("follow", ids[0], "-", "--timeout", "1m", stdin=subprocess.PIPE)
     assert process.popen.stdin is not None
-    # The last line is one without its end, too.
-    process.popen.stdin.write(f"{ids[1]}\tpcap\n\n" + json.dumps({"id": ids[2]}))
+    # One that comes twice is one command, and the last line is one without its end, too.
+    process.popen.stdin.write(f"{ids[1]}\tpcap\n\n{ids[0]}\n{ids[1]}\n" + json.dumps({"id": ids[2]}))
     process.popen.stdin.close()
-    code, shown, _ = process.finish()
+    code, shown, said = process.finish()
     assert code == 0
     assert {line.split("\t")[0] for line in shown.splitlines()} == set(ids)
+    assert said == "3 of 3 ended\n"
 
 
 def test_a_bad_line_of_stdin_is_a_mistake(service: Service, start: Start):

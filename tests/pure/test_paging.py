@@ -211,16 +211,40 @@ class Answers:
         return Envelope(rows, info, None)
 
 
-def walk(service: Service, per_page: int = 50, at_once: int = 1) -> tuple[list[int], int]:
-    """Walk over a service; return the rows and the number of requests."""
-    answers = Answers(service)
+class Groups(Answers):
+    """Counts as well how many pages are asked for at once, each time."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service)
+        self.sizes: list[int] = []
+        self._under_way = 0
+
+    async def call(self, request: Request) -> Envelope:
+        if not self._under_way:
+            self.sizes.append(0)
+        self.sizes[-1] += 1
+        self._under_way += 1
+        try:
+            return await super().call(request)
+        finally:
+            self._under_way -= 1
+
+
+def listed(answers: Answers, per_page: int = 50, at_once: int = 1) -> list[int]:
+    """Walk over what answers; return the rows."""
     query = ListQuery("/rows", per_page, at_once=at_once)
     listing = Listing[int](cast("Session", answers), query, lambda result: cast("list[int]", result), lambda row: row)
 
     async def rows() -> list[int]:
         return await listing
 
-    return asyncio.run(rows()), answers.asked
+    return asyncio.run(rows())
+
+
+def walk(service: Service, per_page: int = 50, at_once: int = 1) -> tuple[list[int], int]:
+    """Walk over a service; return the rows and the number of requests."""
+    answers = Answers(service)
+    return listed(answers, per_page, at_once), answers.asked
 
 
 services = st.builds(
@@ -269,6 +293,14 @@ class TestWalk:
         found, _ = walk(service, at_once=at_once)
         assert [row for row in found if row >= 0] == list(range(service.rows))
         assert len(set(found)) == len(found)
+
+    def test_a_list_that_changed_is_asked_for_with_two_pages_again_before_there_are_more(self):
+        # The second of the eight that are asked for at once tells of a row that was not there for the first.
+        told = ["per_page", "total_count"]
+        service = Service(1600, 50, "right", told, repeats=False, pushed=[*[0] * 8, 1], turns=(1,))
+        groups = Groups(service)
+        assert len(listed(groups, at_once=8)) == 1600
+        assert groups.sizes == [1, 2, 4, 8, 2, 4, 8, 8, 3]
 
     @settings(deadline=None, max_examples=200)
     @given(services, at_once)

@@ -119,6 +119,12 @@ def test_what_is_told_has_the_closest_first():
     ]
 
 
+def test_the_right_method_and_path_are_closest_whatever_else_differs():
+    requests = [request("POST", query={"a": "1", "b": "1"}), request(), request()]
+    told = explain(Expected(method="GET", path="/commands", query={"a": 1, "b": 1}), None, requests).splitlines()
+    assert [line.split()[0] for line in told[3:]] == ["2", "3", "1"]
+
+
 def test_what_came_too_often_is_marked():
     told = explain(Expected(method="GET", path="/commands", query={"page": 1}), 0, [request(query={"page": "1"})] * 3)
     assert told.startswith("GET /commands with page=1 was requested 3 times, and should not have been; the log")
@@ -159,6 +165,10 @@ async def test_a_sandbox_is_asked(api: Api):
     assert (failed.fault, fine.fault) == ("error", None)
     with pytest.raises(AssertionError, match=r"was requested twice, and should have been once; the log"):
         api.sandbox.assert_requested("GET", "/commands/quota", times=1)
+    await api.list(2)
+    assert len(api.sandbox.assert_requested("GET", "/commands", query={"page": 2})) == 1
+    with pytest.raises(AssertionError, match="GET /commands with page=1 was never requested"):
+        api.sandbox.assert_requested("GET", "/commands", query={"page": 1})
     with pytest.raises(AssertionError, match="was never requested"):
         api.sandbox.assert_requested("POST", "/commands")
 

@@ -80,9 +80,31 @@ class TestErrors:
         answer = await api.quota()
         assert (answer.status, answer.body, answer.headers["Retry-After"]) == (503, b"", "120")
 
-    def test_auto_is_an_envelope_below_500(self):
-        reply = error_reply(418, "auto", 1, "teapot", ray="r", accept="*/*")
-        assert reply.headers["Content-Type"] == "application/json"
+    @pytest.mark.parametrize(
+        ("status", "accept", "kind"),
+        [
+            (418, "*/*", "application/json"),
+            (499, "*/*", "application/json"),
+            (500, "*/*", "text/html; charset=UTF-8"),
+            (500, "Application/JSON", "application/problem+json"),
+        ],
+    )
+    def test_auto_is_an_envelope_below_500(self, status: int, accept: str, kind: str):
+        reply = error_reply(status, "auto", 1, "teapot", ray="r", accept=accept)
+        assert reply.headers["Content-Type"] == kind
+
+    @pytest.mark.parametrize(("status", "retryable"), [(502, True), (524, True), (525, False), (526, False)])
+    async def test_what_a_problem_says_of_trying_again(self, api: Api, status: int, retryable: bool):
+        api.sandbox.faults.add(Fault.error(status, form="problem"))
+        assert json.loads((await api.quota()).body)["retryable"] is retryable
+
+    @pytest.mark.parametrize(
+        "fault",
+        [Fault.error(503), Fault.rate_limited(), Fault.drop(), Fault.silence(), Fault.html(), Fault.unsuccessful()],
+        ids=lambda fault: fault.kind,
+    )
+    def test_what_comes_instead_of_the_answer_comes_before_the_work_unless_told_otherwise(self, fault: Fault):
+        assert not fault.processed
 
     @pytest.mark.parametrize("retry_after", [300, None, "Thu, 01 Jan 2026 12:01:00 GMT"])
     async def test_rate_limited(self, api: Api, retry_after: Any):
@@ -91,6 +113,7 @@ class TestErrors:
         assert (answer.status, answer.codes) == (429, [971])
         assert answer.headers.get("Retry-After") == (None if retry_after is None else str(retry_after))
         assert processed(api) == (0, 0)
+        assert Fault.rate_limited() == Fault.rate_limited(300)
 
 
 class TestLostAnswers:
@@ -237,6 +260,12 @@ class TestDamagedAnswers:
         assert [row["device_id"] for row in answer.result["commands"]] == [*ids[::-1], ids[1]]
         answer = await api.create(*(order(each) for each in targets))
         assert [row["device_id"] for row in answer.result["commands"]] == ids
+
+    async def test_a_foreign_row_alone(self, api: Api):
+        api.sandbox.behaviour = Behaviour.instant(create_rows=("partial",))
+        api.sandbox.faults.add(Fault.rows("foreign"))
+        (row,) = (await create(api)).result["commands"]
+        assert row["device_id"] != api.sandbox.state.devices[0].device_id
 
     @pytest.mark.parametrize("framing", ["length", "chunked"])
     async def test_cut_json(self, api: Api, framing: Any):
@@ -390,6 +419,13 @@ class TestScript:
         script.clear()
         assert self.take(script, "cqld") == "----"
 
+    async def test_skipped_is_only_what_it_would_strike(self):
+        script = Sandbox(0).faults
+        script.add(Fault.wrong_range(), skip=1, where=lambda request: request.operation == "download")
+        asked = [self.request("download"), self.request("storage", Range="bytes=1-")]
+        asked += [self.request("download", Range="bytes=1-")] * 2
+        assert [script.take(request) is not None for request in asked] == [False, False, False, True]
+
     async def test_where(self, api: Api):
         first, second = api.sandbox.state.devices[:2]
         api.sandbox.faults.add(
@@ -408,6 +444,15 @@ class TestScript:
         again = Sandbox(0).faults
         again.add_random(rate=0.2, mix=[Fault.drop(), Fault.html(), Fault.rows("partial")], seed=4)
         assert self.take(again, "l" * 1000) == taken
+        other = Sandbox(0).faults
+        other.add_random(rate=0.2, mix=[Fault.drop(), Fault.html(), Fault.rows("partial")], seed=5)
+        assert self.take(other, "l" * 1000) != taken
+
+    async def test_random_where(self):
+        script = Sandbox(0).faults
+        script.add_random(rate=0.0, mix=[Fault.html()])
+        script.add_random(rate=1.0, mix=[Fault.drop()], where=lambda request: request.operation == "get_quota")
+        assert self.take(script, "lqclq") == "-d--d"
 
     async def test_random_on_some(self):
         script = Sandbox(0).faults
@@ -419,6 +464,8 @@ class TestScript:
         [
             lambda script: script.add(Fault.rows("partial"), on="list_commands"),
             lambda script: script.add(Fault.drop(), on="lists"),
+            lambda script: script.add(Fault.null_result(), on="download"),
+            lambda script: script.add(Fault.wrong_types(), on="storage"),
             lambda script: script.add_random(rate=1.5, mix=[Fault.drop()]),
             lambda script: script.add_random(rate=0.5, mix=[]),
             lambda script: script.add_random(rate=0.5, mix=[Fault.corrupt()], on=["download", "get_quota"]),

@@ -11,7 +11,7 @@ import pytest
 
 from dexcmd.clock import ManualClock
 from dexcmd.sandbox import Behaviour, Fault, NewCommand, Sandbox, SandboxDevice
-from tests.sandbox.sandbox_api import Api, order
+from tests.sandbox.sandbox_api import Api, order, until
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +41,8 @@ class TestSandbox:
         }
         assert len(sandbox.account_id) == 32
         assert sandbox.token not in repr(sandbox)
-        assert sandbox.base_url in repr(sandbox)
+        await api.make(2)
+        assert repr(sandbox) == f"<Sandbox {sandbox.base_url} devices=200 commands=2>"
 
     async def test_two_have_different_tokens(self):
         assert Sandbox().token != Sandbox().token
@@ -65,7 +66,7 @@ class TestSandbox:
         with pytest.raises(TypeError, match="async with"), Sandbox():
             pass
 
-    @pytest.mark.parametrize("wrong", [{"account_id": "abc"}, {"account_id": "X" * 32}, {"token": "a b"}])
+    @pytest.mark.parametrize("wrong", [{"account_id": "abc"}, {"account_id": "A" * 32}, {"token": "a b"}])
     def test_what_it_is_given_is_checked(self, wrong: dict[str, str]):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} must"):
             Sandbox(**wrong)
@@ -87,6 +88,28 @@ class TestSandbox:
                 pass
         async with Sandbox(0, token="t" * 40, account_id="a" * 32) as sandbox:
             assert (sandbox.token, sandbox.account_id) == ("t" * 40, "a" * 32)
+            port = int(sandbox.base_url.split(":")[2].partition("/")[0])
+        # Just left, so it is free; the storage takes another one.
+        async with Sandbox(0, port=port) as sandbox:
+            assert sandbox.base_url == f"http://127.0.0.1:{port}/client/v4"
+            assert sandbox.storage_origin != f"http://127.0.0.1:{port}"
+
+    async def test_all_that_is_made_up_follows_from_the_seed(self, clock: ManualClock):
+        one, same, other = (Sandbox(30, clock=clock, seed=seed) for seed in (5, 5, 6))
+        assert one.state.devices == same.state.devices != other.state.devices
+        made = [sandbox.state.create(NewCommand(one.state.devices[0], "pcap")) for sandbox in (one, same, other)]
+        assert (made[0].id, made[0].timeline) == (made[1].id, made[1].timeline)
+        assert made[2].id != made[0].id
+        assert made[2].timeline != made[0].timeline
+
+    async def test_connections_are_counted_with_those_of_the_storage(self, api: Api, command: str):
+        switch(api, download_redirect=302)
+        location = (await api.download(command)).headers["Location"]
+        await until(lambda: api.sandbox.open_connections == 0)
+        async with aiohttp.ClientSession() as session:
+            async with session.get(location) as response:
+                await response.read()
+            assert api.sandbox.open_connections == 1
 
     async def test_ipv6(self):
         try:
@@ -107,7 +130,7 @@ class TestSandbox:
         await api.list(2, 10, status="SUCCESS")
         await api.create({"type": "pcap"})
         await api.request("POST", api.commands_url, data=b"{no json")
-        await api.request("POST", api.commands_url)
+        await api.request("POST", api.commands_url, data=b"", chunked=True)
         await api.request("PUT", f"{api.sandbox.base_url}/accounts/%2F/dex")
         listed, refused, garbled, empty, unknown = api.sandbox.requests
         assert (listed.operation, listed.status, listed.processed, listed.at) == (
@@ -151,6 +174,10 @@ class TestAccess:
         answer = await api.request("GET", api.commands_url, headers={"Authorization": "Bearer wrong"})
         assert (answer.status, answer.codes) == (403, [10000])
 
+    async def test_the_scheme_is_read_without_regard_to_case(self, api: Api):
+        answer = await api.request("GET", api.commands_url, headers={"Authorization": f"bearer {api.sandbox.token}"})
+        assert answer.codes == [2001] * 2
+
     async def test_another_account(self, api: Api):
         url = api.commands_url.replace(api.sandbox.account_id, "0" * 32)
         answer = await api.request("GET", url)
@@ -175,6 +202,11 @@ class TestAccess:
         answer = await api.request("GET", api.sandbox.base_url + path.format(api.sandbox.account_id))
         assert (answer.status, answer.codes) == (404, [7003])
         assert not api.sandbox.requests[0].processed
+
+    @pytest.mark.parametrize(("method", "status"), [("POST", 404), ("DELETE", 405)])
+    async def test_methods(self, api: Api, method: str, status: int):
+        answer = await api.request(method, f"{api.commands_url}/quota")
+        assert (answer.status, answer.json["success"]) == (status, False)
 
 
 class TestLists:
@@ -233,6 +265,7 @@ class TestLists:
             ({"page": "0", "per_page": "10"}, 1),
             ({"page": "1", "per_page": "51"}, 1),
             ({"page": "1.5", "per_page": "x"}, 2),
+            ({"page": "\u0663", "per_page": "1e1"}, 2),
             ({"page": "1", "per_page": "50", "status": "DONE"}, 1),
             ({"page": "1", "per_page": "50", "command_type": "tcpdump"}, 1),
             ({"page": "1", "per_page": "50", "from": "yesterday", "to": "2026-02-30T00:00:00Z"}, 2),
@@ -280,10 +313,26 @@ class TestLists:
         answer = await api.list(**{"from": since, "to": until})
         assert [row["id"] for row in answer.result["commands"]] == made[12:15]
 
+    async def test_a_moment_is_a_time_as_well(self, api: Api):
+        made = fill(api, 3)
+        answer = await api.list(**{"from": "2026-01-01T12:00:01Z", "to": "2026-01-01T12:00:01Z"})
+        assert [row["id"] for row in answer.result["commands"]] == [made[1]]
+
+    async def test_each_status_can_be_asked_for(self, api: Api, clock: ManualClock):
+        switch(api, run_seconds=(10.0, 10.0), upload_seconds=(5.0, 5.0))
+        (command_id,) = await api.make(1, "warp-diag")
+        for seconds, status in ((0, "PENDING_EXEC"), (10, "PENDING_UPLOAD"), (5, "SUCCESS")):
+            clock.advance(seconds)
+            assert [row["id"] for row in (await api.list(status=status)).result["commands"]] == [command_id]
+        switch(api, failure_rate=1.0, run_seconds=(0.0, 0.0), upload_seconds=(0.0, 0.0))
+        failed = await api.make(1, "warp-diag")
+        assert [row["id"] for row in (await api.list(status="FAILED")).result["commands"]] == failed
+
     async def test_list_lag(self, api: Api, clock: ManualClock):
         switch(api, list_lag=4.0)
         await api.make(1)
         assert (await api.list()).result["commands"] == []
+        assert (await api.list(to="2030-01-01T00:00:00Z")).result["commands"] == []
         clock.advance(4)
         assert len((await api.list()).result["commands"]) == 1
 
@@ -300,6 +349,10 @@ class TestLists:
             wrong = (await api.list(page, 2)).json["result_info"]
             assert not any(wrong[key] == full[key] for key in ("per_page", "total_count", "total_pages"))
             assert wrong["page"] != page
+            assert wrong["count"] != len((await api.list(page, 2)).result["commands"])
+        switch(api, total_count_ignores_filters=False)
+        nothing = (await api.list(1, 2, device_id="nobody")).json["result_info"]
+        assert 0 not in (nothing["count"], nothing["total_count"], nothing["total_pages"])
 
     async def test_the_last_page_forever(self, api: Api):
         fill(api, 5)
@@ -332,6 +385,13 @@ class TestLists:
         assert row["user_email"] is None
         assert "sandbox_extra" in row
         assert "sandbox_extra" in answer.json
+        assert "sandbox_extra" in answer.result
+        assert "sandbox_extra" in (await api.create(order(api.sandbox.state.devices[0]))).result
+        assert "sandbox_extra" in (await api.devices()).result
+        quota = (await api.quota()).result
+        assert quota["reset_time"] == "2026-01-02 00:00:00+00"
+        # Where a row has no such field, it gets none.
+        assert quota.keys() == {"quota", "quota_usage", "reset_time", "sandbox_extra"}
         switch(api, omit_absent=True, omit_fields=["created_date", "absent"], run_seconds=(9.0, 9.0))
         await api.make(1)
         row = (await api.list()).result["commands"][0]
@@ -390,6 +450,16 @@ class TestDevices:
         assert len([row for row in rows if row["ineligibleReason"]]) == 4
         assert [row["status"] for row in rows].count("disconnected") == 4
         assert rows[0]["timestamp"] == "0 minutes ago"
+
+    async def test_when_a_device_was_there(self, session: aiohttp.ClientSession, clock: ManualClock):
+        away = SandboxDevice(name="LON-1", user_email="ada@example.com", connected=False, last_seen=150.0)
+        async with Sandbox([away], clock=clock) as sandbox:
+            api = Api(sandbox, session)
+            seen = []
+            for form in ("date", "words"):
+                switch(api, device_timestamp=form)
+                seen.append((await api.devices()).result["devices"][0]["timestamp"])
+            assert seen == ["2026-01-01T11:57:30.000Z", "2 minutes ago"]
 
     async def test_query_is_checked(self, api: Api):
         answer = await api.devices(0, 99)
@@ -493,6 +563,11 @@ class TestCreating:
         assert (await api.create(too_much)).status == 200
         switch(api, enforce_maximums=True)
         assert (await api.create(too_much)).pointers == ["/commands/0/args/time-limit-min"]
+        most = {"max-file-size-mb": 50, "packet-size-bytes": 1500, "time-limit-min": 10}
+        assert (await api.create(order(api.sandbox.state.devices[1], args=most))).status == 200
+        above = {name: value + 0.5 for name, value in most.items()}
+        refused = await api.create(order(api.sandbox.state.devices[1], args=above))
+        assert refused.pointers == [f"/commands/0/args/{name}" for name in most]
 
     async def test_ineligible_devices(self, api: Api):
         target = next(each for each in api.sandbox.state.devices if not each.eligible)
@@ -527,6 +602,10 @@ class TestCreating:
         assert answer.pointers == ["/commands/1/device_id"]
         assert [row["device_id"] for row in answer.result["commands"]] == [first.device_id, second.device_id]
         assert (await api.create(bad)).status == 400
+        # What is wrong with the body is no command's fault.
+        assert (await api.create(*[order(first)] * 11)).status == 400
+        switch(api, error_pointers=False)
+        assert "source" not in (await api.create(order(first), bad)).json["errors"][0]
 
     async def test_altered_rows(self, api: Api):
         switch(api, create_rows=("partial",))
@@ -545,6 +624,8 @@ class TestCreating:
         assert with_foreign[1:] == ids[::-1]
         assert with_foreign[0] not in {each.device_id for each in api.sandbox.state.devices}
         assert len(api.sandbox.state.commands) == 16
+        targets = targets[:3]
+        assert await shown("partial") == ids[:1]
 
 
 class TestQuota:
@@ -558,15 +639,25 @@ class TestQuota:
         assert (answer.status, answer.codes) == (429, [77])
         assert answer.json["errors"][0]["message"] == "too many"
         assert (await api.quota()).result["quota_usage"] == 3
+        assert len(await api.make(2)) == 2
         clock.advance(86400)
         assert len(await api.make(3)) == 3
+
+    async def test_it_resets_by_the_clock_of_the_service(self, api: Api, clock: ManualClock):
+        switch(api, clock_skew=300.0)
+        await api.make(1)
+        clock.advance(12 * 3600 - 301)
+        assert (await api.quota()).result["quota_usage"] == 1
+        clock.advance(1)
+        quota = (await api.quota()).result
+        assert (quota["quota_usage"], quota["reset_time"]) == (0, "2026-01-03T00:00:00.000Z")
 
     async def test_accepted_in_part(self, api: Api):
         api.sandbox.state.quota.limit = 5
         switch(api, quota_acceptance="partial")
         await api.make(3)
         answer = await api.create(*(order(each) for each in api.sandbox.state.devices[:3]))
-        assert (answer.status, len(answer.result["commands"])) == (200, 2)
+        assert (answer.status, len(answer.result["commands"]), answer.codes) == (200, 2, [2012])
         answer = await api.create(order(api.sandbox.state.devices[0]))
         assert answer.status == 403
 
@@ -582,6 +673,8 @@ class TestRateLimit:
         ]
         assert answers[0].headers["Ratelimit-Policy"] == '"default";q=3;w=100'
         assert answers[3].codes == [971]
+        assert answers[3].headers["Ratelimit"] == '"default";r=0;t=100'
+        assert {"Date", "cf-ray"} <= set(answers[3].headers)
         clock.advance(30.5)
         refused = await api.create({})
         assert refused.headers["Retry-After"] == "70"
@@ -596,6 +689,15 @@ class TestRateLimit:
         api.sandbox.consume_rate_limit(1199)
         assert (await api.quota()).headers["Ratelimit"] == '"default";r=0;t=300'
         assert (await api.quota()).status == 429
+
+    async def test_it_is_none_of_the_storage(self, api: Api, command: str):
+        switch(api, download_redirect=302)
+        location = (await api.download(command)).headers["Location"]
+        api.sandbox.consume_rate_limit(2000)
+        assert (await api.download(command)).status == 429
+        async with api.session.get(location) as response:
+            assert response.status == 200
+            assert "Ratelimit" not in response.headers
 
     async def test_no_limit(self, api: Api):
         switch(api, rate_limit=None)
@@ -628,3 +730,4 @@ async def test_behaviour_makes_up_the_fleet():
     sandbox = Sandbox(100, behaviour=Behaviour(ineligible_share=0.1, disconnected_share=0, multi_user_share=0))
     assert [each.eligible for each in sandbox.state.devices].count(False) == 10
     assert all(each.connected for each in sandbox.state.devices)
+    assert len({each.device_id for each in sandbox.state.devices}) == 100

@@ -168,6 +168,8 @@ class TestGzip:
             ("br;q=1, *;q=0.1", "gzip"),
             ("gzip;q=0, br", "identity"),
             ("gzip; q=0.0", "identity"),
+            ("gzip;q=0.000", "identity"),
+            ("gzip;q=0.001", "gzip"),
             ("identity", "identity"),
         ]:
             answer = await api.download(command, Accept_Encoding=header)
@@ -224,7 +226,9 @@ class TestRedirect:
         assert {each.origin for each in api.sandbox.requests if each.operation == "download"} == {origins[0]}
         assert "Authorization" not in hop.headers
         assert "cf-ray" in answer.headers
-        assert "cf-ray" not in (await self.fetch(api, location)).headers
+        stored = await self.fetch(api, location)
+        assert "cf-ray" not in stored.headers
+        assert (answer.headers["Server"], stored.headers["Server"]) == ("cloudflare", "storage")
 
     async def test_only_what_is_signed_and_without_the_token(self, api: Api, command: str):
         switch(api, download_redirect=302)

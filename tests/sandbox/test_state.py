@@ -58,6 +58,7 @@ class TestDevices:
     def test_a_name_and_a_person_make_a_device(self):
         ada, bo = (SandboxDevice(name="LON-1", user_email=f"{who}@example.com") for who in ("ada", "bo"))
         assert ada == SandboxDevice(name="LON-1", user_email="ada@example.com")
+        assert (ada.platform, ada.eligible, ada.connected) == ("windows", True, True)
         assert ada.device_id == bo.device_id != ada.registration_id
         assert ada.registration_id != bo.registration_id
         assert {UUID(row).version for row in (ada.device_id, ada.registration_id)} == {4}
@@ -97,6 +98,11 @@ class TestDevices:
         pairs = make_devices(31, disconnected_share=0, ineligible_share=0, multi_user_share=1.0)
         assert len({each.device_id for each in pairs}) == 16
 
+    @pytest.mark.parametrize(("count", "share", "rows"), [(25, 0.02, 1), (101, 0.02, 3), (200, 0.07, 14)])
+    def test_shares_are_rounded_up(self, count: int, share: float, rows: int):
+        fleet = make_devices(count, disconnected_share=share)
+        assert [each.connected for each in fleet].count(False) == rows
+
     def test_a_negative_count_is_refused(self):
         with pytest.raises(ValueError, match="negative"):
             make_devices(-1)
@@ -131,6 +137,7 @@ class TestTimeline:
         assert timeline.status(1599.9) == "PENDING_EXEC"
         assert timeline.status(1600.0) == "FAILED"
         assert not timeline.uploaded
+        assert self.plan(device(connected=False), Behaviour(disconnected_timeout=30.0)).finished == 1030.0
 
     def test_a_busy_device_fails_at_once(self):
         assert self.plan(device(), Behaviour(), busy=True).status(1000.0) == "FAILED"
@@ -143,6 +150,17 @@ class TestTimeline:
         timeline = self.plan(device(), Behaviour.instant(oversized_capture=switch), oversized=True)
         assert timeline.status(1000.0) == status
         assert timeline.uploaded is uploaded
+
+    @pytest.mark.parametrize(("switch", "status"), [("failed", "FAILED"), ("no-file", "SUCCESS")])
+    def test_what_is_not_uploaded_is_never_pending_upload(self, switch: str, status: str):
+        behaviour = Behaviour(run_seconds=(9, 9), pickup_seconds=(1, 1), oversized_capture=switch)
+        timeline = self.plan(device(), behaviour, oversized=True)
+        assert (timeline.status(1009.9), timeline.status(1010.0)) == ("PENDING_EXEC", status)
+
+    @pytest.mark.parametrize("switch", ["failed", "no-file", "uploaded"])
+    def test_an_oversized_capture_fails_like_any_other(self, switch: str):
+        behaviour = Behaviour.instant(oversized_capture=switch, failure_rate=1.0)
+        assert self.plan(device(), behaviour, oversized=True).status(1000.0) == "FAILED"
 
     def test_failure_rate(self):
         rng = random.Random(3)
@@ -217,6 +235,10 @@ class TestCommands:
             capture = state.create(NewCommand(state.devices[0], "pcap", {"max-file-size-mb": 6}))
             assert capture.timeline.uploaded is uploaded
 
+    def test_a_capture_may_have_five_megabytes_unless_told_otherwise(self, clock: ManualClock):
+        state = make_state(clock, artifact_size=5_000_000)
+        assert state.create(NewCommand(state.devices[0], "pcap")).timeline.uploaded
+
     def test_size_from_a_function_of_the_row(self, clock: ManualClock):
         rows = []
 
@@ -230,8 +252,15 @@ class TestCommands:
         assert capture.timeline.succeeded
         assert not state.create(NewCommand(state.devices[1], "pcap")).timeline.succeeded
         assert state.create(NewCommand(state.devices[1], "warp-diag")).size is None
-        assert rows[0]["args"] == {"max-file-size-mb": 6}
-        assert rows[0]["user_email"] == state.devices[0].user_email
+        assert rows[0] == {
+            "id": capture.id,
+            "type": "pcap",
+            "device_id": state.devices[0].device_id,
+            "registration_id": state.devices[0].registration_id,
+            "user_email": state.devices[0].user_email,
+            "created_date": capture.created,
+            "args": {"max-file-size-mb": 6},
+        }
 
     def test_revise(self, clock: ManualClock):
         state = make_state(clock)
@@ -355,12 +384,14 @@ class TestRateLimiter:
             "Ratelimit": '"default";r=2;t=60',
             "Ratelimit-Policy": '"default";q=3;w=60',
         }
+        assert limiter.standing(0.5, self.BEHAVIOUR).headers(59.5)["Ratelimit-Policy"] == '"default";q=3;w=60'
 
     def test_others_take_their_part(self):
         limiter = RateLimiter()
         limiter.consume(1, 0.0, self.BEHAVIOUR)
         assert limiter.standing(0.0, self.BEHAVIOUR).remaining == 2
         shared = attrs.evolve(self.BEHAVIOUR, other_users_rate=0.1)
+        assert limiter.standing(9.9, shared).remaining == 2
         assert limiter.standing(10.0, shared).remaining == 1
         assert limiter.standing(59.0, shared).remaining == 0
         assert limiter.standing(60.0, shared).remaining == 3
@@ -383,11 +414,27 @@ class TestRateLimiter:
         {"create_rows": ["lost"]},
         {"download_redirect": 300},
         {"quota_status": 200},
+        {"quota_status": 600},
         {"rate_limit": 0},
+        {"rate_window": 0.0},
         {"list_lag": -1.0},
+        {"filename_delay": -1.0},
+        {"retention": -1.0},
+        {"disconnected_timeout": -1.0},
+        {"other_users_rate": -1.0},
+        {"failure_rate": -0.1},
+        {"max_commands": 0},
+        {"oversized_capture": "kept"},
+        {"device_timestamp": "number"},
+        {"target_acceptance": "none"},
+        {"quota_acceptance": "none"},
+        {"filename_style": "path"},
+        {"expired_status": 400},
+        {"download_encoding": "br"},
+        {"etag": "stron"},
         {"ignored_filters": ["page"]},
     ],
-    ids=lambda wrong: next(iter(wrong)),
+    ids=str,
 )
 def test_switches_have_no_other_positions(wrong: dict[str, object]):
     with pytest.raises(ValueError, match=next(iter(wrong))):

@@ -9,7 +9,7 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from dexcmd import ConfigurationError, DexClient, Pcap, RateLimitError, RetryPolicy, ServerError
-from dexcmd.clock import ManualClock, SystemClock, default_clock
+from dexcmd.clock import ManualClock, SystemClock, default_clock, use_clock
 from dexcmd.sandbox import Behaviour, Fault, NewCommand, Sandbox, SandboxDevice
 
 
@@ -133,13 +133,37 @@ class TestClient:
 
         asyncio.run(main())
 
-    def test_a_loop_that_goes_on_after_the_test(self, runner: asyncio.Runner, dex_client: DexClient):
+    def test_an_attempt_may_take_five_seconds_of_silence(self, dex_client: DexClient):
+        assert dex_client.session.settings.retry == RetryPolicy(attempt_seconds=5.0)
+
+    def test_it_is_of_its_sandbox_whatever_the_test_has_set(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        request: pytest.FixtureRequest,
+        dex_sandbox: Sandbox,
+        dex_clock: ManualClock,
+    ):
+        for name in dex_sandbox.environment:
+            monkeypatch.delenv(name)
+        with use_clock(ManualClock()):
+            dex_client = request.getfixturevalue("dex_client")
+        dex_sandbox.faults.add(Fault.rate_limited(retry_after=60), on="get_quota")
+        asyncio.run(get_quota(dex_client))
+        assert dex_clock.slept == [60.0]
+
+    def test_a_loop_that_goes_on_after_the_test(
+        self, runner: asyncio.Runner, closed_afterwards: list[DexClient], dex_client: DexClient
+    ):
+        closed_afterwards.append(dex_client)
         runner.run(get_quota(dex_client))
 
     def test_a_loop_that_ends_before_the_fixtures_do(self, dex_client: DexClient, runner: asyncio.Runner):
         runner.run(get_quota(dex_client))
 
-    def test_a_loop_in_a_thread_that_goes_on_after_the_test(self, portal: BlockingPortal, dex_client: DexClient):
+    def test_a_loop_in_a_thread_that_goes_on_after_the_test(
+        self, portal: BlockingPortal, closed_afterwards: list[DexClient], dex_client: DexClient
+    ):
+        closed_afterwards.append(dex_client)
         portal.call(get_quota, dex_client)
 
     def test_a_loop_in_a_thread_that_ends_before_the_fixtures_do(self, dex_client: DexClient, portal: BlockingPortal):
@@ -153,8 +177,29 @@ class TestClient:
             asyncio.run(get_quota_by_another())
         dex_sandbox.assert_requested("GET", "/commands/quota", times=3)
 
-    def test_it_may_stay_unused(self, dex_client: DexClient):
-        assert "api_token" not in repr(dex_client)
+    def test_it_may_stay_unused(
+        self, a_loop_of_the_thread: None, closed_afterwards: list[DexClient], dex_client: DexClient
+    ):
+        closed_afterwards.append(dex_client)
+
+
+@pytest.fixture
+def closed_afterwards() -> Iterator[list[DexClient]]:
+    """Clients of which it is seen, when the fixtures that came later have ended, that they are closed."""
+    clients: list[DexClient] = []
+    yield clients
+    assert [client.session.closed for client in clients] == [True]
+
+
+@pytest.fixture
+def a_loop_of_the_thread() -> Iterator[None]:
+    """The loop that somebody has set for this thread, and finds there again."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    assert asyncio.get_event_loop() is loop
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 @pytest.fixture

@@ -156,6 +156,22 @@ def test_by_chance(dex_sandbox):
     )
 
 
+def test_a_test_that_was_not_run_misses_nothing(runs: pytest.Pytester):
+    runs.makepyfile(
+        HEAD
+        + """
+@pytest.fixture(autouse=True)
+def bad_day(dex_sandbox):
+    dex_sandbox.faults.add(Fault.drop(), on="get_quota")
+
+def test_it():
+    asyncio.run(quota())
+"""
+    )
+    runs.runpytest("-p", "no:asyncio").assert_outcomes(passed=1)
+    runs.runpytest("-p", "no:asyncio", "--setup-only").assert_outcomes()
+
+
 @pytest.mark.parametrize(
     ("mark", "told"),
     [

@@ -683,10 +683,10 @@ class TestReadAgain:
     async def test_it_can_be_cancelled(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         begun, may, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
 
-        def held(path: Path, name: str, *stop: threading.Event) -> None:
+        def held(path: Path, name: str, *stop: threading.Event, **joined: bool) -> None:
             loop.call_soon_threadsafe(begun.set)
             may.wait()
-            check_zip(path, name, *stop)
+            check_zip(path, name, *stop, **joined)
 
         monkeypatch.setattr(filetarget, "check_zip", held)
         task = asyncio.ensure_future(download(tmp_path, self.CONTENT))
@@ -701,9 +701,9 @@ class TestReadAgain:
     async def test_it_keeps_no_other_from_its_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         threads = list[str]()
 
-        def noted(path: Path, name: str, *stop: threading.Event) -> None:
+        def noted(path: Path, name: str, *stop: threading.Event, **joined: bool) -> None:
             threads.append(threading.current_thread().name)
-            check_zip(path, name, *stop)
+            check_zip(path, name, *stop, **joined)
 
         monkeypatch.setattr(filetarget, "check_zip", noted)
         assert (await download(tmp_path, self.CONTENT)).path.read_bytes() == self.CONTENT

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import uuid
 import zipfile
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -46,6 +47,7 @@ from dexcmd.clock import Clock, SystemClock
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.transfer import objecttarget
 from dexcmd.transfer import spool as spool_module
+from dexcmd.transfer.bucket import Place as BucketPlace
 from dexcmd.transfer.files import check_zip
 from dexcmd.transfer.objectstore import Objects
 from dexcmd.transfer.objecttarget import Tail
@@ -676,10 +678,10 @@ async def test_a_cancellation_ends_the_reading_of_the_file(
     # Seen: it was read to its end all the same.
     begun, may, loop, ended = asyncio.Event(), threading.Event(), asyncio.get_running_loop(), list[bool]()
 
-    def held(*arguments: Any) -> None:
+    def held(*arguments: Any, **joined: bool) -> None:
         loop.call_soon_threadsafe(begun.set)
         may.wait()
-        check_zip(*arguments)
+        check_zip(*arguments, **joined)
         ended.append(True)
 
     monkeypatch.setattr(objecttarget, "check_zip", held)
@@ -830,6 +832,44 @@ async def test_no_checksum_ever_stands_beside_an_object_that_it_does_not_describ
     with pytest.raises(DownloadError):
         await rig.dex.downloads.save(command, attrs.evolve(sink, attributes={}))
     assert listed(sink.store) == [stored.key]
+
+
+@pytest.mark.parametrize("stores", ["files of a server", "memory"])
+async def test_a_checksum_of_another_version_is_no_reason_to_skip(
+    place: Place, stores: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Seen: two calls at the same time, and a checksum of the one beside the object of the other, believed for ever.
+    bodies = [zipped(ZIP_STORED, os.urandom(SMALL)) for _ in range(2)]
+    sink = place.sink() if stores != "memory" else memory()
+    asked: list[bytes] = []
+    may, reached, loop = threading.Event(), asyncio.Event(), asyncio.get_running_loop()
+    set_mark, held = BucketPlace.set_mark, list[bool]()
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        asked.append(bodies[min(len(asked), 1)])
+        return web.Response(
+            body=asked[-1], content_type="application/zip", headers={"ETag": f'"{zlib.crc32(asked[-1])}"'}
+        )
+
+    def hold_the_first(bucket: BucketPlace, sha256: str, attributes: Any) -> None:
+        if not held:
+            held.append(True)
+            loop.call_soon_threadsafe(reached.set)
+            may.wait()
+        set_mark(bucket, sha256, attributes)
+
+    monkeypatch.setattr(BucketPlace, "set_mark", hold_the_first)
+    async with Service(handler) as service, service.client() as dex:
+        first = asyncio.ensure_future(dex.downloads.save("c", sink))
+        await reached.wait()
+        await dex.downloads.save("c", sink)
+        may.set()
+        await first
+        stored = await dex.downloads.save("c", sink)
+        assert (stored.sha256, stored.skipped) == (hashlib.sha256(bodies[1]).hexdigest(), False)
+        stored = await dex.downloads.save("c", sink)
+        assert (stored.sha256, stored.skipped) == (hashlib.sha256(bodies[1]).hexdigest(), True)
+    assert len(asked) == 3
 
 
 @pytest.mark.parametrize("size", [1, 1000, OVERLAP - 1, OVERLAP, 3 * OVERLAP])

@@ -36,6 +36,17 @@ async def test_what_is_gone_soonest_is_fetched_first(campaigns: CampaignRig) -> 
     assert fetched(sandbox) == by_end(sandbox) != list(sandbox.state.commands)
 
 
+async def test_where_it_is_not_told_when_they_ended_the_oldest_is_fetched_first(campaigns: CampaignRig) -> None:
+    ends_untold = Behaviour(**HEALTHY, run_seconds=(300.0, 300.0), null_fields=frozenset({"completed_date"}))
+    sandbox = await campaigns.account(devices=30, behaviour=ends_untold)
+    sandbox.faults.add(Fault.slow(10.0), on="create_commands", times=None)
+    status = await campaigns.run(campaigns.spec(pace=Pace(creates=1, downloads=1)))
+    assert status.count("saved") == 30
+    created = [sandbox.state.commands[one].created for one in fetched(sandbox)]
+    assert created == sorted(created)
+    assert created[0] < created[-1]
+
+
 async def test_what_is_tried_again_goes_before_what_is_gone_later(campaigns: CampaignRig) -> None:
     sandbox = await campaigns.account(devices=4, behaviour=SPREAD)
     sandbox.faults.add(Fault.error(404), on="download", times=2)

@@ -79,6 +79,8 @@ async def test_no_command_is_given_up_because_the_list_can_not_be_read(campaigns
 
 async def lag_and_quota(campaigns: CampaignRig) -> Any:
     """Run a campaign whose first answer is lost, and whose resend the quota refuses until the next day."""
+    # Nobody steers it, and it is half a day to the reset.
+    campaigns.control_interval = 60.0
     sandbox = await campaigns.account(devices=20, quota=13, behaviour=Behaviour(**HEALTHY, list_lag=300.0))
     sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=1)
     status = await campaigns.run(campaigns.spec(pace=Pace(creates=1)))
@@ -89,6 +91,8 @@ async def lag_and_quota(campaigns: CampaignRig) -> Any:
 async def test_what_the_list_shows_by_the_time_it_is_sent_again_is_adopted(campaigns: CampaignRig) -> None:
     sandbox = await lag_and_quota(campaigns)
     assert len(sandbox.state.commands) == 20
+    # It takes nothing of the second day's quota, or one of the last would have to wait for the third.
+    assert campaigns.clock.monotonic() < 86400
 
 
 async def test_what_was_lost_before_a_stop_is_looked_for_before_it_is_sent_again(campaigns: CampaignRig) -> None:
@@ -221,6 +225,40 @@ async def test_a_stop_does_not_wait_until_it_is_known_what_became_of_a_post(camp
         await campaign.run(on_event=note)
     # The next run looks for it.
     assert seconds(campaigns.of(RunEnded)[0]) < 10
+
+
+class Counted:
+    """A journal that counts how often intents are to be opened, and bears only so many."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.tries = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def append(self, campaign: str, events: Any) -> None:
+        self.tries += any(isinstance(event, IntentOpened) for event in events)
+        assert self.tries < 50
+        await self._store.append(campaign, events)
+
+
+async def test_what_another_campaign_is_creating_is_left_alone_for_a_while(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=3, behaviour=Behaviour(**HEALTHY))
+    # For minutes the first one looks for what became of it.
+    sandbox.faults.add(Fault.drop(), on="create_commands", times=1)
+    async with open_journal(campaigns.journal) as store:
+        counted = Counted(store)
+        async with (
+            campaigns.campaign(campaigns.spec(), journal=store) as one,
+            campaigns.campaign(campaigns.spec(name="two"), journal=counted) as two,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(one.run)
+            await campaigns.clock.sleep(10)
+            status = await two.run()
+    assert status.count("saved", "failed") == 3
+    assert 2 <= counted.tries <= 6
 
 
 # --- the deadline
