@@ -1,5 +1,6 @@
 """Following many commands: few requests, and each end noticed soon, whatever the list does."""
 
+import asyncio
 import itertools
 import math
 import random
@@ -459,6 +460,24 @@ async def test_without_a_limit_polls_come_when_they_are_due(follower: Follower) 
     await start(follower, fleet(), rate_limit=None)
     await follower.run(follower.rig.sandbox.state.devices, 8.0)
     assert len(follower.lists) <= 92
+
+
+async def test_what_is_dropped_while_a_poll_is_under_way(follower: Follower) -> None:
+    await start(follower, 5, behaviour=Behaviour(run_seconds=(5000.0, 5000.0)))
+    made = follower.create(follower.rig.sandbox.state.devices, is_new=False)
+    follower.rig.sandbox.faults.add(Fault.slow(0.1, real_time=True), on="list_commands", times=1)
+    poll = asyncio.ensure_future(follower.watch.poll())
+    while not follower.lists and not poll.done():
+        await asyncio.sleep(0.001)
+    for command in made:
+        follower.watch.drop(command.id)
+    await poll
+    assert len(follower.lists) == 1
+    assert follower.watch.next_poll_at == math.inf
+    [again] = follower.create(follower.rig.sandbox.state.devices[:1], is_new=False)
+    await follower.poll()
+    assert len(follower.lists) == 2
+    assert again.id in {*follower.watch.ids, *follower.found}
 
 
 async def test_what_is_dropped_is_looked_for_no_more(follower: Follower) -> None:

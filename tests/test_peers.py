@@ -211,8 +211,9 @@ async def test_who_comes_while_another_asks_waits_for_that(rig: Rig) -> None:
     made = await start(rig, 2)
     rig.sandbox.faults.add(Fault.slow(0.1, real_time=True), on="list_commands", times=1)
     first = asyncio.ensure_future(rig.dex.commands.wait(made[0].id))
-    while not lists(rig):
-        await asyncio.sleep(0.001)
+    with anyio.fail_after(60):
+        while not lists(rig):
+            await asyncio.sleep(0.001)
     second = asyncio.ensure_future(rig.dex.commands.wait(made[1].id))
     await asyncio.sleep(0.02)
     assert len(lists(rig)) == 1

@@ -83,8 +83,11 @@ class Watch:
         self._pages: Pages[Command] | None = None
         """The walk of the first of the looks, once it has begun."""
 
+        self._polls = False
+        """Whether a poll is under way."""
+
         self._changed = False
-        """Whether the poll that is under way has brought anything new."""
+        """Whether that has brought anything new."""
 
         self._nap: asyncio.Timeout | None = None
         """Of the sleep that is under way."""
@@ -154,8 +157,10 @@ class Watch:
     def leave(self) -> None:
         """Have no part in any poll for now; the next one queues up anew."""
         self.schedule.forgo()
-        self.hand_back()
-        self._leave_turn()
+        if not self._polls:
+            # Or else its poll does so at its end, which comes soon.
+            self.hand_back()
+            self._leave_turn()
 
     def is_due(self, now: float) -> bool:
         """Tell whether there is something to ask for."""
@@ -286,7 +291,7 @@ class Watch:
             if self.schedule.next_due > now or not self._is_turn(now):
                 return
             self._looks.extend(self._plan(now))
-        queues_up = False
+        queues_up, self._polls = False, True
         with self._peers.ask(self):
             try:
                 while self._looks and await self._finish(self._looks[0]):
@@ -299,6 +304,7 @@ class Watch:
                 self.schedule.fail(self._clock.monotonic())
                 raise
             finally:
+                self._polls = False
                 self._settle(queues_up=queues_up)
 
     def _plan(self, now: float) -> list[Look]:
