@@ -41,16 +41,23 @@ Ends = AsyncIterator[tuple[str, datetime]]
 """The id and the end of each command, as it is noticed."""
 
 
-def _dexcmd(params: Params) -> Result:
-    from benchmarks.creating import command_requests
-    from dexcmd import DexClient
+async def _by_follow(dex: Any, ids: list[str]) -> Ends:
+    async with dex.commands.follow(ids) as commands:
+        async for command in commands:
+            yield command.id, command.completed_date
 
-    async def ends(dex: DexClient, ids: list[str]) -> Ends:
-        async with dex.commands.follow(ids) as commands:
-            async for command in commands:
-                yield command.id, command.completed_date
 
-    async def run() -> Result:
+async def _by_waits(dex: Any, ids: list[str]) -> Ends:
+    for end in asyncio.as_completed([dex.commands.wait(command_id) for command_id in ids]):
+        command = await end
+        yield command.id, command.completed_date
+
+
+def _dexcmd(ends: Callable[[Any, list[str]], Ends]) -> Callable[[Params], Result]:
+    async def run(params: Params) -> Result:
+        from benchmarks.creating import command_requests
+        from dexcmd import DexClient
+
         async with DexClient(
             api_token=params["token"],
             account_id=params["account_id"],
@@ -61,7 +68,7 @@ def _dexcmd(params: Params) -> Result:
             ids = [outcome.command_id for outcome in bulk.outcomes]
             return await _measure(params, len(ids), ends(dex, ids))
 
-    return asyncio.run(run())
+    return lambda params: asyncio.run(run(params))
 
 
 def _official(look: Callable[..., Ends], every: float, one_in: int = 1) -> Callable[[Params], Result]:
@@ -167,7 +174,8 @@ CASE = Case(
     ),
     peer="cloudflare",
     contenders={
-        "dexcmd": _dexcmd,
+        "dexcmd": _dexcmd(_by_follow),
+        "dexcmd, waits": _dexcmd(_by_waits),
         "cloudflare": _official(_by_the_list, OFTEN),
         "cloudflare, each minute": _official(_by_the_list, RARELY),
         "cloudflare, one by one": _official(_one_by_one, OFTEN, ONE_BY_ONE_IN),
