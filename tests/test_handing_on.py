@@ -1,6 +1,7 @@
 """What the watches of one client hand on to one another, step by step: whose poll tells of what, and who goes on."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,7 @@ from dexcmd import RateLimit, RetryPolicy, ServerError, WaitTimeoutError
 from dexcmd.clock import ManualClock
 from dexcmd.events import CommandFinished, Event
 from dexcmd.polling import peers
+from dexcmd.polling.peers import Peers
 from dexcmd.polling.watch import Watch
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.sandbox.state import StoredCommand
@@ -83,7 +85,7 @@ async def test_who_gives_up_a_command_leaves_what_it_was_to_ask_for_to_its_peers
     one, other = watch(rig, made[-1], made[1]), watch(rig, made[0])
     async with waiting_for(rig, one, other) as [rest]:
         await one.poll()
-        assert other.next_poll_at == float("inf"), "the poll of the one is to tell, once it is its turn"
+        assert other.next_poll_at == math.inf, "the poll of the one is to tell, once it is its turn"
         # Its result may have to wait for whoever takes it.
         one.drop(made[-1].id)
         with anyio.fail_after(5):
@@ -199,17 +201,18 @@ async def test_who_is_told_nothing_is_not_waited_for_for_long_after_its_turn_eit
     one, other = watch(rig, made[1]), watch(rig, made[0])
     async with waiting_for(rig, one, other) as [rest]:
         await one.poll()
+        await rest
+    async with resting(other) as [rest]:
         clock.advance(300.0)
         rig.sandbox.faults.add(Fault.silence(headers=False), on="list_commands")
         stuck = asyncio.ensure_future(one.poll())
         with anyio.fail_after(3):
-            while other.next_poll_at == float("inf"):
-                await rest
-                rest = asyncio.ensure_future(other.rest())
-                await other.poll() if rest.done() else None
+            await rest
+            while other.next_poll_at == math.inf:
+                await other.rest()
+                await other.poll()
         stuck.cancel()
-        rest.cancel()
-        await asyncio.gather(stuck, rest, return_exceptions=True)
+        await asyncio.gather(stuck, return_exceptions=True)
 
 
 # --- One that is told by others
@@ -273,3 +276,33 @@ async def test_who_leaves_while_another_task_asks_for_it(rig: Rig) -> None:
             await asyncio.sleep(0.001)
     with anyio.fail_after(5):
         assert (await asking).id == made[0].id
+
+
+# --- Many
+
+
+async def test_who_leaves_and_has_nothing_to_hand_on_does_not_go_through_all_others(rig: Rig) -> None:
+    class Counted(Peers):
+        lists = 0
+
+        def resting(self, watch: Watch) -> list[Watch]:
+            self.lists += 1
+            return super().resting(watch)
+
+    made = await start(rig, 50)
+    shared = Counted()
+    one, *others = [Watch(rig.dex.commands._session, peers=shared) for _ in made]
+    for each, command in zip((one, *others), made, strict=True):
+        each.add(command.id)
+    with shared.ask(one):
+        tasks = [asyncio.ensure_future(each.rest()) for each in others]
+        while len(shared._resting) < len(others):
+            await asyncio.sleep(0)
+        shared._asking = None
+        await one.poll()
+    await asyncio.gather(*tasks)
+    before = shared.lists
+    for each in (one, *others):
+        assert each.take_ended()
+        each.leave()
+    assert shared.lists == before

@@ -173,13 +173,14 @@ class Schedule:
         """Tell whether its own poll has still to tell of any of its own."""
         return any(one.asker is self for one in self.pending.values())
 
-    def release(self) -> None:
-        """Have its own poll tell no more of those of its peers: who follows these may ask."""
+    def release(self) -> bool:
+        """Have its own poll tell no more of those of its peers, and tell whether there were any: these may ask."""
         left = [one for one in self._asked if one.asker is self and one.schedule is not self]
         for one in left:
             _free(one)
         for schedule in {one.schedule for one in left if one.schedule is not None}:
             schedule.recount()
+        return bool(left)
 
     def waits_for(self, other: "Schedule") -> bool:
         """Tell whether the poll of another has still to tell of any of these, and none of its own has."""

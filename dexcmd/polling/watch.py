@@ -151,7 +151,7 @@ class Watch:
         seen = self.schedule.drop(command_id).seen
         if self._pending:
             # Whoever follows tells of it first, and that may take long.
-            self.hand_back()
+            self.give_up_peers()
         else:
             # Nobody polls for nothing.
             self.leave()
@@ -221,21 +221,22 @@ class Watch:
         if self._looks and self.schedule.asks:
             self.give_up_peers()
             return
-        heirs = (peer for peer in self._peers.resting(self) if peer.can_go_on_for(self.schedule))
-        if self._looks and (heir := next(heirs, None)) is not None:
-            self.schedule.bequeath(heir.schedule)
-            heir.go_on_with(self._looks, self._pages)
-            self._looks, self._pages = deque(), None
-            return
+        if self._looks:
+            heirs = (peer for peer in self._peers.resting(self) if peer.can_go_on_for(self.schedule))
+            if (heir := next(heirs, None)) is not None:
+                self.schedule.bequeath(heir.schedule)
+                heir.go_on_with(self._looks, self._pages)
+                self._looks, self._pages = deque(), None
+                return
         self._forget_looks()
         self.schedule.forgo()
         self.give_up_peers()
 
     def give_up_peers(self) -> None:
         """Have its poll tell no more of those of its peers."""
-        self.schedule.release()
-        for peer in self._peers.resting(self):
-            peer.wake_if_due()
+        if self.schedule.release():
+            for peer in self._peers.resting(self):
+                peer.wake_if_due()
 
     def can_go_on_for(self, other: Schedule) -> bool:
         """Tell whether it waits for the poll of another, and has none to go on with itself."""
@@ -254,6 +255,8 @@ class Watch:
 
     def _leave_turn(self) -> None:
         """Give up the turn of its peers, if none of them needs it: it would be lost to all."""
+        if self._peers.turn.time is None:
+            return
         now = self._clock.monotonic()
         if not any(peer.is_due(now) for peer in self._peers.resting(self)):
             self._session.polls.leave(self._peers.turn)
