@@ -197,9 +197,7 @@ class Pages(AsyncOnlyIteration, Generic[T]):
         decode: Callable[[object], list[T]],
         identity: Callable[[T], object],
     ) -> None:
-        self.session: Session = session
-        """What it asks by."""
-
+        self._session = session
         self._query = query
         self._decode = decode
         self._identity = identity
@@ -263,7 +261,7 @@ class Pages(AsyncOnlyIteration, Generic[T]):
 
     async def _fetch(self, page: int) -> "_Page[T] | Exception":
         try:
-            envelope = await self.session.call(self._query.request(page, self._filters))
+            envelope = await self._session.call(self._query.request(page, self._filters))
             rows = self._decode(envelope.result)
         except Exception as error:  # noqa: BLE001 - it is raised for whoever gets as far as this page
             return error

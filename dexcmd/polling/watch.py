@@ -16,12 +16,13 @@ from dexcmd.errors import (
     PermissionDeniedError,
 )
 from dexcmd.events import CommandFinished
-from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery, Pages
+from dexcmd.paging import MOST_PER_PAGE, ListQuery
 from dexcmd.polling.looks import Look
 from dexcmd.polling.peers import Peers
 from dexcmd.polling.pending import Pending, shifted
 from dexcmd.polling.rhythm import PROMPT, Rhythm, Spacing
 from dexcmd.polling.schedule import Schedule
+from dexcmd.polling.walk import Walk
 from dexcmd.resources.command import STATUSES, Command, decode_commands, identity
 from dexcmd.session import Session
 from dexcmd.wire.times import format_time
@@ -80,7 +81,7 @@ class Watch:
         self._pending = self.schedule.pending
         self._ended: list[Command] = []
         self._looks: deque[Look] = deque()
-        self._pages: Pages[Command] | None = None
+        self._pages: Walk | None = None
         """The walk of the first of the looks, once it has begun."""
 
         self._polls = False
@@ -242,11 +243,11 @@ class Watch:
         """Tell whether it waits for the poll of another, and has none to go on with itself."""
         return not self._looks and self.schedule.waits_for(other)
 
-    def go_on_with(self, looks: deque[Look], pages: Pages[Command] | None) -> None:
+    def go_on_with(self, looks: deque[Look], pages: Walk | None) -> None:
         """Have the poll of a peer for one's own, with the walk of its first look if that has begun."""
         self._looks, self._pages = looks, pages
         if pages is not None:
-            pages.session = self._session
+            pages.go_on_by(self._session)
         self.wake()
 
     def _forget_looks(self) -> None:
@@ -398,11 +399,11 @@ class Watch:
         """Tell whether there is anything of its own to ask for, now that it is the turn of a look."""
         return look.is_glance or self.schedule.asks
 
-    def _walk(self, look: Look) -> Pages[Command]:
+    def _walk(self, look: Look) -> Walk:
         times = {"from": ("since", look.since), "to": ("until", look.until)}
         bounds = {name: format_time(side, time) for name, (side, time) in times.items() if time is not None}
         query = ListQuery("/dex/commands", MOST_PER_PAGE, {**look.filters, **bounds}, bound="to")
-        return Listing(self._session, query, decode_commands, identity).pages()
+        return Walk(self._session, query, decode_commands, identity)
 
     def _is_turn(self, now: float) -> bool:
         """Tell whether one more request is within the share of the rate limit, or else queue up for it."""
