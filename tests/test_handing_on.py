@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 import anyio
 import attrs
@@ -213,6 +213,44 @@ async def test_who_is_told_nothing_is_not_waited_for_for_long_after_its_turn_eit
                 await other.poll()
         stuck.cancel()
         await asyncio.gather(stuck, return_exceptions=True)
+
+
+async def test_who_was_given_up_has_no_part_in_how_long_the_next_is_waited_for(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await start(rig, 1)
+    shared = rig.dex.commands.peers
+    stuck, one, other = watch(rig), watch(rig), watch(rig)
+    with ExitStack() as asking:
+        with shared.ask(stuck):
+            monkeypatch.setattr(peers, "PATIENCE", 0.0)
+            shared.note_progress(stuck)
+            assert shared.patience(other) is None
+            monkeypatch.setattr(peers, "PATIENCE", 60.0)
+            # A page of it, late.
+            shared.note_progress(stuck)
+            assert shared.patience(other) is None
+            asking.enter_context(shared.ask(one))
+            until = shared._until
+            shared.note_progress(stuck)
+            assert shared._until == until
+        assert shared.patience(other) is not None
+    assert shared.patience(other) is None
+
+
+async def test_who_is_due_while_another_asks_goes_on_as_soon_as_that_waits_for_its_turn(rig: Rig) -> None:
+    made = await start(rig, 160, rate_limit=ONE_REQUEST_AT_A_TIME)
+    one, other = watch(rig, made[1]), watch(rig)
+    rig.sandbox.faults.add(Fault.slow(0.1, real_time=True), on="list_commands")
+    poll = asyncio.ensure_future(one.poll())
+    while not lists(rig):
+        await asyncio.sleep(0.001)
+    # Too late to be asked for.
+    other.add(made[0].id)
+    async with resting(other) as [rest]:
+        await poll
+        with anyio.fail_after(5):
+            await rest
 
 
 # --- One that is told by others
