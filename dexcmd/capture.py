@@ -194,9 +194,9 @@ class Capture(Background[CaptureResult[R]]):
                 continue
             # What is created meanwhile is not due any sooner than that.
             await self._watch.rest(self._options.poll_interval)
-            if self._stopped:
-                continue
-            await self._poll()
+            if not self._stopped:
+                await self._poll()
+            # A peer's poll may have told of these, although there is none for this one any more.
             for command in self._watch.take_ended():
                 if command.succeeded:
                     await ended.send(command)

@@ -66,6 +66,11 @@ class Peers:
         if self._asking is watch:
             self._until = asyncio.get_running_loop().time() + PATIENCE
 
+    def longest_rest(self, watch: "Watch") -> float:
+        """Return for how many seconds a watch may rest that waits for the poll of another, which may get stuck."""
+        left = self.patience(watch)
+        return PATIENCE if left is None else left
+
     def patience(self, watch: "Watch") -> float | None:
         """Return for how many seconds a watch is to wait for the poll of another; None where it is not to."""
         if self._asking is None or self._asking is watch:

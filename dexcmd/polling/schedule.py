@@ -117,7 +117,8 @@ class Schedule:
             return [glance(one for one in self.pending.values() if one.is_new and one.seen is None)]
         if not due:
             return []
-        due += [one for peer in peers for one in peer.joining(now)]
+        # Its own last: of two that are the same command, the last is what a look is for.
+        due = [*(one for peer in peers for one in peer.joining(now)), *due]
         for one in due:
             one.tried = now
         if any(one.seen is None for one in due):
@@ -126,10 +127,15 @@ class Schedule:
         others = (one for one in self.free() if one.command_id not in chosen)
         known = self.known
         looks = choose_looks(due, others, known.rows, known.durations, now, filters=known.filters)
+        # Its own first: the rest is for its peers to ask for.
+        looks.sort(key=self._is_for_peers)
         self.expect([*due, *(one for look in looks for one in look.missing.values())])
         for peer in peers:
             peer.recount()
         return looks
+
+    def _is_for_peers(self, look: Look) -> bool:
+        return all(one.schedule is not self for one in look.missing.values())
 
     def free(self) -> Iterator[Pending]:
         """Give those of which no poll is to tell already."""
@@ -147,29 +153,34 @@ class Schedule:
         known = self.known
         if look.is_walk and look.is_complete:
             known.rows.learn(look)
-            for one in look.missing.values():
+            for one in self._missing(look):
                 one.is_stray = one.seen is None
                 _touch(one, now)
         found = looks_after(look, known.rows, now, filters=known.filters)
         if look.is_probe and not found:
-            for one in look.missing.values():
+            for one in self._missing(look):
                 probes = one.probes + 1
                 _touch(one, now)
                 one.probes, one.probed = probes, now
         return found
+
+    def _missing(self, look: Look) -> list[Pending]:
+        """Return what a look did not show: several may follow the same command, of which it has but one."""
+        return [one for one in self._asked if one.asker is self and one.command_id in look.missing]
 
     @property
     def asks(self) -> bool:
         """Tell whether its own poll has still to tell of any of its own."""
         return any(one.asker is self for one in self.pending.values())
 
-    def release(self) -> None:
-        """Have its own poll tell no more of those of its peers: who follows these may ask."""
+    def release(self) -> bool:
+        """Have its own poll tell no more of those of its peers, and tell whether there were any: these may ask."""
         left = [one for one in self._asked if one.asker is self and one.schedule is not self]
         for one in left:
-            one.asker = None
+            _free(one)
         for schedule in {one.schedule for one in left if one.schedule is not None}:
             schedule.recount()
+        return bool(left)
 
     def waits_for(self, other: "Schedule") -> bool:
         """Tell whether the poll of another has still to tell of any of these, and none of its own has."""
@@ -182,14 +193,14 @@ class Schedule:
 
     def expect(self, asked: Iterable[Pending]) -> None:
         """Note what its own poll, which has begun, is to tell of."""
-        self._asked = list(asked)
+        self._asked = list(dict.fromkeys(asked))
         for one in self._asked:
             one.asker = self
 
     def forgo(self) -> None:
         """Have no poll tell of any of its own."""
         for one in self.pending.values():
-            one.asker = None
+            _free(one)
         self.recount()
 
     def settle(self, now: float, *, changed: bool) -> None:
@@ -252,6 +263,13 @@ class Schedule:
 
 def _is_near(one: Pending, now: float, slack: float) -> bool:
     return one.due - slack * (one.due - one.last_touched) <= now
+
+
+def _free(one: Pending) -> None:
+    """Have no poll tell of a command; where that was to be a peer's, its own follower has not tried."""
+    if one.asker is not None and one.asker is not one.schedule:
+        one.tried = -math.inf
+    one.asker = None
 
 
 def _touch(one: Pending, now: float) -> None:

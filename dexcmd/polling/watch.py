@@ -16,12 +16,13 @@ from dexcmd.errors import (
     PermissionDeniedError,
 )
 from dexcmd.events import CommandFinished
-from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery, Pages
+from dexcmd.paging import MOST_PER_PAGE, ListQuery
 from dexcmd.polling.looks import Look
 from dexcmd.polling.peers import Peers
 from dexcmd.polling.pending import Pending, shifted
 from dexcmd.polling.rhythm import PROMPT, Rhythm, Spacing
 from dexcmd.polling.schedule import Schedule
+from dexcmd.polling.walk import Walk
 from dexcmd.resources.command import STATUSES, Command, decode_commands, identity
 from dexcmd.session import Session
 from dexcmd.wire.times import format_time
@@ -80,7 +81,7 @@ class Watch:
         self._pending = self.schedule.pending
         self._ended: list[Command] = []
         self._looks: deque[Look] = deque()
-        self._pages: Pages[Command] | None = None
+        self._pages: Walk | None = None
         """The walk of the first of the looks, once it has begun."""
 
         self._polls = False
@@ -149,7 +150,10 @@ class Watch:
     def drop(self, command_id: str) -> Command | None:
         """Stop watching a command, and return the last that the list told of it."""
         seen = self.schedule.drop(command_id).seen
-        if not self._pending:
+        if self._pending:
+            # Whoever follows tells of it first, and that may take long.
+            self.give_up_peers()
+        else:
             # Nobody polls for nothing.
             self.leave()
         return seen
@@ -176,6 +180,9 @@ class Watch:
 
         What is due while the poll of a peer is under way waits for that.  Else it sleeps for `most` seconds at a time.
         """
+        if self.schedule.is_touched:
+            # It did not rest any more when the poll was over that told it.
+            self.settle(self._clock.monotonic())
         patience = self._peers.patience(self)
         seconds = self.next_poll_at - self._clock.monotonic()
         if seconds <= 0:
@@ -185,12 +192,12 @@ class Watch:
         if not self._ended:
             with self._peers.rest(self):
                 if math.isinf(seconds):
-                    await self._sleep(seconds, patience)
+                    await self._sleep(seconds, self._peers.longest_rest(self))
                 else:
                     await self._sleep(min(seconds, most), None)
 
     async def _sleep(self, seconds: float, patience: float | None) -> None:
-        """Sleep until it is woken, or for `seconds`; for `patience` at the most, of the event loop's time."""
+        """Sleep until it is woken, or for `seconds`; for `patience` seconds of the event loop's time at the most."""
         self._nap_ends = self._clock.monotonic() + seconds
         try:
             async with asyncio.timeout(patience) as self._nap:
@@ -215,25 +222,32 @@ class Watch:
         if self._looks and self.schedule.asks:
             self.give_up_peers()
             return
-        heirs = (peer for peer in self._peers.resting(self) if peer.schedule.waits_for(self.schedule))
-        if self._looks and (heir := next(heirs, None)) is not None:
-            self.schedule.bequeath(heir.schedule)
-            heir.go_on_with(self._looks, self._pages)
-            self._looks, self._pages = deque(), None
-            return
+        if self._looks:
+            heirs = (peer for peer in self._peers.resting(self) if peer.can_go_on_for(self.schedule))
+            if (heir := next(heirs, None)) is not None:
+                self.schedule.bequeath(heir.schedule)
+                heir.go_on_with(self._looks, self._pages)
+                self._looks, self._pages = deque(), None
+                return
         self._forget_looks()
         self.schedule.forgo()
         self.give_up_peers()
 
     def give_up_peers(self) -> None:
         """Have its poll tell no more of those of its peers."""
-        self.schedule.release()
-        for peer in self._peers.resting(self):
-            peer.wake_if_due()
+        if self.schedule.release():
+            for peer in self._peers.resting(self):
+                peer.wake_if_due()
 
-    def go_on_with(self, looks: deque[Look], pages: Pages[Command] | None) -> None:
+    def can_go_on_for(self, other: Schedule) -> bool:
+        """Tell whether it waits for the poll of another, and has none to go on with itself."""
+        return not self._looks and self.schedule.waits_for(other)
+
+    def go_on_with(self, looks: deque[Look], pages: Walk | None) -> None:
         """Have the poll of a peer for one's own, with the walk of its first look if that has begun."""
         self._looks, self._pages = looks, pages
+        if pages is not None:
+            pages.go_on_by(self._session)
         self.wake()
 
     def _forget_looks(self) -> None:
@@ -242,6 +256,8 @@ class Watch:
 
     def _leave_turn(self) -> None:
         """Give up the turn of its peers, if none of them needs it: it would be lost to all."""
+        if self._peers.turn.time is None:
+            return
         now = self._clock.monotonic()
         if not any(peer.is_due(now) for peer in self._peers.resting(self)):
             self._session.polls.leave(self._peers.turn)
@@ -268,6 +284,9 @@ class Watch:
         They are kept until then: a poll that fails on a later page, or is cancelled, loses none of them.
         """
         ended, self._ended = self._ended, []
+        if ended and self._looks:
+            # That of a peer has told while this one waited for its turn, and whoever follows may take long.
+            self.hand_back()
         return sorted(ended, key=lambda command: command.completed_date or datetime.max.replace(tzinfo=UTC))
 
     @property
@@ -298,7 +317,7 @@ class Watch:
                     look = self._looks.popleft()
                     self._pages = None
                     self._looks.extendleft(reversed(self.schedule.end(look, self._clock.monotonic())))
-                queues_up = bool(self._looks) and not self._ended
+                queues_up = bool(self._looks) and self._asks_for_its_own(self._looks[0]) and not self._ended
             except DexError:
                 self._forget_looks()
                 self.schedule.fail(self._clock.monotonic())
@@ -326,8 +345,11 @@ class Watch:
             self.hand_back()
         if not self._looks:
             self._leave_turn()
-        for peer in told:
-            peer.wake()
+        for peer in self._peers.resting(self):
+            if peer in told:
+                peer.wake()
+            else:
+                peer.wake_if_due()
 
     def settle(self, now: float) -> None:
         """Set the times of all that a poll has told of."""
@@ -337,8 +359,8 @@ class Watch:
     async def _finish(self, look: Look) -> bool:
         """Go on with a look to its end.
 
-        Return False where the share of the rate limit is used up before, or what is left of it is for peers only, while
-        there is something to deliver.
+        Return False where the share of the rate limit is used up before, or what is left to ask for is of peers only:
+        what becomes of that, and how long it takes, is theirs.
         """
         if self._pages is None:
             self._pages = self._walk(look)
@@ -346,7 +368,7 @@ class Watch:
         # Another look, or the poll of a peer, may have shown what lies beside its own.
         while missing := self.schedule.open_of(look):
             look.missing = missing
-            if self._ended and not self.schedule.is_asked:
+            if not self._asks_for_its_own(look):
                 return False
             if pages.ended:
                 look.is_complete = True
@@ -373,11 +395,15 @@ class Watch:
         look.is_complete = True
         return True
 
-    def _walk(self, look: Look) -> Pages[Command]:
+    def _asks_for_its_own(self, look: Look) -> bool:
+        """Tell whether there is anything of its own to ask for, now that it is the turn of a look."""
+        return look.is_glance or self.schedule.asks
+
+    def _walk(self, look: Look) -> Walk:
         times = {"from": ("since", look.since), "to": ("until", look.until)}
         bounds = {name: format_time(side, time) for name, (side, time) in times.items() if time is not None}
         query = ListQuery("/dex/commands", MOST_PER_PAGE, {**look.filters, **bounds}, bound="to")
-        return Listing(self._session, query, decode_commands, identity).pages()
+        return Walk(self._session, query, decode_commands, identity)
 
     def _is_turn(self, now: float) -> bool:
         """Tell whether one more request is within the share of the rate limit, or else queue up for it."""
