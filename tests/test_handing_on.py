@@ -225,17 +225,17 @@ async def test_who_was_given_up_has_no_part_in_how_long_the_next_is_waited_for(
         with shared.ask(stuck):
             monkeypatch.setattr(peers, "PATIENCE", 0.0)
             shared.note_progress(stuck)
-            assert shared.patience(other) is None
+            assert shared.wait_for_asker(other) is None
             monkeypatch.setattr(peers, "PATIENCE", 60.0)
             # A page of it, late.
             shared.note_progress(stuck)
-            assert shared.patience(other) is None
+            assert shared.wait_for_asker(other) is None
             asking.enter_context(shared.ask(one))
             until = shared._until
             shared.note_progress(stuck)
             assert shared._until == until
-        assert shared.patience(other) is not None
-    assert shared.patience(other) is None
+        assert shared.wait_for_asker(other) is not None
+    assert shared.wait_for_asker(other) is None
 
 
 async def test_who_is_due_while_another_asks_goes_on_as_soon_as_that_waits_for_its_turn(rig: Rig) -> None:

@@ -21,9 +21,6 @@ class Known:
 
     rows: Rows = attrs.field(factory=Rows)
     durations: Durations = attrs.field(factory=Durations)
-    filters: bool = True
-    """Whether the service lets its list be filtered, as far as is known."""
-
     schedules: "WeakSet[Schedule]" = attrs.field(factory=WeakSet["Schedule"])
     """Those of all followers that have not been forgotten."""
 

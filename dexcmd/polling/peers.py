@@ -68,11 +68,14 @@ class Peers:
 
     def longest_rest(self, watch: "Watch") -> float:
         """Return for how many seconds a watch may rest that waits for the poll of another, which may get stuck."""
-        left = self.patience(watch)
+        left = self.wait_for_asker(watch)
         return PATIENCE if left is None else left
 
-    def patience(self, watch: "Watch") -> float | None:
-        """Return for how many seconds a watch is to wait for the poll of another; None where it is not to."""
+    def wait_for_asker(self, watch: "Watch") -> float | None:
+        """Return for how many seconds a watch is to wait for the poll of another; None where it is not to.
+
+        One that was told nothing for too long is given up by that: what it has not told, others may ask for.
+        """
         if self._asking is None or self._asking is watch:
             return None
         left = self._until - asyncio.get_running_loop().time()

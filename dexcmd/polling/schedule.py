@@ -20,13 +20,19 @@ JOINING_SLACK = 0.5
 class Schedule:
     """The pending commands of one follower, and when each is due.  Times are of the monotonic clock.
 
-    A poll tells of those of other followers as well, its peers: each then sets its own times anew.
+    A poll tells of those of other followers as well, its peers: each then sets its own times anew.  `Pending.asker` is
+    by whose poll a command is asked for: set by `plan` for all that the poll is to tell of (`expect`), and cleared when
+    it has (`touch`), when it is not followed any more (`drop`), or when nobody is to tell of it: of any of one's own
+    (`forgo`), or by one's own poll of any of the peers' (`release`).  A poll may change hands (`bequeath`).
     """
 
     def __init__(self, rhythm: Rhythm, known: Known | None = None) -> None:
         self.rhythm = rhythm
         self.known: Known = Known(durations=rhythm.durations) if known is None else known
         self.pending: dict[str, Pending] = {}
+        self.filters = True
+        """Whether the service lets its list be filtered, as far as is known."""
+
         self.oldest: float = math.inf
         """Where in time the first of the commands stands, or one that was there before."""
 
@@ -99,7 +105,7 @@ class Schedule:
         return bool(self._touched)
 
     @property
-    def is_asked(self) -> bool:
+    def waits_for_any(self) -> bool:
         """Tell whether there is a poll under way that has still to tell of any of them."""
         return any(one.asker is not None for one in self.pending.values())
 
@@ -126,7 +132,7 @@ class Schedule:
         chosen = {one.command_id for one in due}
         others = (one for one in self.free() if one.command_id not in chosen)
         known = self.known
-        looks = choose_looks(due, others, known.rows, known.durations, now, filters=known.filters)
+        looks = choose_looks(due, others, known.rows, known.durations, now, filters=self.filters)
         # Its own first: the rest is for its peers to ask for.
         looks.sort(key=self._is_for_peers)
         self.expect([*due, *(one for look in looks for one in look.missing.values())])
@@ -156,7 +162,7 @@ class Schedule:
             for one in self._missing(look):
                 one.is_stray = one.seen is None
                 _touch(one, now)
-        found = looks_after(look, known.rows, now, filters=known.filters)
+        found = looks_after(look, known.rows, now, filters=self.filters)
         if look.is_probe and not found:
             for one in self._missing(look):
                 probes = one.probes + 1
@@ -169,7 +175,7 @@ class Schedule:
         return [one for one in self._asked if one.asker is self and one.command_id in look.missing]
 
     @property
-    def asks(self) -> bool:
+    def asks_for_own(self) -> bool:
         """Tell whether its own poll has still to tell of any of its own."""
         return any(one.asker is self for one in self.pending.values())
 
@@ -184,7 +190,7 @@ class Schedule:
 
     def waits_for(self, other: "Schedule") -> bool:
         """Tell whether the poll of another has still to tell of any of these, and none of its own has."""
-        return not self.asks and any(one.asker is other for one in self.pending.values())
+        return not self.asks_for_own and any(one.asker is other for one in self.pending.values())
 
     def bequeath(self, heir: "Schedule") -> None:
         """Have its own poll be that of another from now on."""

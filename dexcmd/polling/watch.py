@@ -183,7 +183,7 @@ class Watch:
         if self.schedule.is_touched:
             # It did not rest any more when the poll was over that told it.
             self.settle(self._clock.monotonic())
-        patience = self._peers.patience(self)
+        patience = self._peers.wait_for_asker(self)
         seconds = self.next_poll_at - self._clock.monotonic()
         if seconds <= 0:
             if patience is None:
@@ -219,7 +219,7 @@ class Watch:
 
         Where that is all that there is left to tell, one of them goes on with it.
         """
-        if self._looks and self.schedule.asks:
+        if self._looks and self.schedule.asks_for_own:
             self.give_up_peers()
             return
         if self._looks:
@@ -285,7 +285,7 @@ class Watch:
         """
         ended, self._ended = self._ended, []
         if ended and self._looks:
-            # That of a peer has told while this one waited for its turn, and whoever follows may take long.
+            # A peer's poll has told of it while this one waited for its turn, and whoever follows may take long.
             self.hand_back()
         return sorted(ended, key=lambda command: command.completed_date or datetime.max.replace(tzinfo=UTC))
 
@@ -302,7 +302,7 @@ class Watch:
         Where others have used that up, this queues up with them.  While a peer's poll is under way it asks for nothing.
         Raises `DexError`.  What could not be asked for is due again a little later.
         """
-        if self._peers.patience(self) is not None:
+        if self._peers.wait_for_asker(self) is not None:
             return
         now = self._clock.monotonic()
         if not self._looks:
@@ -345,11 +345,10 @@ class Watch:
             self.hand_back()
         if not self._looks:
             self._leave_turn()
+        for peer in told:
+            peer.wake()
         for peer in self._peers.resting(self):
-            if peer in told:
-                peer.wake()
-            else:
-                peer.wake_if_due()
+            peer.wake_if_due()
 
     def settle(self, now: float) -> None:
         """Set the times of all that a poll has told of."""
@@ -382,13 +381,13 @@ class Watch:
                 if not (look.filters and isinstance(error, BadRequestError)):
                     raise
                 logger.warning("the list takes no filters, so it is walked without: %s", error)
-                self._peers.known.filters = False
+                self.schedule.filters = False
                 return True
             self._peers.note_progress(self)
             brought = self._note_rows(look, rows)
             if look.is_glance or look.is_probe:
                 return True
-            if look.status is not None and not (brought and self._peers.known.filters):
+            if look.status is not None and not (brought and self.schedule.filters):
                 # A query that shows others' commands, a page of them, is not worth the next one.
                 return True
         look.missing = missing
@@ -397,7 +396,7 @@ class Watch:
 
     def _asks_for_its_own(self, look: Look) -> bool:
         """Tell whether there is anything of its own to ask for, now that it is the turn of a look."""
-        return look.is_glance or self.schedule.asks
+        return look.is_glance or self.schedule.asks_for_own
 
     def _walk(self, look: Look) -> Walk:
         times = {"from": ("since", look.since), "to": ("until", look.until)}
@@ -423,7 +422,7 @@ class Watch:
         for command in rows:
             if look.status is not None and command.status in STATUSES - {look.status}:
                 # It lets through what was not asked for, so it may as well hold back what was.
-                self._peers.known.filters = False
+                self.schedule.filters = False
             if command.id is not None:
                 shown[command.id] = command
                 look.missing.pop(command.id, None)
@@ -437,7 +436,7 @@ class Watch:
             for command_id, command in shown.items():
                 if command_id in known:
                     self._note(self._pending[command_id], command)
-            if self._ended and not self.schedule.is_asked:
+            if self._ended and not self.schedule.waits_for_any:
                 self.wake()
 
     def _note(self, one: Pending, command: Command) -> None:
@@ -468,7 +467,7 @@ class Watch:
         """Take note where a command had ended that the service did not show among those that had."""
         ended = self._moment(command.completed_date)
         if ended is not None and ended < one.probed - PROBE_GRACE:
-            self._peers.known.filters = False
+            self.schedule.filters = False
 
     def _tell_first_seen(self, one: Pending) -> None:
         served_at = self._session.service_clock.at(self._clock.monotonic())
