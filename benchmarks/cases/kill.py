@@ -15,8 +15,9 @@ A process runs a campaign of {devices:,} devices on a sandbox whose time is sixt
 answers to POSTs get lost. It is killed within a second, {kills} times, and run once more. *Commands* are those of
 targets, by its journal, and *spent* is the quota, by the service. *Lost* are commands that the journal does not know,
 *doubled* targets with two of them, *surplus* second ones that it states, *unknown* targets of which both POSTs got
-lost, *fetched again* artifacts whose file was in its place; *twice* were sent whole before their process was killed,
-and were not yet in place. There is nothing to compare with: no other client goes on where its process was killed. The
+lost, *fetched again* artifacts that came whole once more although they were whole on the disk, in their place or, as
+*parts*, before they had their name; *twice* were sent whole, and their process was killed before it had written them.
+There is nothing to compare with: no other client goes on where its process was killed. The
 trial itself is `tests.campaign.kill`."""
 
 
@@ -62,6 +63,7 @@ CASE = Case(
         Metric("unknown", "unknown", 0),
         Metric("broken", "files broken", 0),
         Metric("refetched", "fetched again", 0),
+        Metric("written", "parts", 0),
         Metric("twice", "twice", 0),
         Metric("seconds", "time s", 0),
     ),

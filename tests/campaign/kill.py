@@ -80,9 +80,11 @@ class Report:
     broken: int = 0
     """Files that are not whole."""
     refetched: int = 0
-    """Artifacts that were asked for although their file was in its place."""
+    """Artifacts that came once more although they were whole on the disk: in their place, or in a part file."""
+    written: int = 0
+    """Artifacts that were found whole in part files after a kill, and are not to come again."""
     twice: int = 0
-    """Artifacts that came whole twice, at the most: the process was killed after the last byte and before the name.
+    """Artifacts that were sent whole twice, at the most: the process was killed before it had written the last byte.
 
     Of some the last bytes may have been still on their way.
     """
@@ -116,8 +118,9 @@ class Report:
             f"{self.posts_lost} POSTs lost, {self.seconds:.0f} s: {self.commands} commands by the journal, "
             f"{self.spent} of the quota spent, {self.lost} lost, {self.doubled} doubled, {self.surplus} surplus, "
             f"{self.unknown} unknown; "
-            f"{self.saved} files, {self.broken} broken, {self.refetched} fetched again, "
-            f"{self.twice} came twice before they were in place; {len(self.left)} left"
+            f"{self.saved} files, {self.broken} broken, {self.refetched} fetched again; "
+            f"{self.written} were whole in parts after a kill, {self.twice} had been sent and not been written; "
+            f"{len(self.left)} left"
         )
 
 
@@ -177,8 +180,18 @@ def in_place(folder: Path) -> set[str]:
 
 
 def in_parts(folder: Path) -> list[Path]:
-    """Return the part files, of which those that are whole are not asked for again."""
+    """Return the part files."""
     return [*folder.rglob(".*.part")]
+
+
+def whole_in_parts(folder: Path, sandbox: Sandbox) -> set[str]:
+    """Return the ids of the commands whose artifacts are whole in a part file, and have no name yet."""
+    return {
+        command_id
+        for path in in_parts(folder)
+        if (command_id := path.name[1:].partition(".")[0]) in sandbox.state.commands
+        and path.read_bytes() == b"".join(sandbox.artifact(command_id).read())
+    }
 
 
 @attrs.frozen(kw_only=True)
@@ -242,6 +255,7 @@ class Bench:
         Returns whether it was killed.
         """
         report, placed = self.report, in_place(self.captures)
+        written = whole_in_parts(self.captures, self.sandbox)
         self.moment, self.arrived, self.before, self.whole = at, 0, len(self.sandbox.requests), None
         write = at if at is not None and at.operation is None else None
         self.number = await self.processes.start(
@@ -258,8 +272,9 @@ class Bench:
         report.kills += killed
         report.failed += os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0
         asked = {one.params["command_id"] for one in self._downloads()}
-        report.refetched += len(asked & placed)
         sent = self._sent() if self.whole is None else self.whole
+        report.refetched += len(asked & placed) + len(written.intersection(sent))
+        report.written += len(written)
         report.twice += sum(command_id in self.sent for command_id in sent)
         self.sent.update(sent)
         return killed
