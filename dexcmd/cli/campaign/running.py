@@ -10,7 +10,14 @@ from pathlib import Path
 import attrs
 
 from dexcmd.campaign.campaign import Campaign
-from dexcmd.campaign.events import AccountStopped, CampaignEvent, CreatingAborted, QuotaWaited, WaveOpened
+from dexcmd.campaign.events import (
+    AccountStarted,
+    AccountStopped,
+    CampaignEvent,
+    CreatingAborted,
+    QuotaWaited,
+    WaveOpened,
+)
 from dexcmd.campaign.plan import Plan
 from dexcmd.campaign.report import report_time
 from dexcmd.campaign.spec import CampaignSpec
@@ -189,8 +196,14 @@ class _Run:
     def _tell(self, campaign: Campaign, event: CampaignEvent) -> None:
         if self.common.json:
             self._write(campaign, event)
+        elif isinstance(event, AccountStarted) and self._was_not_shown(event.account):
+            note(one_line(f"{event.account}: planned, and begins"))
         elif line := event_line(event, campaign.spec):
             note(line)
+
+    def _was_not_shown(self, account: str) -> bool:
+        """Tell whether the plan that was shown had an account not yet, see `Campaign.plan`."""
+        return self.plan is not None and all(account != one.account.name for one in self.plan.accounts)
 
     def _write(self, campaign: Campaign, event: CampaignEvent) -> None:
         if self.broken is not None:

@@ -101,6 +101,7 @@ def test_a_silent_account_holds_up_no_other_where_nobody_is_asked(
         "emea: 6 commands; 1 day by the quota",
         "1 more account: planned and captured beside, each as soon as it answers",
     ]
+    assert [line for line in err.splitlines() if "begins" in line] == ["apac: planned, and begins"]
     assert len(office.files) == 8
 
 
