@@ -341,6 +341,15 @@ async def test_commands_that_do_not_end_are_given_up(campaigns: CampaignRig) -> 
     assert len(campaigns.of(CommandOverdue)) == 5
 
 
+async def test_a_command_whose_file_is_not_named_by_the_end_of_its_time_is_saved_by_its_usual_name(
+    campaigns: CampaignRig,
+) -> None:
+    await campaigns.account(devices=5, behaviour=behaviour(run_seconds=(580.0, 580.0), filename_style="null"))
+    status = await campaigns.run(campaigns.spec(pace=Pace(timeout=timedelta(minutes=10))))
+    assert status.count("saved") == 5
+    assert not campaigns.of(CommandOverdue)
+
+
 async def test_a_download_that_fails_is_tried_again(campaigns: CampaignRig) -> None:
     sandbox = await campaigns.account(devices=5)
     sandbox.faults.add(Fault.error(404), on="download", times=5)
@@ -438,6 +447,32 @@ async def test_cancel_can_drop_what_runs(campaigns: CampaignRig) -> None:
     [stopped] = campaigns.of(AccountStopped)
     assert stopped.running == 20
     assert not campaigns.files()
+
+
+async def test_what_is_dropped_is_not_polled_for_any_more(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=20, behaviour=behaviour(run_seconds=(900.0, 900.0)))
+    dropped_at = 0
+
+    def note(event: CampaignEvent) -> None:
+        nonlocal dropped_at
+        campaigns.events.append(event)
+        if isinstance(event, TargetDropped):
+            dropped_at = len(sandbox.requests)
+
+    async with campaigns.campaign(campaigns.spec()) as campaign, anyio.create_task_group() as group:
+
+        async def operate() -> None:
+            while len(campaigns.of(CommandKnown)) < 20:
+                await anyio.sleep(0.001)
+            # The audit goes on for two minutes.
+            sandbox.faults.add(Fault.error(418), on="list_commands", times=2, where=lambda _: dropped_at > 0)
+            await campaign.cancel(collect="drop")
+
+        group.start_soon(operate)
+        status = await campaign.run(on_event=note)
+    assert (status.state, status.count("not_attempted")) == ("cancelled", 20)
+    since = [request for request in sandbox.requests[dropped_at:] if request.operation == "list_commands"]
+    assert len(since) == 3
 
 
 async def test_another_word_for_what_to_collect_cancels_nothing(campaigns: CampaignRig) -> None:
