@@ -23,6 +23,7 @@ from dexcmd.campaign.events import (
     ArtifactSaved,
     Audited,
     CampaignEvent,
+    CommandEnded,
     CommandKnown,
     CommandOverdue,
     ForeignFound,
@@ -341,6 +342,15 @@ async def test_commands_that_do_not_end_are_given_up(campaigns: CampaignRig) -> 
     assert len(campaigns.of(CommandOverdue)) == 5
 
 
+async def test_a_file_that_is_named_a_little_later_is_waited_for(campaigns: CampaignRig) -> None:
+    await campaigns.account(devices=5, behaviour=behaviour(filename_delay=30.0))
+    status = await campaigns.run(campaigns.spec())
+    assert status.count("saved") == 5
+    ended = campaigns.of(CommandEnded)
+    assert len(ended) == 5
+    assert all(event.filename for event in ended)
+
+
 async def test_a_command_whose_file_is_not_named_by_the_end_of_its_time_is_saved_by_its_usual_name(
     campaigns: CampaignRig,
 ) -> None:
@@ -570,6 +580,19 @@ async def test_an_account_that_is_refused_stops_alone_and_goes_on_later(campaign
     assert status.state == "finished"
     assert status.count("saved") == 20
     assert set(commands_by_target(bad).values()) == {1}
+
+
+async def test_an_account_whose_list_is_refused_stops_and_tells_how_many_commands_run_on(
+    campaigns: CampaignRig,
+) -> None:
+    sandbox = await campaigns.account(devices=5, behaviour=behaviour(run_seconds=(900.0, 900.0)))
+    refusal = Fault.error(403, form="envelope", code=10000)
+    sandbox.faults.add(refusal, on="list_commands", times=None, where=lambda _: len(campaigns.of(CommandKnown)) == 5)
+    with anyio.fail_after(60):
+        status = await campaigns.run(campaigns.spec())
+    assert (status.accounts[0].stopped, status.count("running")) == ("refused", 5)
+    [stopped] = campaigns.of(AccountStopped)
+    assert stopped.running == 5
 
 
 async def test_an_account_without_a_token_is_told(campaigns: CampaignRig, monkeypatch: pytest.MonkeyPatch) -> None:
