@@ -39,7 +39,7 @@ class SettlingTime:
     def seconds(self) -> float:
         """Return for how many seconds a lost command is looked for."""
         needed = MARGIN * self.longest
-        if needed < self.configured and self.n >= ENOUGH:
+        if self.n >= ENOUGH:
             return max(needed, SHORTEST_SHARE * self.configured)
         return max(needed, self.configured)
 

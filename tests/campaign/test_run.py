@@ -23,6 +23,7 @@ from dexcmd.campaign.events import (
     ArtifactSaved,
     Audited,
     CampaignEvent,
+    CommandEnded,
     CommandKnown,
     CommandOverdue,
     ForeignFound,
@@ -341,6 +342,24 @@ async def test_commands_that_do_not_end_are_given_up(campaigns: CampaignRig) -> 
     assert len(campaigns.of(CommandOverdue)) == 5
 
 
+async def test_a_file_that_is_named_a_little_later_is_waited_for(campaigns: CampaignRig) -> None:
+    await campaigns.account(devices=5, behaviour=behaviour(filename_delay=30.0))
+    status = await campaigns.run(campaigns.spec())
+    assert status.count("saved") == 5
+    ended = campaigns.of(CommandEnded)
+    assert len(ended) == 5
+    assert all(event.filename for event in ended)
+
+
+async def test_a_command_whose_file_is_not_named_by_the_end_of_its_time_is_saved_by_its_usual_name(
+    campaigns: CampaignRig,
+) -> None:
+    await campaigns.account(devices=5, behaviour=behaviour(run_seconds=(580.0, 580.0), filename_style="null"))
+    status = await campaigns.run(campaigns.spec(pace=Pace(timeout=timedelta(minutes=10))))
+    assert status.count("saved") == 5
+    assert not campaigns.of(CommandOverdue)
+
+
 async def test_a_download_that_fails_is_tried_again(campaigns: CampaignRig) -> None:
     sandbox = await campaigns.account(devices=5)
     sandbox.faults.add(Fault.error(404), on="download", times=5)
@@ -440,6 +459,32 @@ async def test_cancel_can_drop_what_runs(campaigns: CampaignRig) -> None:
     assert not campaigns.files()
 
 
+async def test_what_is_dropped_is_not_polled_for_any_more(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=20, behaviour=behaviour(run_seconds=(900.0, 900.0)))
+    dropped_at = 0
+
+    def note(event: CampaignEvent) -> None:
+        nonlocal dropped_at
+        campaigns.events.append(event)
+        if isinstance(event, TargetDropped):
+            dropped_at = len(sandbox.requests)
+
+    async with campaigns.campaign(campaigns.spec()) as campaign, anyio.create_task_group() as group:
+
+        async def operate() -> None:
+            while len(campaigns.of(CommandKnown)) < 20:
+                await anyio.sleep(0.001)
+            # The audit goes on for two minutes.
+            sandbox.faults.add(Fault.error(418), on="list_commands", times=2, where=lambda _: dropped_at > 0)
+            await campaign.cancel(collect="drop")
+
+        group.start_soon(operate)
+        status = await campaign.run(on_event=note)
+    assert (status.state, status.count("not_attempted")) == ("cancelled", 20)
+    since = [request for request in sandbox.requests[dropped_at:] if request.operation == "list_commands"]
+    assert len(since) == 3
+
+
 async def test_another_word_for_what_to_collect_cancels_nothing(campaigns: CampaignRig) -> None:
     await campaigns.account(devices=1)
     async with campaigns.campaign(campaigns.spec()) as campaign:
@@ -535,6 +580,19 @@ async def test_an_account_that_is_refused_stops_alone_and_goes_on_later(campaign
     assert status.state == "finished"
     assert status.count("saved") == 20
     assert set(commands_by_target(bad).values()) == {1}
+
+
+async def test_an_account_whose_list_is_refused_stops_and_tells_how_many_commands_run_on(
+    campaigns: CampaignRig,
+) -> None:
+    sandbox = await campaigns.account(devices=5, behaviour=behaviour(run_seconds=(900.0, 900.0)))
+    refusal = Fault.error(403, form="envelope", code=10000)
+    sandbox.faults.add(refusal, on="list_commands", times=None, where=lambda _: len(campaigns.of(CommandKnown)) == 5)
+    with anyio.fail_after(60):
+        status = await campaigns.run(campaigns.spec())
+    assert (status.accounts[0].stopped, status.count("running")) == ("refused", 5)
+    [stopped] = campaigns.of(AccountStopped)
+    assert stopped.running == 5
 
 
 async def test_an_account_without_a_token_is_told(campaigns: CampaignRig, monkeypatch: pytest.MonkeyPatch) -> None:

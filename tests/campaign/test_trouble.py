@@ -316,6 +316,8 @@ async def test_what_an_audit_found_before_it_failed_is_followed(
     assert status.state == "finished"
     assert status.count("saved") == 60
     assert (status.accounts[0].surplus, status.accounts[0].foreign) == (0, 0)
+    # Each command counts once, however many pages are judged at once.
+    assert campaigns.of(Audited)[-1].commands == 60
 
 
 class AuditsInVain:
@@ -396,6 +398,30 @@ async def test_a_second_audit_counts_no_lost_post_again(campaigns: CampaignRig) 
     assert status.state == "finished"
     [account] = status.accounts
     assert (account.commands, account.surplus, account.foreign) == (10, 10, 1)
+
+
+async def test_a_lost_post_made_one_command_and_its_equal_is_somebody_elses(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=1, behaviour=behaviour(list_lag=200.0))
+
+    def somebody_does_the_same(_: Any) -> bool:
+        sandbox.state.create(NewCommand(sandbox.state.devices[0], "pcap", {}))
+        return True
+
+    sandbox.faults.add(Fault.drop(processed=True), on="create_commands", where=somebody_does_the_same)
+    status = await campaigns.run(campaigns.spec(lost_answers="give_up", audit_after=timedelta(seconds=400)))
+    assert (len(campaigns.of(CommandKnown)), len(sandbox.state.commands)) == (1, 2)
+    [account] = status.accounts
+    assert (account.commands, account.surplus, account.foreign) == (1, 0, 1)
+
+
+async def test_of_what_two_lost_posts_made_one_is_taken_over(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=1, behaviour=behaviour(list_lag=400.0))
+    sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=2)
+    status = await campaigns.run(campaigns.spec(audit_after=timedelta(seconds=800)))
+    assert (status.count("saved"), len(sandbox.state.commands)) == (1, 2)
+    [account] = status.accounts
+    assert (account.commands, account.surplus, account.foreign) == (1, 1, 0)
+    assert len(campaigns.of(CommandKnown)) == 1
 
 
 async def test_what_is_another_campaigns_is_not_foreign_once_that_is_known(campaigns: CampaignRig) -> None:

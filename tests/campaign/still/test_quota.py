@@ -13,6 +13,7 @@ from dexcmd.campaign.spec import Pace
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
 from dexcmd.sandbox.requestlog import Operation, RecordedRequest
 from tests.campaign.conftest import HEALTHY, CampaignRig
+from tests.campaign.still.conftest import EPOCH
 
 pytestmark = pytest.mark.anyio
 
@@ -81,6 +82,21 @@ async def test_a_quota_that_is_not_told_is_asked_for_less_and_less_often_but_in_
     assert untold < asked[-1] < untold + 301
     assert times_of(sandbox, "create_commands")[0] - asked[-1] < 5
     assert campaigns.of(QuotaWaited) == []
+
+
+async def test_a_quota_that_is_used_up_is_asked_for_less_and_less_often_where_its_reset_is_not_told(
+    campaigns: CampaignRig,
+) -> None:
+    sandbox = await campaigns.account(devices=4, quota=2, behaviour=Behaviour(**HEALTHY))
+    reset = timedelta(hours=1)
+    sandbox.state.quota.reset_time = EPOCH + reset
+    # Told in the end, for whoever asks without a pause, and would do so for ever.
+    sandbox.faults.add(Fault.wrong_types("result.reset_time", None), on="get_quota", times=100)
+    status = await campaigns.run(campaigns.spec())
+    assert status.count("saved") == 4
+    assert len(times_of(sandbox, "get_quota")) < 30
+    *_, again = times_of(sandbox, "create_commands")
+    assert reset.total_seconds() < again < reset.total_seconds() + 305
 
 
 async def test_a_quota_that_was_not_told_for_long_is_soon_asked_for_again_once_commands_were_created(
