@@ -103,6 +103,10 @@ class Session:
         """What polling takes of the rate limit, shared as widely as that is."""
         return self._pacer.polls
 
+    def opens_at(self, now: float) -> float:
+        """Return before what time the rate limit lets no request out; `now` if it does."""
+        return self._pacer.opens_at(self.settings.rate_limit, now)
+
     def service_now(self) -> datetime:
         """Return the service's time; this machine's, which may be minutes off, while no answer has told it."""
         clock = self.settings.clock

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dexcmd import Command, DexError, RateLimit, RetryPolicy, ServerError, WaitTimeoutError
+from dexcmd import Command, DexError, RateLimit, RateLimitError, RetryPolicy, ServerError, WaitTimeoutError
 from dexcmd.clock import ManualClock
 from dexcmd.polling import peers
 from dexcmd.polling.peers import Peers
@@ -204,6 +204,39 @@ async def test_who_is_told_nothing_is_not_waited_for_for_long(rig: Rig, monkeypa
     assert not waits[0].done()
     assert len(lists(rig)) == 2
     assert (await waits[0]).id == made[0].id
+    assert_at_rest(rig)
+
+
+async def test_who_would_be_held_back_as_well_asks_nothing(
+    rig: Rig, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nobody's patience lasts as long as the service holds the token back.
+    monkeypatch.setattr(peers, "PATIENCE", 0.1)
+    monkeypatch.setattr(clock, "SETTLE_SECONDS", 0.5)
+    made = await start(rig, 8)
+    rig.sandbox.faults.add(Fault.rate_limited(retry_after=120), on="list_commands", times=1)
+    found = await outcomes(*[rig.dex.commands.wait(command.id) for command in made])
+    assert [isinstance(each, Command) and each.id for each in found] == [command.id for command in made]
+    # Once it may ask, the one may still be given up a moment too soon.
+    assert len(lists(rig)) <= 3
+    assert_at_rest(rig)
+
+
+async def test_who_has_no_time_for_that_is_not_kept_by_one_that_is_held_back(
+    rig: Rig, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "PATIENCE", 0.02)
+    monkeypatch.setattr(clock, "SETTLE_SECONDS", 0.3)
+    first, second = await start(rig, 2)
+    rig.sandbox.faults.add(Fault.rate_limited(retry_after=120), on="list_commands", times=1)
+    began, patient = clock.monotonic(), asyncio.ensure_future(rig.dex.commands.wait(first.id))
+    with anyio.fail_after(60):
+        while not lists(rig):
+            await asyncio.sleep(0.001)
+        with pytest.raises(RateLimitError):
+            await rig.dex.commands.wait(second.id, timeout=60.0)
+        assert clock.monotonic() - began < 60.0
+        assert (await patient).id == first.id
     assert_at_rest(rig)
 
 

@@ -62,6 +62,15 @@ class Pacer:
             self._in_flight += 1
             return at
 
+    def opens_at(self, limit: RateLimit | None, now: float) -> float:
+        """Return before what time no request can go out, whoever sends it; `now` if one can.
+
+        The limit on one second's requests is no matter here: it holds back nobody for long.
+        """
+        with self._lock:
+            at = self._service.earliest(now, _requests(limit))
+            return at if limit is None else max(at, self._token.earliest(now, limit.requests, limit.seconds))
+
     def leave(self, place: Place) -> None:
         """Give up a place that was not used."""
         with self._lock:

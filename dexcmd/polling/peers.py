@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["Peers"]
 
 PATIENCE = 10.0
-"""A poll that was told nothing for so many seconds is not waited for any more: the next in line asks."""
+"""A poll that was told nothing for so many seconds is not waited for any more: the next in line asks.
+
+Where the rate limit lets nobody ask, that is put off by as much, again and again.
+"""
 
 
 class Peers:
@@ -81,6 +84,10 @@ class Peers:
         left = self._until - asyncio.get_running_loop().time()
         if left > 0:
             return left
+        if watch.would_be_held_back():
+            # So is the poll, or what has become of it: another would ask the same, and get no further.
+            self.note_progress(self._asking)
+            return PATIENCE
         self._asking.give_up_peers()
         self._asking = None
         return None

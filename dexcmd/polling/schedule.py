@@ -62,6 +62,11 @@ class Schedule:
     def _next_glance(self) -> float:
         return max(self._newcomer + self.rhythm.interval, self._glanced + GLANCE_SECONDS)
 
+    @property
+    def deadline(self) -> float:
+        """When whoever follows wants to be told that one has not ended; infinity where nothing is pending."""
+        return min((one.deadline for one in self.pending.values()), default=math.inf)
+
     def add(self, one: Pending) -> None:
         """Take on a command."""
         self.rhythm.followed += 1

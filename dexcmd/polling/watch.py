@@ -233,6 +233,11 @@ class Watch:
         self.schedule.forgo()
         self.give_up_peers()
 
+    def would_be_held_back(self) -> bool:
+        """Tell whether the rate limit would let it ask for nothing now, but will before its time is over."""
+        now = self._clock.monotonic()
+        return now < self._session.opens_at(now) < self.schedule.deadline
+
     def give_up_peers(self) -> None:
         """Have its poll tell no more of those of its peers."""
         if self.schedule.release():
