@@ -192,7 +192,7 @@ class Capture(Background[CaptureResult[R]]):
                 self._change = anyio.Event()
                 await self._change.wait()
                 continue
-            # What is created meanwhile is not due any sooner than that.
+            # In slices: the event loop's clock stands still while the machine is suspended.
             await self._watch.rest(self._options.poll_interval)
             if not self._stopped:
                 await self._poll()

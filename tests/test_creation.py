@@ -227,20 +227,25 @@ async def test_a_bad_target_does_not_take_the_good_ones_down(rig: Rig, bad: list
         assert rig.made("create_commands") <= 19
 
 
+async def passed_on(rig: Rig, request: web.BaseRequest) -> tuple[int, bytes]:
+    """Return what the sandbox answers to a request of its service, as something on the way sees it."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(
+            request.method,
+            f"{rig.sandbox.base_url.removesuffix('/client/v4')}{request.raw_path}",
+            data=await request.read(),
+            headers={"Authorization": request.headers["Authorization"]},
+        ) as answer,
+    ):
+        return answer.status, await answer.read()
+
+
 @pytest.mark.parametrize("status", [403, 404])
 async def test_a_status_that_ends_all_else_does_not_where_it_names_a_bad_target(rig: Rig, status: int) -> None:
     async def forward(request: web.BaseRequest) -> web.StreamResponse:
-        async with (
-            aiohttp.ClientSession() as session,
-            session.request(
-                request.method,
-                f"{rig.sandbox.base_url.removesuffix('/client/v4')}{request.raw_path}",
-                data=await request.read(),
-                headers={"Authorization": request.headers["Authorization"]},
-            ) as answer,
-        ):
-            said = status if answer.status == 400 else answer.status
-            return web.Response(status=said, body=await answer.read(), content_type=answer.content_type)
+        said, body = await passed_on(rig, request)
+        return web.Response(status=status if said == 400 else said, body=body, content_type="application/json")
 
     await rig.start()
     requests = rig.requests(3)
@@ -546,16 +551,7 @@ async def test_a_lost_answer_with_a_wrong_date_doubles_nothing(
 ) -> None:
     # Something on the way answers for the service, with a clock of its own.
     async def forward(request: web.BaseRequest) -> web.StreamResponse:
-        async with (
-            aiohttp.ClientSession() as session,
-            session.request(
-                request.method,
-                f"{rig.sandbox.base_url.removesuffix('/client/v4')}{request.raw_path}",
-                data=await request.read(),
-                headers={"Authorization": request.headers["Authorization"]},
-            ) as answer,
-        ):
-            body = await answer.read()
+        _, body = await passed_on(rig, request)
         ahead = timedelta(seconds=lost if request.method == "POST" else others)
         headers = {"Date": format_datetime(clock.now() + ahead, usegmt=True)}
         if request.method == "POST":

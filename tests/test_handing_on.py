@@ -47,7 +47,7 @@ def let_run_on(rig: Rig, *commands: StoredCommand) -> None:
 async def resting(*watches: Watch) -> AsyncIterator[list["asyncio.Task[None]"]]:
     """Have watches rest meanwhile, and all of them at rest before."""
     tasks = [asyncio.ensure_future(each.rest()) for each in watches]
-    while not all(each._nap for each in watches):
+    while not all(each._nap.ends > -math.inf for each in watches):
         await asyncio.sleep(0)
     try:
         yield tasks

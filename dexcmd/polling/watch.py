@@ -1,11 +1,10 @@
-"""The engine that follows commands: it asks the list what the schedule says, and takes note of what it shows."""
+"""The engine that follows commands: it asks the list what the schedule says, with its peers and for them."""
 
-import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from dexcmd.errors import (
     AuthenticationError,
@@ -15,11 +14,12 @@ from dexcmd.errors import (
     NotFoundError,
     PermissionDeniedError,
 )
-from dexcmd.events import CommandFinished
 from dexcmd.paging import MOST_PER_PAGE, ListQuery
 from dexcmd.polling.looks import Look
+from dexcmd.polling.nap import Nap
+from dexcmd.polling.notes import Notes, OnFirstSeen
 from dexcmd.polling.peers import Peers
-from dexcmd.polling.pending import Pending, shifted
+from dexcmd.polling.pending import Pending
 from dexcmd.polling.rhythm import PROMPT, Rhythm, Spacing
 from dexcmd.polling.schedule import Schedule
 from dexcmd.polling.walk import Walk
@@ -33,17 +33,6 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 UNREADABLE = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError)
 """What the service says to a whole account: the next request would meet it as well."""
-
-PROBE_GRACE = 5.0
-"""Seconds for which a status may be older than the date that comes with it."""
-
-WIDENING_SECONDS = 5.0
-"""How much further back a new command is looked for each time that it was not where it must be."""
-
-TELLING_SECONDS = 20.0
-"""What is looked for later than that after its creation, for the first time, says nothing about how the list lags."""
-
-OnFirstSeen = Callable[[str, float], object]
 
 
 class Watch:
@@ -73,28 +62,18 @@ class Watch:
     ) -> None:
         self._session = session
         self._clock = session.settings.clock
-        self._filename_grace = filename_grace
-        self._on_first_seen = on_first_seen
         self._peers = Peers() if peers is None else peers
         known = self._peers.known
         self.schedule: Schedule = Schedule(Rhythm(poll_interval, spacing, known.durations), known)
         self._pending = self.schedule.pending
-        self._ended: list[Command] = []
+        self._notes = Notes(session, self.schedule, filename_grace=filename_grace, on_first_seen=on_first_seen)
+        self._nap = Nap(self._clock)
         self._looks: deque[Look] = deque()
         self._pages: Walk | None = None
         """The walk of the first of the looks, once it has begun."""
 
         self._polls = False
         """Whether a poll is under way."""
-
-        self._changed = False
-        """Whether that has brought anything new."""
-
-        self._nap: asyncio.Timeout | None = None
-        """Of the sleep that is under way."""
-
-        self._nap_ends = math.inf
-        """When it is over by itself, by the monotonic clock."""
 
     def __len__(self) -> int:
         """Return how many commands are pending."""
@@ -139,7 +118,7 @@ class Watch:
             deadline=deadline,
             is_new=is_new,
         )
-        one.born = self._moment(created or not_before)
+        one.born = self._notes.moment(created or not_before)
         self.schedule.add(one)
         self.wake_if_due()
 
@@ -172,8 +151,7 @@ class Watch:
 
     def wake(self) -> None:
         """End the rest that is under way."""
-        if self._nap is not None and not self._nap.expired():
-            self._nap.reschedule(0.0)
+        self._nap.end()
 
     async def rest(self, most: float = math.inf) -> None:
         """Return when a poll is due, when a peer's has told what has ended, or when it is woken; perhaps sooner.
@@ -182,36 +160,23 @@ class Watch:
         """
         if self.schedule.is_touched:
             # It did not rest any more when the poll was over that told it.
-            self.settle(self._clock.monotonic())
+            self.settle()
         patience = self._peers.wait_for_asker(self)
         seconds = self.next_poll_at - self._clock.monotonic()
         if seconds <= 0:
             if patience is None:
                 return
             seconds = math.inf
-        if not self._ended:
+        if not self._notes.ended:
             with self._peers.rest(self):
                 if math.isinf(seconds):
-                    await self._sleep(seconds, self._peers.longest_rest(self))
+                    await self._nap.sleep(seconds, self._peers.longest_rest(self))
                 else:
-                    await self._sleep(min(seconds, most), None)
-
-    async def _sleep(self, seconds: float, patience: float | None) -> None:
-        """Sleep until it is woken, or for `seconds`; for `patience` seconds of the event loop's time at the most."""
-        self._nap_ends = self._clock.monotonic() + seconds
-        try:
-            async with asyncio.timeout(patience) as self._nap:
-                if math.isinf(seconds):
-                    await asyncio.get_running_loop().create_future()
-                await self._clock.sleep(seconds)
-        except TimeoutError:
-            pass
-        finally:
-            self._nap = None
+                    await self._nap.sleep(min(seconds, most))
 
     def wake_if_due(self) -> None:
         """End the rest that is under way where it would be too long."""
-        if self._nap is not None and (self._ended or self.next_poll_at < self._nap_ends):
+        if self._notes.ended or self.next_poll_at < self._nap.ends:
             self.wake()
 
     def hand_back(self) -> None:
@@ -288,11 +253,10 @@ class Watch:
 
         They are kept until then: a poll that fails on a later page, or is cancelled, loses none of them.
         """
-        ended, self._ended = self._ended, []
-        if ended and self._looks:
+        if self._notes.ended and self._looks:
             # A peer's poll has told of it while this one waited for its turn, and whoever follows may take long.
             self.hand_back()
-        return sorted(ended, key=lambda command: command.completed_date or datetime.max.replace(tzinfo=UTC))
+        return self._notes.take_ended()
 
     @property
     def next_poll_at(self) -> float:
@@ -322,7 +286,7 @@ class Watch:
                     look = self._looks.popleft()
                     self._pages = None
                     self._looks.extendleft(reversed(self.schedule.end(look, self._clock.monotonic())))
-                queues_up = bool(self._looks) and self._asks_for_its_own(self._looks[0]) and not self._ended
+                queues_up = bool(self._looks) and self._asks_for_its_own(self._looks[0]) and not self._notes.ended
             except DexError:
                 self._forget_looks()
                 self.schedule.fail(self._clock.monotonic())
@@ -340,10 +304,9 @@ class Watch:
 
     def _settle(self, *, queues_up: bool) -> None:
         """Set the times of all that the poll has told of, and leave to the peers what it does not go on with."""
-        now = self._clock.monotonic()
         told = [peer for peer in self._peers.resting(self) if peer.schedule.is_touched]
         for watch in (self, *told):
-            watch.settle(now)
+            watch.settle()
         self._peers.known.forget()
         if not queues_up:
             # Whoever follows has something to deliver first, and may take long, or not come again.
@@ -355,10 +318,9 @@ class Watch:
         for peer in self._peers.resting(self):
             peer.wake_if_due()
 
-    def settle(self, now: float) -> None:
+    def settle(self) -> None:
         """Set the times of all that a poll has told of."""
-        self.schedule.settle(now, changed=self._changed)
-        self._changed = False
+        self._notes.settle()
 
     async def _finish(self, look: Look) -> bool:
         """Go on with a look to its end.
@@ -376,7 +338,7 @@ class Watch:
                 return False
             if pages.ended:
                 look.is_complete = True
-                self._expect_late(look, pages.served_at)
+                self._notes.expect_late(look, pages.served_at)
                 return True
             if not self._take_turn(self._clock.monotonic()):
                 return False
@@ -437,78 +399,5 @@ class Watch:
 
     def take_over(self, shown: Mapping[str, Command]) -> None:
         """Take over what a page tells, of a poll of its own or of a peer's; who rests is woken once it is told all."""
-        if known := self._pending.keys() & shown.keys():
-            for command_id, command in shown.items():
-                if command_id in known:
-                    self._note(self._pending[command_id], command)
-            if self._ended and not self.schedule.waits_for_any:
-                self.wake()
-
-    def _note(self, one: Pending, command: Command) -> None:
-        """Take over what the list tells of a pending command."""
-        now = self._clock.monotonic()
-        self._changed = self._changed or one.seen is None or one.seen.status != command.status
-        if (one.created is None or one.born is None) and command.created_date is not None:
-            one.created = command.created_date
-            if (born := self._moment(one.created)) is not None:
-                self.schedule.place(one, born)
-        if one.seen is None and one.is_new:
-            self._tell_first_seen(one)
-        one.is_stray = False
-        one.seen = command
-        one.command_type = command.type or one.command_type
-        one.device_id = command.device_id or one.device_id
-        self.schedule.touch(one, now)
-        self._check_probe(one, command)
-        if command.ended and not self._waits_for_filename(one, command, now):
-            self.schedule.drop(one.command_id)
-            self._ended.append(command)
-            if command.created_date is not None and command.completed_date is not None:
-                seconds = (command.completed_date - command.created_date).total_seconds()
-                self.schedule.rhythm.durations.add(command.type, seconds)
-            self._session.emit(CommandFinished(one.command_id, command.status or ""))
-
-    def _check_probe(self, one: Pending, command: Command) -> None:
-        """Take note where a command had ended that the service did not show among those that had."""
-        ended = self._moment(command.completed_date)
-        if ended is not None and ended < one.probed - PROBE_GRACE:
-            self.schedule.filters = False
-
-    def _tell_first_seen(self, one: Pending) -> None:
-        served_at = self._session.service_clock.at(self._clock.monotonic())
-        if self._on_first_seen is None or one.created is None or served_at is None:
-            return
-        # `Date` is cut to the second.
-        seconds = max(0.0, (served_at - one.created).total_seconds() + 1.0)
-        if seconds <= TELLING_SECONDS or one.is_stray:
-            self._on_first_seen(one.command_id, seconds)
-
-    def _waits_for_filename(self, one: Pending, command: Command, now: float) -> bool:
-        if not command.succeeded or command.filename is not None:
-            return False
-        if one.named_by is None:
-            one.named_by = now + self._filename_grace
-        return now < one.named_by
-
-    def _expect_late(self, look: Look, walked_at: datetime | None) -> None:
-        """Note that commands which a whole walk did not show must be recent: the list shows them late.
-
-        Or the clock behind `created_date` is not quite that of `Date`: so they are looked for from a little earlier on.
-        """
-        if walked_at is None or not look.is_walk:
-            return
-        for one in look.missing.values():
-            if one.created is not None:
-                continue
-            if one.not_before is None:
-                one.not_before = shifted(walked_at, -self._session.settings.settle_seconds)
-            else:
-                one.not_before = shifted(one.not_before, -WIDENING_SECONDS)
-
-    def _moment(self, time: datetime | None) -> float | None:
-        """Return when it was `time` for the service, by the monotonic clock; None where that can't be told."""
-        now = self._clock.monotonic()
-        served_at = self._session.service_clock.at(now)
-        if time is None or served_at is None:
-            return None
-        return min(now, now - (served_at - time).total_seconds())
+        if self._notes.take_over(shown) and self._notes.ended and not self.schedule.waits_for_any:
+            self.wake()
