@@ -35,8 +35,9 @@ from dexcmd.errors import (
 from dexcmd.lost import LostCommands
 from dexcmd.outcome import Outcome
 from dexcmd.posting import Ambiguous, Poster
-from dexcmd.reconcile import Reconciler
+from dexcmd.reconcile import since
 from dexcmd.resources.requests import CommandRequest
+from dexcmd.searches import Searches
 from dexcmd.session import Session
 from dexcmd.tasks import run_tasks
 
@@ -78,7 +79,7 @@ class Creation:
     `on_outcomes`, which may hold the work back.  Without `split` a refusal is one of all requests of its POST, and
     without `again` nothing is sent anew that the list does not show.  `known` keeps commands from being taken for the
     answer to a request that are known to be another's, and `settle_seconds` is asked whenever an answer is lost, and
-    is by default the client's.
+    is by default the client's.  With `searches` the list is looked at together with others that have no such hook.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Creation:
         created: CreatedLog,
         record: Record,
         *,
+        searches: Searches | None = None,
         on_outcomes: OnOutcomes | None = None,
         before_post: BeforePost | None = None,
         known: Known | None = None,
@@ -98,9 +100,9 @@ class Creation:
         self._session = session
         self._clock = session.settings.clock
         self._poster = Poster(session, created, known)
-        self._reconciler = Reconciler(session, created, known)
         settle_seconds = settle_seconds or (lambda: session.settings.settle_seconds)
-        self.lost: LostCommands = LostCommands(session, self._reconciler, settle_seconds, again=again)
+        searches = searches or Searches(session, created, known)
+        self.lost: LostCommands = LostCommands(session, created, searches, settle_seconds, again=again)
         self._record = record
         self._on_outcomes = on_outcomes
         self._before_post = before_post
@@ -247,7 +249,7 @@ class Creation:
             self._leave(batch, "cancelled")
             return
         started = self._clock.monotonic()
-        sent = _Sent(started, self._reconciler.since(started))
+        sent = _Sent(started, since(self._session, started))
         reason = None if self._before_post is None else await self._before_post(batch, sent.since)
         if reason is not None:
             self._leave(batch, reason)
@@ -307,7 +309,7 @@ class Creation:
         if under_way:
             sent.started = self._clock.monotonic()
             # Told now, from what earlier answers said: the one that is going to be lost may say anything.
-            sent.since = self._reconciler.since(sent.started)
+            sent.since = since(self._session, sent.started)
             self._unsent.discard(sent.scope)
         elif self._stopped:
             sent.scope.cancel()
@@ -335,9 +337,8 @@ class Creation:
             if not self.lost:
                 await self._change.wait()
                 continue
-            await self._clock.sleep(self.lost.seconds_to_next_look())
             absent: list[CommandRequest] = []
-            for request, outcome in await self.lost.look():
+            for request, outcome in await self.lost.settled():
                 if outcome is not None:
                     self._conclude(outcome)
                 elif self.stopped_by is not None:

@@ -14,6 +14,7 @@ from dexcmd.errors import DexError
 from dexcmd.outcome import BulkResult, Outcome
 from dexcmd.resources.quota import Quota, QuotaResource
 from dexcmd.resources.requests import CommandRequest, check_targets
+from dexcmd.searches import Searches
 from dexcmd.session import Session
 from dexcmd.validators import above_zero, count, one_of
 
@@ -62,6 +63,7 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
         self,
         session: Session,
         created: CreatedLog,
+        searches: Searches,
         options: BulkOptions,
         on_outcomes: OnOutcomes | None = None,
     ) -> None:
@@ -70,7 +72,12 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
         self._quota_wait_left = options.quota_wait_seconds
         self._on_outcomes = on_outcomes
         self._creation = Creation(
-            session, created, self._record, on_outcomes=self._hand_on, concurrency=options.concurrency
+            session,
+            created,
+            self._record,
+            searches=searches,
+            on_outcomes=self._hand_on,
+            concurrency=options.concurrency,
         )
         self._outcomes = [Outcome(request, "not_attempted", reason="cancelled") for request in options.requests]
         self._index = {request.target: index for index, request in enumerate(options.requests)}

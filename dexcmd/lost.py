@@ -5,50 +5,68 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
-from dexcmd.errors import AmbiguousCreateError, CampaignError, DexError
+from dexcmd.created import CreatedLog
+from dexcmd.errors import AmbiguousCreateError, DexError
 from dexcmd.events import CommandAdopted
 from dexcmd.outcome import Outcome
-from dexcmd.polling.share import POLL_SHARE
-from dexcmd.polling.watch import UNREADABLE
-from dexcmd.reconcile import Findings, Lost, Reconciler
+from dexcmd.polling.nap import Nap
+from dexcmd.reconcile import Findings, Lost
+from dexcmd.resources.command import Command
 from dexcmd.resources.requests import CommandRequest, Target
+from dexcmd.searches import Searches
 from dexcmd.session import Session
 
-__all__ = ["LostCommands"]
+__all__ = ["LostCommands", "Settled"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 LOOK_INTERVALS = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Seconds between looks for a lost command, the last one for all that follow."""
 
+Settled = tuple[CommandRequest, Outcome | None]
+"""A request that is not looked for any more, and its outcome: None where it is to be sent again."""
+
 
 class LostCommands:
-    """The commands that are looked for, all with one walk, until the list shows them or is believed that it does not.
+    """The commands that a call looks for, until the list shows them or is believed that it does not.
 
     One that it does not show is absent, and may be sent once more, unless `again` says otherwise: one that is lost then
     as well is unknown.  `settle_seconds` is asked whenever an answer is lost.
     """
 
     def __init__(
-        self, session: Session, reconciler: Reconciler, settle_seconds: Callable[[], float], *, again: bool
+        self,
+        session: Session,
+        created: CreatedLog,
+        searches: Searches,
+        settle_seconds: Callable[[], float],
+        *,
+        again: bool,
     ) -> None:
         self._session = session
         self._clock = session.settings.clock
-        self._reconciler = reconciler
+        self._created = created
+        self._searches = searches
         self._settle_seconds = settle_seconds
         self._again = again
         self._lost: list[Lost] = []
         self._absent: dict[Target, Lost] = {}
         """What was lost once, and what the list did not show after the settling time."""
 
-        self._looks = 0
-        self._looked_at = -math.inf
-        self._look_cost = 0.0
-        """Seconds that the last look may take of the rate limit."""
+        self._settled: list[Settled] = []
+        """What is not looked for any more, until `settled` returns it."""
 
-    def __len__(self) -> int:
-        """Return how many are looked for."""
-        return len(self._lost)
+        self._nap = Nap(self._clock)
+        self._looks = 0
+        """How many have begun since the last answer was lost."""
+
+        self._began = -math.inf
+        self._looked_at = -math.inf
+        """When the last look began, and when it ended."""
+
+    def __bool__(self) -> bool:
+        """Tell whether any are looked for, or were and `settled` has not said so yet."""
+        return bool(self._lost or self._settled)
 
     def lose(
         self, requests: Sequence[CommandRequest], cause: DexError, started: float, since: datetime | None
@@ -93,62 +111,66 @@ class LostCommands:
         """Note that the target has its command: what is asked for next is another one, and has its own tries."""
         self._absent.pop(request.target, None)
 
-    def seconds_to_next_look(self) -> float:
-        """Return when the list is to be looked at again; there is something to look for.
+    async def settled(self) -> list[Settled]:
+        """Look at the list until some are not looked for any more, and return those.  There are some to look for.
 
-        There is a look when the first of the lost has settled, neither before nor much later.  Those before it are to
-        find things early, and take no more than a share of the rate limit.
+        Raises what the hook `Known` of the searches does.
         """
-        now = self._clock.monotonic()
-        interval = max(
-            LOOK_INTERVALS[min(self._looks, len(LOOK_INTERVALS) - 1)], self._looked_at + self._look_cost - now
-        )
-        due = min(one.until for one in self._lost) - now
-        return min(interval, due) if due > 0 else interval
+        with self._searches.join(self):
+            while not self._settled:
+                told = self._searches.told(self)
+                await self._nap.sleep(self._seconds_to_next_look())
+                await self._searches.look(self, told)
+        settled, self._settled = self._settled, []
+        return settled
 
-    async def look(self) -> list[tuple[CommandRequest, Outcome | None]]:
-        """Look at the list, and return what is not looked for any more: its outcome, or None to send it again.
+    def _seconds_to_next_look(self) -> float:
+        """Return when the list is to be looked at again.
 
-        Raises what the hook `Known` of the reconciler does.
+        There is a look when one of the lost has settled, neither before nor much later.  Those before it are to find
+        things early, and take no more than a share of the rate limit.
         """
+        interval = LOOK_INTERVALS[min(self._looks, len(LOOK_INTERVALS) - 1)]
+        at = max(self._looked_at + interval, self._searches.free_at)
+        at = min([at, *(one.until for one in self._lost if one.until > self._began)])
+        return max(0.0, at - self._clock.monotonic())
+
+    def begin(self) -> list[Lost]:
+        """Note that a look begins, and return what is looked for."""
         self._looks += 1
-        lost, began = list(self._lost), self._clock.monotonic()
-        try:
-            findings = await self._reconciler.look(lost)
-        except CampaignError:
-            # Of the hook, and not of the list.
-            raise
-        except UNREADABLE as error:
-            return self._settle([(one, _unknown(one, str(error), "unreadable")) for one in lost], pages=0)
-        except DexError as error:
-            logger.warning("the list can't be read: %s", error)
-            findings = Findings({}, complete=False)
-        return self._settle([*self._judged(lost, findings, began)], findings.pages)
+        self._began = self._clock.monotonic()
+        return list(self._lost)
 
-    def _settle(
-        self, settled: Sequence[tuple[Lost, Outcome | None]], pages: int
-    ) -> list[tuple[CommandRequest, Outcome | None]]:
-        for one, _ in settled:
-            self._lost.remove(one)
-        limit = self._session.settings.rate_limit
-        self._look_cost = 0.0 if limit is None else limit.seconds_for(pages, POLL_SHARE)
+    def tell(self, lost: list[Lost], findings: Findings) -> None:
+        """Note what the look showed that `lost` was looked for with."""
         self._looked_at = self._clock.monotonic()
-        return [(one.request, outcome) for one, outcome in settled]
+        settled = [*self._judged(lost, findings)]
+        if settled:
+            for one, _ in settled:
+                self._lost.remove(one)
+            self._settled += [(one.request, outcome) for one, outcome in settled]
+            self._nap.end()
 
-    def _judged(self, lost: Sequence[Lost], findings: Findings, began: float) -> Iterator[tuple[Lost, Outcome | None]]:
-        """Give those of the lost about which a look that `began` then says something."""
+    def _judged(self, lost: list[Lost], findings: Findings) -> Iterator[tuple[Lost, Outcome | None]]:
+        """Give those of the lost about which a look says something, with what a `Settled` has."""
         for one in lost:
-            command = findings.found.get(one.request)
+            command = findings.found.get(one)
             if command is not None:
-                adopted = CommandAdopted(
-                    command.id or "", one.request.device_id, one.request.registration_id, one.request.type
-                )
-                self._session.emit(adopted)
-                yield one, Outcome.made(one.request, "adopted", command)
-            elif one.request in findings.undecided:
+                yield one, self._adopt(one, command)
+            elif findings.unreadable is not None:
+                yield one, _unknown(one, str(findings.unreadable), "unreadable")
+            elif one in findings.undecided:
                 continue
-            elif began >= one.until and (findings.complete or began >= one.until + self._settle_seconds()):
+            elif self._began >= one.until and (findings.complete or self._began >= one.until + self._settle_seconds()):
                 yield one, self._missing(one, findings)
+
+    def _adopt(self, one: Lost, command: Command) -> Outcome:
+        request = one.request
+        if command.id is not None:
+            self._created.add(command.id, command.created_date)
+            logger.warning("adopted command %s for device %s", command.id, request.device_id)
+        self._session.emit(CommandAdopted(command.id or "", request.device_id, request.registration_id, request.type))
+        return Outcome.made(request, "adopted", command)
 
     def _missing(self, one: Lost, findings: Findings) -> Outcome | None:
         """Return the outcome of what the list does not show after the settling time; None to send it again."""

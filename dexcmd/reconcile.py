@@ -6,9 +6,8 @@ the POST by the service's own clock, and belongs to no other request: of this cl
 commands it knows.  What stays possible: another operator's equal command in the same moments is taken for ours.
 """
 
-import logging
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import attrs
 
@@ -22,9 +21,7 @@ from dexcmd.resources.requests import CommandRequest
 from dexcmd.session import Session
 from dexcmd.wire.times import format_time
 
-__all__ = ["Candidates", "Findings", "Lost", "Reconciler"]
-
-logger: logging.Logger = logging.getLogger(__name__)
+__all__ = ["Candidates", "Findings", "Lost", "Reconciler", "since"]
 
 MARGIN_SECONDS = 5.0
 """How much earlier than its POST a command may seem to be created.
@@ -32,6 +29,15 @@ MARGIN_SECONDS = 5.0
 `Date` is cut to the second, its answer was on the way for a while, and the clock behind `created_date` need not be
 quite the same.
 """
+
+
+OLDEST = datetime.min.replace(tzinfo=UTC)
+
+
+def since(session: Session, started: float) -> datetime | None:
+    """Return the service's time a little before `started` of the monotonic clock; None while it is not known."""
+    began = session.service_clock.at(started)
+    return None if began is None else began - timedelta(seconds=MARGIN_SECONDS)
 
 
 @attrs.define(eq=False)
@@ -54,23 +60,28 @@ class Lost:
 class Findings:
     """What one look at the list showed."""
 
-    found: dict[CommandRequest, Command]
+    found: dict[Lost, Command]
     complete: bool
     """Whether the walk could be finished; only then does it say what is missing."""
 
     pages: int = 1
     """How many requests it took."""
 
-    undecided: frozenset[CommandRequest] = frozenset()
+    undecided: frozenset[Lost] = frozenset()
     """Those whose command can't be told from that of another POST, for as long as that one is under way."""
+
+    unreadable: DexError | None = None
+    """Why the list can't be read, where the next look would meet the same."""
 
 
 class Candidates:
     """Rows of the list that may be the lost commands, by device and type; what else a walk shows is not kept."""
 
     def __init__(self, lost: Iterable[Lost], created: CreatedLog) -> None:
-        # Those that name their registration choose before those that take any.
-        self._lost = sorted(lost, key=lambda one: one.request.registration_id is None)
+        # Those that name their registration choose before those that take any, and the later before the earlier, for
+        # which more rows will do.
+        newest_first = sorted(lost, key=lambda one: one.since or OLDEST, reverse=True)
+        self._lost = sorted(newest_first, key=lambda one: one.request.registration_id is None)
         self._created = created
         self._rows: dict[tuple[str | None, str | None], list[Command]] = {
             (one.request.device_id, one.request.type): [] for one in self._lost
@@ -85,12 +96,12 @@ class Candidates:
         for row in self.of(rows):
             self._rows[row.device_id, row.type].append(row)
 
-    def matches(self) -> dict[CommandRequest, Command]:
-        """Return the lost requests that have a row, each row for one of them, and none that this client has claimed.
+    def matches(self) -> dict[Lost, Command]:
+        """Return those of the lost that have a row, each row for one of them, and none that this client has claimed.
 
         A row without a date is taken by the word of the service's filter.
         """
-        found: dict[CommandRequest, Command] = {}
+        found: dict[Lost, Command] = {}
         taken: set[str | None] = set()
         for one in self._lost:
             fresh = [
@@ -103,7 +114,7 @@ class Candidates:
             ]
             [match] = match_rows([one.request], fresh)
             if match is not None:
-                found[one.request] = match
+                found[one] = match
                 taken.add(match.id)
         return found
 
@@ -122,8 +133,8 @@ class Reconciler:
         Raises `DexError` where the list can't be read, and what `known` does.
         """
         await self._date(lost)
-        undecided = frozenset(one.request for one in lost if self._created.is_under_way(one.request))
-        lost = [one for one in lost if one.request not in undecided]
+        undecided = frozenset(one for one in lost if self._created.is_under_way(one.request))
+        lost = [one for one in lost if one not in undecided]
         if not lost:
             return Findings({}, complete=False, undecided=undecided)
         if any(one.since is None for one in lost):
@@ -138,18 +149,9 @@ class Reconciler:
             if len(candidates.matches()) == len(lost):
                 break
         # While the list was walked, a POST may have begun, or have been answered.
-        undecided |= {one.request for one in lost if self._created.is_under_way(one.request)}
-        found = {request: command for request, command in candidates.matches().items() if request not in undecided}
-        for request, command in found.items():
-            if command.id is not None:
-                self._created.add(command.id, command.created_date)
-                logger.warning("adopted command %s for device %s", command.id, request.device_id)
+        undecided |= {one for one in lost if self._created.is_under_way(one.request)}
+        found = {one: command for one, command in candidates.matches().items() if one not in undecided}
         return Findings(found, complete=True, pages=pages.fetched, undecided=undecided)
-
-    def since(self, started: float) -> datetime | None:
-        """Return the service's time a little before `started` of the monotonic clock; None while it is not known."""
-        began = self._session.service_clock.at(started)
-        return None if began is None else began - timedelta(seconds=MARGIN_SECONDS)
 
     async def _date(self, lost: Sequence[Lost]) -> None:
         """Tell for those of the lost that have none yet what time their POST began, by the service's clock."""
@@ -158,4 +160,4 @@ class Reconciler:
             # No answer has come so far; this one brings a `Date`.
             await QuotaResource(self._session).get()
         for one in undated:
-            one.since = self.since(one.started)
+            one.since = since(self._session, one.started)

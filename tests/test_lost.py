@@ -7,12 +7,18 @@ import pytest
 from dexcmd import RetryPolicy, TransportError
 from dexcmd.created import CreatedLog
 from dexcmd.lost import LostCommands
-from dexcmd.reconcile import Reconciler
 from dexcmd.sandbox import Fault
 from dexcmd.sandbox.state import NewCommand
+from dexcmd.searches import Searches
 from tests.conftest import Rig
 
 pytestmark = pytest.mark.anyio
+
+
+def lost_commands(rig: Rig, settle_seconds: float) -> tuple[LostCommands, Searches]:
+    session, created = rig.dex.commands._session, CreatedLog()
+    searches = Searches(session, created)
+    return LostCommands(session, created, searches, lambda: settle_seconds, again=True), searches
 
 
 def posts(rig: Rig) -> list[float]:
@@ -32,39 +38,38 @@ def looks(rig: Rig) -> list[float]:
 @pytest.mark.parametrize("earlier", [False, True], ids=["just now", "some time ago"])
 async def test_what_is_lost_later_is_looked_for_as_soon_as_what_was_lost_first(rig: Rig, earlier: bool) -> None:
     await rig.start(rate_limit=None)
-    session = rig.dex.commands._session
-    commands = LostCommands(session, Reconciler(session, CreatedLog()), lambda: 120.0, again=True)
+    commands, searches = lost_commands(rig, 120.0)
     first, second = rig.requests(2)
     cause = TransportError("it broke")
 
-    async def looks() -> list[float]:
-        intervals = list[float]()
-        for _ in range(6):
-            intervals.append(commands.seconds_to_next_look())
-            await rig.clock.sleep(intervals[-1])
-            assert await commands.look() == []
-        return intervals
+    async def intervals() -> list[float]:
+        found = list[float]()
+        with searches.join(commands):
+            for _ in range(6):
+                found.append(commands._seconds_to_next_look())
+                await rig.clock.sleep(found[-1])
+                await searches.look(commands, searches.told(commands))
+        return found
 
     commands.lose([first], cause, rig.clock.monotonic(), rig.clock.now())
-    assert await looks() == [0.0, 1.0, 2.0, 4.0, 8.0, 8.0]
+    assert await intervals() == [0.0, 1.0, 2.0, 4.0, 8.0, 8.0]
     if earlier:
         commands.look_for(second, cause, rig.clock.now(), 120.0, again=True)
     else:
         commands.lose([second], cause, rig.clock.monotonic(), rig.clock.now())
-    assert await looks() == [0.0, 1.0, 2.0, 4.0, 8.0, 8.0]
+    assert await intervals() == [0.0, 1.0, 2.0, 4.0, 8.0, 8.0]
 
 
 @pytest.mark.parametrize("again", [True, False])
 async def test_what_is_looked_for_anew_has_its_second_post_or_has_had_it(rig: Rig, again: bool) -> None:
     await rig.start()
-    session = rig.dex.commands._session
-    commands = LostCommands(session, Reconciler(session, CreatedLog()), lambda: 0.0, again=True)
+    commands, _ = lost_commands(rig, 0.0)
     [request] = rig.requests(1)
     commands.lose([request], TransportError("it broke"), rig.clock.monotonic(), rig.clock.now())
-    assert await commands.look() == [(request, None)]
+    assert await commands.settled() == [(request, None)]
     # It was not sent again, since something else stopped that.
     commands.look_for(request, TransportError("it broke"), rig.clock.now(), 0.0, again=again)
-    [(_, outcome)] = await commands.look()
+    [(_, outcome)] = await commands.settled()
     assert (None if outcome is None else outcome.state) == (None if again else "unknown")
 
 

@@ -18,6 +18,7 @@ from dexcmd.polling.peers import Peers
 from dexcmd.polling.watch import Watch
 from dexcmd.resources.command import Command, command_id_of, decode_commands, identity
 from dexcmd.resources.requests import CommandRequest, Target, check_batch
+from dexcmd.searches import Searches
 from dexcmd.session import Session
 from dexcmd.validators import number_above_zero, several
 from dexcmd.wire.times import format_time
@@ -35,6 +36,8 @@ class CommandsResource:
 
         self.peers = peers
         """All that follows commands by this client."""
+
+        self._searches = Searches(session, created)
 
     async def create(self, requests: Iterable[CommandRequest]) -> builtins.list[Command]:
         """Create 1 to 10 commands with one POST and return them in the order of the requests.
@@ -54,7 +57,7 @@ class CommandsResource:
         def record(outcome: Outcome) -> None:
             outcomes[outcome.request.target] = outcome
 
-        await Creation(self._session, self.created, record, split=False).run([batch])
+        await Creation(self._session, self.created, record, searches=self._searches, split=False).run([batch])
         found = [outcomes[request.target] for request in batch]
         created = [outcome.command for outcome in found if outcome.command is not None]
         if len(created) == len(batch):
@@ -102,7 +105,7 @@ class CommandsResource:
         `on_outcomes` is awaited with those of a POST.
         """
         self._session.check_open()
-        return BulkCreate(self._session, self.created, options, on_outcomes)
+        return BulkCreate(self._session, self.created, self._searches, options, on_outcomes)
 
     def list(
         self,

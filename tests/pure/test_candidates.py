@@ -27,7 +27,7 @@ def matches(some: list[Lost], rows: list[Command], created: CreatedLog | None = 
     candidates = Candidates(some, created or CreatedLog())
     candidates.add(rows)
     found = candidates.matches()
-    return [found[one.request].id if one.request in found else None for one in some]
+    return [found[one].id if one in found else None for one in some]
 
 
 def test_a_row_is_for_one_of_them() -> None:
@@ -37,6 +37,14 @@ def test_a_row_is_for_one_of_them() -> None:
 
 def test_who_names_a_registration_chooses_before_who_takes_any() -> None:
     assert matches([lost(), lost("1")], [row("x", "1"), row("y", "2")]) == ["y", "x"]
+
+
+def test_the_later_of_two_equal_requests_chooses_before_the_earlier_for_which_more_will_do() -> None:
+    later = NOW + timedelta(seconds=10)
+    rows = [row("new", created=later), row("old")]
+    assert matches([lost(), lost(since=later)], rows) == ["old", "new"]
+    assert matches([lost(since=later), lost()], rows) == ["new", "old"]
+    assert matches([lost(), lost(since=later)], [row("old")]) == ["old", None]
 
 
 def test_one_from_before_the_post_is_none_and_one_without_a_date_may_be() -> None:

@@ -1,0 +1,269 @@
+"""Calls of one client that have lost answers: they look at the list together, and none depends on another."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from functools import partial
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dexcmd import (
+    AmbiguousCreateError,
+    BadRequestError,
+    Command,
+    DexClient,
+    PermissionDeniedError,
+    RateLimit,
+    RetryPolicy,
+)
+from dexcmd.clock import ManualClock
+from dexcmd.events import CommandAdopted
+from dexcmd.sandbox import Behaviour, Fault, SandboxDevice, make_devices
+from dexcmd.sandbox.requestlog import RecordedRequest
+from tests.conftest import Rig
+
+pytestmark = pytest.mark.anyio
+
+
+def healthy(count: int) -> list[SandboxDevice]:
+    return make_devices(count, multi_user_share=0, ineligible_share=0, disconnected_share=0)
+
+
+def create(rig: Rig, number: int, dex: DexClient | None = None) -> asyncio.Task[Command]:
+    """Begin a call that creates a command for one device."""
+
+    async def call() -> Command:
+        [made] = await (dex or rig.dex).commands.create([rig.requests(number + 1)[number]])
+        return made
+
+    return asyncio.ensure_future(call())
+
+
+async def outcomes(*calls: Awaitable[Command]) -> Sequence[Command | BaseException]:
+    with anyio.fail_after(60):
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+
+def assert_own(rig: Rig, found: Sequence[Command | BaseException]) -> None:
+    """Assert that each call has the command of its device, and that there are no others."""
+    commands = [each for each in found if isinstance(each, Command)]
+    assert commands == found
+    assert [each.device_id for each in commands] == [request.device_id for request in rig.requests(len(found))]
+    assert {each.id for each in commands} == set(rig.sandbox.state.commands)
+
+
+def assert_at_rest(rig: Rig) -> None:
+    searches = rig.dex.commands._searches
+    assert not searches._told
+    assert not searches._turn.locked()
+
+
+async def until_looked(rig: Rig, looks: int = 1) -> None:
+    with anyio.fail_after(30):
+        while rig.made("list_commands") < looks:
+            await asyncio.sleep(0.001)
+
+
+# --- What it costs
+
+
+@pytest.mark.parametrize("limit", [RateLimit(), None])
+@pytest.mark.parametrize("outage", [0.0, 60.0])
+@pytest.mark.parametrize("processed", [True, False])
+async def test_forty_calls_look_as_often_as_one(processed: bool, outage: float, limit: RateLimit | None) -> None:
+    async def looks(calls: int) -> int:
+        one = Rig(ManualClock())
+        await one.start(healthy(calls), rate_limit=limit)
+        one.sandbox.faults.add(Fault.drop(processed=processed), on="create_commands", times=calls)
+        one.sandbox.faults.add(
+            Fault.error(500), on="list_commands", times=None, where=lambda _: one.clock.monotonic() < outage
+        )
+        assert_own(one, await outcomes(*[create(one, number) for number in range(calls)]))
+        assert_at_rest(one)
+        made = one.made("list_commands")
+        await one.close()
+        return made
+
+    alone, together = await looks(1), await looks(40)
+    # Those whose time to be believed comes in between have a look each; answers got lost at the same moment here.
+    assert alone <= together <= alone + 2
+
+
+async def test_who_lost_an_answer_while_another_looks_has_a_look_of_its_own(rig: Rig) -> None:
+    await rig.start(rate_limit=None)
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=2)
+    rig.sandbox.faults.add(Fault.slow(0.3, processed=True, real_time=True), on="list_commands", times=1)
+    first = create(rig, 0)
+    await until_looked(rig)
+    assert_own(rig, await outcomes(first, create(rig, 1)))
+    assert rig.made("list_commands") == 2
+
+
+async def test_what_the_look_of_another_shows_is_told_at_once(rig: Rig, clock: ManualClock) -> None:
+    # The first has looked at 0, 1, 3, 7 and 15 s, and would look next at 23 s.
+    await rig.start(behaviour=Behaviour.instant(list_lag=16.0), rate_limit=None)
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=2)
+    told: list[float] = []
+
+    async def tick() -> None:
+        # So that time goes slower than what is under way on sockets.
+        while True:
+            await clock.sleep(0.05)
+
+    async def first() -> Command:
+        made = await create(rig, 0)
+        told.append(clock.monotonic() - began)
+        return made
+
+    async def second() -> Command:
+        await clock.sleep(18.0)
+        return await create(rig, 1)
+
+    ticking = asyncio.ensure_future(tick())
+    began = clock.monotonic()
+    assert_own(rig, await outcomes(first(), second()))
+    ticking.cancel()
+    assert 18.0 < told[0] < 22.0
+
+
+# --- What becomes of one does not matter to the others
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+async def test_who_is_cancelled_while_it_looks_for_all(rig: Rig, left: int) -> None:
+    await rig.start(rate_limit=None)
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=3)
+    rig.sandbox.faults.add(Fault.silence(headers=False), on="list_commands", times=1)
+    calls = [create(rig, number) for number in range(3)]
+    await until_looked(rig)
+    # The one that looks is among them, but for one of the three cases.
+    for number in {0, 1, 2} - {left}:
+        calls[number].cancel()
+    found = (await outcomes(*calls))[left]
+    assert isinstance(found, Command)
+    assert found.device_id == rig.requests(3)[left].device_id
+    assert_at_rest(rig)
+
+
+async def test_what_is_found_for_one_that_was_cancelled_meanwhile_is_nobodys(rig: Rig) -> None:
+    await rig.start(rate_limit=None)
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=2)
+    rig.sandbox.faults.add(Fault.error(500), on="list_commands", times=1)
+    rig.sandbox.faults.add(Fault.slow(0.3, processed=True, real_time=True), on="list_commands", times=None)
+    calls = [create(rig, number) for number in range(2)]
+    await until_looked(rig, 2)
+    calls[1].cancel()
+    found, cancelled = await outcomes(*calls)
+    assert isinstance(found, Command)
+    assert isinstance(cancelled, asyncio.CancelledError)
+    adopted = [event.command_id for event in rig.events if isinstance(event, CommandAdopted)]
+    assert adopted == [found.id]
+    [other] = set(rig.sandbox.state.commands) - {found.id}
+    assert other not in rig.dex.commands.created
+    assert_at_rest(rig)
+
+
+async def test_a_list_that_may_not_be_read_is_so_for_all(rig: Rig) -> None:
+    await rig.start(rate_limit=None)
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=3)
+    rig.sandbox.faults.add(Fault.error(403), on="list_commands", times=1)
+    found = await outcomes(*[create(rig, number) for number in range(3)])
+    for each in found:
+        assert isinstance(each, AmbiguousCreateError)
+        [outcome] = each.outcomes
+        assert outcome.reason == "unreadable"
+    assert rig.made("list_commands") == 1
+    assert PermissionDeniedError.__name__ not in str(found[0])
+
+
+async def test_a_client_with_another_retry_policy_looks_for_itself(rig: Rig) -> None:
+    # What one with less patience could not read says nothing to one with more.
+    await rig.start(rate_limit=None)
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=2)
+    hasty = rig.dex.with_retry(RetryPolicy(attempts=1))
+    assert_own(rig, await outcomes(create(rig, 0), create(rig, 1, hasty)))
+    assert rig.made("list_commands") == 2
+
+
+def is_for(device_id: str, request: RecordedRequest) -> bool:
+    return any(command["device_id"] == device_id for command in request.body["commands"])
+
+
+COURSES = st.lists(
+    st.tuples(
+        st.floats(0.0, 200.0),
+        st.sampled_from(["ok", "lost", "lost", "not made", "not made", "refused"]),
+        st.one_of(st.none(), st.none(), st.floats(0.0, 200.0)),
+    ),
+    min_size=2,
+    max_size=12,
+)
+FAULTS = st.lists(st.sampled_from(["ok", "ok", "500", "drop", "400"]), max_size=12)
+POSTS = {"lost": Fault.drop(processed=True), "not made": Fault.drop(processed=False), "refused": Fault.error(400)}
+
+
+LIMIT = RateLimit(requests=80, seconds=300.0)
+
+
+@settings(max_examples=40)
+@given(
+    COURSES, FAULTS, st.sampled_from([0.0, 3.0, 50.0]), st.sampled_from([None, RateLimit(requests=80, seconds=300.0)])
+)
+def test_whatever_becomes_of_some_the_others_have_their_own(
+    courses: list[tuple[float, str, float | None]], faults: list[str], lag: float, limit: RateLimit | None
+) -> None:
+    async def run() -> None:
+        clock = ManualClock()
+        rig = Rig(clock)
+        await rig.start(healthy(len(courses)), behaviour=Behaviour.instant(list_lag=lag), rate_limit=limit)
+        requests = rig.requests(len(courses))
+        for fault in faults:
+            if fault == "drop":
+                rig.sandbox.faults.add(Fault.drop(), on="list_commands", times=1)
+            elif fault != "ok":
+                rig.sandbox.faults.add(Fault.error(int(fault)), on="list_commands", times=1)
+        for request, (_, course, _) in zip(requests, courses, strict=True):
+            if course in POSTS:
+                rig.sandbox.faults.add(
+                    POSTS[course], on="create_commands", times=1, where=partial(is_for, request.device_id)
+                )
+        made: dict[int, str | None] = {}
+
+        async def call(number: int) -> None:
+            starts, course, leaves = courses[number]
+            await clock.sleep(starts)
+            creating = create(rig, number)
+            if leaves is not None:
+                await clock.sleep(leaves)
+                creating.cancel()
+            try:
+                command = await creating
+            except asyncio.CancelledError:
+                assert leaves is not None
+                made[number] = None
+            except AmbiguousCreateError:
+                assert course != "ok"
+                made[number] = None
+            except BadRequestError:
+                assert course == "refused"
+            else:
+                assert command.device_id == requests[number].device_id
+                made[number] = command.id
+
+        try:
+            with anyio.fail_after(60):
+                await asyncio.gather(*map(call, range(len(courses))))
+            assert_at_rest(rig)
+            for command in rig.sandbox.state.commands.values():
+                [number] = [n for n, request in enumerate(requests) if request.device_id == command.device.device_id]
+                # Nothing exists twice, and nothing that its call was not told of, unless it was told so.
+                assert made[number] in (command.id, None)
+            known = [one for one in made.values() if one is not None]
+            assert len(known) == len(set(known))
+            assert set(known) <= set(rig.sandbox.state.commands)
+        finally:
+            await rig.close()
+
+    anyio.run(run)
