@@ -225,7 +225,8 @@ class Capture(Background[CaptureResult[R]]):
                 await ended.send(command)
             else:
                 message = f"command {command_id} has not ended after {self._options.timeout:g} s"
-                await self._fail(command_id, WaitTimeoutError(message, (command_id,)), command)
+                last_seen = () if command is None else (command,)
+                await self._fail(command_id, WaitTimeoutError(message, (command_id,), last_seen=last_seen), command)
 
     async def _save(self, save: Save[R], command: Command) -> None:
         command_id = command_id_of(command)

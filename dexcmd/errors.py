@@ -243,6 +243,9 @@ class WaitTimeoutError(DexError, TimeoutError):
     unlisted: tuple[str, ...] = ()
     """Those of them that the list has never shown: of another account, or no ids of commands at all."""
 
+    last_seen: "Sequence[dexcmd.Command]" = ()
+    """What the list last showed of the others: those in `PENDING_EXEC` wait for their device."""
+
     def __str__(self) -> str:
         """Return the message."""
         return self.message

@@ -1,7 +1,7 @@
 """Following commands to their end, as something to iterate."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from types import TracebackType
 from typing import Self
 
@@ -93,7 +93,11 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
                     raise
 
     def _late(self) -> WaitTimeoutError:
-        count, unlisted = len(self._watch), self._watch.unlisted
+        count, unlisted, seen = len(self._watch), self._watch.unlisted, self._watch.last_seen
         what = "1 command has" if count == 1 else f"{count} commands have"
+        shown = Counter(command.status or "no status" for command in seen)
+        states = ", ".join(f"{number} in {status}" for status, number in sorted(shown.items()))
+        last = f"; last seen: {states}" if states else ""
         never = f"; {listed(unlisted)} {'was' if len(unlisted) == 1 else 'were'} never in the list" if unlisted else ""
-        return WaitTimeoutError(f"{what} not ended after {self._timeout:g} s{never}", self._watch.ids, unlisted)
+        message = f"{what} not ended after {self._timeout:g} s{last}{never}"
+        return WaitTimeoutError(message, self._watch.ids, unlisted, seen)

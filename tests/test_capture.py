@@ -144,7 +144,8 @@ async def test_commands_that_do_not_end_are_given_up(rig: Rig, tmp_path: Path, c
     await rig.start(behaviour=Behaviour(run_seconds=(5000.0, 5000.0)))
     results = await collect(rig.dex.capture(rig.requests(3), into=tmp_path, timeout=120))
     assert [result.state for result in results] == ["failed"] * 3
-    assert all(isinstance(result.error, WaitTimeoutError) for result in results)
+    errors = [result.error for result in results if isinstance(result.error, WaitTimeoutError)]
+    assert [error.last_seen for error in errors] == [(result.command,) for result in results]
     assert clock.monotonic() == pytest.approx(120, abs=15)
 
 

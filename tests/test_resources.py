@@ -402,14 +402,31 @@ async def test_the_end_of_the_time_names_what_the_list_never_showed(rig: Rig) ->
         await rig.dex.commands.wait("x", timeout=60)
     assert one.value.unlisted == one.value.pending == ("x",)
     ids = [f"x{number}" for number in range(7)]
-    message = "9 commands have not ended after 60 s; x0, x1, x2, x3, x4 and 2 more were never in the list"
+    assert one.value.last_seen == ()
+    seen = "last seen: 2 in PENDING_EXEC"
+    message = f"9 commands have not ended after 60 s; {seen}; x0, x1, x2, x3, x4 and 2 more were never in the list"
     async with rig.dex.commands.follow([*made, *ids], timeout=60) as ended:
         with pytest.raises(WaitTimeoutError, match=f"^{message}$") as all_of_them:
             await anext(ended)
     assert all_of_them.value.unlisted == tuple(ids)
-    with pytest.raises(WaitTimeoutError, match=r"^1 command has not ended after 60 s$") as listed:
+    assert [command.id for command in all_of_them.value.last_seen] == [command.id for command in made]
+    message = "1 command has not ended after 60 s; last seen: 1 in PENDING_EXEC"
+    with pytest.raises(WaitTimeoutError, match=f"^{message}$") as listed:
         await rig.dex.commands.wait(made[0], timeout=60)
     assert listed.value.unlisted == ()
+    [seen_last] = listed.value.last_seen
+    assert (seen_last.id, seen_last.status) == (made[0].id, "PENDING_EXEC")
+
+
+async def test_the_end_of_the_time_counts_what_was_seen_last_by_status(rig: Rig, clock: ManualClock) -> None:
+    await rig.start(behaviour=Behaviour(run_seconds=(1.0, 1.0), upload_seconds=(5000.0, 5000.0)))
+    made = await rig.dex.commands.create(rig.requests(2))
+    await clock.sleep(30.0)
+    rig.sandbox.behaviour = Behaviour(run_seconds=(5000.0, 5000.0))
+    made += await rig.dex.commands.create(rig.requests(3)[2:])
+    async with rig.dex.commands.follow(made, timeout=60) as ended:
+        with pytest.raises(WaitTimeoutError, match=r"; last seen: 1 in PENDING_EXEC, 2 in PENDING_UPLOAD$"):
+            await anext(ended)
 
 
 async def test_no_request_of_a_short_wait_is_tried_for_minutes(rig: Rig, clock: ManualClock) -> None:

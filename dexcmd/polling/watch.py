@@ -89,6 +89,11 @@ class Watch:
         """Return the ids of the pending commands that the list has never shown, although it was looked through."""
         return tuple(one.command_id for one in self._pending.values() if one.is_stray)
 
+    @property
+    def last_seen(self) -> tuple[Command, ...]:
+        """Return what the list last showed of the pending commands, but for those that it has not shown."""
+        return tuple(one.seen for one in self._pending.values() if one.seen is not None)
+
     def add(
         self,
         command_id: str,

@@ -118,7 +118,8 @@ def test_what_goes_on(service: Service, capsys: pytest.CaptureFixture[str]):
     [command] = service.create(1)
     assert main(["follow", command, "--timeout", "0.1"]) == 3
     assert capsys.readouterr().err == (
-        "error: 1 command has not ended after 0.1 s; it goes on: the same command waits for it again\n"
+        "error: 1 command has not ended after 0.1 s; last seen: 1 in PENDING_EXEC; it goes on: "
+        "the same command waits for it again\n"
     )
 
 
