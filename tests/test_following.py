@@ -216,6 +216,18 @@ async def test_a_list_of_another_mind_is_dearer_at_most(follower: Follower, name
     assert max(follower.lateness()) <= lag * (1 + PROMPT.patience)
 
 
+@pytest.mark.parametrize("name", [None, *HOSTILE])
+async def test_slow_commands_of_many_lengths_are_probed(follower: Follower, name: str | None) -> None:
+    behaviour, most = HOSTILE.get(name or "", (Behaviour(), 0))
+    await start(follower, fleet(), behaviour=attrs.evolve(behaviour, run_seconds=(60.0, 300.0)))
+    await follower.run(follower.rig.sandbox.state.devices, 3.0)
+    assert len(follower.found) == MANY
+    # Where the service can be asked by status, that spares a quarter: walks alone took 130 and more.
+    assert len(follower.lists) <= (115 if most <= 110 else 300)
+    assert bool(name) or follower.kinds()["SUCCESS"] > 20
+    assert max(follower.lateness()) <= 30.0
+
+
 async def test_filters_that_let_through_the_wrong_rows_are_used_once(follower: Follower) -> None:
     await start(follower, fleet(), behaviour=Behaviour(ignored_filters={"status"}))
     await follower.run(follower.rig.sandbox.state.devices, 8.0)

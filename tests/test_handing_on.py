@@ -279,7 +279,9 @@ async def test_one_that_is_not_there_is_looked_for_once_for_all_that_wait_for_it
     assert [type(each) for each in found] == [WaitTimeoutError] * 5
     together = len(lists(rig))
     await outcomes(rig.dex.commands.wait(nobody, timeout=60.0))
-    assert together <= len(lists(rig)) - together + 2
+    # Polls come ever more rarely by the rhythm of whoever asks, so not quite as rarely as for one; five times as many
+    # is what each by itself would make.
+    assert together < 2 * (len(lists(rig)) - together)
     assert_at_rest(rig)
 
 

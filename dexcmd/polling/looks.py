@@ -21,8 +21,11 @@ ASKED = (PENDING_EXEC, PENDING_UPLOAD, FAILED)
 """What to ask for, in this order.  What takes long mostly waits for its device, or failed with it."""
 
 PROBED = (SUCCESS, FAILED)
-PROBE_FROM = 5.0
-"""A probe pays where it may save so many requests: it is one or two more where it does not."""
+PROBE_SAVES = 2.0
+"""A probe pays where it is likely to save so many requests: it is one or two more where it does not."""
+
+PROBE_UNSEEN_FROM = 5.0
+"""Of what was never seen, so many pages are probed, as long as less than a page of them has ended."""
 
 MOST_PROBES = 2
 """So many probes in a row may be all that is asked about a command: a service may not know what it is asked."""
@@ -46,7 +49,13 @@ class Look:
     """Whether it ends with its first page."""
 
     is_probe: bool = False
-    """Whether it shows all that have that status, if these are less than a page."""
+    """Whether it goes on to the end of all that have that status: what it does not show has another."""
+
+    most_rows: float = math.inf
+    """After so many a probe is given up: a walk over all would have been cheaper."""
+
+    brought: bool = False
+    """Whether it has shown any of its commands."""
 
     start: float = -math.inf
     """Where in time its commands begin, by the monotonic clock."""
@@ -80,6 +89,7 @@ class Rows:
 
     def __init__(self) -> None:
         self._places: list[float] = []
+        self._ended: list[float] = []
         self._crowd = 1.0
 
     def add(self, place: float) -> None:
@@ -91,9 +101,14 @@ class Rows:
         del self._places[bisect_left(self._places, old)]
         insort(self._places, new)
 
+    def end(self, place: float) -> None:
+        """Note that a row of ours tells of an end."""
+        insort(self._ended, place)
+
     def forget_before(self, place: float) -> None:
         """Forget what lies too far back to matter."""
         del self._places[: bisect_left(self._places, place)]
+        del self._ended[: bisect_left(self._ended, place)]
 
     def learn(self, walk: Look) -> None:
         """Take note of how many rows a walk showed."""
@@ -104,6 +119,11 @@ class Rows:
     def pages(self, start: float, end: float) -> float:
         """Return how many pages the rows from `start` to `end` are likely to fill."""
         return max(1.0, self.ours(start, end) * self._crowd / MOST_PER_PAGE)
+
+    def ended(self, start: float, end: float) -> float:
+        """Return how many rows from `start` to `end` may tell of an end: those of ours that do, and all others."""
+        known = bisect_right(self._ended, end) - bisect_left(self._ended, start)
+        return known + (self._crowd - 1.0) * self.ours(start, end)
 
     def apart(self, earlier: float, later: float) -> bool:
         """Tell whether a page or more is likely to lie between two commands, so that two walks are cheaper than one."""
@@ -172,7 +192,7 @@ def choose_looks(
     """
     found = runs(due, rows)
     if not filters:
-        return _looks(found, rows, now, filters=False)
+        return [_walk(run) for run in found]
     quiet = [
         run for run in found if all(one.was_pending for one in run.commands) and run.ends(durations, now) < run.cost
     ]
@@ -182,9 +202,9 @@ def choose_looks(
     joining = [one for one in others if one.was_pending and one.chance(durations, now) < QUIET]
     joining = joining[: max(0, MOST_PER_PAGE - len(asked))]
     if not asked or 1 + len(asked) / MOST_PER_PAGE + ends >= direct + bool(joining):
-        return _looks(found, rows, now, filters=True)
+        return _looks(found, rows, durations, now)
     rest = [run for run in found if run not in quiet]
-    return [ask([*asked, *joining], ASKED[0]), *_looks(rest, rows, now, filters=True)]
+    return [ask([*asked, *joining], ASKED[0]), *_looks(rest, rows, durations, now)]
 
 
 def ask(commands: Sequence[Pending], status: str) -> Look:
@@ -193,20 +213,22 @@ def ask(commands: Sequence[Pending], status: str) -> Look:
     return Look({one.command_id: one for one in commands}, since, until, status)
 
 
-def looks_after(look: Look, rows: Rows, now: float, *, filters: bool) -> list[Look]:
+def looks_after(look: Look, rows: Rows, durations: Durations, now: float, *, filters: bool) -> list[Look]:
     """Return how to look for what a query by status did not show, or one that the service refused."""
     if look.is_glance or (look.is_walk and look.is_complete) or not look.missing:
         return []
     missing = list(look.missing.values())
     found = runs(missing, rows)
+    if not filters or (look.is_probe and not look.is_complete):
+        return [_walk(run) for run in found]
     if look.is_probe:
-        if not filters or look.rows >= MOST_PER_PAGE:
-            return [_walk(run) for run in found]
-        return [attrs.evolve(look, status=PROBED[1], rows=0)] if look.status == PROBED[0] else []
+        if look.status != PROBED[0]:
+            return []
+        return [attrs.evolve(look, status=PROBED[1], most_rows=look.most_rows - look.rows, rows=0, is_complete=False)]
     status = next(iter(ASKED[ASKED.index(look.status) + 1 :]), None) if look.status in ASKED else None
-    if filters and status is not None and sum(run.cost for run in found) >= ASK_FROM:
+    if status is not None and sum(run.cost for run in found) >= ASK_FROM:
         return [ask(missing, status)]
-    return _looks(found, rows, now, filters=filters)
+    return _looks(found, rows, durations, now)
 
 
 def glance(unseen: Iterable[Pending]) -> Look:
@@ -226,25 +248,30 @@ def _run(group: Sequence[Pending], rows: Rows) -> Run:
     return Run(tuple(group), start, end, rows.pages(start, end))
 
 
-def _looks(found: Iterable[Run], rows: Rows, now: float, *, filters: bool) -> list[Look]:
+def _looks(found: Iterable[Run], rows: Rows, durations: Durations, now: float) -> list[Look]:
     looks: list[Look] = []
     for run in found:
-        if filters and run.is_cheaper_by_device:
+        if run.is_cheaper_by_device:
             looks += [_device(one) for one in run.commands]
-        elif filters and _is_worth_a_probe(run, rows, now):
-            looks.append(attrs.evolve(_walk(run), status=PROBED[0], is_probe=True))
+        elif (most_rows := _worth_of_a_probe(run, rows, durations, now)) > 0:
+            looks.append(attrs.evolve(_walk(run), status=PROBED[0], is_probe=True, most_rows=most_rows))
         else:
             looks.append(_walk(run))
     return looks
 
 
-def _is_worth_a_probe(run: Run, rows: Rows, now: float) -> bool:
-    ended = rows.ours(run.start, run.end) - len(run.commands)
-    return (
-        run.pages >= PROBE_FROM
-        and ended < MOST_PER_PAGE / 2
-        and all(one.probes < MOST_PROBES and now < one.deadline for one in run.commands)
-    )
+def _worth_of_a_probe(run: Run, rows: Rows, durations: Durations, now: float) -> float:
+    """Return how many rows a probe may show before it is not worth any more; 0 where it is not to begin with."""
+    if any(one.probes >= MOST_PROBES or now >= one.deadline for one in run.commands):
+        return 0.0
+    if not all(one.was_pending for one in run.commands):
+        # A walk tells more: when they were created, and for which device.  So nobody may have ended yet.
+        others = rows.ours(run.start, run.end) - len(run.commands)
+        is_quiet = run.pages >= PROBE_UNSEEN_FROM and others < MOST_PER_PAGE / 2
+        return float(MOST_PER_PAGE) if is_quiet else 0.0
+    # With a page for those that failed.
+    pages = 2.0 + (rows.ended(run.start, run.end) + run.ends(durations, now)) / MOST_PER_PAGE
+    return run.pages * MOST_PER_PAGE if pages + PROBE_SAVES <= run.pages else 0.0
 
 
 def _walk(run: Run) -> Look:

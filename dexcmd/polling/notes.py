@@ -99,6 +99,7 @@ class Notes:
         self._check_probe(one, command)
         if command.ended and not self._waits_for_filename(one, command, now):
             schedule.drop(one.command_id)
+            schedule.known.rows.end(one.place)
             self.ended.append(command)
             if command.created_date is not None and command.completed_date is not None:
                 seconds = (command.completed_date - command.created_date).total_seconds()

@@ -167,10 +167,11 @@ class Schedule:
             for one in self._missing(look):
                 one.is_stray = one.seen is None
                 _touch(one, now)
-        found = looks_after(look, known.rows, now, filters=self.filters)
+        found = looks_after(look, known.rows, known.durations, now, filters=self.filters)
         if look.is_probe and not found:
             for one in self._missing(look):
-                probes = one.probes + 1
+                # What has shown others is likely to have shown this one as well, if there was anything to show.
+                probes = 1 if look.brought else one.probes + 1
                 _touch(one, now)
                 one.probes, one.probed = probes, now
         return found

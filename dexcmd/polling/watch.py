@@ -357,9 +357,10 @@ class Watch:
                 return True
             self._peers.note_progress(self)
             brought = self._note_rows(look, rows)
-            if look.is_glance or look.is_probe:
+            look.brought = look.brought or brought
+            if look.is_glance or (look.is_probe and not pages.ended and look.rows >= look.most_rows):
                 return True
-            if look.status is not None and not (brought and self.schedule.filters):
+            if look.status is not None and not ((brought or look.is_probe) and self.schedule.filters):
                 # A query that shows others' commands, a page of them, is not worth the next one.
                 return True
         look.missing = missing

@@ -344,11 +344,14 @@ class TestRuns:
 def chosen(
     due: list[Pending], others: list[Pending], now: float, *, filters: bool = True, known: bool = True
 ) -> list[Look]:
-    every = spread(1000, 0.1) + due + others
+    gone = spread(1000, 0.1)
+    rows = rows_of(gone + due + others)
+    for one in gone:
+        rows.end(one.place)
     durations = learned([20.0] * 100 if known else [])
     for one in due + others:
         one.command_type = "pcap"
-    return choose_looks(due, others, rows_of(every), durations, now, filters=filters)
+    return choose_looks(due, others, rows, durations, now, filters=filters)
 
 
 def shape(looks: Iterable[Look]) -> list[str]:
@@ -417,11 +420,37 @@ class TestChoose:
         commands[7].probes = MOST_PROBES
         assert shape(choose_looks(commands, [], rows_of(commands), Durations(), 14.0, filters=True)) == ["walk 300"]
 
-    def test_a_run_of_which_many_have_ended_is_not_probed(self):
-        commands = spread(400, 0.01)
-        assert shape(choose_looks(commands[:360], [], rows_of(commands), Durations(), 20.0, filters=True)) == [
-            "walk 360"
-        ]
+    def looks_for_half(self, ended: int, crowd: float = 1.0) -> list[Look]:
+        """Return the looks for what is left of a thousand of which so many have ended."""
+        every = spread(1000, 0.01)
+        rows = rows_of(every)
+        rows.learn(Look({}, rows=int(1000 * crowd)))
+        for one in every[:ended]:
+            rows.end(one.place)
+        left = every[ended:]
+        for one in left:
+            one.looked = 200.0
+        return choose_looks(left, [], rows, learned([1000.0] * 100), 210.0, filters=True)
+
+    def test_a_run_is_probed_while_those_that_have_ended_are_fewer_than_all(self):
+        [look] = self.looks_for_half(500)
+        assert (look.is_probe, look.status, len(look.missing)) == (True, "SUCCESS", 500)
+        assert look.most_rows > 500, "a walk over what is left would show as many"
+        assert self.looks_for_half(300)[0].is_probe
+
+    def test_a_run_of_which_nearly_all_have_ended_is_not_probed(self):
+        assert [look.status for look in self.looks_for_half(850)] != ["SUCCESS"]
+
+    def test_rows_of_others_count_as_ended(self):
+        assert self.looks_for_half(100, crowd=1.5)[0].is_probe
+        rows = rows_of(spread(10, 1.0))
+        assert rows.ended(-1.0, 20.0) == 0.0
+        rows.end(3.0)
+        rows.learn(Look({}, rows=25))
+        assert rows.ended(-1.0, 20.0) == 1.0 + 15.0
+        assert rows.ended(5.0, 20.0) == 1.5 * 5
+        rows.forget_before(4.0)
+        assert rows.ended(-1.0, 3.5) == 0.0
 
 
 class TestAfter:
@@ -432,48 +461,52 @@ class TestAfter:
     def test_what_nobody_shows_is_looked_for(self):
         for status, then in zip(ASKED, ["PENDING_UPLOAD 10", "FAILED 10", None], strict=True):
             look, rows = self.missing(10, status)
-            looks = looks_after(look, rows, 200.0, filters=True)
+            looks = looks_after(look, rows, Durations(), 200.0, filters=True)
             assert shape(looks) == ([then] if then else ["device 1"] * 10)
-            assert shape(looks_after(look, rows, 200.0, filters=False)) == ["walk 10"]
+            assert shape(looks_after(look, rows, Durations(), 200.0, filters=False)) == ["walk 10"]
 
     def test_few_are_looked_for_at_once(self):
         look, rows = self.missing(2, "PENDING_EXEC")
-        assert shape(looks_after(look, rows, 200.0, filters=True)) == ["device 1", "device 1"]
+        assert shape(looks_after(look, rows, Durations(), 200.0, filters=True)) == ["device 1", "device 1"]
 
     def test_what_was_shown_is_done_with(self):
         look, rows = self.missing(10, "PENDING_EXEC")
         look.missing.clear()
-        assert looks_after(look, rows, 200.0, filters=True) == []
+        assert looks_after(look, rows, Durations(), 200.0, filters=True) == []
 
     def test_a_walk_or_a_glance_has_nothing_after_it(self):
         rows = Rows()
         walk = Look({"a": listed("a", 0.0)}, is_complete=True)
-        assert looks_after(walk, rows, 0.0, filters=True) == []
-        assert looks_after(glance([listed("a", 0.0)]), rows, 0.0, filters=True) == []
+        assert looks_after(walk, rows, Durations(), 0.0, filters=True) == []
+        assert looks_after(glance([listed("a", 0.0)]), rows, Durations(), 0.0, filters=True) == []
 
     def test_a_look_that_was_refused_is_made_without_filters(self):
         look = Look({"a": listed("a", 0.0)}, device_id="device")
-        assert shape(looks_after(look, Rows(), 0.0, filters=False)) == ["walk 1"]
+        assert shape(looks_after(look, Rows(), Durations(), 0.0, filters=False)) == ["walk 1"]
 
     @pytest.mark.parametrize(
-        ("status", "shown", "filters", "then"),
+        ("status", "complete", "filters", "then"),
         [
-            ("SUCCESS", 0, True, ["FAILED 300"]),
-            ("SUCCESS", 49, True, ["FAILED 300"]),
-            ("SUCCESS", 50, True, ["walk 300"]),
-            ("SUCCESS", 3, False, ["walk 300"]),
-            ("FAILED", 49, True, []),
-            ("FAILED", 50, True, ["walk 300"]),
+            ("SUCCESS", True, True, ["FAILED 300"]),
+            ("SUCCESS", False, True, ["walk 300"]),
+            ("SUCCESS", True, False, ["walk 300"]),
+            ("FAILED", True, True, []),
+            ("FAILED", False, True, ["walk 300"]),
         ],
     )
-    def test_a_probe_that_is_less_than_a_page_has_shown_all(
-        self, status: str, shown: int, filters: bool, then: list[str]
+    def test_a_probe_that_came_to_its_end_has_shown_all(
+        self, status: str, complete: bool, filters: bool, then: list[str]
     ):
         commands = {str(index): Pending(command_id=str(index), not_before=at(0), born=0.0) for index in range(300)}
-        probe = Look(commands, at(0), status=status, is_probe=True, rows=shown)
-        looks = looks_after(probe, Rows(), 14.0, filters=filters)
+        probe = Look(
+            commands, at(0), status=status, is_probe=True, rows=60, most_rows=200.0, is_complete=complete, brought=True
+        )
+        looks = looks_after(probe, Rows(), Durations(), 14.0, filters=filters)
         assert shape(looks) == then
-        assert all(look.rows == 0 for look in looks)
+        assert all(look.rows == 0 and not look.is_complete for look in looks)
+        if then == ["FAILED 300"]:
+            # Both together are to be cheaper than a walk.
+            assert (looks[0].is_probe, looks[0].most_rows, looks[0].brought) == (True, 140.0, True)
 
 
 @attrs.define
@@ -517,7 +550,7 @@ class Service:
             and look.device_id in (None, f"device of {name}")
             and (look.status is None or self.obeys)
         ]
-        return found[:50] if look.is_glance or look.is_probe else found
+        return found[:50] if look.is_glance else found
 
     def poll(self, now: float) -> None:
         self.polls += 1
@@ -529,11 +562,11 @@ class Service:
             look.rows = len(shown)
             self.pages += max(1, -(-len(shown) // 50))
             for name in shown:
-                look.missing.pop(name, None)
+                look.brought = look.missing.pop(name, None) is not None or look.brought
                 one = self.schedule.pending.get(name)
                 if one is not None:
                     self.note(one, now)
-            look.is_complete = True
+            look.is_complete = len(shown) < look.most_rows
             looks = self.schedule.end(look, now) + looks
         self.schedule.settle(now, changed=False)
         self.schedule.known.forget()
@@ -548,6 +581,7 @@ class Service:
         if one.seen.ended:
             command.end_seen = now
             self.schedule.drop(one.command_id)
+            self.schedule.known.rows.end(one.place)
             self.schedule.rhythm.durations.add("pcap", command.ends - command.born)
 
     def run(self) -> None:
@@ -616,6 +650,24 @@ class TestSchedule:
         one.run()
         assert one.shapes["SUCCESS"] >= 5
         assert one.pages <= 110
+
+    @pytest.mark.parametrize(("brought", "probes"), [(True, 1), (False, 3)])
+    def test_a_probe_that_has_shown_others_is_believed_more(self, brought: bool, probes: int):
+        schedule = Schedule(Rhythm(2.0))
+        one = listed("a", 0.0, probes=2)
+        schedule.add(one)
+        schedule.expect([one])
+        look = Look({"a": one}, status="FAILED", is_probe=True, is_complete=True, brought=brought)
+        assert schedule.end(look, 20.0) == []
+        assert (one.probes, one.probed) == (probes, 20.0)
+
+    def test_slow_ones_of_many_lengths_cost_less_than_a_walk_for_each_look(self):
+        rng = random.Random(1)
+        one = service([(index / 300, rng.uniform(60, 300)) for index in range(1000)])
+        one.run()
+        # Walks alone took 128.
+        assert one.pages <= 95
+        assert one.shapes["SUCCESS"] >= 5
 
     def test_new_ones_are_glanced_at_and_not_looked_for(self):
         schedule = Schedule(Rhythm(2.0))
