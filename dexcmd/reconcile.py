@@ -6,13 +6,13 @@ the POST by the service's own clock, and belongs to no other request: of this cl
 commands it knows.  What stays possible: another operator's equal command in the same moments is taken for ours.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import attrs
 
 from dexcmd.batches import match_rows
-from dexcmd.created import CreatedLog, Known, unclaimed
+from dexcmd.created import CreatedLog, Kind, Known, kind, unclaimed
 from dexcmd.errors import DexError
 from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery
 from dexcmd.resources.command import Command, decode_commands, identity
@@ -68,7 +68,7 @@ class Findings:
     """How many requests it took."""
 
     undecided: frozenset[Lost] = frozenset()
-    """Those whose command can't be told from that of another POST, for as long as that one is under way."""
+    """Those whose command can't be told from that of another POST, which was under way during the look."""
 
     unreadable: DexError | None = None
     """Why the list can't be read, where the next look would meet the same."""
@@ -133,23 +133,24 @@ class Reconciler:
         Raises `DexError` where the list can't be read, and what `known` does.
         """
         await self._date(lost)
-        undecided = frozenset(one for one in lost if self._created.is_under_way(one.request))
-        lost = [one for one in lost if one not in undecided]
-        if not lost:
-            return Findings({}, complete=False, undecided=undecided)
-        if any(one.since is None for one in lost):
-            # The service says no time, so no row can be told to be new.
-            return Findings({}, complete=False, undecided=undecided)
-        since = min(one.since for one in lost if one.since is not None)
+        with self._created.posts() as posts:
+            return await self._walk(lost, posts)
+
+    async def _walk(self, lost: Sequence[Lost], posts: Collection[Kind]) -> Findings:
+        sought = [one for one in lost if kind(one.request) not in posts]
+        if not sought or any(one.since is None for one in sought):
+            # Or the service says no time, so no row can be told to be new.
+            return Findings({}, complete=False, undecided=frozenset(lost) - frozenset(sought))
+        since = min(one.since for one in sought if one.since is not None)
         query = ListQuery("/dex/commands", MOST_PER_PAGE, {"from": format_time("since", since)}, bound="to")
         pages = Listing(self._session, query, decode_commands, identity).pages()
-        candidates = Candidates(lost, self._created)
+        candidates = Candidates(sought, self._created)
         async for page in pages:
             candidates.add(await unclaimed(candidates.of(page), self._created, self._known))
-            if len(candidates.matches()) == len(lost):
+            if len(candidates.matches()) == len(sought):
                 break
-        # While the list was walked, a POST may have begun, or have been answered.
-        undecided |= {one for one in lost if self._created.is_under_way(one.request)}
+        # While the list was walked, a POST may have begun, which may be lost by now.
+        undecided = frozenset(one for one in lost if kind(one.request) in posts)
         found = {one: command for one, command in candidates.matches().items() if one not in undecided}
         return Findings(found, complete=True, pages=pages.fetched, undecided=undecided)
 
