@@ -54,7 +54,7 @@ class LostCommands:
         """What was lost once, and what the list did not show after the settling time."""
 
         self._settled: list[Settled] = []
-        """What is not looked for any more, until `settled` returns it."""
+        """What is not looked for any more, until `take_settled` returns it."""
 
         self._nap = Nap(self._clock)
         self._looks = 0
@@ -65,7 +65,7 @@ class LostCommands:
         """When the last look began, and when it ended."""
 
     def __bool__(self) -> bool:
-        """Tell whether any are looked for, or were and `settled` has not said so yet."""
+        """Tell whether any are looked for, or were and `take_settled` has not said so yet."""
         return bool(self._lost or self._settled)
 
     def lose(
@@ -111,16 +111,19 @@ class LostCommands:
         """Note that the target has its command: what is asked for next is another one, and has its own tries."""
         self._absent.pop(request.target, None)
 
-    async def settled(self) -> list[Settled]:
-        """Look at the list until some are not looked for any more, and return those.  There are some to look for.
+    async def look(self) -> None:
+        """Look at the list until some are not looked for any more.  There are some to look for.
 
-        Raises what the hook `Known` of the searches does.
+        Raises what the hook `Known` of the searches does.  Whatever ends it, `take_settled` has what came of it.
         """
         with self._searches.join(self):
             while not self._settled:
                 told = self._searches.told(self)
                 await self._nap.sleep(self._seconds_to_next_look())
                 await self._searches.look(self, told)
+
+    def take_settled(self) -> list[Settled]:
+        """Return those that are not looked for any more, each once."""
         settled, self._settled = self._settled, []
         return settled
 

@@ -66,10 +66,12 @@ async def test_what_is_looked_for_anew_has_its_second_post_or_has_had_it(rig: Ri
     commands, _ = lost_commands(rig, 0.0)
     [request] = rig.requests(1)
     commands.lose([request], TransportError("it broke"), rig.clock.monotonic(), rig.clock.now())
-    assert await commands.settled() == [(request, None)]
+    await commands.look()
+    assert commands.take_settled() == [(request, None)]
     # It was not sent again, since something else stopped that.
     commands.look_for(request, TransportError("it broke"), rig.clock.now(), 0.0, again=again)
-    [(_, outcome)] = await commands.settled()
+    await commands.look()
+    [(_, outcome)] = commands.take_settled()
     assert (None if outcome is None else outcome.state) == (None if again else "unknown")
 
 

@@ -19,7 +19,8 @@ from dexcmd import (
     RetryPolicy,
 )
 from dexcmd.clock import ManualClock
-from dexcmd.events import CommandAdopted
+from dexcmd.events import CommandAdopted, Event
+from dexcmd.fanout import BulkCreate
 from dexcmd.sandbox import Behaviour, Fault, SandboxDevice, make_devices
 from dexcmd.sandbox.requestlog import RecordedRequest
 from tests.conftest import Rig
@@ -162,6 +163,30 @@ async def test_what_is_found_for_one_that_was_cancelled_meanwhile_is_nobodys(rig
     assert adopted == [found.id]
     [other] = set(rig.sandbox.state.commands) - {found.id}
     assert other not in rig.dex.commands.created
+    assert_at_rest(rig)
+
+
+async def test_what_was_told_just_before_a_cancellation_is_in_the_result(rig: Rig) -> None:
+    # Both are cancelled within the look that finds the commands of both.
+    scopes = [anyio.CancelScope(), anyio.CancelScope()]
+
+    def leave(event: Event) -> None:
+        if isinstance(event, CommandAdopted):
+            for scope in scopes:
+                scope.cancel()
+
+    await rig.start(rate_limit=None, on_event=leave)
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=2)
+    bulks = [rig.dex.commands.create_many([request]) for request in rig.requests(2)]
+
+    async def run(scope: anyio.CancelScope, bulk: BulkCreate) -> None:
+        with scope:
+            await bulk
+
+    await asyncio.gather(*map(run, scopes, bulks))
+    outcomes = [outcome for bulk in bulks for outcome in bulk.result.outcomes]
+    assert [outcome.state for outcome in outcomes] == ["adopted", "adopted"]
+    assert {outcome.command_id for outcome in outcomes} == set(rig.sandbox.state.commands)
     assert_at_rest(rig)
 
 
