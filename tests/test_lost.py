@@ -1,5 +1,6 @@
 """When the list is looked at for commands whose create answer got lost, and when it is believed."""
 
+import asyncio
 from itertools import pairwise
 
 import pytest
@@ -11,6 +12,7 @@ from dexcmd.sandbox import Fault
 from dexcmd.sandbox.state import NewCommand
 from dexcmd.searches import Searches
 from tests.conftest import Rig
+from tests.test_searches import tick
 
 pytestmark = pytest.mark.anyio
 
@@ -48,7 +50,7 @@ async def test_what_is_lost_later_is_looked_for_as_soon_as_what_was_lost_first(r
             for _ in range(6):
                 found.append(commands._seconds_to_next_look())
                 await rig.clock.sleep(found[-1])
-                await searches.look(commands, searches.told(commands))
+                await searches.look()
         return found
 
     commands.lose([first], cause, rig.clock.monotonic(), rig.clock.now())
@@ -58,6 +60,30 @@ async def test_what_is_lost_later_is_looked_for_as_soon_as_what_was_lost_first(r
     else:
         commands.lose([second], cause, rig.clock.monotonic(), rig.clock.now())
     assert await intervals() == [0.0, 1.0, 2.0, 4.0, 8.0, 8.0]
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["just now", "some time ago"])
+async def test_what_is_lost_between_two_looks_does_not_wait_for_the_next(rig: Rig, earlier: bool) -> None:
+    await rig.start(rate_limit=None)
+    commands, _ = lost_commands(rig, 120.0)
+    first, second = rig.requests(2)
+    cause = TransportError("it broke")
+    commands.lose([first], cause, rig.clock.monotonic(), rig.clock.now())
+    ticking = asyncio.ensure_future(tick(rig.clock))
+    looking = asyncio.ensure_future(commands.look())
+    # Looks are at 0, 1, 3, 7, 15 and 23 s.
+    await rig.clock.sleep(17.0)
+    made = rig.sandbox.state.create(NewCommand(rig.sandbox.state.devices[1], "pcap"))
+    if earlier:
+        commands.look_for(second, cause, rig.clock.now(), 120.0, again=True)
+    else:
+        commands.lose([second], cause, rig.clock.monotonic(), rig.clock.now())
+    await looking
+    ticking.cancel()
+    [(request, outcome)] = commands.take_settled()
+    assert outcome is not None
+    assert (request, outcome.command_id) == (second, made.id)
+    assert 17.0 <= rig.clock.monotonic() < 20.0
 
 
 @pytest.mark.parametrize("again", [True, False])

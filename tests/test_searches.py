@@ -57,8 +57,14 @@ def assert_own(rig: Rig, found: Sequence[Command | BaseException]) -> None:
 
 def assert_at_rest(rig: Rig) -> None:
     searches = rig.dex.commands._searches
-    assert not searches._told
-    assert not searches._turn.locked()
+    assert not searches._joined
+    assert searches._over is None
+
+
+async def tick(clock: ManualClock) -> None:
+    """Have time go slower than what is under way on sockets, until cancelled."""
+    while True:
+        await clock.sleep(0.05)
 
 
 async def until_looked(rig: Rig, looks: int = 1) -> None:
@@ -108,11 +114,6 @@ async def test_what_the_look_of_another_shows_is_told_at_once(rig: Rig, clock: M
     rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=2)
     told: list[float] = []
 
-    async def tick() -> None:
-        # So that time goes slower than what is under way on sockets.
-        while True:
-            await clock.sleep(0.05)
-
     async def first() -> Command:
         made = await create(rig, 0)
         told.append(clock.monotonic() - began)
@@ -122,11 +123,45 @@ async def test_what_the_look_of_another_shows_is_told_at_once(rig: Rig, clock: M
         await clock.sleep(18.0)
         return await create(rig, 1)
 
-    ticking = asyncio.ensure_future(tick())
+    ticking = asyncio.ensure_future(tick(clock))
     began = clock.monotonic()
     assert_own(rig, await outcomes(first(), second()))
     ticking.cancel()
     assert 18.0 < told[0] < 22.0
+
+
+async def test_who_was_told_does_not_wait_for_the_look_of_who_was_not(rig: Rig, clock: ManualClock) -> None:
+    # The first has looked at 0, 1, 3, 7 and 15 s, and is due at 23 s, while the second looks for both.  The third has
+    # been waiting for longer then, and was told nothing: its own look is never answered.
+    await rig.start(behaviour=Behaviour.instant(list_lag=16.0), rate_limit=None)
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=3)
+    for fault, look in ((Fault.slow(0.5, real_time=True), 6), (Fault.silence(), 7)):
+        rig.sandbox.faults.add(
+            fault, on="list_commands", times=None, where=lambda _, look=look: rig.made("list_commands") == look
+        )
+    ticking = asyncio.ensure_future(tick(clock))
+    first = create(rig, 0)
+    await clock.sleep(17.0)
+    second = create(rig, 1)
+    await until_looked(rig, 6)
+    third = create(rig, 2)
+    found = await outcomes(first)
+    assert not third.done()
+    assert_own(rig, [*found, *await outcomes(second, third)])
+    ticking.cancel()
+
+
+async def test_who_begins_while_another_looks_keeps_to_the_share_of_the_rate_limit(
+    rig: Rig, clock: ManualClock
+) -> None:
+    # A request a minute: a quarter of 20 in five minutes.
+    await rig.start(rate_limit=RateLimit(requests=20, seconds=300.0))
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=2)
+    rig.sandbox.faults.add(Fault.slow(0.3, real_time=True), on="list_commands", times=1)
+    first = create(rig, 0)
+    await until_looked(rig)
+    assert_own(rig, await outcomes(first, create(rig, 1)))
+    assert clock.monotonic() == pytest.approx(60.0, abs=1.0)
 
 
 # --- What becomes of one does not matter to the others
