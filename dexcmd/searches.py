@@ -1,22 +1,17 @@
 """The searches of one client for what lost POSTs made: each look at the list is for all of them."""
 
 import asyncio
-import logging
 import math
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Protocol
 
 from dexcmd.created import CreatedLog, Known
-from dexcmd.errors import CampaignError, DexError
 from dexcmd.polling.share import POLL_SHARE
-from dexcmd.polling.watch import UNREADABLE
 from dexcmd.reconcile import Findings, Lost, Reconciler
 from dexcmd.session import Session
 
 __all__ = ["Search", "Searches"]
-
-logger: logging.Logger = logging.getLogger(__name__)
 
 
 class Search(Protocol):
@@ -78,7 +73,7 @@ class Searches:
     async def _look(self) -> None:
         began = self._clock.monotonic()
         lost = {search: search.sought() for search in self._joined}
-        findings = await self._findings([one for some in lost.values() for one in some])
+        findings = await self._reconciler.look([one for some in lost.values() for one in some])
         limit = self._session.settings.rate_limit
         cost = 0.0 if limit is None else limit.seconds_for(findings.pages, POLL_SHARE)
         self.free_at = self._clock.monotonic() + cost
@@ -86,15 +81,3 @@ class Searches:
             # One that was cancelled meanwhile has nothing to do with what was found, and leaves it to others.
             if search in self._joined:
                 search.tell(some, findings, began)
-
-    async def _findings(self, lost: list[Lost]) -> Findings:
-        try:
-            return await self._reconciler.look(lost)
-        except CampaignError:
-            # Of the hook, and not of the list.
-            raise
-        except UNREADABLE as error:
-            return Findings({}, complete=False, unreadable=error)
-        except DexError as error:
-            logger.warning("the list can't be read: %s", error)
-            return Findings({}, complete=False)

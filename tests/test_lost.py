@@ -128,3 +128,23 @@ async def test_a_list_that_can_not_be_read_has_a_second_settling_time_to_be_read
     assert set(rig.sandbox.state.commands) == {made.id}
     # At 0, 1, 3, 7, 15, 23, 30 s, and no more often because it has settled, 38 and 46 s.
     assert len(looks(rig)) == 9
+
+
+@pytest.mark.parametrize("status", [500, 403])
+async def test_what_was_seen_before_the_list_could_not_be_read_any_more_is_found(rig: Rig, status: int) -> None:
+    await rig.start(retry=RetryPolicy(attempts=1))
+    commands, _ = lost_commands(rig, 120.0)
+    absent, there = rig.requests(2)
+    commands.lose([absent, there], TransportError("it broke"), rig.clock.monotonic(), rig.clock.now())
+    devices = rig.sandbox.state.devices
+    for device in (*[devices[-1]] * 60, devices[1]):
+        rig.sandbox.state.create(NewCommand(device, "pcap"))
+    rig.sandbox.faults.add(
+        Fault.error(status), on="list_commands", times=None, where=lambda request: request.query["page"] == "2"
+    )
+    await commands.look()
+    told = {request: outcome for request, outcome in commands.take_settled() if outcome is not None}
+    assert told[there].state == "adopted"
+    # The next look may fare better where the service was not quite well.
+    assert (absent in told) == (status == 403)
+    assert all(outcome.reason == "unreadable" for request, outcome in told.items() if request is absent)

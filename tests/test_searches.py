@@ -23,6 +23,7 @@ from dexcmd.events import CommandAdopted, Event
 from dexcmd.fanout import BulkCreate
 from dexcmd.sandbox import Behaviour, Fault, SandboxDevice, make_devices
 from dexcmd.sandbox.requestlog import RecordedRequest
+from dexcmd.sandbox.state import NewCommand
 from tests.conftest import Rig
 
 pytestmark = pytest.mark.anyio
@@ -223,6 +224,25 @@ async def test_what_was_told_just_before_a_cancellation_is_in_the_result(rig: Ri
     assert [outcome.state for outcome in outcomes] == ["adopted", "adopted"]
     assert {outcome.command_id for outcome in outcomes} == set(rig.sandbox.state.commands)
     assert_at_rest(rig)
+
+
+async def test_who_needs_the_first_page_does_not_need_those_that_others_do(rig: Rig) -> None:
+    # One that is not there has the list walked to its end, and that can't be read.
+    await rig.start(retry=RetryPolicy(attempts=1), settle_seconds=30.0)
+    for _ in range(60):
+        rig.sandbox.state.create(NewCommand(rig.sandbox.state.devices[-1], "pcap"))
+    for processed in (False, True):
+        rig.sandbox.faults.add(Fault.drop(processed=processed), on="create_commands", times=1)
+    rig.sandbox.faults.add(
+        Fault.error(500), on="list_commands", times=None, where=lambda request: request.query["page"] == "2"
+    )
+    absent = create(rig, 0)
+    await until_looked(rig)
+    there, unknown = await outcomes(create(rig, 1), absent)
+    assert isinstance(there, Command)
+    assert there.id == next(reversed(rig.sandbox.state.commands))
+    assert isinstance(unknown, AmbiguousCreateError)
+    assert unknown.outcomes[0].reason == "unreadable"
 
 
 async def test_a_list_that_may_not_be_read_is_so_for_all(rig: Rig) -> None:
