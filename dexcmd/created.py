@@ -8,10 +8,18 @@ from datetime import datetime
 from dexcmd.resources.command import Command
 from dexcmd.resources.requests import CommandRequest
 
-__all__ = ["CreatedLog", "Known", "unclaimed"]
+__all__ = ["CreatedLog", "Kind", "Known", "kind", "unclaimed"]
+
+Kind = tuple[str, str]
+"""A device and a type of command."""
 
 Known = Callable[[Collection[str]], Awaitable[Collection[str]]]
 """Asked which of some commands are known to have been made for requests of others than this client."""
+
+
+def kind(request: CommandRequest) -> Kind:
+    """Return what a request is for, registrations aside: rows need not name theirs."""
+    return request.device_id, request.type
 
 
 class CreatedLog:
@@ -24,7 +32,9 @@ class CreatedLog:
     def __init__(self, size: int = 20_000) -> None:
         self._size = size
         self._commands: OrderedDict[str, datetime | None] = OrderedDict()
-        self._under_way: Counter[tuple[str, str]] = Counter()
+        self._under_way: Counter[Kind] = Counter()
+        self._noted: list[set[Kind]] = []
+        """What each of the blocks of `posts` has noted."""
 
     def add(self, command_id: str, not_before: datetime | None) -> None:
         """Note a command."""
@@ -39,16 +49,24 @@ class CreatedLog:
     @contextmanager
     def under_way(self, batch: Sequence[CommandRequest]) -> Generator[None]:
         """Note, inside the block, that a POST for these requests is under way: what it makes is not to be adopted."""
-        kinds = Counter((request.device_id, request.type) for request in batch)
+        kinds = Counter(kind(request) for request in batch)
         self._under_way += kinds
+        for noted in self._noted:
+            noted.update(kinds)
         try:
             yield
         finally:
             self._under_way -= kinds
 
-    def is_under_way(self, request: CommandRequest) -> bool:
-        """Tell whether a POST for a command of that type on that device is under way."""
-        return (request.device_id, request.type) in self._under_way
+    @contextmanager
+    def posts(self) -> Generator[Collection[Kind]]:
+        """Give the kinds of command for which a POST is under way, or was at any time since the block began."""
+        noted = set(self._under_way)
+        self._noted.append(noted)
+        try:
+            yield noted
+        finally:
+            self._noted = [other for other in self._noted if other is not noted]
 
     def __contains__(self, command_id: object) -> bool:
         """Tell whether this client made or adopted a command."""

@@ -337,17 +337,26 @@ class Creation:
             if not self.lost:
                 await self._change.wait()
                 continue
-            absent: list[CommandRequest] = []
-            for request, outcome in await self.lost.settled():
-                if outcome is not None:
-                    self._conclude(outcome)
-                elif self.stopped_by is not None:
-                    self._conclude(_not_attempted(request, self.stopped_by))
-                else:
-                    absent.append(request)
+            try:
+                await self.lost.look()
+            finally:
+                # The look of another call may have told this one something just before it was cancelled.
+                absent = self._conclude_settled()
             self._queue.extend(plan_batches(absent))
             self._touch()
             await self._hand_on()
+
+    def _conclude_settled(self) -> list[CommandRequest]:
+        """Conclude what is not looked for any more, and return what is to be sent again."""
+        absent: list[CommandRequest] = []
+        for request, outcome in self.lost.take_settled():
+            if outcome is not None:
+                self._conclude(outcome)
+            elif self.stopped_by is not None:
+                self._conclude(_not_attempted(request, self.stopped_by))
+            else:
+                absent.append(request)
+        return absent
 
 
 def _not_attempted(request: CommandRequest, error: DexError) -> Outcome:

@@ -54,18 +54,18 @@ class LostCommands:
         """What was lost once, and what the list did not show after the settling time."""
 
         self._settled: list[Settled] = []
-        """What is not looked for any more, until `settled` returns it."""
+        """What is not looked for any more, until `take_settled` returns it."""
 
         self._nap = Nap(self._clock)
         self._looks = 0
-        """How many have begun since the last answer was lost."""
+        """How many have told of all that is lost."""
 
         self._began = -math.inf
         self._looked_at = -math.inf
-        """When the last look began, and when it ended."""
+        """When the last look that told anything began, and when it ended."""
 
     def __bool__(self) -> bool:
-        """Tell whether any are looked for, or were and `settled` has not said so yet."""
+        """Tell whether any are looked for, or were and `take_settled` has not said so yet."""
         return bool(self._lost or self._settled)
 
     def lose(
@@ -84,7 +84,7 @@ class LostCommands:
                 self._lost.append(Lost(request, cause, started, until, since))
             else:
                 self._lost.append(Lost(request, cause, first.started, until, first.since))
-        self._looks = 0
+        self._look_anew()
         error = _untold("its create answer is lost", cause)
         return [Outcome(request, "unknown", error=error) for request in requests]
 
@@ -101,7 +101,7 @@ class LostCommands:
         else:
             self._absent[request.target] = lost
         self._lost.append(lost)
-        self._looks = 0
+        self._look_anew()
 
     def was_absent(self, request: CommandRequest) -> bool:
         """Tell whether an earlier POST for the target got lost and the list did not show its command."""
@@ -111,18 +111,27 @@ class LostCommands:
         """Note that the target has its command: what is asked for next is another one, and has its own tries."""
         self._absent.pop(request.target, None)
 
-    async def settled(self) -> list[Settled]:
-        """Look at the list until some are not looked for any more, and return those.  There are some to look for.
+    async def look(self) -> None:
+        """Look at the list until some are not looked for any more.  There are some to look for.
 
-        Raises what the hook `Known` of the searches does.
+        Raises what the hook `Known` of the searches does.  Whatever ends it, `take_settled` has what came of it.
         """
         with self._searches.join(self):
             while not self._settled:
-                told = self._searches.told(self)
+                # Also for no time at all: whoever loses an answer in the same moment is then looked for with it.
                 await self._nap.sleep(self._seconds_to_next_look())
-                await self._searches.look(self, told)
+                if not self._settled and self._seconds_to_next_look() == 0.0:
+                    await self._searches.look()
+
+    def take_settled(self) -> list[Settled]:
+        """Return those that are not looked for any more, each once."""
         settled, self._settled = self._settled, []
         return settled
+
+    def _look_anew(self) -> None:
+        """Have what was just lost looked for as soon as what was lost first."""
+        self._looks = 0
+        self._nap.end()
 
     def _seconds_to_next_look(self) -> float:
         """Return when the list is to be looked at again.
@@ -135,15 +144,15 @@ class LostCommands:
         at = min([at, *(one.until for one in self._lost if one.until > self._began)])
         return max(0.0, at - self._clock.monotonic())
 
-    def begin(self) -> list[Lost]:
-        """Note that a look begins, and return what is looked for."""
-        self._looks += 1
-        self._began = self._clock.monotonic()
+    def sought(self) -> list[Lost]:
+        """Return what is looked for."""
         return list(self._lost)
 
-    def tell(self, lost: list[Lost], findings: Findings) -> None:
-        """Note what the look showed that `lost` was looked for with."""
-        self._looked_at = self._clock.monotonic()
+    def tell(self, lost: list[Lost], findings: Findings, began: float) -> None:
+        """Note what the look that `began` then showed of `lost`."""
+        self._began, self._looked_at = began, self._clock.monotonic()
+        if len(lost) == len(self._lost):
+            self._looks += 1
         settled = [*self._judged(lost, findings)]
         if settled:
             for one, _ in settled:

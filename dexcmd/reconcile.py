@@ -3,18 +3,21 @@
 Creating is not idempotent, and there is no key that would make it so.  The list is the only witness.  A command is
 taken for the lost one if it is of the same type, for the same device and registration, was created since just before
 the POST by the service's own clock, and belongs to no other request: of this client, or of whatever else tells which
-commands it knows.  What stays possible: another operator's equal command in the same moments is taken for ours.
+commands it knows.  What stays possible: another operator's equal command in the same moments is taken for ours, and so
+is one for which a call of this client looks with another retry policy.
 """
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import attrs
 
 from dexcmd.batches import match_rows
-from dexcmd.created import CreatedLog, Known, unclaimed
-from dexcmd.errors import DexError
+from dexcmd.created import CreatedLog, Kind, Known, kind, unclaimed
+from dexcmd.errors import CampaignError, DexError
 from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery
+from dexcmd.polling.watch import UNREADABLE
 from dexcmd.resources.command import Command, decode_commands, identity
 from dexcmd.resources.quota import QuotaResource
 from dexcmd.resources.requests import CommandRequest
@@ -22,6 +25,8 @@ from dexcmd.session import Session
 from dexcmd.wire.times import format_time
 
 __all__ = ["Candidates", "Findings", "Lost", "Reconciler", "since"]
+
+logger: logging.Logger = logging.getLogger(__name__)
 
 MARGIN_SECONDS = 5.0
 """How much earlier than its POST a command may seem to be created.
@@ -68,7 +73,7 @@ class Findings:
     """How many requests it took."""
 
     undecided: frozenset[Lost] = frozenset()
-    """Those whose command can't be told from that of another POST, for as long as that one is under way."""
+    """Those whose command can't be told from that of another POST, which was under way during the look."""
 
     unreadable: DexError | None = None
     """Why the list can't be read, where the next look would meet the same."""
@@ -128,30 +133,42 @@ class Reconciler:
         self._known = known
 
     async def look(self, lost: Sequence[Lost]) -> Findings:
-        """Walk the list once, newest first, as far back as the earliest of the POSTs.
+        """Walk the list once, newest first, as far back as the earliest of the POSTs, or for as long as it can be read.
 
-        Raises `DexError` where the list can't be read, and what `known` does.
+        Raises what `known` does.
         """
-        await self._date(lost)
-        undecided = frozenset(one for one in lost if self._created.is_under_way(one.request))
-        lost = [one for one in lost if one not in undecided]
-        if not lost:
-            return Findings({}, complete=False, undecided=undecided)
-        if any(one.since is None for one in lost):
-            # The service says no time, so no row can be told to be new.
-            return Findings({}, complete=False, undecided=undecided)
-        since = min(one.since for one in lost if one.since is not None)
+        try:
+            await self._date(lost)
+        except DexError as error:
+            return Findings({}, complete=False, unreadable=_lasting(error))
+        with self._created.posts() as posts:
+            return await self._walk(lost, posts)
+
+    async def _walk(self, lost: Sequence[Lost], posts: Collection[Kind]) -> Findings:
+        sought = [one for one in lost if kind(one.request) not in posts]
+        if not sought or any(one.since is None for one in sought):
+            # Or the service says no time, so no row can be told to be new.
+            return Findings({}, complete=False, undecided=frozenset(lost) - frozenset(sought))
+        since = min(one.since for one in sought if one.since is not None)
         query = ListQuery("/dex/commands", MOST_PER_PAGE, {"from": format_time("since", since)}, bound="to")
         pages = Listing(self._session, query, decode_commands, identity).pages()
-        candidates = Candidates(lost, self._created)
-        async for page in pages:
-            candidates.add(await unclaimed(candidates.of(page), self._created, self._known))
-            if len(candidates.matches()) == len(lost):
-                break
-        # While the list was walked, a POST may have begun, or have been answered.
-        undecided |= {one for one in lost if self._created.is_under_way(one.request)}
+        candidates = Candidates(sought, self._created)
+        complete, unreadable = True, None
+        try:
+            async for page in pages:
+                candidates.add(await unclaimed(candidates.of(page), self._created, self._known))
+                if len(candidates.matches()) == len(sought):
+                    break
+        except CampaignError:
+            # Of the hook, and not of the list.
+            raise
+        except DexError as error:
+            # Not every call would have walked so far, so what is seen by then is found.
+            complete, unreadable = False, _lasting(error)
+        # While the list was walked, a POST may have begun, which may be lost by now.
+        undecided = frozenset(one for one in lost if kind(one.request) in posts)
         found = {one: command for one, command in candidates.matches().items() if one not in undecided}
-        return Findings(found, complete=True, pages=pages.fetched, undecided=undecided)
+        return Findings(found, complete, pages.fetched, undecided, unreadable)
 
     async def _date(self, lost: Sequence[Lost]) -> None:
         """Tell for those of the lost that have none yet what time their POST began, by the service's clock."""
@@ -161,3 +178,11 @@ class Reconciler:
             await QuotaResource(self._session).get()
         for one in undated:
             one.since = since(self._session, one.started)
+
+
+def _lasting(error: DexError) -> DexError | None:
+    """Return why the list could not be read, if the next look would meet the same; None if it may fare better."""
+    if isinstance(error, UNREADABLE):
+        return error
+    logger.warning("the list can't be read: %s", error)
+    return None

@@ -472,6 +472,20 @@ async def test_what_a_post_makes_that_began_during_a_look_is_not_adopted(rig: Ri
     assert set(rig.sandbox.state.commands) == {one.id, other.id}
 
 
+async def test_what_a_post_made_that_got_lost_during_a_look_is_not_adopted(rig: Rig, clock: ManualClock) -> None:
+    # The list is read only when the second POST has made its command: long after the first, which has made one as well.
+    await rig.start()
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=2)
+    rig.sandbox.faults.add(Fault.slow(0.3, processed=False, real_time=True), on="list_commands", times=1)
+    lost = asyncio.ensure_future(rig.dex.commands.create(rig.requests(1)))
+    while rig.made("list_commands") < 1:
+        await asyncio.sleep(0.001)
+    clock.advance(20.0)
+    [later] = await rig.dex.commands.create(rig.requests(1))
+    [earlier] = await lost
+    assert [earlier.id, later.id] == list(rig.sandbox.state.commands)
+
+
 async def test_anothers_command_from_before_a_post_that_had_to_wait_is_not_adopted(
     rig: Rig, clock: ManualClock
 ) -> None:

@@ -1,5 +1,6 @@
 """When the list is looked at for commands whose create answer got lost, and when it is believed."""
 
+import asyncio
 from itertools import pairwise
 
 import pytest
@@ -11,6 +12,7 @@ from dexcmd.sandbox import Fault
 from dexcmd.sandbox.state import NewCommand
 from dexcmd.searches import Searches
 from tests.conftest import Rig
+from tests.test_searches import tick
 
 pytestmark = pytest.mark.anyio
 
@@ -48,7 +50,7 @@ async def test_what_is_lost_later_is_looked_for_as_soon_as_what_was_lost_first(r
             for _ in range(6):
                 found.append(commands._seconds_to_next_look())
                 await rig.clock.sleep(found[-1])
-                await searches.look(commands, searches.told(commands))
+                await searches.look()
         return found
 
     commands.lose([first], cause, rig.clock.monotonic(), rig.clock.now())
@@ -60,16 +62,42 @@ async def test_what_is_lost_later_is_looked_for_as_soon_as_what_was_lost_first(r
     assert await intervals() == [0.0, 1.0, 2.0, 4.0, 8.0, 8.0]
 
 
+@pytest.mark.parametrize("earlier", [False, True], ids=["just now", "some time ago"])
+async def test_what_is_lost_between_two_looks_does_not_wait_for_the_next(rig: Rig, earlier: bool) -> None:
+    await rig.start(rate_limit=None)
+    commands, _ = lost_commands(rig, 120.0)
+    first, second = rig.requests(2)
+    cause = TransportError("it broke")
+    commands.lose([first], cause, rig.clock.monotonic(), rig.clock.now())
+    ticking = asyncio.ensure_future(tick(rig.clock))
+    looking = asyncio.ensure_future(commands.look())
+    # Looks are at 0, 1, 3, 7, 15 and 23 s.
+    await rig.clock.sleep(17.0)
+    made = rig.sandbox.state.create(NewCommand(rig.sandbox.state.devices[1], "pcap"))
+    if earlier:
+        commands.look_for(second, cause, rig.clock.now(), 120.0, again=True)
+    else:
+        commands.lose([second], cause, rig.clock.monotonic(), rig.clock.now())
+    await looking
+    ticking.cancel()
+    [(request, outcome)] = commands.take_settled()
+    assert outcome is not None
+    assert (request, outcome.command_id) == (second, made.id)
+    assert 17.0 <= rig.clock.monotonic() < 20.0
+
+
 @pytest.mark.parametrize("again", [True, False])
 async def test_what_is_looked_for_anew_has_its_second_post_or_has_had_it(rig: Rig, again: bool) -> None:
     await rig.start()
     commands, _ = lost_commands(rig, 0.0)
     [request] = rig.requests(1)
     commands.lose([request], TransportError("it broke"), rig.clock.monotonic(), rig.clock.now())
-    assert await commands.settled() == [(request, None)]
+    await commands.look()
+    assert commands.take_settled() == [(request, None)]
     # It was not sent again, since something else stopped that.
     commands.look_for(request, TransportError("it broke"), rig.clock.now(), 0.0, again=again)
-    [(_, outcome)] = await commands.settled()
+    await commands.look()
+    [(_, outcome)] = commands.take_settled()
     assert (None if outcome is None else outcome.state) == (None if again else "unknown")
 
 
@@ -100,3 +128,23 @@ async def test_a_list_that_can_not_be_read_has_a_second_settling_time_to_be_read
     assert set(rig.sandbox.state.commands) == {made.id}
     # At 0, 1, 3, 7, 15, 23, 30 s, and no more often because it has settled, 38 and 46 s.
     assert len(looks(rig)) == 9
+
+
+@pytest.mark.parametrize("status", [500, 403])
+async def test_what_was_seen_before_the_list_could_not_be_read_any_more_is_found(rig: Rig, status: int) -> None:
+    await rig.start(retry=RetryPolicy(attempts=1))
+    commands, _ = lost_commands(rig, 120.0)
+    absent, there = rig.requests(2)
+    commands.lose([absent, there], TransportError("it broke"), rig.clock.monotonic(), rig.clock.now())
+    devices = rig.sandbox.state.devices
+    for device in (*[devices[-1]] * 60, devices[1]):
+        rig.sandbox.state.create(NewCommand(device, "pcap"))
+    rig.sandbox.faults.add(
+        Fault.error(status), on="list_commands", times=None, where=lambda request: request.query["page"] == "2"
+    )
+    await commands.look()
+    told = {request: outcome for request, outcome in commands.take_settled() if outcome is not None}
+    assert told[there].state == "adopted"
+    # The next look may fare better where the service was not quite well.
+    assert (absent in told) == (status == 403)
+    assert all(outcome.reason == "unreadable" for request, outcome in told.items() if request is absent)

@@ -19,9 +19,11 @@ from dexcmd import (
     RetryPolicy,
 )
 from dexcmd.clock import ManualClock
-from dexcmd.events import CommandAdopted
+from dexcmd.events import CommandAdopted, Event
+from dexcmd.fanout import BulkCreate
 from dexcmd.sandbox import Behaviour, Fault, SandboxDevice, make_devices
 from dexcmd.sandbox.requestlog import RecordedRequest
+from dexcmd.sandbox.state import NewCommand
 from tests.conftest import Rig
 
 pytestmark = pytest.mark.anyio
@@ -56,8 +58,14 @@ def assert_own(rig: Rig, found: Sequence[Command | BaseException]) -> None:
 
 def assert_at_rest(rig: Rig) -> None:
     searches = rig.dex.commands._searches
-    assert not searches._told
-    assert not searches._turn.locked()
+    assert not searches._joined
+    assert searches._over is None
+
+
+async def tick(clock: ManualClock) -> None:
+    """Have time go slower than what is under way on sockets, until cancelled."""
+    while True:
+        await clock.sleep(0.05)
 
 
 async def until_looked(rig: Rig, looks: int = 1) -> None:
@@ -107,11 +115,6 @@ async def test_what_the_look_of_another_shows_is_told_at_once(rig: Rig, clock: M
     rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=2)
     told: list[float] = []
 
-    async def tick() -> None:
-        # So that time goes slower than what is under way on sockets.
-        while True:
-            await clock.sleep(0.05)
-
     async def first() -> Command:
         made = await create(rig, 0)
         told.append(clock.monotonic() - began)
@@ -121,11 +124,45 @@ async def test_what_the_look_of_another_shows_is_told_at_once(rig: Rig, clock: M
         await clock.sleep(18.0)
         return await create(rig, 1)
 
-    ticking = asyncio.ensure_future(tick())
+    ticking = asyncio.ensure_future(tick(clock))
     began = clock.monotonic()
     assert_own(rig, await outcomes(first(), second()))
     ticking.cancel()
     assert 18.0 < told[0] < 22.0
+
+
+async def test_who_was_told_does_not_wait_for_the_look_of_who_was_not(rig: Rig, clock: ManualClock) -> None:
+    # The first has looked at 0, 1, 3, 7 and 15 s, and is due at 23 s, while the second looks for both.  The third has
+    # been waiting for longer then, and was told nothing: its own look is never answered.
+    await rig.start(behaviour=Behaviour.instant(list_lag=16.0), rate_limit=None)
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=3)
+    for fault, look in ((Fault.slow(0.5, real_time=True), 6), (Fault.silence(), 7)):
+        rig.sandbox.faults.add(
+            fault, on="list_commands", times=None, where=lambda _, look=look: rig.made("list_commands") == look
+        )
+    ticking = asyncio.ensure_future(tick(clock))
+    first = create(rig, 0)
+    await clock.sleep(17.0)
+    second = create(rig, 1)
+    await until_looked(rig, 6)
+    third = create(rig, 2)
+    found = await outcomes(first)
+    assert not third.done()
+    assert_own(rig, [*found, *await outcomes(second, third)])
+    ticking.cancel()
+
+
+async def test_who_begins_while_another_looks_keeps_to_the_share_of_the_rate_limit(
+    rig: Rig, clock: ManualClock
+) -> None:
+    # A request a minute: a quarter of 20 in five minutes.
+    await rig.start(rate_limit=RateLimit(requests=20, seconds=300.0))
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=2)
+    rig.sandbox.faults.add(Fault.slow(0.3, real_time=True), on="list_commands", times=1)
+    first = create(rig, 0)
+    await until_looked(rig)
+    assert_own(rig, await outcomes(first, create(rig, 1)))
+    assert clock.monotonic() == pytest.approx(60.0, abs=1.0)
 
 
 # --- What becomes of one does not matter to the others
@@ -163,6 +200,49 @@ async def test_what_is_found_for_one_that_was_cancelled_meanwhile_is_nobodys(rig
     [other] = set(rig.sandbox.state.commands) - {found.id}
     assert other not in rig.dex.commands.created
     assert_at_rest(rig)
+
+
+async def test_what_was_told_just_before_a_cancellation_is_in_the_result(rig: Rig) -> None:
+    # Both are cancelled within the look that finds the commands of both.
+    scopes = [anyio.CancelScope(), anyio.CancelScope()]
+
+    def leave(event: Event) -> None:
+        if isinstance(event, CommandAdopted):
+            for scope in scopes:
+                scope.cancel()
+
+    await rig.start(rate_limit=None, on_event=leave)
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=2)
+    bulks = [rig.dex.commands.create_many([request]) for request in rig.requests(2)]
+
+    async def run(scope: anyio.CancelScope, bulk: BulkCreate) -> None:
+        with scope:
+            await bulk
+
+    await asyncio.gather(*map(run, scopes, bulks))
+    outcomes = [outcome for bulk in bulks for outcome in bulk.result.outcomes]
+    assert [outcome.state for outcome in outcomes] == ["adopted", "adopted"]
+    assert {outcome.command_id for outcome in outcomes} == set(rig.sandbox.state.commands)
+    assert_at_rest(rig)
+
+
+async def test_who_needs_the_first_page_does_not_need_those_that_others_do(rig: Rig) -> None:
+    # One that is not there has the list walked to its end, and that can't be read.
+    await rig.start(retry=RetryPolicy(attempts=1), settle_seconds=30.0)
+    for _ in range(60):
+        rig.sandbox.state.create(NewCommand(rig.sandbox.state.devices[-1], "pcap"))
+    for processed in (False, True):
+        rig.sandbox.faults.add(Fault.drop(processed=processed), on="create_commands", times=1)
+    rig.sandbox.faults.add(
+        Fault.error(500), on="list_commands", times=None, where=lambda request: request.query["page"] == "2"
+    )
+    absent = create(rig, 0)
+    await until_looked(rig)
+    there, unknown = await outcomes(create(rig, 1), absent)
+    assert isinstance(there, Command)
+    assert there.id == next(reversed(rig.sandbox.state.commands))
+    assert isinstance(unknown, AmbiguousCreateError)
+    assert unknown.outcomes[0].reason == "unreadable"
 
 
 async def test_a_list_that_may_not_be_read_is_so_for_all(rig: Rig) -> None:
