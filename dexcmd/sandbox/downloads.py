@@ -62,8 +62,9 @@ def file_reply(
 
 
 def _accepts_gzip(header: str) -> bool:
+    accepted: dict[str, bool] = {}
     for part in header.lower().split(","):
         coding, _, quality = part.partition(";")
-        if coding.strip() in ("gzip", "*"):
-            return quality.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    return False
+        accepted[coding.strip()] = quality.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    # `*` stands for those that are not named.
+    return accepted.get("gzip", accepted.get("*", False))

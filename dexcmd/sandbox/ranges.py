@@ -8,7 +8,8 @@ import attrs
 
 __all__ = ["ByteRange", "choose_range", "if_range_holds"]
 
-_SINGLE = re.compile(r"bytes\s*=\s*(?:(\d+)-(\d*)|-(\d+))\s*", re.ASCII | re.IGNORECASE)
+_SINGLE = re.compile(r"bytes\s*=\s*(?:(\d{1,40})-(\d{0,40})|-(\d{1,40}))\s*", re.ASCII | re.IGNORECASE)
+"""More digits than any size has are not understood."""
 
 
 @attrs.frozen

@@ -80,7 +80,7 @@ class FaultScript:
         `times` is how many it strikes, None for all that come; `skip` how many it lets through before;
         `where` a further condition, which sees the request (`body`, `query`, `params` and so on).  Returns
         the rule, whose `hits` counts.  Raises `ValueError` for an operation that is unknown or can't suffer
-        this fault.
+        this fault, and for negative numbers.
         """
         return self._append([fault], on, times=times, skip=skip, where=where)
 
@@ -133,6 +133,8 @@ class FaultScript:
         if wanted - possible:
             kinds = ", ".join(fault.kind for fault in mix)
             raise ValueError(f"{kinds} can't strike {', '.join(sorted(wanted - possible))}")
+        if skip < 0 or (times is not None and times < 0):
+            raise ValueError(f"times and skip must not be negative: {times!r}, {skip!r}")
         rng = random.Random(f"faults {seed}")  # noqa: S311 - made-up data, no secret
         rule = FaultRule(tuple(mix), wanted, times, skip, where, rate, rng)
         self._rules.append(rule)

@@ -166,6 +166,8 @@ class TestGzip:
         for header, coding in [
             ("gzip, deflate", "gzip"),
             ("br;q=1, *;q=0.1", "gzip"),
+            ("*;q=0, gzip", "gzip"),
+            ("gzip;q=0, *", "identity"),
             ("gzip;q=0, br", "identity"),
             ("gzip; q=0.0", "identity"),
             ("gzip;q=0.000", "identity"),
@@ -303,6 +305,11 @@ class TestContents:
             assert b"".join(content.read(start)) == whole[start:]
             for stop in range(start, len(whole) + 1):
                 assert b"".join(content.read(start, stop)) == whole[start:stop]
+
+
+@pytest.mark.parametrize("header", ["bytes={}-", "bytes=0-{}", "bytes=-{}"])
+def test_numbers_that_no_size_has_are_not_understood(header: str):
+    assert choose_range(header.format("9" * 5000), 5) is None
 
 
 def test_a_range_of_nothing():
