@@ -44,9 +44,10 @@ _UPWARDS = re.compile(r"[. ]*\.[. ]*\.[. ]*")
 
 
 def final_name(command_id: str, filename: str) -> str:
-    """Return the name of the file for an artifact, which no other artifact gets.
+    """Return the name of the file for an artifact.
 
-    It holds the command's id.  Where `filename` had to be changed, it also holds a hash of it, for two names can
+    It holds the command's id, which is a UUID, so no other command's artifact gets it, unless the service names that
+    after this one.  Where `filename` had to be changed, it also holds a hash of it, for two names can
     become one by that.  Raises `UnsafeFilenameError`.
     """
     name = safe_name(filename)
