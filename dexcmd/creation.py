@@ -5,7 +5,7 @@ to the queue without them.  One whose answer was lost is looked for in the list 
 others, while the workers go on; what is found is adopted, and what the list does not show after the settling time comes
 back to the queue, once.
 
-`run` takes all that is to be created at once.  `serve` goes on until `close`, with batches that `submit` brings: a
+`run` takes all that is to be created at once.  `serve` goes on until cancelled, with batches that `submit` brings: a
 campaign decides as it goes.
 """
 
@@ -141,7 +141,7 @@ class Creation:
         await run_tasks([*[self._work] * min(self._concurrency, len(batches)), self._settle])
 
     async def serve(self) -> None:
-        """Create what is submitted until `close`, and return when all of it is done.
+        """Create what is submitted, until cancelled.
 
         What fails is an outcome; an exception of a hook is raised.
         """
@@ -162,11 +162,6 @@ class Creation:
             await self._change.wait()
             waited = True
         return waited
-
-    def close(self) -> None:
-        """Let `serve` end once there is nothing left to do."""
-        self._closing = True
-        self._touch()
 
     def stop(self) -> None:
         """Send nothing more: what was not sent is `not_attempted`, for the reason `cancelled`.
