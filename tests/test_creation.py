@@ -454,6 +454,10 @@ async def test_what_another_post_is_making_is_not_adopted(rig: Rig) -> None:
     [one], [other] = await asyncio.gather(slow, lost)
     assert one.id != other.id
     assert set(rig.sandbox.state.commands) == {one.id, other.id}
+    # Nor is the list asked for what it can't tell.
+    answered = next(n for n, event in enumerate(rig.events) if isinstance(event, CommandCreated))
+    asked = [event for event in rig.events[:answered] if isinstance(event, RequestSent)]
+    assert ("GET", "/dex/commands") not in [(event.method, event.path) for event in asked]
 
 
 async def test_what_a_post_makes_that_began_during_a_look_is_not_adopted(rig: Rig) -> None:

@@ -5,8 +5,10 @@ from itertools import pairwise
 
 import pytest
 
-from dexcmd import RetryPolicy, TransportError
+from dexcmd import AmbiguousCreateError, CommandRequest, RateLimit, RetryPolicy, TransportError
+from dexcmd.clock import ManualClock
 from dexcmd.created import CreatedLog
+from dexcmd.events import CommandAdopted, Event
 from dexcmd.lost import LostCommands
 from dexcmd.sandbox import Fault
 from dexcmd.sandbox.state import NewCommand
@@ -86,6 +88,76 @@ async def test_what_is_lost_between_two_looks_does_not_wait_for_the_next(rig: Ri
     assert 17.0 <= rig.clock.monotonic() < 20.0
 
 
+async def test_what_is_lost_between_two_looks_keeps_to_the_share_of_the_rate_limit(rig: Rig) -> None:
+    # A request a minute: a quarter of 20 in five minutes.
+    await rig.start(rate_limit=RateLimit(requests=20, seconds=300.0))
+    commands, _ = lost_commands(rig, 120.0)
+    first, second = rig.requests(2)
+    commands.lose([first], TransportError("it broke"), rig.clock.monotonic(), rig.clock.now())
+    ticking = asyncio.ensure_future(tick(rig.clock))
+    looking = asyncio.ensure_future(commands.look())
+    await rig.clock.sleep(17.0)
+    rig.sandbox.state.create(NewCommand(rig.sandbox.state.devices[1], "pcap"))
+    commands.lose([second], TransportError("it broke"), rig.clock.monotonic(), rig.clock.now())
+    await looking
+    ticking.cancel()
+    assert looks(rig) == pytest.approx([0.0, 60.0], abs=1.0)
+
+
+async def test_what_is_lost_during_a_look_is_looked_for_right_after_it(rig: Rig) -> None:
+    await rig.start(rate_limit=None)
+    commands, searches = lost_commands(rig, 120.0)
+    first, second = rig.requests(2)
+    commands.lose([first], TransportError("it broke"), rig.clock.monotonic(), rig.clock.now())
+
+    def lose(_: object) -> bool:
+        commands.lose([second], TransportError("it broke"), rig.clock.monotonic(), rig.clock.now())
+        return False
+
+    with searches.join(commands):
+        rig.sandbox.faults.add(Fault.drop(), on="list_commands", where=lose, times=1)
+        await searches.look()
+        rig.sandbox.faults.clear()
+        assert commands._seconds_to_next_look() == 0.0
+        await searches.look()
+        assert commands._seconds_to_next_look() == 1.0
+
+
+async def test_the_next_look_is_so_long_after_the_end_of_the_last(rig: Rig, clock: ManualClock) -> None:
+    await rig.start(rate_limit=None)
+    commands, searches = lost_commands(rig, 120.0)
+    commands.lose(rig.requests(1), TransportError("it broke"), clock.monotonic(), clock.now())
+    rig.sandbox.faults.add(Fault.slow(30.0), on="list_commands", times=1)
+    with searches.join(commands):
+        await searches.look()
+        assert clock.monotonic() >= 30.0
+        assert commands._seconds_to_next_look() == 1.0
+
+
+async def test_what_is_settled_does_not_wait_for_what_was_lost_just_then(rig: Rig) -> None:
+    lost: list[CommandRequest] = []
+
+    def lose(event: Event) -> None:
+        if isinstance(event, CommandAdopted) and not lost:
+            lost.append(rig.requests(2)[1])
+            commands.lose(lost, TransportError("it broke"), rig.clock.monotonic(), rig.clock.now())
+
+    await rig.start(rate_limit=None, on_event=lose)
+    commands, searches = lost_commands(rig, 120.0)
+    commands.lose(rig.requests(1), TransportError("it broke"), rig.clock.monotonic(), rig.clock.now())
+    ticking = asyncio.ensure_future(tick(rig.clock))
+    looking = asyncio.ensure_future(commands.look())
+    # Between the looks at 15 and 23 s another one looks.
+    await rig.clock.sleep(17.0)
+    rig.sandbox.state.create(NewCommand(rig.sandbox.state.devices[0], "pcap"))
+    await searches.look()
+    made = rig.made("list_commands")
+    await looking
+    ticking.cancel()
+    assert lost
+    assert rig.made("list_commands") == made
+
+
 @pytest.mark.parametrize("again", [True, False])
 async def test_what_is_looked_for_anew_has_its_second_post_or_has_had_it(rig: Rig, again: bool) -> None:
     await rig.start()
@@ -93,7 +165,10 @@ async def test_what_is_looked_for_anew_has_its_second_post_or_has_had_it(rig: Ri
     [request] = rig.requests(1)
     commands.lose([request], TransportError("it broke"), rig.clock.monotonic(), rig.clock.now())
     await commands.look()
+    # It is not done with what nobody has taken note of.
+    assert commands
     assert commands.take_settled() == [(request, None)]
+    assert not commands
     # It was not sent again, since something else stopped that.
     commands.look_for(request, TransportError("it broke"), rig.clock.now(), 0.0, again=again)
     await commands.look()
@@ -148,3 +223,34 @@ async def test_what_was_seen_before_the_list_could_not_be_read_any_more_is_found
     # The next look may fare better where the service was not quite well.
     assert (absent in told) == (status == 403)
     assert all(outcome.reason == "unreadable" for request, outcome in told.items() if request is absent)
+
+
+async def test_a_walk_ends_with_the_page_that_shows_the_last_of_them(rig: Rig) -> None:
+    await rig.start()
+    commands, _ = lost_commands(rig, 120.0)
+    commands.lose(rig.requests(1), TransportError("it broke"), rig.clock.monotonic(), rig.clock.now())
+    devices = rig.sandbox.state.devices
+    for device in (*[devices[-1]] * 60, devices[0]):
+        rig.sandbox.state.create(NewCommand(device, "pcap"))
+    await commands.look()
+    assert rig.made("list_commands") == 1
+
+
+async def test_a_service_that_tells_no_time_has_no_row_that_is_new(rig: Rig) -> None:
+    await rig.start(settle_seconds=30.0)
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=1)
+    rig.sandbox.faults.add(Fault.headers({"Date": None}), on=("get_quota", "list_commands"), times=None)
+    with pytest.raises(AmbiguousCreateError) as caught:
+        await rig.dex.commands.create(rig.requests(1))
+    assert caught.value.outcomes[0].reason == "unreadable"
+    assert rig.made("create_commands") == 1
+
+
+async def test_a_time_that_can_not_be_asked_for_yet_is_asked_for_again(rig: Rig) -> None:
+    await rig.start(retry=RetryPolicy(attempts=1))
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=1)
+    rig.sandbox.faults.add(Fault.error(500), on="get_quota", times=2)
+    [made] = await rig.dex.commands.create(rig.requests(1))
+    assert set(rig.sandbox.state.commands) == {made.id}
+    assert rig.made("get_quota") == 3
+    assert rig.made("create_commands") == 1

@@ -1,7 +1,7 @@
 """Calls of one client that have lost answers: they look at the list together, and none depends on another."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from functools import partial
 
 import anyio
@@ -12,18 +12,23 @@ from hypothesis import strategies as st
 from dexcmd import (
     AmbiguousCreateError,
     BadRequestError,
+    CampaignError,
     Command,
     DexClient,
     PermissionDeniedError,
     RateLimit,
     RetryPolicy,
+    TransportError,
 )
 from dexcmd.clock import ManualClock
+from dexcmd.created import CreatedLog
 from dexcmd.events import CommandAdopted, Event
 from dexcmd.fanout import BulkCreate
+from dexcmd.lost import LostCommands
 from dexcmd.sandbox import Behaviour, Fault, SandboxDevice, make_devices
 from dexcmd.sandbox.requestlog import RecordedRequest
 from dexcmd.sandbox.state import NewCommand
+from dexcmd.searches import Searches
 from tests.conftest import Rig
 
 pytestmark = pytest.mark.anyio
@@ -60,6 +65,7 @@ def assert_at_rest(rig: Rig) -> None:
     searches = rig.dex.commands._searches
     assert not searches._joined
     assert searches._over is None
+    assert not rig.dex.commands.created._noted
 
 
 async def tick(clock: ManualClock) -> None:
@@ -243,6 +249,27 @@ async def test_who_needs_the_first_page_does_not_need_those_that_others_do(rig: 
     assert there.id == next(reversed(rig.sandbox.state.commands))
     assert isinstance(unknown, AmbiguousCreateError)
     assert unknown.outcomes[0].reason == "unreadable"
+
+
+async def test_a_hook_that_raises_does_so_for_each_that_looks(rig: Rig) -> None:
+    await rig.start(rate_limit=None)
+    session, created = rig.dex.commands._session, CreatedLog()
+    asked: list[Collection[str]] = []
+
+    async def known(ids: Collection[str]) -> Collection[str]:
+        asked.append(ids)
+        raise CampaignError("the journal is gone")
+
+    searches = Searches(session, created, known)
+    some = [LostCommands(session, created, searches, lambda: 120.0, again=True) for _ in range(2)]
+    for commands, request, device in zip(some, rig.requests(2), rig.sandbox.state.devices[:2], strict=True):
+        commands.lose([request], TransportError("it broke"), rig.clock.monotonic(), rig.clock.now())
+        rig.sandbox.state.create(NewCommand(device, "pcap"))
+    found = await asyncio.gather(*[commands.look() for commands in some], return_exceptions=True)
+    assert [str(each) for each in found if isinstance(each, CampaignError)] == ["the journal is gone"] * 2
+    assert len(asked) == 2
+    assert not searches._joined
+    assert searches._over is None
 
 
 async def test_a_list_that_may_not_be_read_is_so_for_all(rig: Rig) -> None:

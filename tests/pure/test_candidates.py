@@ -51,6 +51,7 @@ def test_one_from_before_the_post_is_none_and_one_without_a_date_may_be() -> Non
     assert matches([lost()], [row("x", created=NOW - timedelta(microseconds=1))]) == [None]
     assert matches([lost()], [row("x", created=None)]) == ["x"]
     assert matches([lost(since=None)], [row("x")]) == [None]
+    assert matches([lost(since=None), lost()], [row("x")]) == [None, "x"]
 
 
 def test_what_somebody_has_already_is_nobody_elses() -> None:
