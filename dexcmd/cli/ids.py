@@ -15,7 +15,7 @@ from dexcmd.errors import ConfigurationError, ResponseDecodeError
 from dexcmd.resources.command import STATUSES, Command, command_id_of
 from dexcmd.wire.converter import structure
 
-__all__ = ["Lines", "command_of_line", "named_commands"]
+__all__ = ["Lines", "command_of_line", "named_commands", "refuse_empty"]
 
 PIECE = 65536
 
@@ -111,14 +111,19 @@ class Lines:
                 return
 
 
+def refuse_empty(ids: Sequence[str]) -> None:
+    """Raise `ConfigurationError` for an argument that is none, as a shell makes of a variable that is not set."""
+    if not all(map(str.strip, ids)):
+        raise ConfigurationError("an id is empty: is a variable not set?")
+
+
 async def named_commands(ids: Sequence[str], lines: Lines) -> AsyncGenerator[Command]:
     """Yield the commands that arguments name, each once, with those of stdin where `STDIN` stands.
 
     Raises `ConfigurationError`, for arguments before it yields any.
     """
+    refuse_empty(ids)
     for name in ids:
-        if not name.strip():
-            raise ConfigurationError("an id is empty: is a variable not set?")
         _check(name)
     seen: set[str] = set()
     for name in ids:
