@@ -34,6 +34,7 @@ from dexcmd.client import DexClient
 from dexcmd.clock import Clock
 from dexcmd.errors import ConfigurationError, DexError
 from dexcmd.polling.share import PollShare
+from dexcmd.resources.devices import Device
 from dexcmd.tasks import run_tasks
 from dexcmd.wire.window import RateLimit
 
@@ -42,6 +43,7 @@ __all__ = ["AccountPlanner", "make_plan", "read_names"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 ACCOUNTS_AT_ONCE = 8
+EVENTS_AT_ONCE = 1000
 
 RATE_LIMIT = RateLimit()
 
@@ -133,7 +135,7 @@ class AccountPlanner:
 
     _names: Names | None = attrs.field(default=None, init=False)
     _read: set[str] = attrs.field(factory=set[str], init=False)
-    """The accounts of which `_names` knows whom they have."""
+    """The accounts of which `_names` knows whom they have, from whichever run."""
 
     _reading: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
     _numbering: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
@@ -142,8 +144,26 @@ class AccountPlanner:
         """Return the devices that the campaign names, read once.  Raises `ConfigurationError`, see `read_names`."""
         async with self._reading:
             if self._names is None:
-                self._names = await read_names(self.spec)
+                names = await read_names(self.spec)
+                if names.anywhere:
+                    await self._recall(names)
+                self._names = names
         return self._names
+
+    async def _recall(self, names: Names) -> None:
+        """Take over from the journal which accounts an earlier run has read, and which devices have a row there."""
+        store, campaign = self.store, self.spec.name
+        planned = {count.account for count in await store.counts(campaign)}
+        for account in await store.accounts(campaign):
+            # One that has ended without a target had no device that matched.
+            if account.name in planned or account.stopped == "finished":
+                self._read.add(account.name)
+        after = 0
+        while events := await store.events(campaign, after, EVENTS_AT_ONCE, [TargetPlanned]):
+            after = events[-1].seq
+            for row in (recorded.event for recorded in events):
+                if isinstance(row, TargetPlanned):
+                    names.match(row.account, _device(row))
 
     async def plan(self, account: AccountSpec) -> AccountStopped | None:
         """Add the targets of an account to the journal; return its end where that is all there is to do.
@@ -188,6 +208,10 @@ class AccountPlanner:
         if survey.error is not None:
             raise survey.error
         return survey
+
+
+def _device(row: TargetPlanned) -> Device:
+    return Device(device_id=row.device_id, registration_id=row.registration_id, person_email=row.user_email)
 
 
 def _numbered(look: Survey | AccountPlan, first: int) -> list[TargetPlanned]:

@@ -53,7 +53,6 @@ class AccountRecord:
     wave: int
     """The wave that is open; 0 before the first."""
 
-    wave_opened_at: datetime | None
     settle_seconds: float | None
     """What the client of its last run was set to; None before the first."""
 

@@ -147,6 +147,9 @@ def _account(account: AccountStatus) -> Iterator[str]:
         yield f"  waits for the quota until {report_time(account.waits_until)}"
     if account.next_wave_at is not None:
         yield f"  waits with wave {account.wave + 1} until {report_time(account.next_wave_at)}: so long is its soak"
+    if account.audit_at is not None:
+        until = report_time(account.audit_at)
+        yield f"  waits with the audit until {until}: commands may still come of lost answers"
     settling = account.settling
     seen = (
         f"the slowest of {settling.n:,} that were answered was listed within {settling.longest:.1f} s"

@@ -1,7 +1,7 @@
 """How a campaign stands, for people and programs."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 import attrs
@@ -85,6 +85,9 @@ class AccountStatus:
     next_wave_at: datetime | None
     """While all of the open wave is decided and `soak` is to pass before the next: when it has."""
 
+    audit_at: datetime | None = None
+    """While nothing is left but the audit, and it waits for what may still come of lost answers: until when."""
+
     settling: Settling
     stopped: StopKind | None
     reason: str | None
@@ -158,6 +161,7 @@ def status_of(
             [count for count in counts if count.account == one.name],
             settling,
             next_waves.get(one.name),
+            None if campaign.control.startswith("cancel") else spec.audit_after,
         )
         for one in accounts
     )
@@ -180,6 +184,7 @@ def _account(
     counts: Sequence[Count],
     settling: Mapping[str, Settling],
     next_wave_at: datetime | None,
+    audit_after: timedelta | None,
 ) -> AccountStatus:
     states: dict[TargetState, int] = dict.fromkeys(get_args(TargetState), 0)
     failures: dict[FailureClass, int] = dict.fromkeys(get_args(FailureClass), 0)
@@ -187,6 +192,10 @@ def _account(
         states[count.state] += count.n
         if count.failure is not None:
             failures[count.failure] += count.n
+    audit_at = None
+    over = account.stopped is not None or account.audit_error is not None
+    if not over and account.last_lost_at is not None and audit_after is not None and _all_decided(states):
+        audit_at = account.last_lost_at + audit_after
     return AccountStatus(
         name=account.name,
         account_id=account.account_id,
@@ -207,11 +216,16 @@ def _account(
         reset_time=account.reset_time,
         waits_until=account.waits_until,
         next_wave_at=next_wave_at,
+        audit_at=audit_at,
         settling=settling[account.name],
         stopped=account.stopped,
         reason=account.reason,
         left_running=account.left_running,
     )
+
+
+def _all_decided(states: Mapping[TargetState, int]) -> bool:
+    return not any(n for state, n in states.items() if state not in DECIDED)
 
 
 def _state(campaign: CampaignRecord, accounts: Sequence[AccountStatus], *, held: bool) -> CampaignState:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import sys
 import threading
 from collections.abc import AsyncGenerator, Sequence
@@ -11,10 +12,10 @@ from dexcmd.cli.common import STDIN
 from dexcmd.cli.documents import CAPTURE_SCHEMA
 from dexcmd.cli.rows import LONGEST_CELL
 from dexcmd.errors import ConfigurationError, ResponseDecodeError
-from dexcmd.resources.command import STATUSES, Command
+from dexcmd.resources.command import STATUSES, Command, command_id_of
 from dexcmd.wire.converter import structure
 
-__all__ = ["Lines", "command_of_line", "named_commands"]
+__all__ = ["Lines", "command_of_line", "named_commands", "refuse_empty"]
 
 PIECE = 65536
 
@@ -110,14 +111,21 @@ class Lines:
                 return
 
 
+def refuse_empty(ids: Sequence[str]) -> None:
+    """Raise `ConfigurationError` for an argument that is none, as a shell makes of a variable that is not set."""
+    if not all(map(str.strip, ids)):
+        raise ConfigurationError("an id is empty: is a variable not set?")
+
+
 async def named_commands(ids: Sequence[str], lines: Lines) -> AsyncGenerator[Command]:
     """Yield the commands that arguments name, each once, with those of stdin where `STDIN` stands.
 
-    Raises `ConfigurationError`.
+    Raises `ConfigurationError`, for arguments before it yields any.
     """
-    if "" in ids:
-        raise ConfigurationError("an id is empty: is a variable not set?")
-    seen: set[str | None] = set()
+    refuse_empty(ids)
+    for name in ids:
+        _check(name)
+    seen: set[str] = set()
     for name in ids:
         if name != STDIN:
             if name not in seen:
@@ -126,6 +134,13 @@ async def named_commands(ids: Sequence[str], lines: Lines) -> AsyncGenerator[Com
             continue
         async for line in lines.read():
             command = command_of_line(line)
-            if command is not None and command.id not in seen:
-                seen.add(command.id)
+            if command is not None and (command_id := command_id_of(command)) not in seen:
+                _check(command_id, "stdin: ")
+                seen.add(command_id)
                 yield command
+
+
+def _check(command_id: str, source: str = "") -> None:
+    """Raise `ConfigurationError` for what can be no id, whatever ids look like: they stand in names of files."""
+    if command_id in (".", "..") or not command_id.isprintable() or re.search(r"[ /\\]", command_id):
+        raise ConfigurationError(f"{source}{command_id[:60]!r} can't be the id of a command")

@@ -204,12 +204,18 @@ class RowWriter(Generic[T]):
 
 def show_table(console: "Console", columns: Sequence[Column[T]], rows: Sequence[T], *, once: bool = False) -> None:
     """Print a table, and say what it goes without; unless it is shown `once`, also how to have it."""
-    wanted = [column for column in columns if not column.only_if_any or any(map(column.cell, rows))]
+    from dexcmd.cli.terminal import as_written, say, stderr_console
+
+    def written(column: Column[T]) -> Column[T]:
+        def shown(row: T) -> str:
+            return as_written(console, column.cell(row))
+
+        return attrs.evolve(column, shown=shown)
+
+    wanted = [written(column) for column in columns if not column.only_if_any or any(map(column.cell, rows))]
     shown = layout(wanted, rows, console.width)
     for line in table_lines(console, shown, rows):
         console.print(line, soft_wrap=True)
     kept = [column for column, _ in shown]
     if left_out := [column.title for column in wanted if column not in kept]:
-        from dexcmd.cli.terminal import say, stderr_console
-
         say(stderr_console(), f"(not shown: {', '.join(left_out)}{'' if once else '; --json has all'})")

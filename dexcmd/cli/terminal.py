@@ -8,7 +8,7 @@ from rich.text import Text
 
 from dexcmd.cli.stderr import write_line
 
-__all__ = ["say", "stderr_console", "stdout_console"]
+__all__ = ["as_written", "say", "stderr_console", "stdout_console"]
 
 
 def stdout_console() -> Console:
@@ -28,12 +28,18 @@ def _console(*, stderr: bool, terminal: bool) -> Console:
     )
 
 
+def as_written(console: Console, text: str) -> str:
+    """Return a text as it looks where it is written: a letter that a terminal does not have takes the room of many."""
+    return text.encode(console.encoding, "backslashreplace").decode(console.encoding)
+
+
 def say(console: Console, text: str, style: str | None = None) -> None:
     """Print a line: broken between words on a terminal, and nowhere in a file or a pipe.
 
     What is broken goes on below its last column, where there are columns with two blanks between, and keeps its indent.
     """
     if console.is_terminal:
+        text = as_written(console, text)
         start = _last_column(text, console.width // 2)
         rest = Text(text[start:], style or "").wrap(console, console.width - start)
         for index, part in enumerate(rest):

@@ -10,13 +10,9 @@ from dexcmd.campaign.durations import format_duration
 from dexcmd.cli.moments import parse_duration, parse_moment
 from dexcmd.cli.texts import parse_size
 
-__all__ = ["CommandType", "Duration", "Moment", "Platform", "Search", "Size", "User"]
+__all__ = ["CommandType", "Duration", "Moment", "Platform", "Search", "Size", "Text", "User"]
 
 CommandType = Literal["pcap", "speed-test", "warp-diag"]
-
-Search = Annotated[str | None, Parameter(help="Looked for in names and emails.")]
-User = Annotated[str | None, Parameter(help="Only those of this email.")]
-Platform = Annotated[str | None, Parameter(help="Only these, such as windows, mac or linux.")]
 
 
 def _reads(parse: Callable[[str], object]) -> Callable[[Any, Sequence[Token]], object]:
@@ -25,6 +21,19 @@ def _reads(parse: Callable[[str], object]) -> Callable[[Any, Sequence[Token]], o
 
     return convert
 
+
+def _filled(text: str) -> str:
+    if not text.strip():
+        raise ValueError("it is empty; is a variable not set?")
+    return text
+
+
+Text = Annotated[str | None, Parameter(converter=_reads(_filled))]
+"""What is looked for: an empty text would choose all that there is, or nothing."""
+
+Search = Annotated[Text, Parameter(help="Looked for in names and emails.")]
+User = Annotated[Text, Parameter(help="Only those of this email.")]
+Platform = Annotated[Text, Parameter(help="Only these, such as windows, mac or linux.")]
 
 Moment = Annotated[datetime, Parameter(converter=_reads(lambda text: parse_moment(text, datetime.now(UTC))))]
 """A time, or so long ago."""

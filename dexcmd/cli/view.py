@@ -10,13 +10,13 @@ from types import TracebackType
 from typing import Protocol, Self
 
 import attrs
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, OverflowMethod, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dexcmd.cli.terminal import say
+from dexcmd.cli.terminal import as_written, say
 
 __all__ = [
     "LinesView",
@@ -138,7 +138,7 @@ class LiveView:
 
     def show(self, picture: Picture) -> None:
         """Draw it anew."""
-        self._live.update(live_table(picture), refresh=True)
+        self._live.update(live_table(self._live.console, picture), refresh=True)
 
 
 class LinesView:
@@ -172,14 +172,16 @@ def milestones(picture: Picture, told: dict[str, int]) -> Iterator[str]:
             yield f"{stage.count} of {stage.total} {stage.name}" + (f", {stage.note}" if stage.note else "")
 
 
-def live_table(picture: Picture) -> RenderableType:
-    """Return the picture of how it stands."""
+def live_table(console: Console, picture: Picture) -> RenderableType:
+    """Return the picture of how it stands, for a console."""
+    # Cut where it does not fit: a line that wraps would move the ones above.  So would dots that take the room of six.
+    overflow: OverflowMethod = "crop" if console.options.ascii_only else "ellipsis"
     table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, overflow=overflow)
     # Not as wide as the screen: lines that a narrower window breaks in two can't be drawn over.
     table.add_column(max_width=BAR_WIDTH)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True, overflow=overflow)
+    table.add_column(no_wrap=True, overflow=overflow)
     for stage in picture.stages:
         # An empty stage that is known to be empty is a full one.
         done = (0, 1) if stage.total is None else (stage.count, stage.total)
@@ -187,5 +189,4 @@ def live_table(picture: Picture) -> RenderableType:
         table.add_row(stage.name, ProgressBar(done[1], done[0]), count, stage.note)
     if not picture.said:
         return table
-    # Cut where it does not fit: a line that wraps would move the ones above.
-    return Group(table, Text(picture.said, no_wrap=True, overflow="ellipsis"))
+    return Group(table, Text(as_written(console, picture.said), no_wrap=True, overflow=overflow))

@@ -145,7 +145,7 @@ class Tables:
         changes: dict[str, Any] = {}
         match event:
             case WaveOpened(wave=wave):
-                changes = {"wave": wave, "wave_opened_at": event.at}
+                changes = {"wave": wave}
             case QuotaSeen(quota=quota, usage=usage, reset_time=reset):
                 changes = {"quota": quota, "usage": usage, "reset_time": reset, "waits_until": None}
             case QuotaWaited(until=until):

@@ -92,6 +92,16 @@ class TestPrivacy:
         async with open_journal(path) as store, store.hold("../c/d"), store.hold("a"), store.hold("A"):
             assert len({file.name.casefold() for file in path.parent.iterdir()}) == len([*path.parent.iterdir()]) == 6
 
+    async def test_what_a_hold_leaves_is_empty_and_may_be_deleted(self, path: Path):
+        async with open_journal(path) as store:
+            for _ in range(2):
+                async with store.hold("c"):
+                    assert await store.held("c")
+                [left] = path.parent.glob("*-hold-*")
+                assert left.read_bytes() == b""
+                left.unlink()
+                assert not await store.held("c")
+
     async def test_a_held_file_is_not_opened_and_closed_again(self, path: Path):
         # That would drop the locks that the process has on it.
         async with open_journal(path) as store, store.hold("c"):

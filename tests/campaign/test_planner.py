@@ -148,6 +148,27 @@ async def test_who_is_in_no_account_is_missed_where_none_could_be_read_at_first(
     assert missed == [("3", "not_found")]
 
 
+@pytest.mark.parametrize(("at_first", "missing_at"), [("none", "b"), ("some", "a")])
+async def test_who_is_in_no_account_is_missed_once_all_have_been_read_in_whatever_run(
+    campaigns: CampaignRig, at_first: str, missing_at: str
+) -> None:
+    a = await campaigns.account("a", devices=[device(1)])
+    b = await campaigns.account("b", devices=[device(2)])
+    c = await campaigns.account("c", devices=[])
+    # All planned as one, and then each alone.
+    b.faults.add(Fault.error(403), on="get_quota", times=2)
+    if at_first == "none":
+        a.faults.add(Fault.error(403), on="get_quota", times=1)
+        c.faults.add(Fault.error(403), on="get_quota", times=1)
+    targets = Targeting(device_ids=tuple(device(number).device_id for number in (1, 2, 3)))
+    status = await campaigns.run(campaigns.spec(targets=targets))
+    assert [one.stopped for one in status.accounts] == ["finished", "refused", "finished"]
+    status = await campaigns.run("one")
+    assert (status.state, status.count("saved")) == ("finished", 2)
+    rows = [(account, skip) for _, account, device, skip in await planned(campaigns) if device == "3"]
+    assert rows == [(missing_at, "not_found")]
+
+
 async def test_an_account_without_a_device_has_ended(campaigns: CampaignRig) -> None:
     await campaigns.account("a", devices=[device(1)])
     await campaigns.account("b", devices=[])

@@ -174,6 +174,25 @@ async def test_what_the_list_shows_too_late_is_stated_as_surplus(campaigns: Camp
     assert len({event.command_id for event in campaigns.of(SurplusFound)}) == 10
 
 
+async def test_it_is_told_until_when_the_audit_waits(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=10)
+    sandbox.faults.add(Fault.drop(processed=False), on="create_commands", times=1)
+    async with campaigns.campaign(campaigns.spec(audit_after=timedelta(seconds=400))) as campaign:
+
+        def stop(event: CampaignEvent) -> None:
+            campaigns.events.append(event)
+            if len(campaigns.of(ArtifactSaved)) == 10:
+                campaign.stop()
+
+        audit_at = (await campaign.run(on_event=stop)).accounts[0].audit_at
+        lost = max(event.at for event in campaigns.of(IntentClosed) if event.outcome == "absent")
+        assert audit_at == lost + timedelta(seconds=400)
+        status = await campaign.run(on_event=campaigns.events.append)
+        [audited] = campaigns.of(Audited)
+        assert audit_at <= audited.at < audit_at + timedelta(seconds=10)
+        assert (status.state, status.accounts[0].audit_at) == ("finished", None)
+
+
 async def test_what_was_unknown_is_taken_over_when_the_audit_finds_it(campaigns: CampaignRig) -> None:
     sandbox = await campaigns.account(devices=10, behaviour=behaviour(list_lag=200.0))
     sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=1)

@@ -178,6 +178,34 @@ class TestSoak:
         assert is_between_waves(attrs.evolve(self.OPEN, **changes), counts) is between
 
 
+class TestAudit:
+    LOST = account(posts=1, last_lost_at=minutes(9))
+
+    def test_until_when_it_waits(self):
+        found = status(self.LOST, counts=[count("saved"), count("failed", failure="unknown")], held=True)
+        assert found.accounts[0].audit_at == minutes(24)
+        told = "  waits with the audit until 2026-03-01 08:24 UTC: commands may still come of lost answers"
+        assert told in report_lines(found)
+
+    @pytest.mark.parametrize(
+        ("fields", "counts", "control"),
+        [
+            ({"last_lost_at": None}, [count("saved")], "run"),
+            ({"stopped": "finished"}, [count("saved")], "run"),
+            ({"audit_error": "HTTP 500"}, [count("saved")], "run"),
+            ({}, [count("saved"), count("collecting")], "run"),
+            ({}, [count("saved"), count("pending", wave=2)], "run"),
+            # It waits for nothing any more.
+            ({}, [count("saved")], "cancel_keep"),
+        ],
+    )
+    def test_nothing_is_waited_for(self, fields: dict[str, Any], counts: Any, control: Any):
+        campaign = attrs.evolve(CAMPAIGN, control=control)
+        found = status(attrs.evolve(self.LOST, **fields), counts=counts, campaign=campaign, held=True)
+        assert found.accounts[0].audit_at is None
+        assert not any("waits with the audit" in line for line in report_lines(found))
+
+
 class TestDeadline:
     @pytest.mark.parametrize(
         ("deadline", "first_run_at", "expected"),
@@ -235,7 +263,7 @@ class TestSums:
         )
         [found] = status(record).accounts
         assert (found.settling, found.token_env) == (SETTLING, "CLOUDFLARE_API_TOKEN")
-        others = {"settling", "token_env", "states", "failures", "waves", "next_wave_at"}
+        others = {"settling", "token_env", "states", "failures", "waves", "next_wave_at", "audit_at"}
         for name in set(attrs.fields_dict(type(found))) - others:
             assert getattr(found, name) == getattr(record, name), name
 

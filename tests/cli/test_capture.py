@@ -96,13 +96,26 @@ def test_nothing_is_created_where_nobody_can_be_asked(service: Service, start: S
         (["pcap"], "no device: name ids, or select"),
         (["pcap", "d1", "--all"], "devices are chosen in one way: by ids, or with --search,"),
         (["pcap", "--search", "x", "--all"], "and --platform, or with --all"),
+        (["pcap", ""], "an id is empty: is a variable not set?"),
+        (["pcap", "d1", " "], "an id is empty: is a variable not set?"),
         (["warp-diag", "d1", "--time-limit-min", "2"], "--time-limit-min is not for warp-diag"),
         (["pcap", "d1", "--interfaces", "tunnel"], "--interfaces is not for pcap"),
         (["pcap", "d1", "--time-limit-min", "0"], "Must be >= 1"),
         (["pcap", "d1", "--time-limit-min", "nan"], "Must be >= 1"),
         (["trace", "d1"], "trace"),
     ],
-    ids=["none", "ids-and-all", "search-and-all", "time-limit", "interfaces", "zero", "nan", "type"],
+    ids=[
+        "none",
+        "ids-and-all",
+        "search-and-all",
+        "empty-id",
+        "empty-id-besides",
+        "time-limit",
+        "interfaces",
+        "zero",
+        "nan",
+        "type",
+    ],
 )
 def test_mistakes(service: Service, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str):
     before = len(service.sandbox.requests)

@@ -217,6 +217,24 @@ def test_a_mistake_is_told_in_plain_words(arguments: str, said: str, capsys: pyt
 
 
 @pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (command, option)
+        for command, options in {
+            "devices": ("--search", "--user", "--platform"),
+            "capture": ("--search", "--user", "--platform"),
+            "commands": ("--device", "--user"),
+        }.items()
+        for option in options
+    ],
+)
+def test_an_option_without_a_text_does_not_choose_all(command: str, option: str, capsys: pytest.CaptureFixture[str]):
+    assert main([command, *(["pcap"] if command == "capture" else []), option, " "]) == 2
+    said = f"Invalid value for {option}: it is empty; is a variable not set?"
+    assert capsys.readouterr().err == f"error: {said}; see dexcmd {command} --help\n"
+
+
+@pytest.mark.parametrize(
     ("error", "code"), [(DexError("no\nluck"), 1), (ConfigurationError("no\nluck"), 2), (OSError("no\nluck"), 1)]
 )
 def test_an_error_is_one_line(

@@ -160,13 +160,21 @@ def test_ids_come_from_stdin(service: Service, start: Start):
     assert said == "3 of 3 ended\n"
 
 
-def test_a_bad_line_of_stdin_is_a_mistake(service: Service, start: Start):
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("{}", "there is no id in '{}'"),
+        ('{"id":" "}', "' ' can't be the id of a command"),
+        ('{"id":"c1 c2"}', "'c1 c2' can't be the id of a command"),
+        ("../x\tpcap", "'../x' can't be the id of a command"),
+    ],
+)
+def test_a_bad_line_of_stdin_is_a_mistake(service: Service, start: Start, line: str, told: str):
     process = start("follow", "-", stdin=subprocess.PIPE)
     assert process.popen.stdin is not None
-    process.popen.stdin.write("{}\n")
+    process.popen.stdin.write(f"{line}\n")
     process.popen.stdin.flush()
-    code, shown, told = process.finish()
-    assert (code, shown, told) == (2, "", "error: stdin: there is no id in '{}'\n")
+    assert process.finish() == (2, "", f"error: stdin: {told}\n")
 
 
 def test_nothing_to_follow(service: Service, start: Start):
@@ -180,9 +188,27 @@ def test_what_the_service_refuses(service: Service, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("command", ["follow", "download"])
-def test_an_id_that_is_empty(service: Service, capsys: pytest.CaptureFixture[str], command: str):
-    assert main([command, "c1", ""]) == 2
-    assert capsys.readouterr().err.splitlines()[-1] == "error: an id is empty: is a variable not set?"
+@pytest.mark.parametrize(
+    ("command_id", "told"),
+    [
+        ("", "an id is empty: is a variable not set?"),
+        (" ", "an id is empty: is a variable not set?"),
+        ("..", "'..' can't be the id of a command"),
+        ("../x", "'../x' can't be the id of a command"),
+        ("a\\b", r"'a\\b' can't be the id of a command"),
+        ("c2 c3", "'c2 c3' can't be the id of a command"),
+        ("c2\nc3", r"'c2\nc3' can't be the id of a command"),
+        ("c\udcff", r"'c\udcff' can't be the id of a command"),
+    ],
+)
+def test_what_can_be_no_id(
+    service: Service, capsys: pytest.CaptureFixture[str], command: str, command_id: str, told: str
+):
+    before = len(service.sandbox.requests)
+    assert main([command, *service.create(1), command_id]) == 2
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.splitlines()[-1]) == ("", f"error: {told}")
+    assert len(service.sandbox.requests) == before
 
 
 def test_a_service_that_is_away_ends_no_command(service: Service, capsys: pytest.CaptureFixture[str]):

@@ -54,6 +54,24 @@ def test_no_colours_where_none_are_wanted(service: Service, show: Callable[..., 
     assert re.search(r"\x1b\[[0-9;]*3[0-9]", screen.raw) is None
 
 
+def test_columns_stand_below_each_other_where_the_terminal_has_no_letters_for_a_name(
+    service: Service, show: Callable[..., Screen]
+):
+    first, second, *_ = service.sandbox.state.devices
+    named = attrs.evolve(first, name="Zo\u00eb\u6771", user_email="zo\u00eb@example.com")
+    service.sandbox.state.devices = (named, second)
+    for command in (["devices"], ["capture", "pcap", "--all"]):
+        screen = show(*command, PYTHONIOENCODING="ascii", COLUMNS="150")
+        if command[0] == "capture":
+            screen.wait_for("[y/N] ")
+            screen.type("n\n")
+        screen.finish()
+        heading, *rows = [line for line in screen.text.splitlines() if "user" in line or "@" in line]
+        shown = [row[heading.index("user") :].partition("  ")[0] for row in rows]
+        assert shown == [r"zo\xeb@example.com", second.user_email]
+        assert r"Zo\xeb\u6771 " in rows[0]
+
+
 def test_rows_stand_above_the_bars(service: Service, show: Callable[..., Screen], tmp_path: Path):
     ids = service.create(4)
     screen = show("download", *ids)
@@ -119,6 +137,18 @@ def test_what_does_not_fit_goes_on_below_what_it_belongs_to(text: str, lines: li
     screen = Console(file=io.StringIO(), width=22, force_terminal=True, color_system=None)
     say(screen, text)
     assert screen.file.getvalue().splitlines() == lines  # type: ignore[attr-defined]
+
+
+def test_what_the_terminal_has_no_letters_for_is_broken_as_it_is_written():
+    screen = Console(
+        file=io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="backslashreplace"),
+        width=12,
+        force_terminal=True,
+        color_system=None,
+    )
+    say(screen, "of Zo\u00eb\u00eb Ng")
+    screen.file.seek(0)
+    assert screen.file.read().splitlines() == [r"of", r"Zo\xeb\xeb", "Ng"]
 
 
 def test_a_file_gets_its_lines_as_they_are():

@@ -14,13 +14,14 @@ from dexcmd.cli.campaign.standing import campaign_view
 from dexcmd.cli.view import LinesView, LiveView, Picture, Stage, View, live_table, milestones, view_for
 
 
-def screen(*, terminal: bool, width: int = 80) -> Console:
-    return Console(file=io.StringIO(), width=width, force_terminal=terminal, force_interactive=terminal)
+def screen(*, terminal: bool, width: int = 80, encoding: str = "utf-8") -> Console:
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
+    return Console(file=file, width=width, force_terminal=terminal, force_interactive=terminal)
 
 
 def output(console: Console) -> str:
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
+    console.file.seek(0)
+    return console.file.read()
 
 
 def picture(created: int, saved: int = 0, of: int | None = 10, said: str = "") -> Picture:
@@ -39,11 +40,12 @@ def test_milestones_are_told_once():
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
-def test_the_picture_stays_within_its_lines(width: int):
-    console = screen(terminal=False, width=width)
-    said = "1.0 GB, 4321 requests, 123 sent again, 99 faults, 2 held back, 60 s"
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_the_picture_stays_within_its_lines(width: int, encoding: str):
+    console = screen(terminal=False, width=width, encoding=encoding)
+    said = "1.0 GB, 4321 requests, 123 sent again, 99 faults, 2 held back \u2013 60 s"
     stages = tuple(Stage(name, 200, 200) for name in ("found", "created", "done on the device", "saved"))
-    console.print(live_table(Picture(stages, said)))
+    console.print(live_table(console, Picture(stages, said)))
     lines = output(console).splitlines()
     assert len(lines) == 5
     assert max(map(len, lines)) <= min(width, 80)
@@ -51,7 +53,7 @@ def test_the_picture_stays_within_its_lines(width: int):
 
 def test_a_stage_whose_end_is_not_known():
     console = screen(terminal=False)
-    console.print(live_table(Picture((Stage("done", 3, None, "note"), Stage("none", 0, 0)))))
+    console.print(live_table(console, Picture((Stage("done", 3, None, "note"), Stage("none", 0, 0)))))
     assert [line.split()[0] for line in output(console).splitlines()] == ["done", "none"]
     assert "3  note" in output(console)
     assert list(milestones(Picture((Stage("done", 3, None),)), {})) == []
@@ -59,7 +61,8 @@ def test_a_stage_whose_end_is_not_known():
 
 @pytest.mark.parametrize(("count", "total", "is_full"), [(0, None, False), (0, 3, False), (3, 3, True), (0, 0, True)])
 def test_a_stage_that_is_known_to_be_empty_is_a_full_one(count: int, total: int | None, is_full: bool):
-    segments = Console(width=80).render(live_table(Picture((Stage("saved", count, total),))))
+    console = Console(width=80)
+    segments = console.render(live_table(console, Picture((Stage("saved", count, total),))))
     bars = {str(segment.style) for segment in segments if "━" in segment.text}
     assert (bars == {str(Console().get_style("bar.finished"))}) == is_full
 

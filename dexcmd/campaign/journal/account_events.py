@@ -75,6 +75,7 @@ def _control_requested(events: Sequence[ControlRequested], place: Place, _: Seqs
     return [(CONTROL, [(e.control, place.campaign) for e in events])]
 
 
+# Nothing asks when that was, but a table has to say all that follows from its events, in journals of all versions.
 OPEN_WAVE = Statement("UPDATE account SET wave = ?, wave_opened_at = ? WHERE id = ?")
 
 

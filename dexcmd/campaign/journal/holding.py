@@ -20,7 +20,8 @@ def take_hold(journal: Path, campaign: str) -> sqlite3.Connection:
     """Hold a campaign until what is returned is closed, or the process ends.
 
     That is an exclusive transaction on an empty file beside the journal: its lock ends with the process, whatever ends
-    it, on every system that SQLite runs on.
+    it, on every system that SQLite runs on.  The file stays: were it removed, whoever waits for its lock would get that
+    of a file which is gone, and the next one that of a new file.
 
     Raises `CampaignBusyError` where it is held, by this process or another.
     """

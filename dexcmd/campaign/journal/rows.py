@@ -39,7 +39,7 @@ Values = tuple[Any, ...]
 CAMPAIGN = "name, spec, fingerprint, type, control, planned_at, first_run_at, ended"
 
 ACCOUNT = """
-    name, account_id, wave, wave_opened_at, stopped, reason, left_running, quota, usage, reset_time, waits_until,
+    name, account_id, wave, stopped, reason, left_running, quota, usage, reset_time, waits_until,
     surplus, foreign_commands, audited_at, posts, commands, size, last_lost_at, first_since, settle_seconds, aborted,
     audit_error
 """
@@ -87,25 +87,24 @@ def account_record(row: Values) -> AccountRecord:
         name=row[0],
         account_id=row[1],
         wave=row[2],
-        wave_opened_at=moment_or_none(row[3]),
-        stopped=row[4],
-        reason=row[5],
-        left_running=row[6],
-        quota=row[7],
-        usage=row[8],
-        reset_time=moment_or_none(row[9]),
-        waits_until=moment_or_none(row[10]),
-        surplus=row[11],
-        foreign=row[12],
-        audited_at=moment_or_none(row[13]),
-        posts=row[14],
-        commands=row[15],
-        size=row[16],
-        last_lost_at=moment_or_none(row[17]),
-        first_since=moment_or_none(row[18]),
-        settle_seconds=row[19],
-        aborted=row[20],
-        audit_error=row[21],
+        stopped=row[3],
+        reason=row[4],
+        left_running=row[5],
+        quota=row[6],
+        usage=row[7],
+        reset_time=moment_or_none(row[8]),
+        waits_until=moment_or_none(row[9]),
+        surplus=row[10],
+        foreign=row[11],
+        audited_at=moment_or_none(row[12]),
+        posts=row[13],
+        commands=row[14],
+        size=row[15],
+        last_lost_at=moment_or_none(row[16]),
+        first_since=moment_or_none(row[17]),
+        settle_seconds=row[18],
+        aborted=row[19],
+        audit_error=row[20],
     )
 
 

@@ -39,7 +39,7 @@ from dexcmd.cli.stderr import complain, note
 from dexcmd.cli.terminal import say, stderr_console
 from dexcmd.cli.view import showing
 from dexcmd.cli.waits import telling_waits
-from dexcmd.errors import CampaignBusyError, CampaignError, one_line
+from dexcmd.errors import CampaignBusyError, CampaignError, DexError, one_line
 
 __all__ = ["event_line", "run_campaign", "run_resume"]
 
@@ -151,8 +151,9 @@ def _run(common: Common, journal: Path | None, campaign: CampaignSpec | str, pla
     run = _Run(common, journal, campaign, plan, gently)
     try:
         status = run_until_stopped(run.run, gently)
-    except Stopped:
-        note(f"what was done stays: `dexcmd campaign resume {name}{same_options(common, journal)}` goes on")
+    except (Stopped, DexError):
+        if run.begun:
+            note(f"what was done stays: `dexcmd campaign resume {name}{same_options(common, journal)}` goes on")
         raise
     if run.broken is not None:
         raise run.broken
@@ -167,6 +168,9 @@ class _Run:
     campaign: CampaignSpec | str
     plan: Plan | None
     gently: GentleStop
+    begun: bool = False
+    """Set once the journal knows of this run, and so has the campaign."""
+
     broken: BrokenPipeError | None = None
     """Set when whoever read the events has gone."""
 
@@ -194,6 +198,7 @@ class _Run:
         return status
 
     def _tell(self, campaign: Campaign, event: CampaignEvent) -> None:
+        self.begun = True
         if self.common.json:
             self._write(campaign, event)
         elif isinstance(event, AccountStarted) and self._was_not_shown(event.account):

@@ -187,6 +187,8 @@ def _account_says(account: AccountStatus) -> Iterator[str]:
         yield f"waits for its soak: the next wave in {_left(account.next_wave_at)}"
     elif account.audit_error is not None:
         yield f"the audit failed, and the next run tries it again: {one_line(account.audit_error)}"
+    elif account.audit_at is not None and account.audit_at > datetime.now(UTC):
+        yield f"waits with the audit: it begins in {_left(account.audit_at)}"
     elif account.posts and not any(account.states[state] for state in ("pending", "creating", "running", "collecting")):
         yield "looks for late commands in the list"
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from dexcmd.cli.capture.choice import Choice
 from dexcmd.cli.moments import duration_text
-from dexcmd.cli.rows import Column, layout, plain_line, table_lines
+from dexcmd.cli.rows import Column, plain_line, show_table
 from dexcmd.cli.terminal import say
 from dexcmd.cli.texts import command_text
 from dexcmd.resources.devices import Device
@@ -32,8 +32,7 @@ def preview(console: Console, choice: Choice, quota: Quota, args: CommandArgs, *
     shown = choice.devices[:MOST_SHOWN]
     say(console, f"{command_text(args.type, unstructure_args(args))} on:")
     if console.is_terminal:
-        for line in table_lines(console, layout(COLUMNS, shown, console.width), shown):
-            console.print(line, soft_wrap=True)
+        show_table(console, COLUMNS, shown)
     else:
         for device in shown:
             say(console, plain_line(COLUMNS, device))

@@ -20,7 +20,7 @@ from dexcmd.cli.common import Common
 from dexcmd.cli.confirm import confirm
 from dexcmd.cli.exits import ABORTED, FAILED, REFUSED, Stopped
 from dexcmd.cli.failure import Failure, explain
-from dexcmd.cli.ids import Lines
+from dexcmd.cli.ids import Lines, refuse_empty
 from dexcmd.cli.rows import RowWriter
 from dexcmd.cli.selection import Selection, selected_devices
 from dexcmd.cli.signals import GentleStop
@@ -59,7 +59,8 @@ class Job:
     concurrency: int
 
     def check(self) -> None:
-        """Raise `ConfigurationError` unless there is one way in which devices are chosen."""
+        """Raise `ConfigurationError` unless there is one way in which devices are chosen, and no id is empty."""
+        refuse_empty(self.names)
         ways = [bool(self.names), bool(self.selection), self.everything]
         if not any(ways):
             raise ConfigurationError("no device: name ids, or select with --search, --user, --platform or --all")

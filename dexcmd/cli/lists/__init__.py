@@ -6,7 +6,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from dexcmd.cli.common import Common, WithCommon
-from dexcmd.cli.typed import CommandType, Moment, Platform, Search, User
+from dexcmd.cli.typed import CommandType, Moment, Platform, Search, Text, User
 
 __all__ = ["commands", "devices", "quota"]
 
@@ -52,8 +52,8 @@ def commands(
     *,
     status: Annotated[Status | None, Parameter(help="Only those in this status.")] = None,
     type: Annotated[CommandType | None, Parameter(help="Only those of this type.")] = None,  # noqa: A002 - the option's name
-    device: Annotated[str | None, Parameter(help="Only those of this device id.")] = None,
-    user: Annotated[str | None, Parameter(help="Only those of this email.")] = None,
+    device: Annotated[Text, Parameter(help="Only those of this device id.")] = None,
+    user: User = None,
     since: Annotated[Moment | None, Parameter(help="Created since then.")] = None,
     until: Annotated[Moment | None, Parameter(help="Created until then.")] = None,
     limit: Annotated[int | None, Parameter(help="At most so many.", validator=Number(gte=1))] = None,

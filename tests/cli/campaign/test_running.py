@@ -1,6 +1,8 @@
 """Campaigns run on the command line: piped, as JSON, steered from another process, and gone on with."""
 
+import errno
 import json
+import os
 import re
 import signal
 import subprocess
@@ -12,7 +14,7 @@ from typing import get_args
 import pytest
 
 from dexcmd.campaign.state import TargetState
-from dexcmd.cli.campaign import planning
+from dexcmd.cli.campaign import planning, running
 from dexcmd.sandbox import Fault, Sandbox
 from tests.cli.campaign.conftest import Office, Say
 from tests.cli.conftest import PATIENCE, Screen, until
@@ -321,6 +323,36 @@ def test_the_second_ctrl_c_leaves_at_once(office: Office, say: Say):
     office.service.sandbox.faults.clear()
     assert say("resume", "london")[0] == 0
     assert office.made == len(office.files) == 6
+
+
+def test_what_ends_a_run_tells_how_it_is_gone_on_with(office: Office, say: Say, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    file = office.write()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "writev", full)
+        code, _, err = say("run", file, "--yes", "--journal", "other.db")
+    assert code == 1
+    hint, error = err.splitlines()[-2:]
+    assert hint == "what was done stays: `dexcmd campaign resume london --journal other.db` goes on"
+    assert error.startswith("error: no space left for ")
+    assert say("resume", "london", "--journal", "other.db")[0] == 0
+    assert office.made == len(office.files) == 6
+
+
+def test_what_was_not_begun_is_not_gone_on_with(office: Office, say: Say, monkeypatch: pytest.MonkeyPatch):
+    def somebody_else_was_faster(*_: object, **__: object) -> bool:
+        office.journal.write_text("no journal at all\n" * 100)
+        return True
+
+    monkeypatch.setattr(running, "confirm", somebody_else_was_faster)
+    code, _, err = say("run", office.write())
+    assert code == 1
+    assert err.splitlines()[-2:] == [
+        f"new journal at {office.journal}",
+        f"error: journal {office.journal}: it is no journal of dexcmd: name another file",
+    ]
 
 
 def test_ctrl_c_while_it_is_planned(office: Office):

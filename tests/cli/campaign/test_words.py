@@ -318,6 +318,10 @@ class TestProgress:
         assert pictured(status(over, control="pause")).said.splitlines()[1:] == ["london is paused", "wave 2 of 3"]
         audit = account(states={"saved": 1}, posts=1)
         assert pictured(status(audit)).said.splitlines()[1:] == ["looks for late commands in the list"]
+        waits_for_it = attrs.evolve(audit, audit_at=reset)
+        assert pictured(status(waits_for_it)).said.splitlines()[1:] == ["waits with the audit: it begins in 6 h 12 min"]
+        over = attrs.evolve(audit, audit_at=NOW)
+        assert pictured(status(over)).said.splitlines()[1:] == ["looks for late commands in the list"]
         failed = attrs.evolve(audit, audit_error="HTTP\n500")
         assert pictured(status(failed)).said.splitlines()[1:] == [
             "the audit failed, and the next run tries it again: HTTP 500"
