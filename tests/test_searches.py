@@ -309,15 +309,11 @@ COURSES = st.lists(
 )
 FAULTS = st.lists(st.sampled_from(["ok", "ok", "500", "drop", "400"]), max_size=12)
 POSTS = {"lost": Fault.drop(processed=True), "not made": Fault.drop(processed=False), "refused": Fault.error(400)}
-
-
 LIMIT = RateLimit(requests=80, seconds=300.0)
 
 
 @settings(max_examples=40)
-@given(
-    COURSES, FAULTS, st.sampled_from([0.0, 3.0, 50.0]), st.sampled_from([None, RateLimit(requests=80, seconds=300.0)])
-)
+@given(COURSES, FAULTS, st.sampled_from([0.0, 3.0, 50.0]), st.sampled_from([None, LIMIT]))
 def test_whatever_becomes_of_some_the_others_have_their_own(
     courses: list[tuple[float, str, float | None]], faults: list[str], lag: float, limit: RateLimit | None
 ) -> None:

@@ -550,7 +550,11 @@ class Service:
             and look.device_id in (None, f"device of {name}")
             and (look.status is None or self.obeys)
         ]
-        return found[:50] if look.is_glance else found
+        if look.is_glance:
+            return found[:50]
+        look.is_complete = len(found) <= look.most_rows
+        # One that is given up has shown whole pages.
+        return found if look.is_complete else found[: math.ceil(look.most_rows / 50) * 50]
 
     def poll(self, now: float) -> None:
         self.polls += 1
@@ -566,7 +570,6 @@ class Service:
                 one = self.schedule.pending.get(name)
                 if one is not None:
                     self.note(one, now)
-            look.is_complete = len(shown) < look.most_rows
             looks = self.schedule.end(look, now) + looks
         self.schedule.settle(now, changed=False)
         self.schedule.known.forget()
