@@ -216,6 +216,18 @@ async def test_a_list_of_another_mind_is_dearer_at_most(follower: Follower, name
     assert max(follower.lateness()) <= lag * (1 + PROMPT.patience)
 
 
+async def test_it_is_known_where_those_lie_that_have_ended(follower: Follower) -> None:
+    await start(follower, 6, behaviour=Behaviour(run_seconds=(5000.0, 5000.0)))
+    devices = follower.rig.sandbox.state.devices
+    follower.create(devices[:1])
+    follower.rig.sandbox.behaviour = Behaviour.instant()
+    follower.create(devices[1:])
+    await follower.until(30.0)
+    assert len(follower.found) == 5
+    # Nothing is forgotten behind the first, which goes on.
+    assert follower.watch.schedule.known.rows.ended(-math.inf, math.inf) == 5
+
+
 @pytest.mark.parametrize("name", [None, *HOSTILE])
 async def test_slow_commands_of_many_lengths_are_probed(follower: Follower, name: str | None) -> None:
     behaviour, most = HOSTILE.get(name or "", (Behaviour(), 0))
