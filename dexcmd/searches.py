@@ -42,7 +42,7 @@ class Searches:
         self._over: asyncio.Event | None = None
         """Set when the look that is under way is over; None while none is."""
 
-        self.free_at = -math.inf
+        self.free_at: float = -math.inf
         """When there may be another look by the share of the rate limit, if there is no reason for an earlier one."""
 
     @contextmanager
