@@ -33,6 +33,9 @@ from tests.conftest import Rig
 
 pytestmark = pytest.mark.anyio
 
+HASTY = RetryPolicy(attempt_seconds=1.0)
+"""Where a request that is never answered is waited for, in real time."""
+
 
 def healthy(count: int) -> list[SandboxDevice]:
     return make_devices(count, multi_user_share=0, ineligible_share=0, disconnected_share=0)
@@ -140,7 +143,7 @@ async def test_what_the_look_of_another_shows_is_told_at_once(rig: Rig, clock: M
 async def test_who_was_told_does_not_wait_for_the_look_of_who_was_not(rig: Rig, clock: ManualClock) -> None:
     # The first has looked at 0, 1, 3, 7 and 15 s, and is due at 23 s, while the second looks for both.  The third has
     # been waiting for longer then, and was told nothing: its own look is never answered.
-    await rig.start(behaviour=Behaviour.instant(list_lag=16.0), rate_limit=None)
+    await rig.start(behaviour=Behaviour.instant(list_lag=16.0), rate_limit=None, retry=HASTY)
     rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=3)
     for fault, look in ((Fault.slow(0.5, real_time=True), 6), (Fault.silence(), 7)):
         rig.sandbox.faults.add(
@@ -176,7 +179,7 @@ async def test_who_begins_while_another_looks_keeps_to_the_share_of_the_rate_lim
 
 @pytest.mark.parametrize("left", [0, 1, 2])
 async def test_who_is_cancelled_while_it_looks_for_all(rig: Rig, left: int) -> None:
-    await rig.start(rate_limit=None)
+    await rig.start(rate_limit=None, retry=HASTY)
     rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=3)
     rig.sandbox.faults.add(Fault.silence(headers=False), on="list_commands", times=1)
     calls = [create(rig, number) for number in range(3)]
