@@ -69,6 +69,35 @@ class TestScaledClock:
 
 
 class TestManualClock:
+    def test_what_has_come_is_dealt_with_before_it_jumps(self):
+        clock = ManualClock()
+        at: list[float] = []
+
+        async def main() -> None:
+            async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                await reader.readline()
+                at.append(clock.monotonic())
+                writer.write(b"answer\n")
+                # A busy machine: by the time the loop gets on, more has passed than the clock would give it.
+                time.sleep(0.02)  # noqa: ASYNC251
+                await clock.sleep(10.0)
+                writer.close()
+
+            server = await asyncio.start_server(answer, "127.0.0.1", 0)
+            async with server:
+                reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+                writer.write(b"request\n")
+                sleeping = asyncio.create_task(clock.sleep(5.0))
+                await reader.readline()
+                at.append(clock.monotonic())
+                await sleeping
+                assert await reader.read() == b""
+                writer.close()
+
+        asyncio.run(main())
+        assert at == [0.0, 0.0]
+        assert clock.monotonic() == 10.0
+
     def test_it_stands_still(self):
         clock = ManualClock(datetime(2030, 5, 6, tzinfo=UTC))
         assert clock.monotonic() == clock.monotonic() == 0.0
