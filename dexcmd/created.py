@@ -5,10 +5,13 @@ from collections.abc import Awaitable, Callable, Collection, Generator, Iterable
 from contextlib import contextmanager
 from datetime import datetime
 
+import attrs
+
+from dexcmd.errors import DexError
 from dexcmd.resources.command import Command
 from dexcmd.resources.requests import CommandRequest
 
-__all__ = ["CreatedLog", "Kind", "Known", "kind", "unclaimed"]
+__all__ = ["CreatedLog", "Kind", "Known", "Lost", "kind", "unclaimed"]
 
 Kind = tuple[str, str]
 """A device and a type of command."""
@@ -22,11 +25,27 @@ def kind(request: CommandRequest) -> Kind:
     return request.device_id, request.type
 
 
+@attrs.define(eq=False)
+class Lost:
+    """A request whose POST ended in a way that does not tell whether it was created."""
+
+    request: CommandRequest
+    cause: DexError
+    started: float
+    """When the POST began, by this machine's monotonic clock."""
+
+    until: float
+    """When it will have settled: a command that the list does not show by then is not going to appear."""
+
+    since: datetime | None = None
+    """The same as `started`, by the service's clock, once that can be told."""
+
+
 class CreatedLog:
     """The commands that a client made or adopted, each with a time of the service before which it was not.
 
-    It tells a follower how far back to look, and keeps one command from being adopted twice.  Bounded: the oldest
-    are forgotten.
+    And what its POSTs may be making, or have made without an answer.  It tells a follower how far back to look, and
+    keeps one command from being adopted twice.  Bounded: the oldest are forgotten.
     """
 
     def __init__(self, size: int = 20_000) -> None:
@@ -35,6 +54,8 @@ class CreatedLog:
         self._under_way: Counter[Kind] = Counter()
         self._noted: list[set[Kind]] = []
         """What each of the blocks of `posts` has noted."""
+
+        self._seekers: list[Callable[[], Iterable[Lost]]] = []
 
     def add(self, command_id: str, not_before: datetime | None) -> None:
         """Note a command."""
@@ -67,6 +88,19 @@ class CreatedLog:
             yield noted
         finally:
             self._noted = [other for other in self._noted if other is not noted]
+
+    @contextmanager
+    def seeking(self, sought: Callable[[], Iterable[Lost]]) -> Generator[None]:
+        """Have all know, inside the block, what is looked for: what was made for it is not to be adopted by others."""
+        self._seekers.append(sought)
+        try:
+            yield
+        finally:
+            self._seekers.remove(sought)
+
+    def sought(self) -> list[Lost]:
+        """Return all that is looked for, whoever looks, and with whichever retry policy."""
+        return [one for sought in self._seekers for one in sought()]
 
     def __contains__(self, command_id: object) -> bool:
         """Tell whether this client made or adopted a command."""

@@ -99,6 +99,7 @@ class Creation:
     ) -> None:
         self._session = session
         self._clock = session.settings.clock
+        self._created = created
         self._poster = Poster(session, created, known)
         settle_seconds = settle_seconds or (lambda: session.settings.settle_seconds)
         searches = searches or Searches(session, created, known)
@@ -138,14 +139,18 @@ class Creation:
         self.go_on()
         self._queue.extend(batches)
         self._closing = True
-        await run_tasks([*[self._work] * min(self._concurrency, len(batches)), self._settle])
+        await self._run_workers(min(self._concurrency, len(batches)))
 
     async def serve(self) -> None:
         """Create what is submitted, until cancelled.
 
         What fails is an outcome; an exception of a hook is raised.
         """
-        await run_tasks([*[self._work] * self._concurrency, self._settle])
+        await self._run_workers(self._concurrency)
+
+    async def _run_workers(self, workers: int) -> None:
+        with self._created.seeking(self.lost.sought):
+            await run_tasks([*[self._work] * workers, self._settle])
 
     def submit(self, batch: Batch) -> None:
         """Have a batch created by `serve`."""

@@ -5,12 +5,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
-from dexcmd.created import CreatedLog
+from dexcmd.created import CreatedLog, Lost
 from dexcmd.errors import AmbiguousCreateError, DexError
 from dexcmd.events import CommandAdopted
 from dexcmd.outcome import Outcome
 from dexcmd.polling.nap import Nap
-from dexcmd.reconcile import Findings, Lost
+from dexcmd.reconcile import Findings
 from dexcmd.resources.command import Command
 from dexcmd.resources.requests import CommandRequest, Target
 from dexcmd.searches import Searches

@@ -3,8 +3,7 @@
 Creating is not idempotent, and there is no key that would make it so.  The list is the only witness.  A command is
 taken for the lost one if it is of the same type, for the same device and registration, was created since just before
 the POST by the service's own clock, and belongs to no other request: of this client, or of whatever else tells which
-commands it knows.  What stays possible: another operator's equal command in the same moments is taken for ours, and so
-is one for which a call of this client looks with another retry policy.
+commands it knows.  What stays possible: another operator's equal command in the same moments is taken for ours.
 """
 
 import logging
@@ -14,17 +13,16 @@ from datetime import UTC, datetime, timedelta
 import attrs
 
 from dexcmd.batches import match_rows
-from dexcmd.created import CreatedLog, Kind, Known, kind, unclaimed
+from dexcmd.created import CreatedLog, Kind, Known, Lost, kind, unclaimed
 from dexcmd.errors import CampaignError, DexError
 from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery
 from dexcmd.polling.watch import UNREADABLE
 from dexcmd.resources.command import Command, decode_commands, identity
 from dexcmd.resources.quota import QuotaResource
-from dexcmd.resources.requests import CommandRequest
 from dexcmd.session import Session
 from dexcmd.wire.times import format_time
 
-__all__ = ["Candidates", "Findings", "Lost", "Reconciler", "since"]
+__all__ = ["Candidates", "Findings", "Reconciler", "since"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -43,22 +41,6 @@ def since(session: Session, started: float) -> datetime | None:
     """Return the service's time a little before `started` of the monotonic clock; None while it is not known."""
     began = session.service_clock.at(started)
     return None if began is None else began - timedelta(seconds=MARGIN_SECONDS)
-
-
-@attrs.define(eq=False)
-class Lost:
-    """A request whose POST ended in a way that does not tell whether it was created."""
-
-    request: CommandRequest
-    cause: DexError
-    started: float
-    """When the POST began, by this machine's monotonic clock."""
-
-    until: float
-    """When it will have settled: a command that the list does not show by then is not going to appear."""
-
-    since: datetime | None = None
-    """The same as `started`, by the service's clock, once that can be told."""
 
 
 @attrs.frozen
@@ -82,24 +64,35 @@ class Findings:
 class Candidates:
     """Rows of the list that may be the lost commands, by device and type; what else a walk shows is not kept."""
 
-    def __init__(self, lost: Iterable[Lost], created: CreatedLog) -> None:
-        # Those that name their registration choose before those that take any, and the later before the earlier, for
-        # which more rows will do.
-        newest_first = sorted(lost, key=lambda one: one.since or OLDEST, reverse=True)
-        self._lost = sorted(newest_first, key=lambda one: one.request.registration_id is None)
+    def __init__(self, lost: Collection[Lost], created: CreatedLog) -> None:
+        self._own = dict.fromkeys(lost)
         self._created = created
-        self._rows: dict[tuple[str | None, str | None], list[Command]] = {
-            (one.request.device_id, one.request.type): [] for one in self._lost
-        }
+        self._rows: dict[Kind, list[Command]] = {kind(one.request): [] for one in lost}
+
+    @property
+    def since(self) -> datetime:
+        """Return how far back the rows are to go that `matches` chooses from."""
+        return min((one.since for one in self._contenders() if one.since is not None), default=OLDEST)
+
+    def _contenders(self) -> list[Lost]:
+        """Return all that may have a row, in the order in which they choose.
+
+        Those that name their registration choose before those that take any, and the later before the earlier, for
+        which more rows will do.  Among them are those for which somebody else looks at the moment: what is theirs is
+        left to them.
+        """
+        others = [one for one in self._created.sought() if one not in self._own and kind(one.request) in self._rows]
+        newest_first = sorted([*self._own, *others], key=lambda one: one.since or OLDEST, reverse=True)
+        return sorted(newest_first, key=lambda one: one.request.registration_id is None)
 
     def of(self, rows: Iterable[Command]) -> list[Command]:
         """Return the rows that are of a device and a type of the lost."""
-        return [row for row in rows if (row.device_id, row.type) in self._rows]
+        return [row for row in rows if (row.device_id or "", row.type or "") in self._rows]
 
     def add(self, rows: Iterable[Command]) -> None:
         """Take note of rows, those of other devices and types excepted."""
         for row in self.of(rows):
-            self._rows[row.device_id, row.type].append(row)
+            self._rows[row.device_id or "", row.type or ""].append(row)
 
     def matches(self) -> dict[Lost, Command]:
         """Return those of the lost that have a row, each row for one of them, and none that this client has claimed.
@@ -108,10 +101,10 @@ class Candidates:
         """
         found: dict[Lost, Command] = {}
         taken: set[str | None] = set()
-        for one in self._lost:
+        for one in self._contenders():
             fresh = [
                 row
-                for row in self._rows[one.request.device_id, one.request.type]
+                for row in self._rows[kind(one.request)]
                 if row.id not in taken
                 and row.id not in self._created
                 and one.since is not None
@@ -119,8 +112,9 @@ class Candidates:
             ]
             [match] = match_rows([one.request], fresh)
             if match is not None:
-                found[one] = match
                 taken.add(match.id)
+                if one in self._own:
+                    found[one] = match
         return found
 
 
@@ -149,10 +143,9 @@ class Reconciler:
         if not sought or any(one.since is None for one in sought):
             # Or the service says no time, so no row can be told to be new.
             return Findings({}, complete=False, undecided=frozenset(lost) - frozenset(sought))
-        since = min(one.since for one in sought if one.since is not None)
-        query = ListQuery("/dex/commands", MOST_PER_PAGE, {"from": format_time("since", since)}, bound="to")
-        pages = Listing(self._session, query, decode_commands, identity).pages()
         candidates = Candidates(sought, self._created)
+        query = ListQuery("/dex/commands", MOST_PER_PAGE, {"from": format_time("since", candidates.since)}, bound="to")
+        pages = Listing(self._session, query, decode_commands, identity).pages()
         complete, unreadable = True, None
         try:
             async for page in pages:
@@ -171,8 +164,11 @@ class Reconciler:
         return Findings(found, complete, pages.fetched, undecided, unreadable)
 
     async def _date(self, lost: Sequence[Lost]) -> None:
-        """Tell for those of the lost that have none yet what time their POST began, by the service's clock."""
-        undated = [one for one in lost if one.since is None]
+        """Tell for those of the lost that have none yet what time their POST began, by the service's clock.
+
+        Also for those of others, which choose among the same rows.
+        """
+        undated = [one for one in (*lost, *self._created.sought()) if one.since is None]
         if undated and self._session.service_clock.at(0.0) is None:
             # No answer has come so far; this one brings a `Date`.
             await QuotaResource(self._session).get()

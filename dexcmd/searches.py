@@ -6,9 +6,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Protocol
 
-from dexcmd.created import CreatedLog, Known
+from dexcmd.created import CreatedLog, Known, Lost
 from dexcmd.polling.share import POLL_SHARE
-from dexcmd.reconcile import Findings, Lost, Reconciler
+from dexcmd.reconcile import Findings, Reconciler
 from dexcmd.session import Session
 
 __all__ = ["Search", "Searches"]

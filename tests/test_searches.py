@@ -69,6 +69,7 @@ def assert_at_rest(rig: Rig) -> None:
     assert not searches._joined
     assert searches._over is None
     assert not rig.dex.commands.created._noted
+    assert not rig.dex.commands.created.sought()
 
 
 async def tick(clock: ManualClock) -> None:
@@ -297,6 +298,25 @@ async def test_a_client_with_another_retry_policy_looks_for_itself(rig: Rig) -> 
     assert rig.made("list_commands") == 2
 
 
+@pytest.mark.parametrize("first", [True, False])
+async def test_none_takes_what_another_policys_call_has_lost(rig: Rig, first: bool) -> None:
+    # The list can't be read before both have lost their answers, and shows the newer command above the older one.
+    await rig.start(rate_limit=None)
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=2)
+    rig.sandbox.faults.add(
+        Fault.error(500), on="list_commands", times=None, where=lambda _: rig.clock.monotonic() < 20.0
+    )
+    other = rig.dex.with_retry(RetryPolicy(attempts=2))
+    earlier = create(rig, 0, rig.dex if first else other)
+    while not rig.sandbox.state.commands:
+        await asyncio.sleep(0)
+    await rig.clock.sleep(8.0)
+    found = await outcomes(earlier, create(rig, 0, other if first else rig.dex))
+    assert [each.id for each in found if isinstance(each, Command)] == list(rig.sandbox.state.commands)
+    assert len(found) == 2
+    assert_at_rest(rig)
+
+
 def is_for(device_id: str, request: RecordedRequest) -> bool:
     return any(command["device_id"] == device_id for command in request.body["commands"])
 
@@ -369,6 +389,54 @@ def test_whatever_becomes_of_some_the_others_have_their_own(
             known = [one for one in made.values() if one is not None]
             assert len(known) == len(set(known))
             assert set(known) <= set(rig.sandbox.state.commands)
+        finally:
+            await rig.close()
+
+    anyio.run(run)
+
+
+@settings(max_examples=40)
+@given(COURSES, FAULTS, st.sampled_from([0.0, 3.0, 50.0]), st.sets(st.integers(0, 11)))
+def test_equal_requests_have_a_command_each_with_whatever_policy(
+    courses: list[tuple[float, str, float | None]], faults: list[str], lag: float, hasty: set[int]
+) -> None:
+    async def run() -> None:
+        clock = ManualClock()
+        rig = Rig(clock)
+        await rig.start(healthy(1), behaviour=Behaviour.instant(list_lag=lag), rate_limit=None)
+        for fault in faults:
+            if fault == "drop":
+                rig.sandbox.faults.add(Fault.drop(), on="list_commands", times=1)
+            elif fault != "ok":
+                rig.sandbox.faults.add(Fault.error(int(fault)), on="list_commands", times=1)
+        impatient = rig.dex.with_retry(RetryPolicy(attempts=2))
+        told: list[str | None] = []
+
+        async def call(number: int) -> None:
+            starts, course, leaves = courses[number]
+            await clock.sleep(starts)
+            if course in POSTS:
+                rig.sandbox.faults.add(POSTS[course], on="create_commands", times=1)
+            creating = create(rig, 0, impatient if number in hasty else rig.dex)
+            if leaves is not None:
+                await clock.sleep(leaves)
+                creating.cancel()
+            try:
+                told.append((await creating).id)
+            except (asyncio.CancelledError, AmbiguousCreateError):
+                told.append(None)
+            except BadRequestError:
+                pass
+
+        try:
+            with anyio.fail_after(60):
+                await asyncio.gather(*map(call, range(len(courses))))
+            assert_at_rest(rig)
+            known = [one for one in told if one is not None]
+            assert len(known) == len(set(known))
+            assert set(known) <= set(rig.sandbox.state.commands)
+            # None is made twice: there are as many as were told of, and no more besides than were told to be unknown.
+            assert len(rig.sandbox.state.commands) <= len(told)
         finally:
             await rig.close()
 

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import attrs
 
-from dexcmd.created import CreatedLog
+from dexcmd.created import CreatedLog, Lost
 from dexcmd.errors import TransportError
-from dexcmd.reconcile import Candidates, Lost
+from dexcmd.reconcile import Candidates
 from dexcmd.resources.command import Command
 from dexcmd.resources.requests import CommandRequest, Pcap
 
@@ -64,3 +64,25 @@ def test_other_devices_and_types_are_not_kept() -> None:
     others = [attrs.evolve(row("x"), device_id="b"), attrs.evolve(row("y"), type="warp-diag")]
     assert Candidates([lost()], CreatedLog()).of([*others, row("z")]) == [row("z")]
     assert matches([lost()], others) == [None]
+
+
+def test_what_others_look_for_is_left_to_them() -> None:
+    created, earlier, later = CreatedLog(), NOW - timedelta(seconds=10), NOW + timedelta(seconds=10)
+    with created.seeking(lambda: [lost(since=later), lost(since=earlier), lost(since=None)]):
+        rows = [row("new", created=later), row("mine"), row("old", created=earlier)]
+        assert matches([lost()], rows, created) == ["mine"]
+        assert matches([lost()], rows[:1], created) == [None]
+        # That there are older ones which it did not reach is no reason to take a newer one for theirs.
+        assert Candidates([lost()], created).since == earlier
+    assert matches([lost()], rows[:1], created) == ["new"]
+    assert Candidates([lost()], created).since == NOW
+
+
+def test_what_others_look_for_elsewhere_is_nobodys_here() -> None:
+    created, one = CreatedLog(), lost()
+    elsewhere = attrs.evolve(lost(since=NOW - timedelta(days=1)), request=attrs.evolve(one.request, device_id="b"))
+    with created.seeking(lambda: [elsewhere]), created.seeking(lambda: [one]):
+        assert Candidates([one], created).since == NOW
+        assert matches([one], [row("x"), attrs.evolve(row("y"), device_id="b")], created) == ["x"]
+        assert created.sought() == [elsewhere, one]
+    assert not created.sought()
