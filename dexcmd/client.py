@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from dexcmd.resources.downloads import DownloadsResource
     from dexcmd.resources.quota import QuotaResource
     from dexcmd.resources.requests import CommandRequest
+    from dexcmd.searches import Searches
     from dexcmd.transfer.options import OnProgress
     from dexcmd.transfer.saved import R, SavedArtifact
     from dexcmd.transfer.sink import Sink
@@ -111,13 +112,27 @@ class DexClient(AsyncOnlyContext):
         """Commands: create them, list them, follow them."""
         from dexcmd.resources.commands import CommandsResource
 
-        return CommandsResource(self._session, self._created, self._peers)
+        return CommandsResource(self._session, self._created, self._peers, self._common_searches())
 
     @cached_property
     def _created(self) -> "CreatedLog":
         from dexcmd.created import CreatedLog
 
         return CreatedLog()
+
+    @cached_property
+    def _searches(self) -> "weakref.WeakValueDictionary[RetryPolicy, Searches]":
+        return weakref.WeakValueDictionary()
+
+    def _common_searches(self) -> "Searches":
+        """Return the searches of all clients that share everything with this one, the retry policy too."""
+        from dexcmd.searches import Searches
+
+        policy = self._session.settings.retry
+        searches = self._searches.get(policy)
+        if searches is None:
+            searches = self._searches[policy] = Searches(self._session, self._created)
+        return searches
 
     @cached_property
     def _peers(self) -> "Peers":
@@ -158,8 +173,10 @@ class DexClient(AsyncOnlyContext):
             raise ConfigurationError(f"retry must be a RetryPolicy, not {retry!r}")
         # Made before it is copied, so that it is shared: what one of them has created is no answer to the other's POST.
         _ = self._created
-        # Likewise, for whoever follows commands by either of them shares the polls.
+        # Likewise, for whoever follows commands by either of them shares the polls, and those with equal policies look
+        # for lost answers together.
         _ = self._peers
+        _ = self._searches
         view = copy.copy(self)
         view._session = self._session.with_retry(retry)  # noqa: SLF001 - of the same class
         for name in RESOURCES:

@@ -298,6 +298,17 @@ async def test_a_client_with_another_retry_policy_looks_for_itself(rig: Rig) -> 
     assert rig.made("list_commands") == 2
 
 
+async def test_clients_with_equal_retry_policies_look_together(rig: Rig) -> None:
+    await rig.start(healthy(10), rate_limit=None)
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=10)
+    assert_own(
+        rig,
+        await outcomes(*[create(rig, number, rig.dex.with_retry(RetryPolicy(attempts=2))) for number in range(10)]),
+    )
+    # Those that lost their answers a moment later look once more.
+    assert rig.made("list_commands") <= 3
+
+
 @pytest.mark.parametrize("first", [True, False])
 async def test_none_takes_what_another_policys_call_has_lost(rig: Rig, first: bool) -> None:
     # The list can't be read before both have lost their answers, and shows the newer command above the older one.

@@ -29,7 +29,7 @@ __all__ = ["CommandsResource"]
 class CommandsResource:
     """`dex.commands`."""
 
-    def __init__(self, session: Session, created: CreatedLog, peers: Peers) -> None:
+    def __init__(self, session: Session, created: CreatedLog, peers: Peers, searches: Searches) -> None:
         self._session = session
         self.created = created
         """The commands that this client has made."""
@@ -37,7 +37,7 @@ class CommandsResource:
         self.peers = peers
         """All that follows commands by this client."""
 
-        self._searches = Searches(session, created)
+        self._searches = searches
 
     async def create(self, requests: Iterable[CommandRequest]) -> builtins.list[Command]:
         """Create 1 to 10 commands with one POST and return them in the order of the requests.
