@@ -48,13 +48,13 @@ async def run_to_the_end(function: Callable[[], T]) -> T:
     return await _run(function, lambda: None)
 
 
-async def run_stoppable(function: Callable[[threading.Event], T]) -> T:
+async def run_stoppable(function: Callable[[threading.Event], T], stop: threading.Event | None = None) -> T:
     """Call `function` in a thread and return what it returns; a cancellation sets the event that it gets.
 
     The function looks at the event between its steps, and clears up and returns or raises where it is set.  It is
-    waited for: the thread is not left to go on alone.
+    waited for: the thread is not left to go on alone.  `stop` is the event where others look at it as well.
     """
-    stop = threading.Event()
+    stop = stop or threading.Event()
     return await _run(partial(function, stop), stop.set)
 
 

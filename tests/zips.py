@@ -78,3 +78,16 @@ def forge(entries: Iterable[Entry]) -> bytes:
         count += 1
     end = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, count, count, len(directory), len(body), 0)
     return bytes(body + directory + end)
+
+
+def zeros(mebibytes: int) -> Entry:
+    """Return a member of so many MiB of zeros, deflated to a thousandth."""
+    compressor = zlib.compressobj(9, wbits=-15)
+    piece = bytes(1024 * 1024)
+    # What is flushed in full refers to nothing before it, and can be repeated.
+    flushed = compressor.compress(piece) + compressor.flush(zlib.Z_FULL_FLUSH)
+    checksum = 0
+    for _ in range(mebibytes):
+        checksum = zlib.crc32(piece, checksum)
+    raw = flushed * mebibytes + compressor.flush()
+    return Entry("zeros.pcap", method=ZIP_DEFLATED, raw=raw, size=mebibytes * len(piece), checksum=checksum)

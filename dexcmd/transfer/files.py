@@ -83,21 +83,21 @@ def make_below(folder: Path, parts: Parts) -> bool:
     return made
 
 
-def whole_file_hash(path: Path, size: int, verify: Verify) -> str | None:
+def whole_file_hash(path: Path, size: int, verify: Verify, stop: threading.Event | None = None) -> str | None:
     """Return the sha256, in hex, of a file of `size` bytes that is whole, as far as `verify` asks for.
 
-    None where `path` is none, or a link.
+    None where `path` is none, or a link.  Raises `Stopped` once `stop` is set.
     """
     try:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_size != size:
             return None
-        check = BodyCheck(verify)
+        check = BodyCheck(verify, stop)
         with path.open("rb") as file:
             while piece := file.read(CHECK_PIECE):
                 check.feed(piece)
         if check.verdict() != "whole":
-            check_zip(path, path.name)
+            check_zip(path, path.name, stop)
     except (OSError, DownloadError):
         return None
     return check.sha256

@@ -2,15 +2,15 @@
 
 import os
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from dexcmd.clock import Clock
 from dexcmd.errors import ArtifactExistsError, InvalidArtifactError
-from dexcmd.threads import run_stoppable, run_to_the_end
+from dexcmd.threads import Stopped, run_stoppable, run_to_the_end
 from dexcmd.transfer.checks import BodyCheck
 from dexcmd.transfer.commit import GroupCommit
 from dexcmd.transfer.files import check_zip, whole_file_hash
@@ -27,8 +27,13 @@ __all__ = ["Existing", "FileTarget"]
 
 Existing = Literal["verify", "overwrite", "rename", "error"]
 
+T = TypeVar("T")
+
 SMALL = 1024 * 1024
 """Up to so many bytes are kept in memory and written in one go: a thread would cost more than it gives."""
+
+QUICKLY_CHECKED = 64 * 1024 * 1024
+"""Of those that are small so many bytes are unpacked where others wait for their names."""
 
 LOOK_AGAIN = 0.2
 MOST_SECONDS_BETWEEN_BYTES = 30.0
@@ -101,7 +106,7 @@ class FileTarget:
         last, since = await run_to_the_end(partial(_progress_of, part)), clock.monotonic()
         while True:
             with self._explained():
-                if await run_to_the_end(self._look):
+                if await run_stoppable(self._look):
                     return
             await clock.sleep(LOOK_AGAIN)
             now = await run_to_the_end(partial(_progress_of, part))
@@ -114,7 +119,7 @@ class FileTarget:
     async def find(self, size: int | None) -> SavedArtifact | None:
         """Return the file if it is there whole."""
         if self._found is None and size is not None and self._in_the_way and self._verify != "zip":
-            self._found = await run_to_the_end(partial(self._whole_file, size))
+            self._found = await run_stoppable(partial(self._whole_file, size))
             if self._found is not None and self._wrote:
                 with self._explained():
                     await run_to_the_end(self._drop_all)
@@ -125,7 +130,10 @@ class FileTarget:
         if self._size > 0:
             # The threads look at the version, too: it must not change beside them.
             with self._explained():
-                await run_to_the_end(self._restart if body.offset == 0 else self._settle)
+                if body.offset == 0:
+                    await run_to_the_end(self._restart)
+                else:
+                    await self._until_checked(self._settle)
         self._part.version = Version() if body.coding else body.version
         if body.size is not None and body.size > SMALL:
             # Before a byte is fetched, so that it is not in vain.
@@ -137,7 +145,7 @@ class FileTarget:
         if not self._wrote:
             return b"".join(self._small)[self._size - size :]
         with self._explained():
-            return await run_to_the_end(partial(self._read_tail, size))
+            return await self._until_checked(partial(self._read_tail, size))
 
     async def write(self, chunk: bytes) -> None:
         """Take the next bytes.
@@ -159,7 +167,7 @@ class FileTarget:
                 await self._checker.put(chunk)
             if self._size == self._part.version.size:
                 # Before another one may begin in its place: full queues must not add up.
-                await run_to_the_end(self._end_threads)
+                await self._until_checked(self._end_threads)
 
     async def finish(self, resumed_from: int) -> SavedArtifact:
         """Verify the file and give it its name, durably.
@@ -169,12 +177,12 @@ class FileTarget:
         self._joined = resumed_from > 0 and not is_strong(self._part.version.etag)
         with self._explained():
             if self._wrote:
-                await run_stoppable(self._complete)
+                await self._until_checked(self._complete)
             try:
                 await self._commit.commit(self)
             except _UntoldError:
                 # Reading it may take long, and must not keep the others from their names.
-                await run_stoppable(self._judge)
+                await self._until_checked(self._judge)
                 await self._commit.commit(self)
         return SavedArtifact(path=self._final, size=self._size, sha256=self._check.sha256, resumed_from=resumed_from)
 
@@ -190,13 +198,17 @@ class FileTarget:
         except OSError as error:
             raise explain(error, self._final) from error
 
+    async def _until_checked(self, work: Callable[[], T]) -> T:
+        """Do in a thread what the check has to come to its end for; a cancellation ends the check within a piece."""
+        return await run_stoppable(lambda _: work(), self._check.stop)
+
     async def leave(self) -> None:
         """Close the part, and keep it if it can be gone on from."""
         await run_to_the_end(self._leave)
 
     # From here on in threads.
 
-    def _look(self) -> bool:
+    def _look(self, stop: threading.Event) -> bool:
         """Return whether there is an answer: not while another download is at work."""
         self._there()
         try:
@@ -207,7 +219,11 @@ class FileTarget:
         status = self._there()
         self._in_the_way = status is not None and self._existing == "verify"
         if status is not None and self._in_the_way and self._verify == "zip":
-            self._found = self._whole_file(status.st_size)
+            try:
+                self._found = self._whole_file(status.st_size, stop)
+            except Stopped:
+                self._part.put_back()
+                raise
         if not taken_up:
             sweep(self._final)
         elif self._found is not None:
@@ -215,7 +231,7 @@ class FileTarget:
         else:
             # One as `write_rest` makes it has no state; as a file that is there, it can only speak for itself.
             on_its_word = self._existing == "verify" and self._part.opened.size <= SMALL
-            self._size = self._unchecked = self._part.resume(on_its_word=on_its_word).offset
+            self._size = self._unchecked = self._part.resume(stop, on_its_word=on_its_word).offset
         return True
 
     def _there(self) -> os.stat_result | None:
@@ -229,17 +245,19 @@ class FileTarget:
         return status
 
     def _drop_all(self) -> None:
+        self._check.stop.set()
         self._drop_threads()
         self._part.join_sync()
         self._part.drop()
 
-    def _whole_file(self, size: int) -> SavedArtifact | None:
-        sha256 = whole_file_hash(self._final, size, self._verify)
+    def _whole_file(self, size: int, stop: threading.Event) -> SavedArtifact | None:
+        sha256 = whole_file_hash(self._final, size, self._verify, stop)
         if sha256 is None:
             return None
         return SavedArtifact(path=self._final, size=size, sha256=sha256, skipped=True)
 
     def _restart(self) -> None:
+        self._check.stop.set()
         self._drop_threads()
         self._part.start_over()
         self._check = BodyCheck(self._verify)
@@ -288,16 +306,16 @@ class FileTarget:
         finally:
             self._drop_threads()
 
-    def _complete(self, stop: threading.Event) -> None:
+    def _complete(self) -> None:
         self._settle()
         self._catch_up()
         if self._check.verdict(joined=self._joined) != "whole":
-            self._judge(stop)
+            self._judge()
 
-    def _judge(self, stop: threading.Event) -> None:
+    def _judge(self) -> None:
         # What one pass can't tell, the file can; and it says what is wrong.
         try:
-            check_zip(self._part.opened.path, self._final.name, stop, joined=self._joined)
+            check_zip(self._part.opened.path, self._final.name, self._check.stop, joined=self._joined)
         except InvalidArtifactError:
             self._worthless = True
             raise
@@ -308,6 +326,7 @@ class FileTarget:
             # In one piece: each call into the system or a hash waits for the interpreter when it comes back.
             body, self._small = b"".join(self._small), []
             self._part.write_whole(body)
+            self._check = BodyCheck(self._verify, most=QUICKLY_CHECKED)
             self._check.feed(body)
             if self._check.verdict(joined=self._joined) != "whole":
                 raise _UntoldError
@@ -340,6 +359,7 @@ class FileTarget:
     def _leave(self) -> None:
         if self._done:
             return
+        self._check.stop.set()
         keep = self._keep_part and not self._worthless and self.have.can_go_on(checked=self._verify == "zip")
         for stop in (*((self._end_writer,) if keep else ()), self._drop_threads, self._part.join_sync):
             # What has ended the download is told, and not what comes after it.

@@ -15,7 +15,10 @@ class DownloadLimits:
     """
 
     total_seconds: float = attrs.field(default=21_600.0, validator=above_zero)
-    """From the first request to the whole file; waits for a place among those of `save_many` don't count."""
+    """From the first request to the whole file; waits for a place among those of `save_many` don't count.
+
+    What is left to check when all bytes have come is not cut off: it is bounded by itself.
+    """
 
     stall_seconds: float = attrs.field(default=30.0, validator=above_zero)
     """A connection that was slower than `stall_bytes_per_second` for so long is given up, and another one goes on.

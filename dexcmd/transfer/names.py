@@ -3,7 +3,7 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import cast
 
@@ -16,7 +16,9 @@ __all__ = [
     "Parts",
     "cleaned",
     "final_name",
+    "ids_in",
     "is_place",
+    "outline",
     "plain",
     "safe_name",
     "safe_parts",
@@ -39,6 +41,8 @@ MOST_PARTS = 32
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE)
 
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
 _DRIVE = re.compile(r"[A-Za-z]:")
 _UPWARDS = re.compile(r"[. ]*\.[. ]*\.[. ]*")
 
@@ -46,19 +50,52 @@ _UPWARDS = re.compile(r"[. ]*\.[. ]*\.[. ]*")
 def final_name(command_id: str, filename: str) -> str:
     """Return the name of the file for an artifact.
 
-    It holds the command's id, which is a UUID, so no other command's artifact gets it, unless the service names that
-    after this one.  Where `filename` had to be changed, it also holds a hash of it, for two names can
-    become one by that.  Raises `UnsafeFilenameError`.
+    It holds the command's id, which is a UUID, before any other: so whatever the service calls them, artifacts of two
+    commands never meet, on any file system, nor does one meet a file that lies beside the other (`.NAME.part`,
+    `NAME.sha256`).  A name that has the id of another command first, or is a hidden one, gets its own before it.  Where
+    `filename` had to be changed, it also holds a hash of it, for two names can become one by that.  Raises
+    `UnsafeFilenameError`.
     """
-    name = safe_name(filename)
-    if command_id not in name:
-        name = safe_name(f"{command_id}-{name}")
-    if filename in (name, name.removeprefix(f"{command_id}-")):
-        return name
     digest = hashlib.sha256(f"{command_id}/{filename}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    safe = safe_name(filename)
+    name = safe if safe == filename else _marked(safe, digest)
+    if _tells(name, command_id):
+        return name
+    name = safe_name(f"{command_id}-{safe}")
+    return name if name == f"{command_id}-{filename}" else _marked(name, digest)
+
+
+def _tells(name: str, command_id: str) -> bool:
+    """Tell whether a name can be of no other command's artifact."""
+    if not _UUID.fullmatch(command_id.lower()):
+        # None of the service's, but it keeps ids apart that are words.
+        return name.startswith(command_id) and not name[len(command_id) :][:1].isalnum()
+    _, first = next(ids_in(name), (0, ""))
+    return command_id in name and first == command_id.lower() and not name.startswith(".")
+
+
+def _marked(name: str, digest: str) -> str:
     stem, suffix = _split(name)
     ending = f"~{digest}{suffix}"
     return f"{_cut(stem, MOST_NAME_BYTES - len(ending.encode()))}{ending}"
+
+
+def outline(name: str) -> str:
+    """Return what is the same for all names that are one on some file system.
+
+    They may differ by case, in full (ext4 takes a ligature for its letters), by the way that accents are written, and
+    by characters that count for nothing, none of which is ASCII.
+    """
+    folded = unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
+    return folded.encode("ascii", "ignore").decode()
+
+
+def ids_in(name: str) -> Iterator[tuple[int, str]]:
+    """Yield where in the outline of a name an id begins, and the id, also of those that overlap."""
+    told = outline(name)
+    for at in range(len(told)):
+        if found := _UUID.match(told, at):
+            yield at, found[0]
 
 
 def safe_name(filename: str) -> str:

@@ -123,7 +123,7 @@ class ObjectTarget:
         """
         self._joined = resumed_from > 0 and not is_strong(self._version.etag)
         try:
-            e_tag = await run_stoppable(self._complete)
+            e_tag = await run_stoppable(self._complete, self._check.stop)
         except InvalidArtifactError:
             # The next attempt, if any, starts over, and not before those have come that wait for an upload now.
             await self.leave()
@@ -165,6 +165,7 @@ class ObjectTarget:
             raise ArtifactExistsError(f"{self._place.key} is there already")
 
     def _drop(self) -> None:
+        self._check.stop.set()
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.drop()

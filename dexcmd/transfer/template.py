@@ -1,15 +1,17 @@
 """Where below a sink artifacts go, from what is known of their commands.  Pure."""
 
+import glob
 import re
 import string
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 
 import attrs
 
 from dexcmd.errors import UnsafeFilenameError, one_line
-from dexcmd.transfer.names import MOST_NAME_BYTES, MOST_PARTS, Parts, cleaned, plain, shortened
+from dexcmd.transfer.names import MOST_NAME_BYTES, MOST_PARTS, Parts, cleaned, ids_in, outline, plain, shortened
 from dexcmd.validators import SeveralMistakesError, as_text
 from dexcmd.wire.paths import artifact_name
 
@@ -59,7 +61,7 @@ class PlaceTemplate:
     """Where artifacts go, such as `{account}/{created:%Y-%m-%d}/{user_email}-{command_id}.zip`.  `parse` makes one.
 
     A field is one of `FIELDS` in braces; a time may have a format, of numbers.  The last part holds the command's id,
-    so that artifacts of different commands don't meet.
+    so that artifacts of different commands don't meet, whatever devices and people are called.
     """
 
     text: str
@@ -79,14 +81,17 @@ class PlaceTemplate:
         """Return where the artifact goes of which `fields` are known: safe names, and `unknown` for what is missing.
 
         Times are in UTC, whatever zone they are given in.  What is too long for a name is cut, the longest first and
-        never the id.  Raises `UnsafeFilenameError` where there is no id that can be in a name as it stands, and for a
-        `filename` that is none.
+        never the id.  In a name that could be that of another command, as it has an id in a value as well, the values
+        have `_` in place of `-`.  Raises `UnsafeFilenameError` where there is no id that can be in a name as it stands,
+        and for a `filename` that is none.
         """
         command_id = fields.get("command_id")
         if isinstance(command_id, str) and command_id and cleaned(command_id) == command_id:
-            parts = tuple(_filled(pieces, fields) or UNKNOWN for pieces in self._parts)
-            if command_id in parts[-1]:
-                return parts
+            *above, last = self._parts
+            folders = [cleaned("".join(_texts(pieces, fields))) or UNKNOWN for pieces in above]
+            name = cleaned(_told_apart(last, _texts(last, fields), command_id))
+            if command_id in name:
+                return (*folders, name)
         raise UnsafeFilenameError(f"no name can hold the command id {one_line(str(command_id))!r} as it stands")
 
 
@@ -146,18 +151,45 @@ def _mistakes_of_parts(parts: tuple[tuple[_Piece, ...], ...]) -> Iterator[str]:
         yield "the last part must hold {command_id}, once"
 
 
-def _filled(pieces: Sequence[_Piece], fields: Mapping[str, str | datetime | None]) -> str:
-    """Return the name that comes of a part; nothing may be left of it."""
+def _texts(pieces: Sequence[_Piece], fields: Mapping[str, str | datetime | None]) -> list[str]:
+    """Return what each piece of a part becomes, all of them not too long for a name."""
     texts = [piece if isinstance(piece, str) else _text(piece, fields.get(piece.name)) for piece in pieces]
     sizes = [len(text.encode()) for text in texts]
-    movable = [index for index, piece in enumerate(pieces) if isinstance(piece, _Field) and piece.name != "command_id"]
+    movable = [index for index, piece in enumerate(pieces) if _is_value(piece)]
     room = ROOM - sum(sizes) + sum(sizes[index] for index in movable)
     # From the shortest on each may have an equal share of what the ones before it have left.
     movable.sort(key=sizes.__getitem__)
     for others, index in zip(range(len(movable), 0, -1), movable, strict=True):
         texts[index] = shortened(texts[index], max(room, 0) // others)
         room -= len(texts[index].encode())
-    return cleaned("".join(texts))
+    return texts
+
+
+def _is_value(piece: _Piece) -> bool:
+    return isinstance(piece, _Field) and piece.name != "command_id"
+
+
+def _told_apart(pieces: Sequence[_Piece], texts: Sequence[str], command_id: str) -> str:
+    """Return the name that the texts make, so that it can be made of no other id.
+
+    It could be, where a value holds that and the rest fits the template as well.  Without `-` in values none of them
+    does: an id that begins elsewhere has one where this one has a digit, or takes one from those in the template.
+    """
+    name = "".join(texts)
+    [index] = [index for index, piece in enumerate(pieces) if not isinstance(piece, str) and not _is_value(piece)]
+    before, after = _pattern(pieces[:index]), _pattern(pieces[index + 1 :])
+    told = outline(name)
+    for at, found in ids_in(name):
+        fits = fnmatchcase(told[:at], before) and fnmatchcase(told[at + len(found) :], after)
+        if fits and found != command_id.lower():
+            values = zip(pieces, texts, strict=True)
+            return "".join(text.replace("-", "_") if _is_value(piece) else text for piece, text in values)
+    return name
+
+
+def _pattern(pieces: Sequence[_Piece]) -> str:
+    """Return what `fnmatch`, which takes no long time for any, finds all texts of some pieces by."""
+    return "".join(glob.escape(outline(piece)) if isinstance(piece, str) else "*" for piece in pieces)
 
 
 def _text(field: _Field, value: str | datetime | None) -> str:

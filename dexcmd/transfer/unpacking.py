@@ -25,6 +25,7 @@ from dexcmd.transfer.zipformat import (
     ENCRYPTED,
     KNOWN_METHODS,
     LOCAL_HEADER,
+    MOST_UNPACKED,
     PATCHED_OR_MASKED,
     decoded_name,
     ends_with_its_directory,
@@ -111,10 +112,13 @@ class Archive:
         """Read it from end to end, until `stop` is set, which raises `Stopped`.
 
         Raises `InvalidArtifactError` unless the checksum of each member is right, none shares its bytes with another,
-        and nothing comes behind the end.  What nobody can read is no reason to throw an artifact away, and passes,
-        unless its bytes are `joined`: they may be of two versions.
+        they unpack to no more than `MOST_UNPACKED`, and nothing comes behind the end.  What nobody can read is no
+        reason to throw an artifact away, and passes, unless its bytes are `joined`: they may be of two versions.
         """
-        # Or few bytes could take for ever to read.
+        # Or few bytes could take for ever to read.  No member ever brings more than it announces.
+        unpacked = sum(info.file_size for info in self.infos if is_readable(info) and info.compress_type)
+        if unpacked > MOST_UNPACKED:
+            raise InvalidArtifactError(f"{self.name}: unpacks to {unpacked} bytes, {MOST_UNPACKED} are the most")
         self.check_apart(filter(is_readable, self.infos))
         for info in self.infos:
             try:

@@ -9,6 +9,7 @@ __all__ = [
     "END_RECORD",
     "KNOWN_METHODS",
     "LOCAL_HEADER",
+    "MOST_UNPACKED",
     "PATCHED_OR_MASKED",
     "decoded_name",
     "ends_with_its_directory",
@@ -22,6 +23,11 @@ ENCRYPTED = 0x1
 PATCHED_OR_MASKED = 0x60
 """Ways of packing that `zipfile` refuses to read."""
 _UTF_8_NAME = 0x800
+
+MOST_UNPACKED = 64 * 1024**3
+"""Bytes that the packed members of an archive may unpack to and be checked: a minute or two.  Deflate packs zeros a
+thousand times, so a ratio tells no capture from a bomb; bz2 packs so many into 50 KB.
+"""
 
 KNOWN_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA})
 

@@ -5,6 +5,7 @@ Members are taken as they come, the directory at the end is read with `zipfile`,
 
 import io
 import struct
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -12,11 +13,13 @@ from typing import Literal
 
 import attrs
 
+from dexcmd.threads import raise_if_stopped
 from dexcmd.transfer.zipformat import (
     ENCRYPTED,
     END_RECORD,
     KNOWN_METHODS,
     LOCAL_HEADER,
+    MOST_UNPACKED,
     PATCHED_OR_MASKED,
     decoded_name,
     ends_with_its_directory,
@@ -70,10 +73,15 @@ class _Member:
 class ZipStream:
     """Takes an archive in pieces of any size; `verdict` then tells whether it was whole.
 
-    Nothing in here raises for what is in the archive.
+    Nothing in here raises for what is in the archive.  Once it has unpacked `most` bytes it unpacks no more, and what
+    the archive is is unknown.  Setting `stop` ends it within a piece: `feed` raises `Stopped`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stop: threading.Event | None = None, most: int = MOST_UNPACKED) -> None:
+        self._stop = stop or threading.Event()
+        self._room = most
+        """So many bytes may still be unpacked."""
+
         self._members: dict[int, _Member] = {}
         """By where their headers start."""
 
@@ -226,7 +234,7 @@ class ZipStream:
     def _deflated_to_its_end(self, data: memoryview) -> memoryview:
         behind = self._unpack(data)
         self._member.packed += len(data) - behind
-        if self._inflate.eof:
+        if self._inflate.eof and self._step is not ZipStream._rest:
             self._step = ZipStream._descriptor
         return data[len(data) - behind :]
 
@@ -237,9 +245,14 @@ class ZipStream:
             full = False
             # After a full piece there may be more to come, and the end, though no byte is left to put in.
             while (packed or full) and not self._inflate.eof:
+                raise_if_stopped(self._stop)
                 before = self._member.size
                 self._count(self._inflate.decompress(packed, PIECE))
                 packed, full = self._inflate.unconsumed_tail, self._member.size - before == PIECE
+                self._room -= self._member.size - before
+                if self._room < 0:
+                    self._give_up()
+                    return 0
             if not self._inflate.eof:
                 return 0
             return len(self._inflate.unused_data) or len(packed)

@@ -18,7 +18,8 @@ from dexcmd.errors import ConfigurationError, DownloadError, InvalidArtifactErro
 from dexcmd.threads import Stopped
 from dexcmd.transfer.files import CHECK_PIECE, check_zip, make_folder, whole_file_hash
 from dexcmd.transfer.options import Verify
-from tests.zips import Entry, forge
+from dexcmd.transfer.zipformat import MOST_UNPACKED
+from tests.zips import Entry, forge, zeros
 
 PAYLOAD = b"capture " * 100
 
@@ -54,6 +55,25 @@ class TestCheckZip:
         stop.set()
         with pytest.raises(Stopped):
             check_zip(path, "c1.zip", stop)
+
+    @pytest.mark.parametrize("over", [0, 1])
+    @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    def test_one_that_unpacks_to_too_much_is_told_before_anything_is(self, path: Path, method: int, over: int):
+        entries = [Entry(name, PAYLOAD, method, size=MOST_UNPACKED // 2 + over) for name in ("a", "b")]
+        path.write_bytes(forge(entries))
+        told = f"unpacks to {MOST_UNPACKED + 2} bytes, {MOST_UNPACKED} are the most" if over else "not a whole zip"
+        with pytest.raises(InvalidArtifactError, match=told):
+            check_zip(path, "c1.zip")
+
+    def test_what_is_stored_may_be_as_large_as_it_likes(self, path: Path):
+        path.write_bytes(forge([Entry("a", PAYLOAD, size=MOST_UNPACKED + 1)]))
+        with pytest.raises(InvalidArtifactError, match="not a whole zip"):
+            check_zip(path, "c1.zip")
+
+    def test_a_capture_of_zeros_is_whole(self, path: Path):
+        path.write_bytes(forge([zeros(300)]))
+        assert path.stat().st_size < 350_000
+        check_zip(path, "c1.zip")
 
     def test_members_that_share_their_bytes(self, path: Path):
         # As bombs do: with each one more, all of them are to be unpacked once more.

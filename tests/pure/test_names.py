@@ -2,6 +2,8 @@
 
 import hashlib
 import unicodedata
+from contextlib import suppress
+from pathlib import PurePosixPath
 
 import pytest
 from hypothesis import assume, given, settings
@@ -241,6 +243,10 @@ def test_no_two_files_are_one_on_any_system(files: list[str], folders: list[str]
 
 
 ID = "8f0a2c61-4b7e-4a55-9d0c-2f1f0f6f7a10"
+OTHER = "11ff2c61-4b7e-4a55-9d0c-2f1f0f6f7a10"
+LIGATURE = "\N{LATIN SMALL LIGATURE FF}"
+IGNORED = "\N{COMBINING GRAPHEME JOINER}"
+"""Nothing at all, for file systems that don't tell case."""
 
 
 class TestFinalName:
@@ -250,6 +256,16 @@ class TestFinalName:
             (ID, f"{ID}.zip", f"{ID}.zip"),
             (ID, f"{ID}-0.zip", f"{ID}-0.zip"),
             (ID, f"pcap_{ID}.zip", f"pcap_{ID}.zip"),
+            (ID, f"mitschnitt_für_{ID}.zip", f"mitschnitt_für_{ID}.zip"),
+            (ID, f"{ID}-{OTHER}.zip", f"{ID}-{OTHER}.zip"),
+            # Of another command, and of what helps one.
+            (ID, f"{OTHER}.zip", f"{ID}-{OTHER}.zip"),
+            (ID, f"{OTHER}-{ID}.zip", f"{ID}-{OTHER}-{ID}.zip"),
+            (ID, f"{OTHER.upper()}-{ID}.zip", f"{ID}-{OTHER.upper()}-{ID}.zip"),
+            (ID, f"{OTHER.replace('ff', LIGATURE)}-{ID}.zip", f"{ID}-{OTHER.replace('ff', LIGATURE)}-{ID}.zip"),
+            (ID, f".{ID}.zip.part", f"{ID}-.{ID}.zip.part"),
+            ("c1", "c10.zip", "c1-c10.zip"),
+            ("c1", "c10-c1.zip", "c1-c10-c1.zip"),
             ("c1", "capture.zip", "c1-capture.zip"),
             ("c1", "capture", "c1-capture"),
             ("c1", "a:b.zip", "c1-a_b~{}.zip"),
@@ -317,3 +333,58 @@ def test_names_that_become_one_stay_apart(command_id: str, filename: str, data: 
     except UnsafeFilenameError:
         return
     assert first != second
+
+
+def least_told(name: str) -> str:
+    """Return a name as the file system has it that tells the least apart: ext4's folders without case."""
+    folded = unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
+    return folded.replace(IGNORED, "")
+
+
+def taken_by(name: str) -> set[str]:
+    """Return all names that an artifact takes for itself, on disk and in a store."""
+    part, path = f".{name}.part", PurePosixPath(name)
+    own = f".{name}.0a1b2c3d.part"
+    of_parts = {f"{one}{ending}" for one in (part, own) for ending in ("", ".json", ".json.new")}
+    return {least_told(one) for one in {name, str(path.with_stem(f"{path.stem} (1)")), f"{name}.sha256", *of_parts}}
+
+
+ids = st.uuids().map(str) | st.sampled_from([ID, OTHER, "ffffffff-ffff-ffff-ffff-ffffffffffff"])
+
+
+@st.composite
+def names_with_ids(draw: st.DrawFn, known: list[str]) -> str:
+    """Return a name such as one would make up who wants two artifacts to meet."""
+    said = [
+        text
+        for one in known
+        for text in (one, one.upper(), one.replace("ff", LIGATURE), f"{one[:9]}{IGNORED}{one[9:]}")
+    ]
+    said += [piece for one in known for piece in (one[:18], one[18:])]
+    words = ["-", "_", ".", " ", ":", "x", "é", "\u0301", IGNORED, ".zip", ".part", ".json", ".new", ".sha256", " (1)"]
+    text = "".join(draw(st.lists(st.sampled_from([*said, *words, "a" * 150, ".0a1b2c3d"]), min_size=1, max_size=6)))
+    for one in known:
+        if draw(st.booleans()):
+            with suppress(UnsafeFilenameError):
+                # As another one has it.
+                text = draw(st.sampled_from(sorted(taken_by(final_name(one, text)))))
+    return text
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.data(), st.lists(ids, min_size=2, max_size=2, unique=True))
+def test_artifacts_of_two_commands_never_meet(data: st.DataObject, command_ids: list[str]):
+    """Whatever the service calls them, and whatever else lies beside them while they come."""
+    filenames = [data.draw(names_with_ids(command_ids)) for _ in command_ids]
+    try:
+        first, second = map(final_name, command_ids, filenames)
+    except UnsafeFilenameError:
+        return
+    assert not taken_by(first) & taken_by(second)
+
+
+@settings(deadline=None)
+@given(ids, st.text(alphabet="abc-_.09", max_size=20), st.sampled_from(["", "pcap_", "x-"]))
+def test_a_name_with_its_own_id_is_kept(command_id: str, rest: str, before: str):
+    filename = f"{before}{command_id}{rest}z"
+    assert final_name(command_id, filename) == filename

@@ -13,6 +13,7 @@ from dexcmd.transfer.names import MOST_NAME_BYTES, MOST_PARTS
 from dexcmd.transfer.sink import ArtifactName
 from dexcmd.transfer.template import FIELDS, MOST_TEXT_BYTES, PlaceTemplate
 from dexcmd.validators import SeveralMistakesError
+from tests.pure.test_names import taken_by
 
 ID = "8f0a2c61-4b7e-4a55-9d0c-2f1f0f6f7a10"
 CREATED = datetime(2026, 3, 7, 1, 2, 3, 456789, timezone(timedelta(hours=2)))
@@ -273,3 +274,64 @@ def test_any_place_is_one(folders: list[str], before: str, after: str, command_i
     assert ArtifactName(command_id, "x.zip", parts).parts == parts
     assert len(parts) == text.count("/") + 1
     assert all(len(part.encode()) <= MOST_NAME_BYTES and unicodedata.is_normalized("NFC", part) for part in parts)
+
+
+UUIDS = [ID, "11ff2c61-4b7e-4a55-9d0c-2f1f0f6f7a10"]
+SAID = st.lists(
+    st.sampled_from(
+        [*UUIDS, *map(str.upper, UUIDS), *"-_.x", ".zip", ".part", ".json", UUIDS[1].replace("ff", "\ufb00")]
+    )
+    | st.sampled_from([one[:9] for one in UUIDS] + [one[9:] for one in UUIDS]),
+    max_size=6,
+).map("".join)
+BETWEEN = st.sampled_from(["", "-", "_", ".", " ", "x", "--", "é"])
+AT_THE_ENDS = st.sampled_from(["", "-", "_", ".", "..", "x", ".zip", ".part", "con.", "{platform}", "{platform}-"])
+
+
+@settings(deadline=None, max_examples=500)
+@given(AT_THE_ENDS, BETWEEN, BETWEEN, AT_THE_ENDS, st.data())
+def test_two_commands_never_meet_in_a_place(start: str, before: str, after: str, end: str, data: st.DataObject):
+    """Whatever devices, people and files are called, and whatever else lies beside an artifact while it comes."""
+    template = PlaceTemplate.parse(f"{start}{{device_name}}{before}{{command_id}}{after}{{user_email}}{end}")
+    first, second = UUIDS
+    one, two, three, left, right = (data.draw(SAID) for _ in range(5))
+    around = data.draw(st.sampled_from([("", ""), (".", ".part"), (".", ".part.json"), ("", ".sha256")]))
+    # Each has the other's id where that could be its own.
+    values = [
+        (f"{around[0]}{one}", f"{two}{before}{second}{after}{three}{around[1]}"),
+        (f"{one}{before}{first}{after}{two}", three),
+        (left, right),
+    ]
+
+    def taken(command_id: str, names: tuple[str, str]) -> set[str]:
+        fields = {"device_name": names[0], "user_email": names[1], "platform": data.draw(SAID)}
+        [found] = template.place({**fields, "command_id": command_id})
+        return taken_by(found)
+
+    assert not taken(first, values[0]) & taken(second, data.draw(st.sampled_from(values[1:])))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{device_id}-{command_id}-{type}.zip", "{other}-{id}-pcap.zip"),
+        ("{device_id}_{command_id}_{registration_id}.zip", "{other}_{id}_{other}.zip"),
+        ("{command_id}-{user_email}", "{id}-x-{other}-y"),
+        ("{user_email}-{command_id}.zip", "x-{other}-y-{id}.zip"),
+        # It could be the other one's, with more before or behind it.
+        ("{type}-{command_id}-{user_email}", "pcap-{id}-x_{bare}_y"),
+        ("{user_email}-{command_id}-{type}", "x_{bare}_y-{id}-pcap"),
+    ],
+)
+def test_a_value_with_an_id_of_another_is_changed_where_it_could_be_its_place(text: str, expected: str):
+    other = UUIDS[1]
+    fields = {"device_id": other, "registration_id": other, "type": "pcap", "user_email": f"x-{other}-y"}
+    assert place(text, **fields) == expected.format(id=ID, other=other, bare=other.replace("-", "_"))
+
+
+def test_a_template_of_many_fields_is_looked_at_in_little_time():
+    # A pattern that tries all ways would take years.
+    value = "-" * 40
+    fields = dict.fromkeys(("campaign", "account", "wave", "device_name", "user_email", "platform"), value)
+    text = "-".join(f"{{{name}}}" for name in fields)
+    assert ID in place(f"{text}-{{command_id}}-{text}x", **{**fields, "platform": ID})

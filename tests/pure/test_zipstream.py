@@ -4,6 +4,7 @@ import gc
 import io
 import struct
 import tempfile
+import threading
 import weakref
 import zipfile
 import zlib
@@ -16,9 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dexcmd.errors import InvalidArtifactError
+from dexcmd.threads import Stopped
 from dexcmd.transfer.files import check_zip
 from dexcmd.transfer.zipstream import MOST_DIRECTORY, PIECE, Verdict, ZipStream
 from tests.heap import measured_heap
+from tests.zips import forge, zeros
 
 STORED, DEFLATED, BZIP2, LZMA = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA
 MIB = 1024 * 1024
@@ -517,6 +520,35 @@ class TestMemory:
             told = stream.verdict()
         assert heap.peak < MIB
         assert told != "whole" or is_whole(data)
+
+    @pytest.mark.parametrize(("most", "told"), [(30 * MIB, "whole"), (30 * MIB - 1, "unknown"), (0, "unknown")])
+    @pytest.mark.parametrize("seekable", [True, False])
+    def test_no_more_is_unpacked_than_may_be(self, most: int, told: Verdict, seekable: bool):
+        data = archive_of([Member(name, bytes(15 * MIB), DEFLATED) for name in "ab"], seekable=seekable)
+        stream = ZipStream(most=most)
+        with measured_heap() as heap:
+            stream.feed(data)
+        assert stream.verdict() == told
+        assert heap.peak < 4 * MIB
+
+    def test_what_is_stored_is_not_unpacked(self):
+        stream = ZipStream(most=0)
+        stream.feed(archive_of([Member("a", bytes(MIB), STORED)]))
+        assert stream.verdict() == "whole"
+
+    def test_it_ends_between_two_pieces_when_it_is_to(self, monkeypatch: pytest.MonkeyPatch):
+        stop, pieces, count = threading.Event(), list[int](), ZipStream._count
+
+        def noted(stream: ZipStream, unpacked: bytes | memoryview) -> None:
+            count(stream, unpacked)
+            pieces.append(len(unpacked))
+            if len(pieces) == 3:
+                stop.set()
+
+        monkeypatch.setattr(ZipStream, "_count", noted)
+        with pytest.raises(Stopped):
+            ZipStream(stop).feed(forge([zeros(30)]))
+        assert pieces == [MIB] * 3
 
     @pytest.mark.parametrize("size", [2**32 - 1, 2**32, 2**63])
     def test_a_member_that_says_it_is_huge(self, size: int):

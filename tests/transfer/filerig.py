@@ -24,6 +24,7 @@ from dexcmd.transfer.ranges import Body, Have, Version
 from dexcmd.transfer.saved import SavedArtifact
 from dexcmd.transfer.sink import ArtifactName
 from dexcmd.transfer.system import boot_id
+from dexcmd.transfer.zipstream import ZipStream
 
 C1 = ArtifactName("c1", "c1.zip")
 CHUNK = 100_000
@@ -182,3 +183,29 @@ def refuse_threads(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+class HeldCheck:
+    """Holds the first piece that a check unpacks until the check is stopped, and counts the pieces."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun = asyncio.Event()
+        self.pieces = 0
+        loop, count = asyncio.get_running_loop(), ZipStream._count
+
+        def held(stream: ZipStream, unpacked: bytes | memoryview) -> None:
+            self.pieces += 1
+            if self.pieces == 1:
+                loop.call_soon_threadsafe(self.begun.set)
+                assert stream._stop.wait(60)
+            count(stream, unpacked)
+
+        monkeypatch.setattr(ZipStream, "_count", held)
+
+    async def cancel(self, task: "asyncio.Task[Any]") -> None:
+        """Cancel a download while its check is under way, and see that the check ends with that piece."""
+        await self.begun.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        assert (task.cancelled(), self.pieces) == (True, 1)
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith(("dexcmd-", "Thread-"))]

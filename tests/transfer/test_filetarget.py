@@ -35,6 +35,8 @@ from dexcmd.transfer.partstate import parse_state
 from dexcmd.transfer.ranges import OVERLAP, Body, Have, Version
 from dexcmd.transfer.system import put_in_place
 from dexcmd.transfer.writer import QueueThread
+from dexcmd.transfer.zipformat import MOST_UNPACKED
+from dexcmd.transfer.zipstream import ZipStream
 from tests.transfer.filerig import (
     C1,
     LARGE,
@@ -42,6 +44,7 @@ from tests.transfer.filerig import (
     PARTS,
     SMALL,
     BrokenError,
+    HeldCheck,
     SteppedClock,
     broken,
     download,
@@ -54,7 +57,7 @@ from tests.transfer.filerig import (
     there,
     weak,
 )
-from tests.zips import Entry, forge
+from tests.zips import Entry, forge, zeros
 
 pytestmark = pytest.mark.anyio
 
@@ -710,6 +713,95 @@ class TestReadAgain:
         assert names(tmp_path) == ["c1.zip"]
         assert len(threads) == 1
         assert "dexcmd-commit" not in threads
+
+
+BOMB = forge([zeros(2_000)])
+"""Two MB, of which each piece of the queue unpacks to some hundred MB or more."""
+
+
+class TestChecksThatTakeLong:
+    """A cancellation ends a check within a piece of what it unpacks, and leaves all as it would be without."""
+
+    @pytest.mark.parametrize("end", [None, 1_900_000], ids=["at the end", "half-way"])
+    async def test_while_bytes_come(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: int | None) -> None:
+        check, going_on = HeldCheck(monkeypatch), asyncio.Event()
+
+        async def save() -> None:
+            async with target(tmp_path) as place:
+                await receive(place, BOMB, strong(BOMB), end=end)
+                await going_on.wait()
+
+        await check.cancel(asyncio.ensure_future(save()))
+        assert open_parts() == []
+        assert names(tmp_path) == PARTS
+        assert (tmp_path / PARTS[0]).read_bytes() == BOMB[:end]
+
+    async def test_what_is_there_of_it_is_gone_on_from_as_before(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as held:
+            check = HeldCheck(held)
+            await check.cancel(asyncio.ensure_future(download(tmp_path, BOMB)))
+        assert (await there(tmp_path)).offset == len(BOMB)
+        with monkeypatch.context() as held:
+            # What an earlier download left is checked at the end.
+            check = HeldCheck(held)
+            await check.cancel(asyncio.ensure_future(download(tmp_path, BOMB)))
+        assert names(tmp_path) == PARTS
+        saved = await download(tmp_path, BOMB)
+        assert (saved.resumed_from, saved.path.read_bytes()) == (len(BOMB), BOMB)
+        assert names(tmp_path) == ["c1.zip"]
+
+    async def test_a_file_that_is_there_and_a_part_stay(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        await broken(tmp_path, LARGE, 2_000_000)
+        (tmp_path / "c1.zip").write_bytes(BOMB)
+        check = HeldCheck(monkeypatch)
+        await check.cancel(asyncio.ensure_future(there(tmp_path)))
+        assert open_parts() == []
+        assert names(tmp_path) == [*PARTS, "c1.zip"]
+        assert (tmp_path / PARTS[0]).read_bytes() == LARGE[:2_000_000]
+
+    async def test_a_part_without_a_state_stays(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is read from the file."""
+        content = forge([zeros(500)])
+        (tmp_path / PARTS[0]).write_bytes(content)
+        begun, may, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
+
+        def held(path: Path, name: str, *stop: threading.Event) -> None:
+            loop.call_soon_threadsafe(begun.set)
+            may.wait()
+            check_zip(path, name, *stop)
+
+        monkeypatch.setattr(resumable, "check_zip", held)
+        task = asyncio.ensure_future(there(tmp_path))
+        await begun.wait()
+        task.cancel()
+        await asyncio.sleep(0)
+        may.set()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert (names(tmp_path), open_parts()) == ([PARTS[0]], [])
+        assert (tmp_path / PARTS[0]).read_bytes() == content
+
+    async def test_a_small_one_that_unpacks_to_much_keeps_no_other_from_its_name(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        content, unpacked, count = forge([zeros(300)]), dict[str, int](), ZipStream._count
+
+        def noted(stream: ZipStream, piece: bytes | memoryview) -> None:
+            thread = threading.current_thread().name
+            unpacked[thread] = unpacked.get(thread, 0) + len(piece)
+            count(stream, piece)
+
+        monkeypatch.setattr(ZipStream, "_count", noted)
+        assert (await download(tmp_path, content)).path.read_bytes() == content
+        assert max(unpacked.values()) < 70_000_000
+
+    async def test_one_that_unpacks_to_too_much_is_refused(self, tmp_path: Path) -> None:
+        content = forge([Entry("a", bytes(1000), ZIP_BZIP2, size=MOST_UNPACKED + 1)])
+        with pytest.raises(InvalidArtifactError, match="are the most"):
+            await download(tmp_path, content)
+        assert names(tmp_path) == []
 
 
 class TestSyncing:

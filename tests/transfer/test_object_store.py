@@ -45,7 +45,7 @@ from dexcmd import (
 )
 from dexcmd.clock import Clock, SystemClock
 from dexcmd.sandbox import Behaviour, Fault
-from dexcmd.transfer import objecttarget
+from dexcmd.transfer import objecttarget, unpacking
 from dexcmd.transfer import spool as spool_module
 from dexcmd.transfer.bucket import Place as BucketPlace
 from dexcmd.transfer.files import check_zip
@@ -58,7 +58,9 @@ from tests.conftest import Rig
 from tests.sandbox.sandbox_api import until
 from tests.test_downloads import content, make
 from tests.test_session import Service
+from tests.transfer.filerig import HeldCheck
 from tests.transfer.s3server import WEED, S3Server, s3_server
+from tests.zips import forge, zeros
 
 pytestmark = pytest.mark.anyio
 
@@ -694,6 +696,27 @@ async def test_a_cancellation_ends_the_reading_of_the_file(
         await asyncio.wait([task])
     assert task.cancelled()
     assert ended == []
+    assert list(temporary.iterdir()) == []
+    place.assert_holds()
+
+
+@pytest.mark.parametrize("mebibytes", [500, 2_000], ids=["small", "large"])
+async def test_a_cancellation_ends_a_check_that_takes_long(
+    place: Place, monkeypatch: pytest.MonkeyPatch, mebibytes: int
+) -> None:
+    check = HeldCheck(monkeypatch)
+    async with serving(forge([zeros(mebibytes)])) as (dex, _):
+        await check.cancel(asyncio.ensure_future(dex.downloads.save("c", place.sink())))
+    place.assert_holds()
+
+
+async def test_one_that_unpacks_to_too_much_is_refused(
+    place: Place, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpacking, "MOST_UNPACKED", SMALL - 1)
+    async with serving(zipped(ZIP_BZIP2, bytes(SMALL))) as (dex, _):
+        with pytest.raises(InvalidArtifactError, match="are the most"):
+            await dex.downloads.save("c", place.sink())
     assert list(temporary.iterdir()) == []
     place.assert_holds()
 

@@ -12,7 +12,14 @@ import obstore
 import pytest
 from obstore.store import LocalStore, MemoryStore
 
-from dexcmd import ArtifactExistsError, ConfigurationError, DownloadError, ObjectStoreSink, UnsafeFilenameError
+from dexcmd import (
+    ArtifactExistsError,
+    ConfigurationError,
+    DownloadError,
+    ObjectStoreSink,
+    PlaceTemplate,
+    UnsafeFilenameError,
+)
 from dexcmd.clock import ManualClock
 from dexcmd.transfer import files, folder
 from dexcmd.transfer.folder import FileSink
@@ -277,6 +284,49 @@ class TestMany:
                 async with store.target(DEEP, "zip"):
                     pytest.fail("entered")
         assert tree(tmp_path) == {}
+
+
+ONE, TWO = "8f0a2c61-4b7e-4a55-9d0c-2f1f0f6f7a10", "11ff2c61-4b7e-4a55-9d0c-2f1f0f6f7a10"
+TEMPLATE = PlaceTemplate.parse("{device_name}-{command_id}-{user_email}.zip")
+
+
+@pytest.mark.parametrize(
+    "meeting",
+    [
+        *[ArtifactName(TWO, name) for name in (f"{ONE}.zip", f".{ONE}.zip.part", f".{ONE}.zip.part.json")],
+        ArtifactName(TWO, f"{ONE}.zip.sha256"),
+        ArtifactName(TWO, f"{ONE}-{TWO}.zip"),
+    ],
+    ids=lambda name: name.filename,
+)
+@pytest.mark.parametrize("kind", ["file", "object"])
+async def test_no_name_brings_two_commands_together(tmp_path: Path, kind: str, meeting: ArtifactName) -> None:
+    sink = FileSink(tmp_path) if kind == "file" else ObjectStoreSink(LocalStore(tmp_path), attributes=None)
+    async with sink.open(ManualClock()) as store, store.target(ArtifactName(ONE, f"{ONE}.zip"), "zip") as first:
+        await receive(first, LARGE, strong(LARGE), end=2_000_000)
+        for name in (meeting, ArtifactName(ONE, f"{ONE}-{TWO}.zip")):
+            async with store.target(name, "zip") as second:
+                assert await second.find(None) is None
+                await receive(second, SMALL, strong(SMALL))
+                await second.finish(0)
+        await receive(first, LARGE, strong(LARGE), 2_000_000)
+        await first.finish(0)
+    files = {name: data for name, data in tree(tmp_path).items() if data in (SMALL, LARGE)}
+    assert len(files) == 3
+    assert files[f"{ONE}.zip"] == LARGE
+    assert not [name for name in tree(tmp_path) if name.startswith(".")]
+
+
+async def test_no_value_brings_two_commands_to_one_place(tmp_path: Path) -> None:
+    async with FileSink(tmp_path).open(ManualClock()) as store:
+        for command_id, device, email in ((ONE, "x", f"y-{TWO}-z"), (TWO, f"x-{ONE}-y", "z")):
+            fields = {"command_id": command_id, "device_name": device, "user_email": email}
+            name = ArtifactName(command_id, f"{command_id}.zip", TEMPLATE.place(fields))
+            async with store.target(name, "zip") as place:
+                assert await place.find(None) is None
+                await receive(place, SMALL, strong(SMALL))
+                await place.finish(0)
+    assert len(tree(tmp_path)) == 2
 
 
 def memory() -> ObjectStoreSink:
