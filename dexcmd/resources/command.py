@@ -30,7 +30,8 @@ FAILED = "FAILED"
 STATUSES = frozenset({PENDING_EXEC, PENDING_UPLOAD, SUCCESS, FAILED})
 """All that are documented; others may come."""
 
-_IN_NO_ID = re.compile(r"[ /\\]")
+_IN_NO_ID = re.compile(r"[ /\\\ufffd]")
+"""The last stands for bytes that are no text."""
 
 
 @attrs.frozen(kw_only=True)

@@ -27,7 +27,7 @@ class TestCommand:
             command_id_of(given)
 
     @pytest.mark.parametrize(
-        "given", [".", "..", "../x", "a\\b", " ", "c1 c2", "c1\n", "c\udcff", "\u202ec1", "a/" * 5000]
+        "given", [".", "..", "../x", "a\\b", " ", "c1 c2", "c1\n", "c\udcff", "\ufffd1", "\u202ec1", "a/" * 5000]
     )
     def test_what_can_be_no_id_is_the_mistake_of_whoever_gave_it(self, given: str):
         with pytest.raises(ConfigurationError, match=r" can't be the id of a command$") as caught:
