@@ -277,6 +277,21 @@ async def test_filters_that_hold_rows_back_end_nothing_and_hide_nothing(follower
     assert max(follower.lateness()) <= 30.0
 
 
+async def test_what_ends_while_a_probe_is_under_way_is_no_mistake_of_the_service(follower: Follower) -> None:
+    await start(follower, fleet(), behaviour=Behaviour(run_seconds=(60.0, 300.0)))
+    # The list is slow to tell who failed, and meanwhile others succeed.
+    follower.rig.sandbox.faults.add(
+        Fault.error(503, retry_after=30),
+        on="list_commands",
+        times=3,
+        where=lambda request: request.query.get("status") == "FAILED" and follower.kinds()["SUCCESS"] > 5,
+    )
+    await follower.run(follower.rig.sandbox.state.devices, 3.0)
+    assert len(follower.found) == MANY
+    assert follower.watch.schedule.filters
+    assert len(follower.lists) <= 125
+
+
 async def test_slow_commands_are_probed_until_it_is_known_how_slow_they_are(follower: Follower) -> None:
     await start(follower, fleet(), behaviour=Behaviour(run_seconds=(300.0, 320.0)))
     devices = follower.rig.sandbox.state.devices

@@ -26,6 +26,7 @@ from dexcmd.cli.log import logging_to_stderr
 from dexcmd.cli.mistyped import mistake_text
 from dexcmd.cli.sandbox import sandbox
 from dexcmd.cli.stderr import complain, note
+from dexcmd.cli.typed import Place, Text
 
 __all__ = ["app", "run"]
 
@@ -84,9 +85,9 @@ def _launch(
     json: Annotated[
         bool, Parameter(help="Write JSON: one document, or one a line.", negative="", show_default=False)
     ] = False,
-    account: Annotated[str | None, Parameter(help="The account id.")] = None,
-    base_url: Annotated[str | None, Parameter(help="Where the API is.")] = None,
-    token_file: Annotated[Path | None, Parameter(help="A file that holds the API token.")] = None,
+    account: Annotated[Text, Parameter(help="The account id.")] = None,
+    base_url: Annotated[Text, Parameter(help="Where the API is.")] = None,
+    token_file: Annotated[Place | None, Parameter(help="A file that holds the API token.")] = None,
     verbose: Annotated[
         int,
         Parameter(

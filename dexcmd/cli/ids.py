@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import re
 import sys
 import threading
 from collections.abc import AsyncGenerator, Sequence
@@ -12,7 +11,7 @@ from dexcmd.cli.common import STDIN
 from dexcmd.cli.documents import CAPTURE_SCHEMA
 from dexcmd.cli.rows import LONGEST_CELL
 from dexcmd.errors import ConfigurationError, ResponseDecodeError
-from dexcmd.resources.command import STATUSES, Command, command_id_of
+from dexcmd.resources.command import STATUSES, Command, check_command_id, command_id_of
 from dexcmd.wire.converter import structure
 
 __all__ = ["Lines", "command_of_line", "named_commands", "refuse_empty"]
@@ -124,7 +123,7 @@ async def named_commands(ids: Sequence[str], lines: Lines) -> AsyncGenerator[Com
     """
     refuse_empty(ids)
     for name in ids:
-        _check(name)
+        check_command_id(name)
     seen: set[str] = set()
     for name in ids:
         if name != STDIN:
@@ -135,12 +134,6 @@ async def named_commands(ids: Sequence[str], lines: Lines) -> AsyncGenerator[Com
         async for line in lines.read():
             command = command_of_line(line)
             if command is not None and (command_id := command_id_of(command)) not in seen:
-                _check(command_id, "stdin: ")
+                check_command_id(command_id, "stdin: ")
                 seen.add(command_id)
                 yield command
-
-
-def _check(command_id: str, source: str = "") -> None:
-    """Raise `ConfigurationError` for what can be no id, whatever ids look like: they stand in names of files."""
-    if command_id in (".", "..") or not command_id.isprintable() or re.search(r"[ /\\]", command_id):
-        raise ConfigurationError(f"{source}{command_id[:60]!r} can't be the id of a command")

@@ -21,6 +21,8 @@ def mistake_text(error: CycloptsError) -> str:
             return f"{error.argument.name.upper()} is missing"
         case CoercionError(token=Token() as token) if token.keyword is not None and error.target_type in KINDS:
             return f'Invalid value "{token.value}" for {token.keyword}: that is no {KINDS[error.target_type]}'
+        case CoercionError(msg=str() as said, token=Token(keyword=None)) if error.argument is not None:
+            return f"Invalid value for {error.argument.name.upper()}: {said}"
         case _:
             text = " ".join(str(error).split())
             # A list that is cut keeps its dots.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, Token
@@ -10,7 +11,7 @@ from dexcmd.campaign.durations import format_duration
 from dexcmd.cli.moments import parse_duration, parse_moment
 from dexcmd.cli.texts import parse_size
 
-__all__ = ["CommandType", "Duration", "Moment", "Platform", "Search", "Size", "Text", "User"]
+__all__ = ["CommandType", "Duration", "Moment", "Place", "Platform", "Search", "Size", "Text", "User"]
 
 CommandType = Literal["pcap", "speed-test", "warp-diag"]
 
@@ -29,7 +30,10 @@ def _filled(text: str) -> str:
 
 
 Text = Annotated[str | None, Parameter(converter=_reads(_filled))]
-"""What is looked for: an empty text would choose all that there is, or nothing."""
+"""A text that is not empty: that would choose all that there is, or nothing, or be taken for an option left out."""
+
+Place = Annotated[Path, Parameter(converter=_reads(lambda text: Path(_filled(text))))]
+"""A file or a folder: an empty text would be the folder one is in."""
 
 Search = Annotated[Text, Parameter(help="Looked for in names and emails.")]
 User = Annotated[Text, Parameter(help="Only those of this email.")]

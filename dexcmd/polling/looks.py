@@ -54,6 +54,9 @@ class Look:
     most_rows: float = math.inf
     """After so many a probe is given up: a walk over all would have been cheaper."""
 
+    begun: float = -math.inf
+    """When a probe was decided on: what ends later it need not show, however long it takes."""
+
     brought: bool = False
     """Whether it has shown any of its commands."""
 
@@ -254,7 +257,7 @@ def _looks(found: Iterable[Run], rows: Rows, durations: Durations, now: float) -
         if run.is_cheaper_by_device:
             looks += [_device(one) for one in run.commands]
         elif (most_rows := _worth_of_a_probe(run, rows, durations, now)) > 0:
-            looks.append(attrs.evolve(_walk(run), status=PROBED[0], is_probe=True, most_rows=most_rows))
+            looks.append(attrs.evolve(_walk(run), status=PROBED[0], is_probe=True, most_rows=most_rows, begun=now))
         else:
             looks.append(_walk(run))
     return looks

@@ -57,7 +57,7 @@ class Pending:
     """Whether the list did not show it where it must be, nor ever: it lags, or there is no such command."""
 
     probed: float = -math.inf
-    """When the list last did not show it among those that have ended."""
+    """When the last probe began that did not show it among those that have ended."""
 
     probes: int = 0
     """How often that was all there was to go by, since its row was last looked for."""

@@ -173,7 +173,7 @@ class Schedule:
                 # What has shown others is likely to have shown this one as well, if there was anything to show.
                 probes = 1 if look.brought else one.probes + 1
                 _touch(one, now)
-                one.probes, one.probed = probes, now
+                one.probes, one.probed = probes, look.begun
         return found
 
     def _missing(self, look: Look) -> list[Pending]:

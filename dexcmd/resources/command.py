@@ -1,5 +1,6 @@
 """A command as the service tells of it."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -15,6 +16,7 @@ __all__ = [
     "STATUSES",
     "SUCCESS",
     "Command",
+    "check_command_id",
     "command_id_of",
     "decode_commands",
     "identity",
@@ -27,6 +29,9 @@ FAILED = "FAILED"
 
 STATUSES = frozenset({PENDING_EXEC, PENDING_UPLOAD, SUCCESS, FAILED})
 """All that are documented; others may come."""
+
+_IN_NO_ID = re.compile(r"[ /\\\ufffd]")
+"""The last stands for bytes that are no text."""
 
 
 @attrs.frozen(kw_only=True)
@@ -82,9 +87,20 @@ def identity(command: Command) -> object:
 def command_id_of(command: Command | str) -> str:
     """Return the id of a command that is given as itself or by its id.
 
-    Raises `ConfigurationError` where it has none.
+    Raises `ConfigurationError` where it has none, and for what is given as one and can be none.
     """
     command_id = command.id if isinstance(command, Command) else command
     if not isinstance(command_id, str) or not command_id:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigurationError(f"expected a command or its id, not {command!r}")
+    if command_id is command:
+        check_command_id(command_id)
     return command_id
+
+
+def check_command_id(text: str, source: str = "") -> None:
+    """Raise `ConfigurationError` for what can be no id, whatever ids look like: they stand in names of files.
+
+    `source` goes before what is told.
+    """
+    if text in (".", "..") or not text.isprintable() or _IN_NO_ID.search(text):
+        raise ConfigurationError(f"{source}{text[:60]!r} can't be the id of a command")

@@ -49,6 +49,6 @@ def if_range_holds(header: str | None, etag: str | None, modified: datetime | No
         return header == etag and not header.startswith("W/")
     try:
         asked = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return False
     return modified is not None and asked == modified

@@ -13,6 +13,7 @@ from dexcmd import __version__, cli
 from dexcmd.cli import app, main
 from dexcmd.cli.common import STDIN
 from dexcmd.errors import ConfigurationError, DexError
+from tests.cli.conftest import Service
 
 HEAVY = (
     "aiohttp",
@@ -232,6 +233,36 @@ def test_an_option_without_a_text_does_not_choose_all(command: str, option: str,
     assert main([command, *(["pcap"] if command == "capture" else []), option, " "]) == 2
     said = f"Invalid value for {option}: it is empty; is a variable not set?"
     assert capsys.readouterr().err == f"error: {said}; see dexcmd {command} --help\n"
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        ("quota", "--account"),
+        ("quota", "--base-url"),
+        ("quota", "--token-file"),
+        ("capture pcap x", "--into"),
+        ("download x", "--into"),
+        ("demo", "--into"),
+        ("campaign list", "--journal"),
+        ("campaign export x", "--output"),
+    ],
+)
+def test_an_option_that_is_empty_is_not_as_if_left_out(
+    service: Service, arguments: str, option: str, empty: str, capsys: pytest.CaptureFixture[str]
+):
+    before = len(service.sandbox.requests)
+    assert main([*arguments.split(), f"{option}={empty}"]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"error: Invalid value for {option}: it is empty; is a variable not set?; see dexcmd ")
+    assert (shown.out, len(service.sandbox.requests)) == ("", before)
+
+
+def test_a_file_without_a_name_is_not_the_folder_one_is_in(capsys: pytest.CaptureFixture[str]):
+    assert main(["campaign", "plan", ""]) == 2
+    said = "error: Invalid value for FILE: it is empty; is a variable not set?; see dexcmd campaign plan --help\n"
+    assert capsys.readouterr().err == said
 
 
 @pytest.mark.parametrize(

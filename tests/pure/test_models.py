@@ -26,6 +26,17 @@ class TestCommand:
         with pytest.raises(ConfigurationError, match="expected a command or its id, not "):
             command_id_of(given)
 
+    @pytest.mark.parametrize(
+        "given", [".", "..", "../x", "a\\b", " ", "c1 c2", "c1\n", "c\udcff", "\ufffd1", "\u202ec1", "a/" * 5000]
+    )
+    def test_what_can_be_no_id_is_the_mistake_of_whoever_gave_it(self, given: str):
+        with pytest.raises(ConfigurationError, match=r" can't be the id of a command$") as caught:
+            command_id_of(given)
+        assert len(str(caught.value)) < 200
+
+    def test_what_the_service_calls_a_command_is_no_mistake_of_the_caller(self):
+        assert command_id_of(Command(id="../x")) == "../x"
+
 
 class TestDevice:
     def test_a_request_for_it(self):

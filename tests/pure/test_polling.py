@@ -660,9 +660,9 @@ class TestSchedule:
         one = listed("a", 0.0, probes=2)
         schedule.add(one)
         schedule.expect([one])
-        look = Look({"a": one}, status="FAILED", is_probe=True, is_complete=True, brought=brought)
+        look = Look({"a": one}, status="FAILED", is_probe=True, is_complete=True, begun=12.0, brought=brought)
         assert schedule.end(look, 20.0) == []
-        assert (one.probes, one.probed) == (probes, 20.0)
+        assert (one.probes, one.probed, one.looked) == (probes, 12.0, 20.0)
 
     def test_slow_ones_of_many_lengths_cost_less_than_a_walk_for_each_look(self):
         rng = random.Random(1)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from dexcmd.cli.common import Common, WithCommon
+from dexcmd.cli.typed import Place
 
 __all__ = ["campaign"]
 
@@ -27,10 +28,10 @@ The journal is --journal, or what DEXCMD_JOURNAL names, or a file of yours
 Format = Literal["csv", "jsonl", "parquet", "sqlite"]
 
 Journal = Annotated[
-    Path | None, Parameter(help="The journal; by default that of DEXCMD_JOURNAL, or your own.", show_default=False)
+    Place | None, Parameter(help="The journal; by default that of DEXCMD_JOURNAL, or your own.", show_default=False)
 ]
 Name = Annotated[str, Parameter(name="name", help="The campaign's name.")]
-File = Annotated[Path, Parameter(name="file", help="The campaign file.")]
+File = Annotated[Place, Parameter(name="file", help="The campaign file.")]
 # Text comes first, and is what it is read as: "./london" is a file, "london" a name.  A path lets shells offer files.
 FileOrName = Annotated[
     str | Path, Parameter(name="file-or-name", help="A campaign file, or the name of a campaign in the journal.")
@@ -178,7 +179,7 @@ def export(
     format: Annotated[  # noqa: A002 - the option's name
         Format | None, Parameter(help="By default that of the output's name, or csv.", show_default=False)
     ] = None,
-    output: Annotated[Path | None, Parameter(help="A file; by default stdout.", show_default=False)] = None,
+    output: Annotated[Place | None, Parameter(help="A file; by default stdout.", show_default=False)] = None,
     overwrite: Annotated[bool, Parameter(help="Replace the file.", negative="", show_default=False)] = False,
     journal: Journal = None,
     common: WithCommon = NOTHING,

@@ -151,7 +151,7 @@ def _run(common: Common, journal: Path | None, campaign: CampaignSpec | str, pla
     run = _Run(common, journal, campaign, plan, gently)
     try:
         status = run_until_stopped(run.run, gently)
-    except (Stopped, DexError):
+    except (Stopped, DexError, OSError):
         if run.begun:
             note(f"what was done stays: `dexcmd campaign resume {name}{same_options(common, journal)}` goes on")
         raise

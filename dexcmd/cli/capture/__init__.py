@@ -8,7 +8,7 @@ from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
 from dexcmd.cli.common import Common, WithCommon
-from dexcmd.cli.typed import CommandType, Duration, Platform, Search, User
+from dexcmd.cli.typed import CommandType, Duration, Place, Platform, Search, User
 
 __all__ = ["capture"]
 
@@ -48,7 +48,7 @@ def capture(
         Parameter(help="speed-test: which; twice for both.", negative="", group=WHAT),
     ] = None,
     into: Annotated[
-        Path, Parameter(help="The folder of the files; made if need be, private to you.", group=HOW)
+        Place, Parameter(help="The folder of the files; made if need be, private to you.", group=HOW)
     ] = Path("captures"),
     yes: Annotated[
         bool, Parameter(name=["--yes", "-y"], help="Don't ask.", negative="", show_default=False, group=HOW)

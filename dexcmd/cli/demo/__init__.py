@@ -1,13 +1,13 @@
 """`dexcmd demo`: the main job, end to end, on a sandbox inside the process."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from dexcmd.cli.common import Common, WithCommon
+from dexcmd.cli.typed import Place
 from dexcmd.errors import ConfigurationError
 
 __all__ = ["demo"]
@@ -17,7 +17,7 @@ def demo(
     *,
     devices: Annotated[int, Parameter(help="How many devices are captured.", validator=Number(gte=1))] = 200,
     into: Annotated[
-        Path | None,
+        Place | None,
         Parameter(help="Folder for the artifacts; by default a new one here.", show_default=False),
     ] = None,
     seed: Annotated[int, Parameter(help="The same seed makes the same fleet.")] = 0,

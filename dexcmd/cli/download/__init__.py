@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from dexcmd.cli.common import Common, WithCommon
-from dexcmd.cli.typed import Size
+from dexcmd.cli.typed import Place, Size
 
 __all__ = ["download"]
 
@@ -16,7 +16,7 @@ Verify = Literal["zip", "size", "none"]
 
 def download(
     *ids: Annotated[str, Parameter(name="ids", help="Ids of commands; - reads them from stdin.")],
-    into: Annotated[Path, Parameter(help="The folder; made if need be, private to you.")] = Path("captures"),
+    into: Annotated[Place, Parameter(help="The folder; made if need be, private to you.")] = Path("captures"),
     concurrency: Annotated[int, Parameter(help="How many at a time.", validator=Number(gte=1))] = 8,
     verify: Annotated[
         Verify | None,

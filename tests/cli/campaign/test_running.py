@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
 from typing import get_args
 
@@ -339,6 +340,19 @@ def test_what_ends_a_run_tells_how_it_is_gone_on_with(office: Office, say: Say, 
     assert error.startswith("error: no space left for ")
     assert say("resume", "london", "--journal", "other.db")[0] == 0
     assert office.made == len(office.files) == 6
+
+
+def test_so_does_a_stdout_that_is_full(office: Office, say: Say, monkeypatch: pytest.MonkeyPatch):
+    file = office.write()
+    with monkeypatch.context() as patch, open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123 - unbuffered
+        patch.setattr(sys, "stdout", TextIOWrapper(full, write_through=True))
+        code, _, err = say("run", file, "--yes", "--json")
+    assert code == 1
+    assert err.splitlines()[-2:] == [
+        "what was done stays: `dexcmd campaign resume london` goes on",
+        "error: No space left on device",
+    ]
+    assert say("resume", "london")[0] == 0
 
 
 def test_what_was_not_begun_is_not_gone_on_with(office: Office, say: Say, monkeypatch: pytest.MonkeyPatch):
