@@ -6,6 +6,7 @@ import attrs
 
 from dexcmd.amounts import counted, size_text
 from dexcmd.campaign.events import SkipReason, TargetPlanned
+from dexcmd.campaign.forecast import Requests
 from dexcmd.campaign.plan import AccountPlan, Plan
 from dexcmd.campaign.report import report_account, report_row, report_time
 from dexcmd.campaign.spec import CampaignSpec
@@ -210,21 +211,24 @@ def _quota(plan: AccountPlan, spec: CampaignSpec) -> list[str]:
 
 
 def _costs(plan: Plan) -> Iterator[str]:
-    requests = plan.requests
-    fewest = f"{requests.create:,} to " if requests.create < requests.most_create else ""
-    posts = f"{fewest}{counted(requests.most_create, 'POST')}"
-    yield report_row(
-        "requests",
-        requests.total,
-        f"to {requests.most:,}: {posts} to create, {requests.download:,} to download, some "
-        f"{requests.polls:,} to {requests.most_polls:,} polls, as captures take seconds or minutes, and some "
-        f"{requests.audit:,} for the audit; this plan took {requests.planning:,}; beside these, one for the quota at "
-        "each start and after each reset",
-    )
+    yield report_row("requests", plan.requests.total, _requests(plan.requests))
     least = duration_text(plan.least_seconds)
     yield f"{'least time':<18}{least:>9}  by the rate limit; captures, quota and pauses come on top"
     yield f"{'bytes':<18}{_bytes(plan)}"
     yield f"{'artifacts':<18}{plan.spec.artifacts.into.rstrip('/')}/{plan.spec.artifacts.name}"
+
+
+def _requests(requests: Requests) -> str:
+    if not requests.most_create:
+        return "of this plan: there is nothing to capture"
+    fewest = f"{requests.create:,} to " if requests.create < requests.most_create else ""
+    posts = f"{fewest}{counted(requests.most_create, 'POST')}"
+    return (
+        f"to {requests.most:,}: {posts} to create, {requests.download:,} to download, some "
+        f"{requests.polls:,} to {requests.most_polls:,} polls, as captures take seconds or minutes, and some "
+        f"{requests.audit:,} for the audit; this plan took {requests.planning:,}; beside these, one for the quota at "
+        "each start and after each reset"
+    )
 
 
 def _bytes(plan: Plan) -> str:

@@ -124,6 +124,10 @@ class TestPlans:
             "start and after each reset"
         )
 
+    def test_no_requests_but_those_of_the_plan(self):
+        nothing = plan(account_plan(requests=Requests(planning=3), targets=[]))
+        assert f"{'requests':<18}{3:>9}  of this plan: there is nothing to capture" in plan_lines(nothing)
+
     @pytest.mark.parametrize(
         ("command", "expected"),
         [
