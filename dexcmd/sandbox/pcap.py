@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import accumulate
 from operator import itemgetter
-from typing import Generic, TypeVar
+from typing import Literal
 
 import attrs
 
@@ -83,23 +83,22 @@ def _padding(link: Link, time: int, size: int, snaplen: int) -> list[bytes]:
     return records
 
 
-_Value = TypeVar("_Value")
-
-
 @attrs.frozen
-class _Column(Generic[_Value]):
-    """A column of values, few of them different, that is written anew for every block: most of the work."""
+class _Column:
+    """A column of numbers, few of them different, that is written anew for every block: most of the work."""
 
-    distinct: frozenset[_Value]
-    spread: Callable[[Mapping[_Value, bytes]], tuple[bytes, ...]]
+    distinct: frozenset[int]
+    spread: Callable[[Mapping[int | None, bytes]], tuple[bytes, ...]]
 
     @classmethod
-    def of(cls, values: Sequence[_Value]) -> "_Column[_Value]":
-        return cls(frozenset(values), itemgetter(*values))
+    def of(cls, values: Sequence[int | None]) -> "_Column":
+        return cls(frozenset(value for value in values if value is not None), itemgetter(*values))
 
-    def written(self, write: Callable[[_Value], bytes]) -> tuple[bytes, ...]:
-        """Return what `write` makes of every value."""
-        return self.spread({value: write(value) for value in self.distinct})
+    def written(self, change: int, size: int, order: Literal["little", "big"]) -> tuple[bytes, ...]:
+        """Return every number, changed by as much, in `size` bytes; None is none."""
+        words: dict[int | None, bytes] = {value: (value + change).to_bytes(size, order) for value in self.distinct}
+        words[None] = b""
+        return self.spread(words)
 
 
 @attrs.frozen
@@ -107,9 +106,9 @@ class _Block:
     """A block of traffic, cut up where its repetitions differ."""
 
     parts: Sequence[bytes]  #: six a record: second, what is between, key, what is between, complement, rest
-    seconds: _Column[int]  #: since the block began
-    keys: _Column[int | None]  #: as they are before any turn; None where a record has no such field
-    complements: _Column[int | None]  #: likewise
+    seconds: _Column  #: since the block began
+    keys: _Column  #: as they are before any turn; None where a record has no such field
+    complements: _Column  #: likewise
     times: Sequence[int]  #: per record, in microseconds since the block began
     ends: Sequence[int]  #: where each record ends in the block
     sealed: bool  #: the last four bytes, not in `parts`, are the CRC-32 of what is before them
@@ -118,17 +117,13 @@ class _Block:
     def made(self, second: int, turn: int, records: int) -> bytes:
         """Return the first `records` records of a repetition that begins at a `second` since 1970."""
         parts = list(self.parts)
-        parts[0::6] = self.seconds.written(lambda offset: (second + offset).to_bytes(4, "little"))
-        parts[2::6] = self.keys.written(lambda key: _word(key, turn))
-        parts[4::6] = self.complements.written(lambda complement: _word(complement, -turn))
+        parts[0::6] = self.seconds.written(second, 4, "little")
+        parts[2::6] = self.keys.written(turn, 2, "big")
+        parts[4::6] = self.complements.written(-turn, 2, "big")
         if records < len(self.ends):
             return b"".join(parts[: 6 * records])
         data = b"".join(parts)
         return data + zlib.crc32(data).to_bytes(4, "little") if self.sealed else data
-
-
-def _word(value: int | None, change: int) -> bytes:
-    return b"" if value is None else (value + change).to_bytes(2, "big")
 
 
 def _field(kept: bytes, at: int | None) -> tuple[int, int, int | None]:
@@ -172,9 +167,9 @@ def _block(link: Link, seed: str, snaplen: int, limit: int) -> _Block:
         parts[-5] = parts[-5][:-4]
     return _Block(
         parts=parts,
-        seconds=_Column[int].of([packet.time // _SECOND for packet in packets]),
-        keys=_Column[int | None].of([key for _, key, _ in cut]),
-        complements=_Column[int | None].of([complement for _, _, complement in cut]),
+        seconds=_Column.of([packet.time // _SECOND for packet in packets]),
+        keys=_Column.of([key for _, key, _ in cut]),
+        complements=_Column.of([complement for _, _, complement in cut]),
         times=[packet.time for packet in packets],
         ends=list(accumulate(_RECORD.size + min(len(packet.frame), snaplen) for packet in packets)),
         sealed=sealed,

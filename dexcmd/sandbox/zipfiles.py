@@ -10,7 +10,7 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate
 from typing import Protocol
 
@@ -67,6 +67,7 @@ def _times(a: int, b: int) -> int:
     return product
 
 
+@lru_cache(maxsize=64)
 def _shift(size: int) -> int:
     """Return what a CRC-32 is multiplied by when `size` bytes follow."""
     result, square = _ONE, _X_8
@@ -117,10 +118,10 @@ class Blocks:
 
     @cached_property
     def _crc32(self) -> int:
-        crc, shift = zlib.crc32(self.head), _shift(self.block_size)
+        crc = zlib.crc32(self.head)
         for index in range(self.count):
-            crc = _times(shift, crc) ^ self.block_crc32(index)
-        return crc32_combine(crc, zlib.crc32(self.block(self.count)), self.tail_size)
+            crc = crc32_combine(crc, self.block_crc32(index), self.block_size)
+        return zlib.crc32(self.block(self.count), crc)
 
     def crc32(self) -> int:
         """Return the CRC-32 of all the bytes; it is found out once."""

@@ -152,7 +152,8 @@ async def test_requests_for_each_artifact(
     rigs: Callable[[], Awaitable[CampaignRig]], run_seconds: tuple[float, float], answer_seconds: float
 ) -> None:
     rig = await rigs()
-    sandbox = await rig.account(devices=1000, quota=2000, behaviour=Behaviour(**HEALTHY, run_seconds=run_seconds))
+    behaviour = Behaviour(**HEALTHY, run_seconds=run_seconds)
+    sandbox = await rig.account(devices=1000, quota=2000, behaviour=behaviour, artifact_size=2000)
     if answer_seconds:
         sandbox.faults.add(Fault.slow(answer_seconds), times=None)
     status = await rig.run(rig.spec())
