@@ -84,8 +84,8 @@ class ManualClock:
     """
 
     SETTLE_SECONDS = 0.001
-    SETTLE_ROUNDS = 10
-    """On a busy machine the time may be over before anything was done in it."""
+    # On a busy machine the time may be over before anything was done in it.
+    _SETTLE_ROUNDS = 10
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, 12, tzinfo=UTC)) -> None:
         self._epoch = start
@@ -125,7 +125,7 @@ class ManualClock:
     def _arm(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         if loop not in self._armed:
             self._armed = {other for other in self._armed if not other.is_closed()} | {loop}
-            loop.call_later(seconds, self._settle, loop, self.SETTLE_ROUNDS)
+            loop.call_later(seconds, self._settle, loop, self._SETTLE_ROUNDS)
 
     def _settle(self, loop: asyncio.AbstractEventLoop, rounds: int) -> None:
         """Let the loop do what there is to do, and jump then."""

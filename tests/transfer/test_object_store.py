@@ -326,7 +326,13 @@ async def test_large_ones_wait_for_their_turn(rig: Rig, place: Place) -> None:
 
     async def count(step: str) -> None:
         nonlocal most
-        most = max(most, sum(thread.name == "dexcmd-uploader" for thread in threading.enumerate()))
+        # The first one may be whole before another has begun, but its turn is not over before it is finished.
+        with anyio.fail_after(30):
+            while True:
+                most = max(most, sum(thread.name == "dexcmd-uploader" for thread in threading.enumerate()))
+                if step != "finish" or most > 1:
+                    return
+                await asyncio.sleep(0.001)
 
     sink = Stepping(place.sink(uploads=2), count)
     async with rig.dex.downloads.save_many(bulk.commands, sink, concurrency=6) as results:
