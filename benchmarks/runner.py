@@ -1,6 +1,7 @@
 """Runs the contenders of a case, each measurement in a fresh process."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -30,12 +31,15 @@ def run_case(case: Case, params: Params, rounds: int) -> dict[str, list[Result]]
 
 
 def _measure(case: str, contender: str, params: Params) -> Result:
+    # Users run what an installer has compiled.  Compiling it anew takes longer than a first call, and much memory.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     worker = subprocess.run(
         [sys.executable, "-m", "benchmarks.worker", case, contender],
         input=json.dumps(params),
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        env=environment,
         check=True,
     )
     return json.loads(worker.stdout)
