@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from dexcmd.batches import is_for
-from dexcmd.created import CreatedLog, Kind, Lost, kind
+from dexcmd.created import CreatedLog, Kind, Lost
 from dexcmd.resources.command import Command
 
 __all__ = ["Candidates", "assign"]
@@ -19,7 +19,7 @@ class Candidates:
     def __init__(self, lost: Collection[Lost], created: CreatedLog) -> None:
         self._own: dict[Kind, dict[Lost, None]] = defaultdict(dict)
         for one in lost:
-            self._own[kind(one.request)][one] = None
+            self._own[one.kind][one] = None
         self._created = created
         self._rows: dict[Kind, list[Command]] = {each: [] for each in self._own}
         self._short = set(self._own)
@@ -41,8 +41,8 @@ class Candidates:
         """
         contenders = {each: list(own) for each, own in self._own.items()}
         for one in self._created.sought():
-            some = contenders.get(kind(one.request))
-            if some is not None and one not in self._own[kind(one.request)]:
+            some = contenders.get(one.kind)
+            if some is not None and one not in self._own[one.kind]:
                 some.append(one)
         for some in contenders.values():
             if len(some) == 1:

@@ -40,6 +40,9 @@ class Lost:
     since: datetime | None = None
     """The same as `started`, by the service's clock, once that can be told."""
 
+    kind: Kind = attrs.field(init=False, default=attrs.Factory(lambda self: kind(self.request), takes_self=True))
+    """What was asked for, kept since it is asked for so often."""
+
 
 class CreatedLog:
     """The commands that a client made or adopted, each with a time of the service before which it was not.

@@ -153,11 +153,10 @@ class LostCommands:
         self._began, self._looked_at = began, self._clock.monotonic()
         if len(lost) == len(self._lost):
             self._looks += 1
-        settled = [*self._judged(lost, findings)]
+        settled = dict(self._judged(lost, findings))
         if settled:
-            for one, _ in settled:
-                self._lost.remove(one)
-            self._settled += [(one.request, outcome) for one, outcome in settled]
+            self._lost = [one for one in self._lost if one not in settled]
+            self._settled += [(one.request, outcome) for one, outcome in settled.items()]
             self._nap.end()
 
     def _judged(self, lost: list[Lost], findings: Findings) -> Iterator[tuple[Lost, Outcome | None]]:

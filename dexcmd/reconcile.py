@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from dexcmd.candidates import Candidates
-from dexcmd.created import CreatedLog, Kind, Known, Lost, kind, unclaimed
+from dexcmd.created import CreatedLog, Kind, Known, Lost, unclaimed
 from dexcmd.errors import CampaignError, DexError
 from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery
 from dexcmd.polling.watch import UNREADABLE
@@ -79,7 +79,7 @@ class Reconciler:
             return await self._walk(lost, posts)
 
     async def _walk(self, lost: Sequence[Lost], posts: Collection[Kind]) -> Findings:
-        sought = [one for one in lost if kind(one.request) not in posts]
+        sought = [one for one in lost if one.kind not in posts]
         if not sought or any(one.since is None for one in sought):
             # Or the service says no time, so no row can be told to be new.
             return Findings({}, complete=False, undecided=frozenset(lost) - frozenset(sought))
@@ -99,7 +99,7 @@ class Reconciler:
             # Not every call would have walked so far, so what is seen by then is found.
             complete, unreadable = False, _lasting(error)
         # While the list was walked, a POST may have begun, which may be lost by now.
-        undecided = frozenset(one for one in lost if kind(one.request) in posts)
+        undecided = frozenset(one for one in lost if one.kind in posts)
         found = {one: command for one, command in candidates.matches().items() if one not in undecided}
         return Findings(found, complete, pages.fetched, undecided, unreadable)
 
