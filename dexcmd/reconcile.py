@@ -108,12 +108,13 @@ class Reconciler:
 
         Also for those of others, which choose among the same rows.
         """
-        undated = [one for one in (*lost, *self._created.sought()) if one.since is None]
-        if undated and self._session.service_clock.at(0.0) is None:
+        if self._session.service_clock.at(0.0) is None and any(one.since is None for one in lost):
             # No answer has come so far; this one brings a `Date`.
             await QuotaResource(self._session).get()
-        for one in undated:
-            one.since = since(self._session, one.started)
+        # Told only now who they are: others may have got lost meanwhile.
+        for one in (*lost, *self._created.sought()):
+            if one.since is None:
+                one.since = since(self._session, one.started)
 
 
 def _lasting(error: DexError) -> DexError | None:
