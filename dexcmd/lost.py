@@ -140,7 +140,7 @@ class LostCommands:
         things early, and take no more than a share of the rate limit.
         """
         interval = LOOK_INTERVALS[min(self._looks, len(LOOK_INTERVALS) - 1)]
-        at = max(self._looked_at + interval, self._searches.free_at)
+        at = max(self._looked_at + interval, self._created.look_free_at)
         at = min([at, *(one.until for one in self._lost if one.until > self._began)])
         return max(0.0, at - self._clock.monotonic())
 

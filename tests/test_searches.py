@@ -309,6 +309,17 @@ async def test_clients_with_equal_retry_policies_look_together(rig: Rig) -> None
     assert rig.made("list_commands") <= 3
 
 
+async def test_all_retry_policies_together_look_within_a_quarter_of_the_rate_limit(rig: Rig) -> None:
+    await rig.start(healthy(30), rate_limit=RateLimit(requests=400, seconds=100.0))
+    rig.sandbox.faults.add(Fault.drop(), on="create_commands", times=30)
+    clients = [rig.dex.with_retry(RetryPolicy(total_seconds=100.0 + number)) for number in range(30)]
+    creating = outcomes(*[create(rig, number, dex) for number, dex in enumerate(clients)])
+    assert_own(rig, await creating)
+    # One a second, and for each another one when its time to be believed comes.
+    settles = rig.clock.monotonic()
+    assert rig.made("list_commands") <= settles + 30 + 2
+
+
 @pytest.mark.parametrize("first", [True, False])
 async def test_none_takes_what_another_policys_call_has_lost(rig: Rig, first: bool) -> None:
     # The list can't be read before both have lost their answers, and shows the newer command above the older one.
