@@ -35,9 +35,9 @@ class Candidates:
     def _contenders(self) -> dict[Kind, list[Lost]]:
         """Return all that may have a row, in the order in which they choose.
 
-        Those that name their registration choose before those that take any, and the later before the earlier, for
-        which more rows will do.  Among them are those for which somebody else looks at the moment: what is theirs is
-        left to them.
+        Who is believed to have none the soonest chooses first: what the others have may show later.  Of equals those
+        that name their registration choose before those that take any, and the later before the earlier, for which more
+        rows will do.  Among them are those for which somebody else looks at the moment: what is theirs is left to them.
         """
         contenders = {each: list(own) for each, own in self._own.items()}
         for one in self._created.sought():
@@ -48,7 +48,7 @@ class Candidates:
             if len(some) == 1:
                 continue
             some.sort(key=lambda one: one.since or OLDEST, reverse=True)
-            some.sort(key=lambda one: one.request.registration_id is None)
+            some.sort(key=lambda one: (one.until, one.request.registration_id is None))
         return contenders
 
     def of(self, rows: Iterable[Command]) -> list[Command]:

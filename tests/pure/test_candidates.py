@@ -49,6 +49,19 @@ def test_the_later_of_two_equal_requests_chooses_before_the_earlier_for_which_mo
     assert matches([lost(), lost(since=later)], [row("old")]) == ["old", None]
 
 
+def test_who_is_believed_to_have_none_the_soonest_chooses_before_those_whose_own_may_show_later() -> None:
+    # Both may have made it, and what the slower one has made is not shown yet.
+    slower = lost(since=NOW + timedelta(seconds=1))
+    slower.until = 30.0
+    rows = [row("x", created=NOW + timedelta(seconds=2))]
+    assert matches([lost(), slower], rows) == ["x", None]
+    created = CreatedLog()
+    with created.seeking(lambda: [slower]):
+        assert matches([lost()], rows, created) == ["x"]
+    with created.seeking(lambda: [lost()]):
+        assert matches([slower], rows, created) == [None]
+
+
 def test_who_can_choose_among_several_leaves_what_will_do_for_others() -> None:
     later = NOW + timedelta(seconds=10)
     rows = [row("new", "1", later), row("old", "1")]
