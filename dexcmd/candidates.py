@@ -74,7 +74,11 @@ class Candidates:
         found: dict[Lost, Command] = {}
         for each, contenders in self._contenders().items():
             own = self._own[each]
-            rows = [row for row in self._rows[each] if row.id not in self._created]
+            # The oldest first: the later ones may be of somebody who has not said so yet, such as another process.
+            rows = sorted(
+                (row for row in self._rows[each] if row.id not in self._created),
+                key=lambda row: row.created_date or OLDEST,
+            )
             found |= {one: row for one, row in assign(contenders, rows).items() if one in own}
         return found
 

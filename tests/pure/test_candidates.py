@@ -62,6 +62,11 @@ def test_who_is_believed_to_have_none_the_soonest_chooses_before_those_whose_own
         assert matches([slower], rows, created) == [None]
 
 
+def test_who_can_choose_takes_the_oldest() -> None:
+    later = NOW + timedelta(seconds=10)
+    assert matches([lost()], [row("somebody's", created=later), row("mine")]) == ["mine"]
+
+
 def test_who_can_choose_among_several_leaves_what_will_do_for_others() -> None:
     later = NOW + timedelta(seconds=10)
     rows = [row("new", "1", later), row("old", "1")]
