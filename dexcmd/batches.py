@@ -7,7 +7,7 @@ from dexcmd.errors import APIError, ErrorDetail
 from dexcmd.resources.command import Command
 from dexcmd.resources.requests import MOST_PER_POST, CommandRequest
 
-__all__ = ["Batch", "culprits", "match_rows", "plan_batches", "split_culprits"]
+__all__ = ["Batch", "culprits", "is_for", "match_rows", "plan_batches", "split_culprits"]
 
 Batch = tuple[CommandRequest, ...]
 """Up to ten requests for one POST."""
@@ -60,13 +60,14 @@ def match_rows(batch: Sequence[CommandRequest], rows: Sequence[Command]) -> list
     for exact in (True, False):
         for index, request in enumerate(batch):
             if matched[index] is None:
-                found = next((row for row in free.values() if _is_for(row, request, exact)), None)
+                found = next((row for row in free.values() if is_for(row, request, exact)), None)
                 if found is not None and found.id is not None:
                     matched[index] = free.pop(found.id)
     return matched
 
 
-def _is_for(row: Command, request: CommandRequest, exact: bool) -> bool:
+def is_for(row: Command, request: CommandRequest, exact: bool) -> bool:
+    """Tell whether a row may be of a request, and with `exact` names just the registration that was asked for."""
     if (row.device_id, row.type) != (request.device_id, request.type):
         return False
     if exact:

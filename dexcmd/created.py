@@ -1,5 +1,6 @@
 """Which commands were made for which requests, as far as a client knows: so none is taken for two."""
 
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,9 @@ class Lost:
     since: datetime | None = None
     """The same as `started`, by the service's clock, once that can be told."""
 
+    kind: Kind = attrs.field(init=False, default=attrs.Factory(lambda self: kind(self.request), takes_self=True))
+    """What was asked for, kept since it is asked for so often."""
+
 
 class CreatedLog:
     """The commands that a client made or adopted, each with a time of the service before which it was not.
@@ -56,6 +60,8 @@ class CreatedLog:
         """What each of the blocks of `posts` has noted."""
 
         self._seekers: list[Callable[[], Iterable[Lost]]] = []
+        self.look_free_at: float = -math.inf
+        """When anybody may look for something again by the share of the rate limit, if not for a reason sooner."""
 
     def add(self, command_id: str, not_before: datetime | None) -> None:
         """Note a command."""

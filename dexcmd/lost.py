@@ -140,7 +140,7 @@ class LostCommands:
         things early, and take no more than a share of the rate limit.
         """
         interval = LOOK_INTERVALS[min(self._looks, len(LOOK_INTERVALS) - 1)]
-        at = max(self._looked_at + interval, self._searches.free_at)
+        at = max(self._looked_at + interval, self._created.look_free_at)
         at = min([at, *(one.until for one in self._lost if one.until > self._began)])
         return max(0.0, at - self._clock.monotonic())
 
@@ -153,11 +153,10 @@ class LostCommands:
         self._began, self._looked_at = began, self._clock.monotonic()
         if len(lost) == len(self._lost):
             self._looks += 1
-        settled = [*self._judged(lost, findings)]
+        settled = dict(self._judged(lost, findings))
         if settled:
-            for one, _ in settled:
-                self._lost.remove(one)
-            self._settled += [(one.request, outcome) for one, outcome in settled]
+            self._lost = [one for one in self._lost if one not in settled]
+            self._settled += [(one.request, outcome) for one, outcome in settled.items()]
             self._nap.end()
 
     def _judged(self, lost: list[Lost], findings: Findings) -> Iterator[tuple[Lost, Outcome | None]]:

@@ -7,13 +7,13 @@ commands it knows.  What stays possible: another operator's equal command in the
 """
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 
 import attrs
 
-from dexcmd.batches import match_rows
-from dexcmd.created import CreatedLog, Kind, Known, Lost, kind, unclaimed
+from dexcmd.candidates import Candidates
+from dexcmd.created import CreatedLog, Kind, Known, Lost, unclaimed
 from dexcmd.errors import CampaignError, DexError
 from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery
 from dexcmd.polling.watch import UNREADABLE
@@ -22,7 +22,7 @@ from dexcmd.resources.quota import QuotaResource
 from dexcmd.session import Session
 from dexcmd.wire.times import format_time
 
-__all__ = ["Candidates", "Findings", "Reconciler", "since"]
+__all__ = ["Findings", "Reconciler", "since"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -32,9 +32,6 @@ MARGIN_SECONDS = 5.0
 `Date` is cut to the second, its answer was on the way for a while, and the clock behind `created_date` need not be
 quite the same.
 """
-
-
-OLDEST = datetime.min.replace(tzinfo=UTC)
 
 
 def since(session: Session, started: float) -> datetime | None:
@@ -61,63 +58,6 @@ class Findings:
     """Why the list can't be read, where the next look would meet the same."""
 
 
-class Candidates:
-    """Rows of the list that may be the lost commands, by device and type; what else a walk shows is not kept."""
-
-    def __init__(self, lost: Collection[Lost], created: CreatedLog) -> None:
-        self._own = dict.fromkeys(lost)
-        self._created = created
-        self._rows: dict[Kind, list[Command]] = {kind(one.request): [] for one in lost}
-
-    @property
-    def since(self) -> datetime:
-        """Return how far back the rows are to go that `matches` chooses from."""
-        return min((one.since for one in self._contenders() if one.since is not None), default=OLDEST)
-
-    def _contenders(self) -> list[Lost]:
-        """Return all that may have a row, in the order in which they choose.
-
-        Those that name their registration choose before those that take any, and the later before the earlier, for
-        which more rows will do.  Among them are those for which somebody else looks at the moment: what is theirs is
-        left to them.
-        """
-        others = [one for one in self._created.sought() if one not in self._own and kind(one.request) in self._rows]
-        newest_first = sorted([*self._own, *others], key=lambda one: one.since or OLDEST, reverse=True)
-        return sorted(newest_first, key=lambda one: one.request.registration_id is None)
-
-    def of(self, rows: Iterable[Command]) -> list[Command]:
-        """Return the rows that are of a device and a type of the lost."""
-        return [row for row in rows if (row.device_id or "", row.type or "") in self._rows]
-
-    def add(self, rows: Iterable[Command]) -> None:
-        """Take note of rows, those of other devices and types excepted."""
-        for row in self.of(rows):
-            self._rows[row.device_id or "", row.type or ""].append(row)
-
-    def matches(self) -> dict[Lost, Command]:
-        """Return those of the lost that have a row, each row for one of them, and none that this client has claimed.
-
-        A row without a date is taken by the word of the service's filter.
-        """
-        found: dict[Lost, Command] = {}
-        taken: set[str | None] = set()
-        for one in self._contenders():
-            fresh = [
-                row
-                for row in self._rows[kind(one.request)]
-                if row.id not in taken
-                and row.id not in self._created
-                and one.since is not None
-                and (row.created_date is None or row.created_date >= one.since)
-            ]
-            [match] = match_rows([one.request], fresh)
-            if match is not None:
-                taken.add(match.id)
-                if one in self._own:
-                    found[one] = match
-        return found
-
-
 class Reconciler:
     """Looks lost requests up in the list, many with one walk."""
 
@@ -139,7 +79,7 @@ class Reconciler:
             return await self._walk(lost, posts)
 
     async def _walk(self, lost: Sequence[Lost], posts: Collection[Kind]) -> Findings:
-        sought = [one for one in lost if kind(one.request) not in posts]
+        sought = [one for one in lost if one.kind not in posts]
         if not sought or any(one.since is None for one in sought):
             # Or the service says no time, so no row can be told to be new.
             return Findings({}, complete=False, undecided=frozenset(lost) - frozenset(sought))
@@ -150,7 +90,7 @@ class Reconciler:
         try:
             async for page in pages:
                 candidates.add(await unclaimed(candidates.of(page), self._created, self._known))
-                if len(candidates.matches()) == len(sought):
+                if candidates.complete:
                     break
         except CampaignError:
             # Of the hook, and not of the list.
@@ -159,7 +99,7 @@ class Reconciler:
             # Not every call would have walked so far, so what is seen by then is found.
             complete, unreadable = False, _lasting(error)
         # While the list was walked, a POST may have begun, which may be lost by now.
-        undecided = frozenset(one for one in lost if kind(one.request) in posts)
+        undecided = frozenset(one for one in lost if one.kind in posts)
         found = {one: command for one, command in candidates.matches().items() if one not in undecided}
         return Findings(found, complete, pages.fetched, undecided, unreadable)
 
@@ -168,12 +108,13 @@ class Reconciler:
 
         Also for those of others, which choose among the same rows.
         """
-        undated = [one for one in (*lost, *self._created.sought()) if one.since is None]
-        if undated and self._session.service_clock.at(0.0) is None:
+        if self._session.service_clock.at(0.0) is None and any(one.since is None for one in lost):
             # No answer has come so far; this one brings a `Date`.
             await QuotaResource(self._session).get()
-        for one in undated:
-            one.since = since(self._session, one.started)
+        # Told only now who they are: others may have got lost meanwhile.
+        for one in (*lost, *self._created.sought()):
+            if one.since is None:
+                one.since = since(self._session, one.started)
 
 
 def _lasting(error: DexError) -> DexError | None:

@@ -1,7 +1,6 @@
 """The searches of one client for what lost POSTs made: each look at the list is for all of them."""
 
 import asyncio
-import math
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Protocol
@@ -36,14 +35,12 @@ class Searches:
 
     def __init__(self, session: Session, created: CreatedLog, known: Known | None = None) -> None:
         self._session = session
+        self._created = created
         self._clock = session.settings.clock
         self._reconciler = Reconciler(session, created, known)
         self._joined: list[Search] = []
         self._over: asyncio.Event | None = None
         """Set when the look that is under way is over; None while none is."""
-
-        self.free_at: float = -math.inf
-        """When there may be another look by the share of the rate limit, if there is no reason for an earlier one."""
 
     @contextmanager
     def join(self, search: Search) -> Generator[None]:
@@ -72,12 +69,19 @@ class Searches:
 
     async def _look(self) -> None:
         began = self._clock.monotonic()
+        # Counted before it is known what it takes: those who look by other searches would begin in the same moment.
+        self._count(1)
         lost = {search: search.sought() for search in self._joined}
         findings = await self._reconciler.look([one for some in lost.values() for one in some])
-        limit = self._session.settings.rate_limit
-        cost = 0.0 if limit is None else limit.seconds_for(findings.pages, POLL_SHARE)
-        self.free_at = self._clock.monotonic() + cost
+        self._count(max(0, findings.pages - 1))
         for search, some in lost.items():
             # One that was cancelled meanwhile has nothing to do with what was found, and leaves it to others.
             if search in self._joined:
                 search.tell(some, findings, began)
+
+    def _count(self, pages: int) -> None:
+        """Have looks wait that there is no reason for now, for as long as the share of the rate limit asks for."""
+        limit = self._session.settings.rate_limit
+        if limit is not None:
+            free_at = max(self._created.look_free_at, self._clock.monotonic())
+            self._created.look_free_at = free_at + limit.seconds_for(pages, POLL_SHARE)

@@ -254,3 +254,18 @@ async def test_a_time_that_can_not_be_asked_for_yet_is_asked_for_again(rig: Rig)
     assert set(rig.sandbox.state.commands) == {made.id}
     assert rig.made("get_quota") == 3
     assert rig.made("create_commands") == 1
+
+
+async def test_what_is_lost_while_the_services_time_is_asked_for_has_its_own_command(rig: Rig) -> None:
+    # No answer has told the time when either is lost, and the question for it is tried for longer than is allowed for.
+    await rig.start(rate_limit=None)
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=2)
+    rig.sandbox.faults.add(Fault.drop(), on="get_quota", times=None, where=lambda _: rig.clock.monotonic() < 10.0)
+    [request] = rig.requests()
+    first = asyncio.ensure_future(rig.dex.commands.create([request]))
+    while not rig.made("get_quota"):
+        await asyncio.sleep(0)
+    await rig.clock.sleep(7.0)
+    found = [each for made in await asyncio.gather(first, rig.dex.commands.create([request])) for each in made]
+    assert {each.id for each in found} == set(rig.sandbox.state.commands)
+    assert len(found) == 2

@@ -309,6 +309,17 @@ async def test_clients_with_equal_retry_policies_look_together(rig: Rig) -> None
     assert rig.made("list_commands") <= 3
 
 
+async def test_all_retry_policies_together_look_within_a_quarter_of_the_rate_limit(rig: Rig) -> None:
+    await rig.start(healthy(30), rate_limit=RateLimit(requests=400, seconds=100.0))
+    rig.sandbox.faults.add(Fault.drop(), on="create_commands", times=30)
+    clients = [rig.dex.with_retry(RetryPolicy(total_seconds=100.0 + number)) for number in range(30)]
+    creating = outcomes(*[create(rig, number, dex) for number, dex in enumerate(clients)])
+    assert_own(rig, await creating)
+    # One a second, and for each another one when its time to be believed comes.
+    settles = rig.clock.monotonic()
+    assert rig.made("list_commands") <= settles + 30 + 2
+
+
 @pytest.mark.parametrize("first", [True, False])
 async def test_none_takes_what_another_policys_call_has_lost(rig: Rig, first: bool) -> None:
     # The list can't be read before both have lost their answers, and shows the newer command above the older one.
@@ -400,54 +411,6 @@ def test_whatever_becomes_of_some_the_others_have_their_own(
             known = [one for one in made.values() if one is not None]
             assert len(known) == len(set(known))
             assert set(known) <= set(rig.sandbox.state.commands)
-        finally:
-            await rig.close()
-
-    anyio.run(run)
-
-
-@settings(max_examples=40)
-@given(COURSES, FAULTS, st.sampled_from([0.0, 3.0, 50.0]), st.sets(st.integers(0, 11)))
-def test_equal_requests_have_a_command_each_with_whatever_policy(
-    courses: list[tuple[float, str, float | None]], faults: list[str], lag: float, hasty: set[int]
-) -> None:
-    async def run() -> None:
-        clock = ManualClock()
-        rig = Rig(clock)
-        await rig.start(healthy(1), behaviour=Behaviour.instant(list_lag=lag), rate_limit=None)
-        for fault in faults:
-            if fault == "drop":
-                rig.sandbox.faults.add(Fault.drop(), on="list_commands", times=1)
-            elif fault != "ok":
-                rig.sandbox.faults.add(Fault.error(int(fault)), on="list_commands", times=1)
-        impatient = rig.dex.with_retry(RetryPolicy(attempts=2))
-        told: list[str | None] = []
-
-        async def call(number: int) -> None:
-            starts, course, leaves = courses[number]
-            await clock.sleep(starts)
-            if course in POSTS:
-                rig.sandbox.faults.add(POSTS[course], on="create_commands", times=1)
-            creating = create(rig, 0, impatient if number in hasty else rig.dex)
-            if leaves is not None:
-                await clock.sleep(leaves)
-                creating.cancel()
-            try:
-                told.append((await creating).id)
-            except (asyncio.CancelledError, AmbiguousCreateError):
-                told.append(None)
-            except BadRequestError:
-                pass
-
-        try:
-            with anyio.fail_after(60):
-                await asyncio.gather(*map(call, range(len(courses))))
-            assert_at_rest(rig)
-            known = [one for one in told if one is not None]
-            assert len(known) == len(set(known))
-            assert set(known) <= set(rig.sandbox.state.commands)
-            # None is made twice: there are as many as were told of, and no more besides than were told to be unknown.
-            assert len(rig.sandbox.state.commands) <= len(told)
         finally:
             await rig.close()
 

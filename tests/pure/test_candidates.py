@@ -3,10 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 import attrs
+from hypothesis import given
+from hypothesis import strategies as st
 
+from dexcmd.candidates import Candidates
 from dexcmd.created import CreatedLog, Lost
 from dexcmd.errors import TransportError
-from dexcmd.reconcile import Candidates
 from dexcmd.resources.command import Command
 from dexcmd.resources.requests import CommandRequest, Pcap
 
@@ -45,6 +47,77 @@ def test_the_later_of_two_equal_requests_chooses_before_the_earlier_for_which_mo
     assert matches([lost(), lost(since=later)], rows) == ["old", "new"]
     assert matches([lost(since=later), lost()], rows) == ["new", "old"]
     assert matches([lost(), lost(since=later)], [row("old")]) == ["old", None]
+
+
+def test_who_is_believed_to_have_none_the_soonest_chooses_before_those_whose_own_may_show_later() -> None:
+    # Both may have made it, and what the slower one has made is not shown yet.
+    slower = lost(since=NOW + timedelta(seconds=1))
+    slower.until = 30.0
+    rows = [row("x", created=NOW + timedelta(seconds=2))]
+    assert matches([lost(), slower], rows) == ["x", None]
+    created = CreatedLog()
+    with created.seeking(lambda: [slower]):
+        assert matches([lost()], rows, created) == ["x"]
+    with created.seeking(lambda: [lost()]):
+        assert matches([slower], rows, created) == [None]
+
+
+def test_who_can_choose_takes_the_oldest() -> None:
+    later = NOW + timedelta(seconds=10)
+    assert matches([lost()], [row("somebody's", created=later), row("mine")]) == ["mine"]
+
+
+def test_who_can_choose_among_several_leaves_what_will_do_for_others() -> None:
+    later = NOW + timedelta(seconds=10)
+    rows = [row("new", "1", later), row("old", "1")]
+    assert matches([lost("1"), lost(since=later)], rows) == ["old", "new"]
+    # A row without a registration may be for any.
+    assert matches([lost("1"), lost("2")], [row("x", "1", later), row("y")]) == ["x", "y"]
+    assert matches([lost("1"), lost(since=later)], [row("x", "1", later), row("y")]) == ["y", "x"]
+    assert matches([lost("1"), lost("2"), lost(since=later)], [row("x", "1", later), row("y"), row("z", "3")]) == [
+        "x",
+        "y",
+        None,
+    ]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([None, "1", "2"]), st.integers(0, 5)), max_size=6),
+    st.lists(st.tuples(st.sampled_from([None, "1", "2"]), st.integers(0, 5)), max_size=6),
+    st.sets(st.integers(0, 5)),
+)
+def test_as_many_have_a_row_as_can(
+    some: list[tuple[str | None, int]], shown: list[tuple[str | None, int]], others: set[int]
+) -> None:
+    everybody = [lost(registration, NOW + timedelta(seconds=at)) for registration, at in some]
+    rows = [row(str(number), name, NOW + timedelta(seconds=at)) for number, (name, at) in enumerate(shown)]
+
+    def may_have(one: Lost, each: Command) -> bool:
+        assert one.since is not None
+        assert each.created_date is not None
+        registrations = {one.request.registration_id, each.registration_id}
+        return each.created_date >= one.since and (None in registrations or len(registrations) == 1)
+
+    def most(number: int, left: frozenset[int]) -> int:
+        if number == len(everybody):
+            return 0
+        with_one = [1 + most(number + 1, left - {index}) for index in left if may_have(everybody[number], rows[index])]
+        return max([most(number + 1, left), *with_one])
+
+    mine, theirs = [], []
+    for number, one in enumerate(everybody):
+        (theirs if number in others else mine).append(one)
+    created = CreatedLog()
+    found: dict[Lost, Command] = {}
+    with created.seeking(lambda: theirs):
+        for own in (mine, theirs):
+            candidates = Candidates(own, created)
+            candidates.add(rows)
+            found.update(candidates.matches())
+            for each in found.values():
+                created.add(str(each.id), None)
+    assert all(may_have(one, each) for one, each in found.items())
+    assert len({each.id for each in found.values()}) == len(found) == most(0, frozenset(range(len(rows))))
 
 
 def test_one_from_before_the_post_is_none_and_one_without_a_date_may_be() -> None:

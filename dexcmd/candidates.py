@@ -1,0 +1,133 @@
+"""Which rows of the list may be commands whose create answer was lost, and which is whose.  Pure."""
+
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+
+from dexcmd.batches import is_for
+from dexcmd.created import CreatedLog, Kind, Lost
+from dexcmd.resources.command import Command
+
+__all__ = ["Candidates", "assign"]
+
+OLDEST = datetime.min.replace(tzinfo=UTC)
+
+
+class Candidates:
+    """Rows of the list that may be the lost commands, by device and type; what else a walk shows is not kept."""
+
+    def __init__(self, lost: Collection[Lost], created: CreatedLog) -> None:
+        self._own: dict[Kind, dict[Lost, None]] = defaultdict(dict)
+        for one in lost:
+            self._own[one.kind][one] = None
+        self._created = created
+        self._rows: dict[Kind, list[Command]] = {each: [] for each in self._own}
+        self._short = set(self._own)
+        """Those of which there are fewer rows than lost."""
+
+    @property
+    def since(self) -> datetime:
+        """Return how far back the rows are to go that `matches` chooses from."""
+        return min(
+            (one.since for some in self._contenders().values() for one in some if one.since is not None), default=OLDEST
+        )
+
+    def _contenders(self) -> dict[Kind, list[Lost]]:
+        """Return all that may have a row, in the order in which they choose.
+
+        Who is believed to have none the soonest chooses first: what the others have may show later.  Of equals those
+        that name their registration choose before those that take any, and the later before the earlier, for which more
+        rows will do.  Among them are those for which somebody else looks at the moment: what is theirs is left to them.
+        """
+        contenders = {each: list(own) for each, own in self._own.items()}
+        for one in self._created.sought():
+            some = contenders.get(one.kind)
+            if some is not None and one not in self._own[one.kind]:
+                some.append(one)
+        for some in contenders.values():
+            if len(some) == 1:
+                continue
+            some.sort(key=lambda one: one.since or OLDEST, reverse=True)
+            some.sort(key=lambda one: (one.until, one.request.registration_id is None))
+        return contenders
+
+    def of(self, rows: Iterable[Command]) -> list[Command]:
+        """Return the rows that are of a device and a type of the lost."""
+        return [row for row in rows if (row.device_id or "", row.type or "") in self._rows]
+
+    def add(self, rows: Iterable[Command]) -> None:
+        """Take note of rows, those of other devices and types excepted."""
+        for row in self.of(rows):
+            which = row.device_id or "", row.type or ""
+            self._rows[which].append(row)
+            if len(self._rows[which]) == len(self._own[which]):
+                self._short.discard(which)
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether each of the lost has a row."""
+        # What is told cheaply: a walk may be for thousands, and has hundreds of pages.
+        return not self._short and len(self.matches()) == sum(map(len, self._own.values()))
+
+    def matches(self) -> dict[Lost, Command]:
+        """Return those of the lost that have a row, each row for one of them, and none that this client has claimed."""
+        found: dict[Lost, Command] = {}
+        for each, contenders in self._contenders().items():
+            own = self._own[each]
+            # The oldest first: the later ones may be of somebody who has not said so yet, such as another process.
+            rows = sorted(
+                (row for row in self._rows[each] if row.id not in self._created),
+                key=lambda row: row.created_date or OLDEST,
+            )
+            found |= {one: row for one, row in assign(contenders, rows).items() if one in own}
+        return found
+
+
+def assign(lost: Sequence[Lost], rows: Iterable[Command]) -> dict[Lost, Command]:
+    """Return which row is for which of the lost, of one device and type; as many have one as can.
+
+    Where not all can, the first of them do.  Who has a choice gets a row that names what it asked for, and of these the
+    first.  A row without a date is taken by the word of the service's filter.
+    """
+    distinct = {row.id: row for row in rows}
+    free = dict(distinct)
+    chosen: dict[Lost, Command] = {}
+    owners: dict[str | None, Lost] = {}
+    in_vain: set[str | None] = set()
+    for one in lost:
+        if not free:
+            break
+        row = next(_eligible(one, free.values()), None)
+        takers = {} if row is None else {row.id: one}
+        # Whoever has a row may have another one instead: the shortest chain of such changes frees one.
+        queue = deque([one])
+        while queue and row is None:
+            taker = queue.popleft()
+            for each in _eligible(taker, distinct.values()):
+                if each.id in takers or each.id in in_vain:
+                    continue
+                takers[each.id] = taker
+                if each.id in free:
+                    row = each
+                    break
+                queue.append(owners[each.id])
+        if row is None:
+            # For those who come later it is in vain as well.
+            in_vain.update(takers)
+            continue
+        del free[row.id]
+        while row is not None:
+            taker = owners[row.id] = takers[row.id]
+            before = chosen.get(taker)
+            chosen[taker], row = row, before
+    return chosen
+
+
+def _eligible(one: Lost, rows: Iterable[Command]) -> Iterator[Command]:
+    """Give the rows that may be its own, those first that name what it asked for."""
+    since = one.since
+    if since is not None:
+        for exact in (True, False):
+            for row in rows:
+                if (row.created_date is None or row.created_date >= since) and is_for(row, one.request, exact):
+                    yield row
