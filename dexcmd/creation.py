@@ -122,6 +122,9 @@ class Creation:
         self._stopped = False
         """Whether `stop` was called; what is submitted after that is not sent either."""
 
+        self._taken_back = 0
+        """How often `take_back` was called."""
+
         self._unsent: set[anyio.CancelScope] = set()
         """Those of POSTs that are not under way: they wait for their turn, or to be sent again."""
 
@@ -181,6 +184,7 @@ class Creation:
 
         What is submitted afterwards is sent.
         """
+        self._taken_back += 1
         for scope in self._unsent:
             scope.cancel()
 
@@ -248,9 +252,11 @@ class Creation:
         if self._stopped:
             self._leave(batch, "cancelled")
             return
-        started = self._clock.monotonic()
+        started, taken_back = self._clock.monotonic(), self._taken_back
         sent = _Sent(started, since(self._session, started))
         reason = None if self._before_post is None else await self._before_post(batch, sent.since)
+        if reason is None and self._taken_back != taken_back:
+            reason = "cancelled"
         if reason is not None:
             self._leave(batch, reason)
             return

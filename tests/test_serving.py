@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from dexcmd import Outcome, TransportError
+from dexcmd.batches import Batch
 from dexcmd.created import CreatedLog
 from dexcmd.creation import Creation
 from dexcmd.sandbox import Fault
@@ -152,3 +154,24 @@ async def test_a_post_that_is_over_is_not_there_to_be_taken_back(rig: Rig, fault
     made = creation(rig, Handed())
     await made.run([tuple(rig.requests(1))])
     assert not made._unsent
+
+
+async def test_what_is_taken_back_while_its_intent_is_written_is_not_sent(rig: Rig) -> None:
+    await rig.start()
+    handed = Handed()
+
+    async def before_post(batch: Batch, since: datetime | None) -> str | None:
+        if len(batch) == 1:
+            made.take_back()
+            await asyncio.sleep(0)
+        return None
+
+    made = creation(rig, handed, before_post=before_post)
+    async with serving(made):
+        made.submit(tuple(rig.requests(1)))
+        assert await handed.until(1) == ["not_attempted"]
+        assert handed[0].reason == "cancelled"
+        # What is submitted afterwards is sent.
+        made.submit(tuple(rig.requests(2)))
+        assert await handed.until(3) == ["not_attempted", "created", "created"]
+    assert rig.made("create_commands") == 1
