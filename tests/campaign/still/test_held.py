@@ -24,7 +24,8 @@ from dexcmd.campaign.events import (
     WaveOpened,
 )
 from dexcmd.campaign.journal import open_journal
-from dexcmd.campaign.spec import Pace, Retries, Share, Waves
+from dexcmd.campaign.spec import CampaignSpec, Pace, Retries, Share, Waves
+from dexcmd.campaign.status import CampaignStatus
 from dexcmd.campaign.store import Store
 from dexcmd.sandbox import Behaviour, Fault
 from tests.campaign.conftest import HEALTHY, CampaignRig
@@ -193,6 +194,57 @@ async def test_what_waits_to_be_sent_is_not_once_nothing_is_to_be_created(
     assert status.count("saved") == len(sandbox.state.commands) == (3 if act is pause else 0)
     if act is stop:
         assert seconds(campaigns.of(RunEnded)[0]) < 40
+
+
+async def run_and_cancel(campaigns: CampaignRig, spec: CampaignSpec) -> CampaignStatus:
+    """Run a campaign that is cancelled after half a minute, when the answers of its POSTs are lost."""
+    async with campaigns.campaign(spec) as campaign, anyio.create_task_group() as group:
+
+        async def operate() -> None:
+            await campaigns.clock.sleep(30)
+            assert campaigns.asked("create_commands") > 0
+            assert not campaigns.of(IntentClosed)
+            await campaign.cancel()
+
+        group.start_soon(operate)
+        return await campaign.run(on_event=campaigns.events.append)
+
+
+async def test_what_was_lost_when_it_was_cancelled_is_given_up(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=12)
+    sandbox.faults.add(Fault.drop(processed=False), on="create_commands", times=None)
+    started = campaigns.clock.now()
+    status = await run_and_cancel(campaigns, campaigns.spec(audit_after=timedelta(hours=10)))
+    assert status.state == "cancelled"
+    assert status.count("not_attempted") == status.count() == 12
+    assert not sandbox.state.commands
+    # Its audit waits for no command that may still come of them.
+    assert campaigns.clock.now() - started < timedelta(hours=1)
+
+
+async def test_a_list_that_is_refused_does_not_hold_up_a_cancelled_campaign(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=8)
+    sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=1)
+    # It can't be read before, and may not be after.
+    sandbox.faults.add(
+        Fault.error(503),
+        on="list_commands",
+        times=None,
+        where=lambda _: bool(sandbox.state.commands) and campaigns.clock.monotonic() < 40,
+    )
+    sandbox.faults.add(
+        Fault.error(403, form="envelope", code=10000),
+        on="list_commands",
+        times=None,
+        where=lambda _: bool(sandbox.state.commands),
+    )
+    status = await run_and_cancel(campaigns, campaigns.spec())
+    assert status.accounts[0].stopped == "refused"
+    assert status.count("creating") == 8
+    sandbox.faults.clear()
+    status = await campaigns.run("one")
+    assert status.state == "cancelled"
+    assert status.count("saved") == len(sandbox.state.commands) == 8
 
 
 async def test_what_waits_to_be_sent_is_not_after_the_deadline(campaigns: CampaignRig) -> None:
