@@ -342,7 +342,10 @@ class FileTarget:
     def put_in_place(self) -> None:
         """Give it its final name."""
         file = self._part.opened
-        if not file.named:
+        if file.named:
+            # Another download's part must never get it.
+            file.ensure_name()
+        else:
             # Where there are no locks, no file can be renamed while it is open.
             file.close()
         if self._existing == "rename":

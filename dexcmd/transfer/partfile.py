@@ -153,8 +153,19 @@ class PartFile:
         finally:
             os.close(descriptor)
 
+    def ensure_name(self) -> None:
+        """Raise `FileNotFoundError` where it is not what has its name.
+
+        Its folder was put away with it, or it alone, and another download may have a part of that name by now.
+        """
+        try:
+            self._check_name()
+        except PartInUseError:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
+
     def record(self, state: PartState) -> None:
         """Write the state: the old one or the new one is there at any time."""
+        self.ensure_name()
         fresh = _fresh_path(self.state_path)
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINK | _BINARY, 0o600)
         try:
@@ -241,8 +252,9 @@ class PartFile:
             self.close()
         try:
             # Before it is closed: whoever waits for the lock finds that the file is gone.
-            self.forget()
-            self.path.unlink(missing_ok=True)
+            if not self._locked or not self._is_anothers():
+                self.forget()
+                self.path.unlink(missing_ok=True)
         finally:
             self.close()
 
@@ -262,6 +274,14 @@ class PartFile:
         """
         if not os.path.samestat(os.fstat(self._descriptor), self.path.lstat()):
             raise PartInUseError
+
+    def _is_anothers(self) -> bool:
+        """Tell whether the file that has its name is another download's."""
+        try:
+            status = self.path.lstat()
+        except FileNotFoundError:
+            return False
+        return stat.S_ISREG(status.st_mode) and not os.path.samestat(os.fstat(self._descriptor), status)
 
 
 def _is_own_file(status: os.stat_result) -> bool:

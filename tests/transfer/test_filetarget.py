@@ -310,6 +310,38 @@ class TestRaces:
         begun.pop().close()
 
 
+class TestPutAway:
+    """The folder is put away while a download is at work, and another one begins in a new folder of its name."""
+
+    @pytest.mark.parametrize("existing", ["verify", "overwrite", "rename", "error"])
+    async def test_what_another_one_has_of_it_never_gets_the_name(self, tmp_path: Path, existing: Any) -> None:
+        # Seen: the other's part got the name, though not all of it had come.
+        folder, away = tmp_path / "captures", tmp_path / "away"
+        with pytest.raises(DownloadError, match="No such file"):
+            async with target(folder, existing=existing) as place:
+                await receive(place, LARGE, strong(LARGE))
+                folder.rename(away)
+                folder.mkdir()
+                leave_part(folder, LARGE[:1_000_000], size=len(LARGE))
+                await place.finish(0)
+        assert (names(folder), names(away)) == (PARTS, PARTS)
+        assert [(await there(where)).offset for where in (folder, away)] == [1_000_000, len(LARGE)]
+
+    @pytest.mark.parametrize("keep_part", [True, False])
+    async def test_what_another_one_has_of_it_is_left_to_it(self, tmp_path: Path, keep_part: bool) -> None:
+        # Seen: its state was replaced, and told of a version that its bytes are not of; or both were deleted.
+        folder = tmp_path / "captures"
+        with pytest.raises(DownloadError, match="No such file"):
+            async with target(folder, keep_part=keep_part) as place:
+                await receive(place, LARGE, Version('"a"'), end=2_000_000)
+                await place.tail(1)
+                folder.rename(tmp_path / "away")
+                folder.mkdir()
+                leave_part(folder, OTHER[:1_000_000], etag='"b"', size=len(OTHER))
+                await receive(place, LARGE, strong(LARGE), 2_000_000)
+        assert await there(folder) == Have(1_000_000, strong(OTHER, '"b"'))
+
+
 class TestBroken:
     """What is left of a download that fails, and how the next one goes on."""
 
