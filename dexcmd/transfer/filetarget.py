@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 from dexcmd.clock import Clock
 from dexcmd.errors import ArtifactExistsError, InvalidArtifactError
-from dexcmd.threads import Stopped, run_stoppable, run_to_the_end
+from dexcmd.threads import run_stoppable, run_to_the_end
 from dexcmd.transfer.checks import BodyCheck
 from dexcmd.transfer.commit import GroupCommit
 from dexcmd.transfer.files import check_zip, whole_file_hash
@@ -215,15 +215,20 @@ class FileTarget:
             taken_up = self._part.take_up()
         except PartInUseError:
             return False
+        try:
+            self._look_into(stop, taken_up=taken_up)
+        except BaseException:
+            # A later download may have what this one lacks.
+            self._part.put_back()
+            raise
+        return True
+
+    def _look_into(self, stop: threading.Event, *, taken_up: bool) -> None:
         # Once more: whoever had the part may have given it its final name just before.
         status = self._there()
         self._in_the_way = status is not None and self._existing == "verify"
         if status is not None and self._in_the_way and self._verify == "zip":
-            try:
-                self._found = self._whole_file(status.st_size, stop)
-            except Stopped:
-                self._part.put_back()
-                raise
+            self._found = self._whole_file(status.st_size, stop)
         if not taken_up:
             sweep(self._final)
         elif self._found is not None:
@@ -232,7 +237,6 @@ class FileTarget:
             # One as `write_rest` makes it has no state; as a file that is there, it can only speak for itself.
             on_its_word = self._existing == "verify" and self._part.opened.size <= SMALL
             self._size = self._unchecked = self._part.resume(stop, on_its_word=on_its_word).offset
-        return True
 
     def _there(self) -> os.stat_result | None:
         """Return what is under the final name.  Raises `ArtifactExistsError` where nothing may be."""

@@ -27,6 +27,9 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 """A pipe that somebody put there must not be waited for."""
 
+_TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
+"""These say nothing of what could not be opened."""
+
 
 class PartInUseError(Exception):
     """Another download is at work on the part file; never leaves `dexcmd.transfer`."""
@@ -103,12 +106,14 @@ class PartFile:
         """Open the one that an earlier download left.
 
         None where there is none, or something else under its name.  Raises `PartInUseError` where another download
-        has it.
+        has it, `OSError` where too many files are open.
         """
         path = part_path(final)
         try:
             descriptor = os.open(path, os.O_RDWR | _NO_LINK | _BINARY | _NO_WAIT)
-        except OSError:
+        except OSError as error:
+            if error.errno in _TOO_MANY_OPEN:
+                raise
             return None
         part = cls(path, descriptor, 0, named=True)
         try:
@@ -144,8 +149,7 @@ class PartFile:
         try:
             descriptor = os.open(self.state_path, os.O_RDONLY | _NO_LINK | _BINARY | _NO_WAIT)
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                # That says nothing of the state.
+            if error.errno in _TOO_MANY_OPEN:
                 raise
             return b""
         try:

@@ -1,6 +1,7 @@
 """Artifacts on their way into a folder, with real files and without a service."""
 
 import asyncio
+import errno
 import hashlib
 import os
 import resource
@@ -582,6 +583,35 @@ class TestState:
                 await there(tmp_path)
         finally:
             resource.setrlimit(what, before)
+        assert (await there(tmp_path)).offset == 1_000_000
+
+    async def test_a_whole_one_without_a_state_that_can_not_be_read_stays(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Seen: it was deleted.
+        part_path(tmp_path / "c1.zip").write_bytes(SMALL)
+        monkeypatch.setattr("io.open", failing(errno.EMFILE))
+        with pytest.raises(DownloadError):
+            await there(tmp_path)
+        monkeypatch.undo()
+        assert (await there(tmp_path)).whole
+
+    async def test_a_second_look_for_the_file_that_fails_leaves_the_part(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Seen: it was deleted.
+        leave_part(tmp_path, LARGE[:1_000_000])
+        take_up = PartFile.take_up
+
+        def taken_up(final: Path) -> PartFile | None:
+            for function in (os.stat, os.lstat):
+                monkeypatch.setattr(os, function.__name__, no_stat(function, final))
+            return take_up(final)
+
+        monkeypatch.setattr(PartFile, "take_up", taken_up)
+        with pytest.raises(DownloadError):
+            await there(tmp_path)
+        monkeypatch.undo()
         assert (await there(tmp_path)).offset == 1_000_000
 
     @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -223,6 +224,19 @@ def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestTakeUp:
+    def test_where_too_many_files_are_open_it_is_not_taken_for_none(self, final: Path):
+        # Seen: it was fetched anew, and the part stayed behind beside the whole file.
+        left(final)
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        free = os.dup(0)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                PartFile.take_up(final)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
     def test_none(self, final: Path):
         assert PartFile.take_up(final) is None
         assert names(final.parent) == []
