@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 from dexcmd.clock import Clock
 from dexcmd.errors import ArtifactExistsError, InvalidArtifactError
-from dexcmd.threads import run_stoppable, run_to_the_end
+from dexcmd.threads import let_go, run_stoppable, run_to_the_end
 from dexcmd.transfer.checks import BodyCheck
 from dexcmd.transfer.commit import GroupCommit
 from dexcmd.transfer.files import check_zip, whole_file_hash
@@ -204,7 +204,7 @@ class FileTarget:
 
     async def leave(self) -> None:
         """Close the part, and keep it if it can be gone on from."""
-        await run_to_the_end(self._leave)
+        await let_go(self._leave)
 
     # From here on in threads.
 

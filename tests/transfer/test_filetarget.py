@@ -9,6 +9,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_BZIP2
@@ -51,6 +52,7 @@ from tests.transfer.filerig import (
     download,
     leave_part,
     names,
+    no_workers,
     open_parts,
     receive,
     strong,
@@ -427,6 +429,20 @@ class TestBroken:
     async def test_what_came_is_kept_whatever_ended_it(self, tmp_path: Path, end: int, error: BaseException) -> None:
         await broken(tmp_path, LARGE, end, error=error)
         assert names(tmp_path) == PARTS
+
+    async def test_what_came_is_kept_where_there_is_no_thread_to_leave_it_in(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Seen: file, lock and two threads stayed as long as the process, and another error was raised.
+        async with AsyncExitStack() as later:
+            with pytest.raises(BrokenError):
+                async with target(tmp_path) as place:
+                    await receive(place, LARGE, strong(LARGE), end=2_000_000)
+                    await later.enter_async_context(no_workers(monkeypatch))
+                    raise BrokenError
+            assert open_parts() == []
+            assert not [thread for thread in threading.enumerate() if thread.name.startswith("dexcmd-")]
+        assert (await there(tmp_path)).offset == 2_000_000
 
     async def test_a_part_is_not_kept_by_a_later_one_that_keeps_none(self, tmp_path: Path) -> None:
         await broken(tmp_path, LARGE, 2_000_000)
