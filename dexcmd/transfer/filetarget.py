@@ -15,7 +15,7 @@ from dexcmd.transfer.checks import BodyCheck
 from dexcmd.transfer.commit import GroupCommit
 from dexcmd.transfer.files import check_zip, whole_file_hash
 from dexcmd.transfer.options import Verify
-from dexcmd.transfer.partfile import PartInUseError, part_path, sweep
+from dexcmd.transfer.partfile import PartInUseError, part_path, sweep, sweep_ended
 from dexcmd.transfer.ranges import Body, Have, Version, is_strong
 from dexcmd.transfer.resumable import ResumablePart
 from dexcmd.transfer.saved import SavedArtifact
@@ -224,6 +224,7 @@ class FileTarget:
         return True
 
     def _look_into(self, stop: threading.Event, *, taken_up: bool) -> None:
+        sweep_ended(self._final)
         # Once more: whoever had the part may have given it its final name just before.
         status = self._there()
         self._in_the_way = status is not None and self._existing == "verify"
@@ -346,7 +347,7 @@ class FileTarget:
     def put_in_place(self) -> None:
         """Give it its final name."""
         file = self._part.opened
-        if file.named:
+        if file.locked:
             # Another download's part must never get it.
             file.ensure_name()
         else:

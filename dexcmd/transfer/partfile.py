@@ -6,6 +6,7 @@ import secrets
 import stat
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -15,12 +16,17 @@ from dexcmd.transfer.system import preallocate, start_writeback, sync_file, writ
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["PartFile", "PartInUseError", "part_path", "state_path", "sweep"]
+__all__ = ["PartFile", "PartInUseError", "part_names", "part_path", "state_path", "sweep", "sweep_ended"]
 
 READ_SIZE = 1024 * 1024
 
 BLOCK = 512
 """What `st_blocks` counts, whatever the file system's own blocks are."""
+
+FURTHER = 3
+"""So many parts beside the usual one have names that are found again, should their processes be killed: as many
+downloads of one artifact hardly ever hang at a time.
+"""
 
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
@@ -37,7 +43,12 @@ class PartInUseError(Exception):
 
 def part_path(final: Path) -> Path:
     """Return where the part of a file is."""
-    return final.with_name(f".{final.name}.part")
+    return final.with_name(part_names(final.name)[0])
+
+
+def part_names(final: str) -> tuple[str, ...]:
+    """Return the names that parts of a file may have: the usual one, and those beside it."""
+    return f".{final}.part", *(f".{final}.{number}.part" for number in range(1, FURTHER + 1))
 
 
 def state_path(part: Path) -> Path:
@@ -51,6 +62,14 @@ def sweep(final: Path) -> None:
     if state.exists() or _fresh_path(state).exists():
         # With a part of that name, and its lock: another download may begin, and write its own state.
         PartFile.create(final).remove()
+
+
+def sweep_ended(final: Path) -> None:
+    """Delete the parts beside the usual one whose processes have ended: nothing is ever gone on from these."""
+    for name in part_names(final.name)[1:]:
+        with suppress(OSError, PartInUseError):
+            if (part := PartFile.open(final.with_name(name), named=False)) is not None:
+                part.remove()
 
 
 def _fresh_path(state: Path) -> Path:
@@ -81,11 +100,13 @@ class PartFile:
     def create(cls, final: Path) -> Self:
         """Make a new one, under a name of its own where the usual one is taken.  Raises `OSError`."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK | _BINARY
-        try:
-            part = cls(part_path(final), os.open(part_path(final), flags, 0o600), 0, named=True)
-        except FileExistsError:
-            pass
-        else:
+        for number, name in enumerate(part_names(final.name)):
+            path = final.with_name(name)
+            try:
+                part = cls(path, os.open(path, flags, 0o600), 0, named=number == 0)
+            except FileExistsError:
+                # Two downloads of one artifact don't write into each other's file.
+                continue
             try:
                 part._lock()
                 part._check_name()
@@ -95,27 +116,31 @@ class PartFile:
             except OSError:
                 # A file system without locks.
                 part.remove()
+                break
             else:
                 return part
-        # Two downloads of one artifact don't write into each other's file.
         path = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
         return cls(path, os.open(path, flags, 0o600), 0, named=False)
 
     @classmethod
     def take_up(cls, final: Path) -> Self | None:
-        """Open the one that an earlier download left.
+        """Open the usual one, that an earlier download left; as `open`."""
+        return cls.open(part_path(final), named=True)
+
+    @classmethod
+    def open(cls, path: Path, *, named: bool) -> Self | None:
+        """Open one that an earlier download left.
 
         None where there is none, or something else under its name.  Raises `PartInUseError` where another download
         has it, `OSError` where too many files are open.
         """
-        path = part_path(final)
         try:
             descriptor = os.open(path, os.O_RDWR | _NO_LINK | _BINARY | _NO_WAIT)
         except OSError as error:
             if error.errno in _TOO_MANY_OPEN:
                 raise
             return None
-        part = cls(path, descriptor, 0, named=True)
+        part = cls(path, descriptor, 0, named=named)
         try:
             part._lock()
             part._check_name()
@@ -135,6 +160,11 @@ class PartFile:
         # What comes now is appended.
         part.size = os.lseek(descriptor, 0, os.SEEK_END)
         return part
+
+    @property
+    def locked(self) -> bool:
+        """Whether nobody else can take it up: not where there are no locks."""
+        return self._locked
 
     @property
     def state_path(self) -> Path:

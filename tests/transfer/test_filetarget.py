@@ -552,6 +552,60 @@ class TestFound:
         assert (await there(tmp_path)).whole
 
 
+class TestSwept:
+    """A part beside the usual one, made because that was another's who hung, and left as its process was killed."""
+
+    def leave(self, folder: Path) -> None:
+        usual, beside = PartFile.create(folder / "c1.zip"), PartFile.create(folder / "c1.zip")
+        beside.write([LARGE[:1_000_000]])
+        beside.close()
+        usual.remove()
+        assert names(folder) == [".c1.zip.1.part"]
+
+    @sizes
+    async def test_by_the_next_one(self, tmp_path: Path, content: bytes) -> None:
+        # Seen: it stayed for ever.
+        self.leave(tmp_path)
+        assert (await download(tmp_path, content)).path.read_bytes() == content
+        assert names(tmp_path) == ["c1.zip"]
+
+    async def test_by_one_that_finds_the_file(self, tmp_path: Path) -> None:
+        self.leave(tmp_path)
+        (tmp_path / "c1.zip").write_bytes(LARGE)
+        assert (await download(tmp_path, LARGE)).skipped
+        assert names(tmp_path) == ["c1.zip"]
+
+    async def test_by_one_that_goes_on(self, tmp_path: Path) -> None:
+        self.leave(tmp_path)
+        leave_part(tmp_path, LARGE[:1_000_000])
+        assert (await download(tmp_path, LARGE)).resumed_from == 1_000_000
+        assert names(tmp_path) == ["c1.zip"]
+
+    async def test_by_one_of_many(self, tmp_path: Path) -> None:
+        self.leave(tmp_path)
+        async with FileSink(tmp_path).open(ManualClock()) as store:
+            for number in (2, 1):
+                async with store.target(type(C1)(f"c{number}", f"c{number}.zip"), "zip") as place:
+                    await receive(place, SMALL, strong(SMALL))
+                    await place.finish(0)
+        assert names(tmp_path) == ["c1.zip", "c2.zip"]
+
+    async def test_not_while_it_is_written(self, tmp_path: Path) -> None:
+        go_on, ready, clock = asyncio.Event(), asyncio.Event(), SteppedClock()
+        usual = PartFile.create(tmp_path / "c1.zip")
+        clock.free()
+        slow = asyncio.create_task(held(tmp_path, 2_000_000, go_on, ready, clock=clock))
+        await ready.wait()
+        usual.remove()
+        await broken(tmp_path, LARGE, 1_500_000)
+        assert names(tmp_path) == sorted([".c1.zip.1.part", *PARTS])
+        go_on.set()
+        await slow
+        assert (tmp_path / "c1.zip").read_bytes() == LARGE
+        assert (await download(tmp_path, LARGE)).skipped
+        assert names(tmp_path) == ["c1.zip"]
+
+
 class TestState:
     """Parts are gone on from only as far as their state vouches for them."""
 
