@@ -119,9 +119,9 @@ class FileTarget:
     async def find(self, size: int | None) -> SavedArtifact | None:
         """Return the file if it is there whole."""
         if self._found is None and size is not None and self._in_the_way and self._verify != "zip":
-            self._found = await run_stoppable(partial(self._whole_file, size))
-            if self._found is not None and self._wrote:
-                with self._explained():
+            with self._explained():
+                self._found = await run_stoppable(partial(self._whole_file, size))
+                if self._found is not None and self._wrote:
                     await run_to_the_end(self._drop_all)
         return self._found
 

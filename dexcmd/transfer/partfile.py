@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from dexcmd.transfer.partstate import PartState
-from dexcmd.transfer.system import preallocate, start_writeback, sync_file, write_all
+from dexcmd.transfer.system import TOO_MANY_OPEN, preallocate, start_writeback, sync_file, write_all
 
 if sys.platform != "win32":
     import fcntl
@@ -32,9 +32,6 @@ _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 """A pipe that somebody put there must not be waited for."""
-
-_TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
-"""These say nothing of what could not be opened."""
 
 
 class PartInUseError(Exception):
@@ -137,7 +134,7 @@ class PartFile:
         try:
             descriptor = os.open(path, os.O_RDWR | _NO_LINK | _BINARY | _NO_WAIT)
         except OSError as error:
-            if error.errno in _TOO_MANY_OPEN:
+            if error.errno in TOO_MANY_OPEN:
                 raise
             return None
         part = cls(path, descriptor, 0, named=named)
@@ -179,7 +176,7 @@ class PartFile:
         try:
             descriptor = os.open(self.state_path, os.O_RDONLY | _NO_LINK | _BINARY | _NO_WAIT)
         except OSError as error:
-            if error.errno in _TOO_MANY_OPEN:
+            if error.errno in TOO_MANY_OPEN:
                 raise
             return b""
         try:

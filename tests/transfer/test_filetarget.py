@@ -155,6 +155,18 @@ class TestExisting:
         assert not saved.skipped
         assert saved.path.read_bytes() == content
 
+    @pytest.mark.parametrize("verify", ["zip", "size", "none"])
+    async def test_one_that_can_not_be_opened_for_want_of_descriptors_is_not_fetched_anew(
+        self, tmp_path: Path, verify: Verify, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Seen: it was replaced, once there were some.
+        (tmp_path / "c1.zip").write_bytes(SMALL)
+        monkeypatch.setattr("io.open", failing(errno.EMFILE))
+        with pytest.raises(DownloadError, match="Too many open files"):
+            await download(tmp_path, SMALL, verify=verify)
+        monkeypatch.undo()
+        assert (await download(tmp_path, SMALL, verify=verify)).skipped
+
     async def test_verify_by_size_replaces_one_of_another_size(self, tmp_path: Path) -> None:
         (tmp_path / "c1.zip").write_bytes(SMALL[:-1])
         saved = await download(tmp_path, SMALL, verify="size")
