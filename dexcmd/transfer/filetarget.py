@@ -230,10 +230,12 @@ class FileTarget:
         self._in_the_way = status is not None and self._existing == "verify"
         if status is not None and self._in_the_way and self._verify == "zip":
             self._found = self._whole_file(status.st_size, stop)
-        if not taken_up:
+        if self._found is not None:
+            # Beside a whole file it is no matter if they stay, as where the disk can only be read.
+            with suppress(OSError):
+                self._part.drop() if taken_up else sweep(self._final)
+        elif not taken_up:
             sweep(self._final)
-        elif self._found is not None:
-            self._part.drop()
         else:
             # One as `write_rest` makes it has no state; as a file that is there, it can only speak for itself.
             on_its_word = self._existing == "verify" and self._part.opened.size <= SMALL

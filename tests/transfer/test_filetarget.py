@@ -155,6 +155,28 @@ class TestExisting:
         assert not saved.skipped
         assert saved.path.read_bytes() == content
 
+    @pytest.mark.parametrize("part", [True, False])
+    async def test_a_whole_one_on_a_disk_that_can_only_be_read(
+        self, tmp_path: Path, part: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Seen: it was an error, for want of deleting what lay beside it.
+        leave_part(tmp_path, LARGE[:1_000_000])
+        (tmp_path / "c1.zip").write_bytes(LARGE)
+        if not part:
+            part_path(tmp_path / "c1.zip").unlink()
+        before, opened = names(tmp_path), os.open
+
+        def only_to_read(path: Any, flags: int, *more: Any, **options: Any) -> int:
+            if flags & os.O_ACCMODE != os.O_RDONLY:
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+            return opened(path, flags, *more, **options)
+
+        monkeypatch.setattr(os, "open", only_to_read)
+        monkeypatch.setattr(os, "unlink", failing(errno.EROFS))
+        assert (await download(tmp_path, LARGE)).skipped
+        monkeypatch.undo()
+        assert names(tmp_path) == before
+
     @pytest.mark.parametrize("verify", ["zip", "size", "none"])
     async def test_one_that_can_not_be_opened_for_want_of_descriptors_is_not_fetched_anew(
         self, tmp_path: Path, verify: Verify, monkeypatch: pytest.MonkeyPatch
