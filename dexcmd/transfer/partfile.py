@@ -16,7 +16,7 @@ from dexcmd.transfer.system import TOO_MANY_OPEN, preallocate, start_writeback, 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["PartFile", "PartInUseError", "part_names", "part_path", "state_path", "sweep", "sweep_ended"]
+__all__ = ["PartFile", "PartInUseError", "part_names", "part_path", "state_name", "state_path", "sweep", "sweep_ended"]
 
 READ_SIZE = 1024 * 1024
 
@@ -48,9 +48,14 @@ def part_names(final: str) -> tuple[str, ...]:
     return f".{final}.part", *(f".{final}.{number}.part" for number in range(1, FURTHER + 1))
 
 
+def state_name(part: str) -> str:
+    """Return the name of the state of a part."""
+    return f"{part}.json"
+
+
 def state_path(part: Path) -> Path:
     """Return where the state of a part is."""
-    return part.with_name(f"{part.name}.json")
+    return part.with_name(state_name(part.name))
 
 
 def sweep(final: Path) -> None:

@@ -1387,6 +1387,17 @@ class TestFolder:
                 await place.finish(2_000_000)
         assert names(tmp_path) == ["c1.zip"]
 
+    async def test_a_state_that_is_left_alone_is_seen_as_well(self, tmp_path: Path) -> None:
+        # Seen: it stayed, and would have vouched for a part of another version, had the process been killed there.
+        leave_part(tmp_path, LARGE[:1_000_000])
+        part_path(tmp_path / "c1.zip").unlink()
+        async with FileSink(tmp_path).open(ManualClock()) as store:
+            for number in (2, 1):
+                async with store.target(type(C1)(f"c{number}", f"c{number}.zip"), "zip") as place:
+                    await receive(place, SMALL, strong(SMALL))
+                    await place.finish(0)
+        assert names(tmp_path) == ["c1.zip", "c2.zip"]
+
     async def test_a_folder_that_is_gone_is_a_typed_error(self, tmp_path: Path) -> None:
         # Seen: FileNotFoundError.
         folder = tmp_path / "captures"
