@@ -5,7 +5,7 @@ import errno
 import queue
 import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-__all__ = ["GroupThread", "Stopped", "raise_if_stopped", "run_stoppable", "run_to_the_end", "starting"]
+__all__ = ["GroupThread", "Stopped", "let_go", "raise_if_stopped", "run_stoppable", "run_to_the_end", "starting"]
 
 T = TypeVar("T")
 
@@ -45,7 +45,21 @@ async def run_to_the_end(function: Callable[[], T]) -> T:
 
     Work on a file can't be left half-way: its thread would go on, and meet whatever is done next to the same file.
     """
-    return await _run(function, lambda: None)
+    return await _run(_Once(function), lambda: None)
+
+
+async def let_go(function: Callable[[], None]) -> None:
+    """Call `function`, which gives up what is held, as `run_to_the_end` does; where there is no thread, without one.
+
+    Files, locks and threads would stay as long as the process: better hold the event loop up.
+    """
+    once = _Once(function)
+    try:
+        with suppress(OSError):
+            await _run(once, lambda: None)
+    finally:
+        once.call()
+    once.result()
 
 
 async def run_stoppable(function: Callable[[threading.Event], T], stop: threading.Event | None = None) -> T:
@@ -55,11 +69,10 @@ async def run_stoppable(function: Callable[[threading.Event], T], stop: threadin
     waited for: the thread is not left to go on alone.  `stop` is the event where others look at it as well.
     """
     stop = stop or threading.Event()
-    return await _run(partial(function, stop), stop.set)
+    return await _run(_Once(partial(function, stop)), stop.set)
 
 
-async def _run(function: Callable[[], T], on_cancel: Callable[[], None]) -> T:
-    once = _Once(function)
+async def _run(once: "_Once[T]", on_cancel: Callable[[], None]) -> T:
     cancelled: asyncio.CancelledError | None = None
     while True:
         hop = asyncio.ensure_future(anyio.to_thread.run_sync(once.call))

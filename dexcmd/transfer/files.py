@@ -10,7 +10,7 @@ from dexcmd.errors import ConfigurationError, DownloadError, UnsafeFilenameError
 from dexcmd.transfer.checks import BodyCheck
 from dexcmd.transfer.names import Parts
 from dexcmd.transfer.options import Verify
-from dexcmd.transfer.system import explain, sync_folder
+from dexcmd.transfer.system import TOO_MANY_OPEN, explain, sync_folder
 from dexcmd.transfer.unpacking import Archive
 
 __all__ = ["check_zip", "make_below", "make_folder", "make_inside", "whole_file_hash"]
@@ -86,7 +86,7 @@ def make_below(folder: Path, parts: Parts) -> bool:
 def whole_file_hash(path: Path, size: int, verify: Verify, stop: threading.Event | None = None) -> str | None:
     """Return the sha256, in hex, of a file of `size` bytes that is whole, as far as `verify` asks for.
 
-    None where `path` is none, or a link.  Raises `Stopped` once `stop` is set.
+    None where `path` is none, or a link.  Raises `Stopped` once `stop` is set, `OSError` where too many files are open.
     """
     try:
         status = path.lstat()
@@ -98,7 +98,9 @@ def whole_file_hash(path: Path, size: int, verify: Verify, stop: threading.Event
                 check.feed(piece)
         if check.verdict() != "whole":
             check_zip(path, path.name, stop)
-    except (OSError, DownloadError):
+    except (OSError, DownloadError) as error:
+        if isinstance(error, OSError) and error.errno in TOO_MANY_OPEN:
+            raise
         return None
     return check.sha256
 

@@ -10,12 +10,12 @@ from typing import Literal, TypeVar
 
 from dexcmd.clock import Clock
 from dexcmd.errors import ArtifactExistsError, InvalidArtifactError
-from dexcmd.threads import Stopped, run_stoppable, run_to_the_end
+from dexcmd.threads import let_go, run_stoppable, run_to_the_end
 from dexcmd.transfer.checks import BodyCheck
 from dexcmd.transfer.commit import GroupCommit
 from dexcmd.transfer.files import check_zip, whole_file_hash
 from dexcmd.transfer.options import Verify
-from dexcmd.transfer.partfile import PartInUseError, part_path, sweep
+from dexcmd.transfer.partfile import PartInUseError, part_path, sweep, sweep_ended
 from dexcmd.transfer.ranges import Body, Have, Version, is_strong
 from dexcmd.transfer.resumable import ResumablePart
 from dexcmd.transfer.saved import SavedArtifact
@@ -119,9 +119,9 @@ class FileTarget:
     async def find(self, size: int | None) -> SavedArtifact | None:
         """Return the file if it is there whole."""
         if self._found is None and size is not None and self._in_the_way and self._verify != "zip":
-            self._found = await run_stoppable(partial(self._whole_file, size))
-            if self._found is not None and self._wrote:
-                with self._explained():
+            with self._explained():
+                self._found = await run_stoppable(partial(self._whole_file, size))
+                if self._found is not None and self._wrote:
                     await run_to_the_end(self._drop_all)
         return self._found
 
@@ -204,7 +204,7 @@ class FileTarget:
 
     async def leave(self) -> None:
         """Close the part, and keep it if it can be gone on from."""
-        await run_to_the_end(self._leave)
+        await let_go(self._leave)
 
     # From here on in threads.
 
@@ -215,24 +215,31 @@ class FileTarget:
             taken_up = self._part.take_up()
         except PartInUseError:
             return False
+        try:
+            self._look_into(stop, taken_up=taken_up)
+        except BaseException:
+            # A later download may have what this one lacks.
+            self._part.put_back()
+            raise
+        return True
+
+    def _look_into(self, stop: threading.Event, *, taken_up: bool) -> None:
+        sweep_ended(self._final)
         # Once more: whoever had the part may have given it its final name just before.
         status = self._there()
         self._in_the_way = status is not None and self._existing == "verify"
         if status is not None and self._in_the_way and self._verify == "zip":
-            try:
-                self._found = self._whole_file(status.st_size, stop)
-            except Stopped:
-                self._part.put_back()
-                raise
-        if not taken_up:
+            self._found = self._whole_file(status.st_size, stop)
+        if self._found is not None:
+            # Beside a whole file it is no matter if they stay, as where the disk can only be read.
+            with suppress(OSError):
+                self._part.drop() if taken_up else sweep(self._final)
+        elif not taken_up:
             sweep(self._final)
-        elif self._found is not None:
-            self._part.drop()
         else:
             # One as `write_rest` makes it has no state; as a file that is there, it can only speak for itself.
             on_its_word = self._existing == "verify" and self._part.opened.size <= SMALL
             self._size = self._unchecked = self._part.resume(stop, on_its_word=on_its_word).offset
-        return True
 
     def _there(self) -> os.stat_result | None:
         """Return what is under the final name.  Raises `ArtifactExistsError` where nothing may be."""
@@ -342,7 +349,10 @@ class FileTarget:
     def put_in_place(self) -> None:
         """Give it its final name."""
         file = self._part.opened
-        if not file.named:
+        if file.locked:
+            # Another download's part must never get it.
+            file.ensure_name()
+        else:
             # Where there are no locks, no file can be renamed while it is open.
             file.close()
         if self._existing == "rename":

@@ -16,7 +16,7 @@ from dexcmd.transfer.files import make_below, make_folder
 from dexcmd.transfer.filetarget import Existing, FileTarget
 from dexcmd.transfer.names import Parts
 from dexcmd.transfer.options import Verify
-from dexcmd.transfer.partfile import part_path
+from dexcmd.transfer.partfile import part_names, state_name
 from dexcmd.transfer.sink import ArtifactName
 from dexcmd.validators import folder_path, one_of, yes_or_no
 
@@ -129,7 +129,9 @@ class Folder:
                 # Another one may have looked meanwhile.
                 if known.names is None:
                     known.names = await run_to_the_end(partial(_names, final.parent))
-        return known.names is None or final.name in known.names or part_path(final).name in known.names
+        parts = part_names(final.name)
+        # Also a state alone: what is small gets a part without one, and must not find another's beside it.
+        return known.names is None or not known.names.isdisjoint((final.name, *parts, state_name(parts[0])))
 
 
 def _names(folder: Path) -> set[str] | None:

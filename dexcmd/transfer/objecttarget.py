@@ -9,7 +9,7 @@ from urllib.parse import quote
 import anyio
 
 from dexcmd.errors import ArtifactExistsError, InvalidArtifactError
-from dexcmd.threads import raise_if_stopped, run_stoppable, run_to_the_end
+from dexcmd.threads import let_go, raise_if_stopped, run_stoppable, run_to_the_end
 from dexcmd.transfer.bucket import VERSION, Attributes, Place, Upload
 from dexcmd.transfer.checks import BodyCheck
 from dexcmd.transfer.files import check_zip
@@ -140,7 +140,7 @@ class ObjectTarget:
         """Abort what is not finished, and let another one have its upload."""
         try:
             if self._writer is not None or self._upload is not None or self._spool is not None:
-                await run_to_the_end(self._drop)
+                await let_go(self._drop)
         finally:
             if self._uploading:
                 self._uploading = False

@@ -6,21 +6,27 @@ import secrets
 import stat
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 from dexcmd.transfer.partstate import PartState
-from dexcmd.transfer.system import preallocate, start_writeback, sync_file, write_all
+from dexcmd.transfer.system import TOO_MANY_OPEN, preallocate, start_writeback, sync_file, write_all
 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["PartFile", "PartInUseError", "part_path", "state_path", "sweep"]
+__all__ = ["PartFile", "PartInUseError", "part_names", "part_path", "state_name", "state_path", "sweep", "sweep_ended"]
 
 READ_SIZE = 1024 * 1024
 
 BLOCK = 512
 """What `st_blocks` counts, whatever the file system's own blocks are."""
+
+FURTHER = 3
+"""So many parts beside the usual one have names that are found again, should their processes be killed: as many
+downloads of one artifact hardly ever hang at a time.
+"""
 
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
@@ -34,12 +40,22 @@ class PartInUseError(Exception):
 
 def part_path(final: Path) -> Path:
     """Return where the part of a file is."""
-    return final.with_name(f".{final.name}.part")
+    return final.with_name(part_names(final.name)[0])
+
+
+def part_names(final: str) -> tuple[str, ...]:
+    """Return the names that parts of a file may have: the usual one, and those beside it."""
+    return f".{final}.part", *(f".{final}.{number}.part" for number in range(1, FURTHER + 1))
+
+
+def state_name(part: str) -> str:
+    """Return the name of the state of a part."""
+    return f"{part}.json"
 
 
 def state_path(part: Path) -> Path:
     """Return where the state of a part is."""
-    return part.with_name(f"{part.name}.json")
+    return part.with_name(state_name(part.name))
 
 
 def sweep(final: Path) -> None:
@@ -48,6 +64,14 @@ def sweep(final: Path) -> None:
     if state.exists() or _fresh_path(state).exists():
         # With a part of that name, and its lock: another download may begin, and write its own state.
         PartFile.create(final).remove()
+
+
+def sweep_ended(final: Path) -> None:
+    """Delete the parts beside the usual one whose processes have ended: nothing is ever gone on from these."""
+    for name in part_names(final.name)[1:]:
+        with suppress(OSError, PartInUseError):
+            if (part := PartFile.open(final.with_name(name), named=False)) is not None:
+                part.remove()
 
 
 def _fresh_path(state: Path) -> Path:
@@ -78,11 +102,13 @@ class PartFile:
     def create(cls, final: Path) -> Self:
         """Make a new one, under a name of its own where the usual one is taken.  Raises `OSError`."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK | _BINARY
-        try:
-            part = cls(part_path(final), os.open(part_path(final), flags, 0o600), 0, named=True)
-        except FileExistsError:
-            pass
-        else:
+        for number, name in enumerate(part_names(final.name)):
+            path = final.with_name(name)
+            try:
+                part = cls(path, os.open(path, flags, 0o600), 0, named=number == 0)
+            except FileExistsError:
+                # Two downloads of one artifact don't write into each other's file.
+                continue
             try:
                 part._lock()
                 part._check_name()
@@ -92,25 +118,31 @@ class PartFile:
             except OSError:
                 # A file system without locks.
                 part.remove()
+                break
             else:
                 return part
-        # Two downloads of one artifact don't write into each other's file.
         path = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
         return cls(path, os.open(path, flags, 0o600), 0, named=False)
 
     @classmethod
     def take_up(cls, final: Path) -> Self | None:
-        """Open the one that an earlier download left.
+        """Open the usual one, that an earlier download left; as `open`."""
+        return cls.open(part_path(final), named=True)
+
+    @classmethod
+    def open(cls, path: Path, *, named: bool) -> Self | None:
+        """Open one that an earlier download left.
 
         None where there is none, or something else under its name.  Raises `PartInUseError` where another download
-        has it.
+        has it, `OSError` where too many files are open.
         """
-        path = part_path(final)
         try:
             descriptor = os.open(path, os.O_RDWR | _NO_LINK | _BINARY | _NO_WAIT)
-        except OSError:
+        except OSError as error:
+            if error.errno in TOO_MANY_OPEN:
+                raise
             return None
-        part = cls(path, descriptor, 0, named=True)
+        part = cls(path, descriptor, 0, named=named)
         try:
             part._lock()
             part._check_name()
@@ -132,6 +164,11 @@ class PartFile:
         return part
 
     @property
+    def locked(self) -> bool:
+        """Whether nobody else can take it up: not where there are no locks."""
+        return self._locked
+
+    @property
     def state_path(self) -> Path:
         """Where its state is."""
         return state_path(self.path)
@@ -144,8 +181,7 @@ class PartFile:
         try:
             descriptor = os.open(self.state_path, os.O_RDONLY | _NO_LINK | _BINARY | _NO_WAIT)
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                # That says nothing of the state.
+            if error.errno in TOO_MANY_OPEN:
                 raise
             return b""
         try:
@@ -153,8 +189,19 @@ class PartFile:
         finally:
             os.close(descriptor)
 
+    def ensure_name(self) -> None:
+        """Raise `FileNotFoundError` where it is not what has its name.
+
+        Its folder was put away with it, or it alone, and another download may have a part of that name by now.
+        """
+        try:
+            self._check_name()
+        except PartInUseError:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
+
     def record(self, state: PartState) -> None:
         """Write the state: the old one or the new one is there at any time."""
+        self.ensure_name()
         fresh = _fresh_path(self.state_path)
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINK | _BINARY, 0o600)
         try:
@@ -241,8 +288,9 @@ class PartFile:
             self.close()
         try:
             # Before it is closed: whoever waits for the lock finds that the file is gone.
-            self.forget()
-            self.path.unlink(missing_ok=True)
+            if not self._locked or not self._is_anothers():
+                self.forget()
+                self.path.unlink(missing_ok=True)
         finally:
             self.close()
 
@@ -262,6 +310,14 @@ class PartFile:
         """
         if not os.path.samestat(os.fstat(self._descriptor), self.path.lstat()):
             raise PartInUseError
+
+    def _is_anothers(self) -> bool:
+        """Tell whether the file that has its name is another download's."""
+        try:
+            status = self.path.lstat()
+        except FileNotFoundError:
+            return False
+        return stat.S_ISREG(status.st_mode) and not os.path.samestat(os.fstat(self._descriptor), status)
 
 
 def _is_own_file(status: os.stat_result) -> bool:

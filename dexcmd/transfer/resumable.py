@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 
 from dexcmd.errors import DownloadError, InsufficientSpaceError, InvalidArtifactError
-from dexcmd.threads import Stopped, starting
+from dexcmd.threads import starting
 from dexcmd.transfer.files import check_zip
 from dexcmd.transfer.partfile import PartFile, sweep
 from dexcmd.transfer.partstate import PartState, parse_state
@@ -67,23 +67,9 @@ class ResumablePart:
         """Return what of the file can be gone on from, and cut the rest; where it is nothing, the file is dropped.
 
         `on_its_word` is whether one without a state that is a whole zip archive is taken for the artifact.  Raises
-        `Stopped` where `stop` is set while that is told.
+        `Stopped` where `stop` is set while that is told, `DownloadError` where it can't be read.
         """
         file = self.opened
-        try:
-            return self._gone_on_from(file, stop, on_its_word=on_its_word)
-        except (OSError, Stopped):
-            # A later download may have what this one lacks.
-            self.put_back()
-            raise
-
-    def put_back(self) -> None:
-        """Let go of the file, which stays as it was taken up."""
-        file, self.file = self.file, None
-        if file is not None:
-            file.close()
-
-    def _gone_on_from(self, file: PartFile, stop: threading.Event, *, on_its_word: bool) -> Have:
         described = file.read_state()
         if not described and on_its_word and self._is_whole_archive(file, stop):
             # Its process was killed between its last byte and its name, see `write_whole`.
@@ -100,6 +86,12 @@ class ResumablePart:
             file.record(attrs.evolve(state, durable=min(state.durable, have.offset), boot=boot_id()))
         self.version = self._recorded = have.version
         return have
+
+    def put_back(self) -> None:
+        """Let go of the file, which stays as it was taken up."""
+        file, self.file = self.file, None
+        if file is not None:
+            file.close()
 
     def _is_whole_archive(self, file: PartFile, stop: threading.Event) -> bool:
         if not self._checked:

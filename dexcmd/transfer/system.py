@@ -15,6 +15,7 @@ if sys.platform != "win32":
     import fcntl
 
 __all__ = [
+    "TOO_MANY_OPEN",
     "boot_id",
     "explain",
     "free_bytes",
@@ -35,6 +36,9 @@ KEEP_SIZE = 0x01
 
 FULL_SYNC: int | None = None if sys.platform == "win32" else getattr(fcntl, "F_FULLFSYNC", None)
 """What macOS wants to be told for the drive to empty its cache, which its `fsync` leaves alone."""
+
+TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
+"""Errors that say nothing of the file that could not be opened."""
 
 _NOT_FOR_ALL_FILES = (errno.EINVAL, errno.ENOTSUP, errno.ENOTTY)
 _NOT_FOR_FOLDERS = (errno.EINVAL, errno.ENOTSUP)

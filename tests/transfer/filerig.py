@@ -9,12 +9,14 @@ import zipfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dexcmd.clock import Clock, ManualClock
+from dexcmd.threads import run_to_the_end
 from dexcmd.transfer.filetarget import FileTarget
 from dexcmd.transfer.folder import FileSink
 from dexcmd.transfer.options import Verify
@@ -183,6 +185,28 @@ def refuse_threads(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+@asynccontextmanager
+async def no_workers(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[None]:
+    """Have the system refuse threads for blocking work, with those busy that are there."""
+    start, go_on = threading.Thread.start, threading.Event()
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "AnyIO worker thread":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        # More than there are: the first that fails comes after all that found one.
+        busy = [asyncio.ensure_future(run_to_the_end(partial(go_on.wait, 60))) for _ in range(20)]
+        await asyncio.wait(busy, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            yield
+        finally:
+            go_on.set()
+            await asyncio.gather(*busy, return_exceptions=True)
 
 
 class HeldCheck:

@@ -1,6 +1,7 @@
 """Artifacts on their way into a folder, with real files and without a service."""
 
 import asyncio
+import errno
 import hashlib
 import os
 import resource
@@ -8,6 +9,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_BZIP2
@@ -50,6 +52,7 @@ from tests.transfer.filerig import (
     download,
     leave_part,
     names,
+    no_workers,
     open_parts,
     receive,
     strong,
@@ -151,6 +154,40 @@ class TestExisting:
         saved = await download(tmp_path, content)
         assert not saved.skipped
         assert saved.path.read_bytes() == content
+
+    @pytest.mark.parametrize("part", [True, False])
+    async def test_a_whole_one_on_a_disk_that_can_only_be_read(
+        self, tmp_path: Path, part: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Seen: it was an error, for want of deleting what lay beside it.
+        leave_part(tmp_path, LARGE[:1_000_000])
+        (tmp_path / "c1.zip").write_bytes(LARGE)
+        if not part:
+            part_path(tmp_path / "c1.zip").unlink()
+        before, opened = names(tmp_path), os.open
+
+        def only_to_read(path: Any, flags: int, *more: Any, **options: Any) -> int:
+            if flags & os.O_ACCMODE != os.O_RDONLY:
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+            return opened(path, flags, *more, **options)
+
+        monkeypatch.setattr(os, "open", only_to_read)
+        monkeypatch.setattr(os, "unlink", failing(errno.EROFS))
+        assert (await download(tmp_path, LARGE)).skipped
+        monkeypatch.undo()
+        assert names(tmp_path) == before
+
+    @pytest.mark.parametrize("verify", ["zip", "size", "none"])
+    async def test_one_that_can_not_be_opened_for_want_of_descriptors_is_not_fetched_anew(
+        self, tmp_path: Path, verify: Verify, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Seen: it was replaced, once there were some.
+        (tmp_path / "c1.zip").write_bytes(SMALL)
+        monkeypatch.setattr("io.open", failing(errno.EMFILE))
+        with pytest.raises(DownloadError, match="Too many open files"):
+            await download(tmp_path, SMALL, verify=verify)
+        monkeypatch.undo()
+        assert (await download(tmp_path, SMALL, verify=verify)).skipped
 
     async def test_verify_by_size_replaces_one_of_another_size(self, tmp_path: Path) -> None:
         (tmp_path / "c1.zip").write_bytes(SMALL[:-1])
@@ -310,6 +347,38 @@ class TestRaces:
         begun.pop().close()
 
 
+class TestPutAway:
+    """The folder is put away while a download is at work, and another one begins in a new folder of its name."""
+
+    @pytest.mark.parametrize("existing", ["verify", "overwrite", "rename", "error"])
+    async def test_what_another_one_has_of_it_never_gets_the_name(self, tmp_path: Path, existing: Any) -> None:
+        # Seen: the other's part got the name, though not all of it had come.
+        folder, away = tmp_path / "captures", tmp_path / "away"
+        with pytest.raises(DownloadError, match="No such file"):
+            async with target(folder, existing=existing) as place:
+                await receive(place, LARGE, strong(LARGE))
+                folder.rename(away)
+                folder.mkdir()
+                leave_part(folder, LARGE[:1_000_000], size=len(LARGE))
+                await place.finish(0)
+        assert (names(folder), names(away)) == (PARTS, PARTS)
+        assert [(await there(where)).offset for where in (folder, away)] == [1_000_000, len(LARGE)]
+
+    @pytest.mark.parametrize("keep_part", [True, False])
+    async def test_what_another_one_has_of_it_is_left_to_it(self, tmp_path: Path, keep_part: bool) -> None:
+        # Seen: its state was replaced, and told of a version that its bytes are not of; or both were deleted.
+        folder = tmp_path / "captures"
+        with pytest.raises(DownloadError, match="No such file"):
+            async with target(folder, keep_part=keep_part) as place:
+                await receive(place, LARGE, Version('"a"'), end=2_000_000)
+                await place.tail(1)
+                folder.rename(tmp_path / "away")
+                folder.mkdir()
+                leave_part(folder, OTHER[:1_000_000], etag='"b"', size=len(OTHER))
+                await receive(place, LARGE, strong(LARGE), 2_000_000)
+        assert await there(folder) == Have(1_000_000, strong(OTHER, '"b"'))
+
+
 class TestBroken:
     """What is left of a download that fails, and how the next one goes on."""
 
@@ -394,6 +463,20 @@ class TestBroken:
     async def test_what_came_is_kept_whatever_ended_it(self, tmp_path: Path, end: int, error: BaseException) -> None:
         await broken(tmp_path, LARGE, end, error=error)
         assert names(tmp_path) == PARTS
+
+    async def test_what_came_is_kept_where_there_is_no_thread_to_leave_it_in(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Seen: file, lock and two threads stayed as long as the process, and another error was raised.
+        async with AsyncExitStack() as later:
+            with pytest.raises(BrokenError):
+                async with target(tmp_path) as place:
+                    await receive(place, LARGE, strong(LARGE), end=2_000_000)
+                    await later.enter_async_context(no_workers(monkeypatch))
+                    raise BrokenError
+            assert open_parts() == []
+            assert not [thread for thread in threading.enumerate() if thread.name.startswith("dexcmd-")]
+        assert (await there(tmp_path)).offset == 2_000_000
 
     async def test_a_part_is_not_kept_by_a_later_one_that_keeps_none(self, tmp_path: Path) -> None:
         await broken(tmp_path, LARGE, 2_000_000)
@@ -503,6 +586,60 @@ class TestFound:
         assert (await there(tmp_path)).whole
 
 
+class TestSwept:
+    """A part beside the usual one, made because that was another's who hung, and left as its process was killed."""
+
+    def leave(self, folder: Path) -> None:
+        usual, beside = PartFile.create(folder / "c1.zip"), PartFile.create(folder / "c1.zip")
+        beside.write([LARGE[:1_000_000]])
+        beside.close()
+        usual.remove()
+        assert names(folder) == [".c1.zip.1.part"]
+
+    @sizes
+    async def test_by_the_next_one(self, tmp_path: Path, content: bytes) -> None:
+        # Seen: it stayed for ever.
+        self.leave(tmp_path)
+        assert (await download(tmp_path, content)).path.read_bytes() == content
+        assert names(tmp_path) == ["c1.zip"]
+
+    async def test_by_one_that_finds_the_file(self, tmp_path: Path) -> None:
+        self.leave(tmp_path)
+        (tmp_path / "c1.zip").write_bytes(LARGE)
+        assert (await download(tmp_path, LARGE)).skipped
+        assert names(tmp_path) == ["c1.zip"]
+
+    async def test_by_one_that_goes_on(self, tmp_path: Path) -> None:
+        self.leave(tmp_path)
+        leave_part(tmp_path, LARGE[:1_000_000])
+        assert (await download(tmp_path, LARGE)).resumed_from == 1_000_000
+        assert names(tmp_path) == ["c1.zip"]
+
+    async def test_by_one_of_many(self, tmp_path: Path) -> None:
+        self.leave(tmp_path)
+        async with FileSink(tmp_path).open(ManualClock()) as store:
+            for number in (2, 1):
+                async with store.target(type(C1)(f"c{number}", f"c{number}.zip"), "zip") as place:
+                    await receive(place, SMALL, strong(SMALL))
+                    await place.finish(0)
+        assert names(tmp_path) == ["c1.zip", "c2.zip"]
+
+    async def test_not_while_it_is_written(self, tmp_path: Path) -> None:
+        go_on, ready, clock = asyncio.Event(), asyncio.Event(), SteppedClock()
+        usual = PartFile.create(tmp_path / "c1.zip")
+        clock.free()
+        slow = asyncio.create_task(held(tmp_path, 2_000_000, go_on, ready, clock=clock))
+        await ready.wait()
+        usual.remove()
+        await broken(tmp_path, LARGE, 1_500_000)
+        assert names(tmp_path) == sorted([".c1.zip.1.part", *PARTS])
+        go_on.set()
+        await slow
+        assert (tmp_path / "c1.zip").read_bytes() == LARGE
+        assert (await download(tmp_path, LARGE)).skipped
+        assert names(tmp_path) == ["c1.zip"]
+
+
 class TestState:
     """Parts are gone on from only as far as their state vouches for them."""
 
@@ -550,6 +687,35 @@ class TestState:
                 await there(tmp_path)
         finally:
             resource.setrlimit(what, before)
+        assert (await there(tmp_path)).offset == 1_000_000
+
+    async def test_a_whole_one_without_a_state_that_can_not_be_read_stays(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Seen: it was deleted.
+        part_path(tmp_path / "c1.zip").write_bytes(SMALL)
+        monkeypatch.setattr("io.open", failing(errno.EMFILE))
+        with pytest.raises(DownloadError):
+            await there(tmp_path)
+        monkeypatch.undo()
+        assert (await there(tmp_path)).whole
+
+    async def test_a_second_look_for_the_file_that_fails_leaves_the_part(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Seen: it was deleted.
+        leave_part(tmp_path, LARGE[:1_000_000])
+        take_up = PartFile.take_up
+
+        def taken_up(final: Path) -> PartFile | None:
+            for function in (os.stat, os.lstat):
+                monkeypatch.setattr(os, function.__name__, no_stat(function, final))
+            return take_up(final)
+
+        monkeypatch.setattr(PartFile, "take_up", taken_up)
+        with pytest.raises(DownloadError):
+            await there(tmp_path)
+        monkeypatch.undo()
         assert (await there(tmp_path)).offset == 1_000_000
 
     @pytest.mark.parametrize(
@@ -1220,6 +1386,17 @@ class TestFolder:
                 await receive(place, LARGE, strong(LARGE), 2_000_000)
                 await place.finish(2_000_000)
         assert names(tmp_path) == ["c1.zip"]
+
+    async def test_a_state_that_is_left_alone_is_seen_as_well(self, tmp_path: Path) -> None:
+        # Seen: it stayed, and would have vouched for a part of another version, had the process been killed there.
+        leave_part(tmp_path, LARGE[:1_000_000])
+        part_path(tmp_path / "c1.zip").unlink()
+        async with FileSink(tmp_path).open(ManualClock()) as store:
+            for number in (2, 1):
+                async with store.target(type(C1)(f"c{number}", f"c{number}.zip"), "zip") as place:
+                    await receive(place, SMALL, strong(SMALL))
+                    await place.finish(0)
+        assert names(tmp_path) == ["c1.zip", "c2.zip"]
 
     async def test_a_folder_that_is_gone_is_a_typed_error(self, tmp_path: Path) -> None:
         # Seen: FileNotFoundError.

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dexcmd.transfer import partfile
-from dexcmd.transfer.partfile import READ_SIZE, PartFile, PartInUseError, part_path, state_path
+from dexcmd.transfer.partfile import READ_SIZE, PartFile, PartInUseError, part_names, part_path, state_path, sweep_ended
 from dexcmd.transfer.partstate import PartState, parse_state
 
 STATE = PartState(command_id="c1", filename="a.zip", etag='"a"', last_modified=None, size=9, durable=0, boot="b")
@@ -223,6 +224,19 @@ def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestTakeUp:
+    def test_where_too_many_files_are_open_it_is_not_taken_for_none(self, final: Path):
+        # Seen: it was fetched anew, and the part stayed behind beside the whole file.
+        left(final)
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        free = os.dup(0)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                PartFile.take_up(final)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
     def test_none(self, final: Path):
         assert PartFile.take_up(final) is None
         assert names(final.parent) == []
@@ -335,6 +349,54 @@ class TestTakeUp:
         else:
             assert PartFile.take_up(final) is None
         assert final.read_bytes() == b"whole"
+
+
+class TestSweepEnded:
+    def test_those_whose_processes_have_ended_go(self, final: Path):
+        parts = [PartFile.create(final) for _ in range(4)]
+        assert names(final.parent) == sorted(part_names(final.name))
+        for part in (parts[1], parts[3]):
+            part.write([b"part"])
+            # As the end of a process does.
+            part.close()
+        sweep_ended(final)
+        assert names(final.parent) == sorted(part.path.name for part in (parts[0], parts[2]))
+        sweep_ended(final)
+        for part in (parts[0], parts[2]):
+            part.remove()
+        assert names(final.parent) == []
+
+    def test_one_of_another_process_stays_until_that_is_killed(self, final: Path):
+        usual = PartFile.create(final)
+        program = (
+            "import sys; from pathlib import Path; from dexcmd.transfer.partfile import PartFile\n"
+            "print(PartFile.create(Path(sys.argv[1])).path.name, flush=True); sys.stdin.read()"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", program, final], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline().strip() == ".c1.zip.1.part"
+            sweep_ended(final)
+            assert names(final.parent) == [".c1.zip.1.part", ".c1.zip.part"]
+            process.kill()
+        sweep_ended(final)
+        assert names(final.parent) == [".c1.zip.part"]
+        usual.remove()
+
+    @pytest.mark.parametrize("kind", ["link", "dangling", "folder", "pipe"])
+    def test_nothing_else_of_such_a_name_is_touched(self, final: Path, kind: str):
+        outside = in_the_way(final.with_name(".c1.zip.1.part"), kind)
+        sweep_ended(final)
+        assert ".c1.zip.1.part" in names(final.parent)
+        assert outside is None or outside.read_bytes() == b"precious"
+
+    def test_more_than_have_known_names(self, final: Path):
+        parts = [PartFile.create(final) for _ in range(6)]
+        assert len({part.path for part in parts}) == 6
+        for part in parts:
+            part.remove()
+        assert names(final.parent) == []
 
 
 class TestState:

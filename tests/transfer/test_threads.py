@@ -8,8 +8,8 @@ from functools import partial
 import anyio
 import pytest
 
-from dexcmd.threads import GroupThread, run_stoppable, run_to_the_end
-from tests.transfer.filerig import refuse_threads
+from dexcmd.threads import GroupThread, let_go, run_stoppable, run_to_the_end
+from tests.transfer.filerig import no_workers, refuse_threads
 
 pytestmark = pytest.mark.anyio
 
@@ -233,3 +233,32 @@ async def test_a_worker_that_can_not_be_started(monkeypatch: pytest.MonkeyPatch)
         await failed.pop()
     go_on.set()
     assert len([one for one in await asyncio.gather(*calls, return_exceptions=True) if one is True]) == 19
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_what_is_held_is_given_up_without_a_thread(monkeypatch: pytest.MonkeyPatch, cancelled: bool) -> None:
+    called = list[int]()
+
+    async def leave() -> None:
+        if cancelled:
+            asyncio.current_task().cancel()  # type: ignore[union-attr]
+        await let_go(lambda: called.append(threading.get_ident()))
+
+    async with no_workers(monkeypatch):
+        leaving = asyncio.ensure_future(leave())
+        await asyncio.wait([leaving])
+    assert called == [threading.get_ident()]
+    assert leaving.cancelled() is cancelled
+
+
+async def test_what_is_held_is_given_up_once() -> None:
+    called = list[int]()
+
+    def fail() -> None:
+        called.append(threading.get_ident())
+        raise OSError("busy")
+
+    with pytest.raises(OSError, match="busy"):
+        await let_go(fail)
+    [thread] = called
+    assert thread != threading.get_ident()
