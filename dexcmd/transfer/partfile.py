@@ -45,7 +45,8 @@ def part_path(final: Path) -> Path:
 
 def part_names(final: str) -> tuple[str, ...]:
     """Return the names that parts of a file may have: the usual one, and those beside it."""
-    return f".{final}.part", *(f".{final}.{number}.part" for number in range(1, FURTHER + 1))
+    usual = f".{final}.part"
+    return usual, *(f"{usual}.{number}" for number in range(1, FURTHER + 1))
 
 
 def state_name(part: str) -> str:

@@ -594,7 +594,7 @@ class TestSwept:
         beside.write([LARGE[:1_000_000]])
         beside.close()
         usual.remove()
-        assert names(folder) == [".c1.zip.1.part"]
+        assert names(folder) == [".c1.zip.part.1"]
 
     @sizes
     async def test_by_the_next_one(self, tmp_path: Path, content: bytes) -> None:
@@ -632,7 +632,7 @@ class TestSwept:
         await ready.wait()
         usual.remove()
         await broken(tmp_path, LARGE, 1_500_000)
-        assert names(tmp_path) == sorted([".c1.zip.1.part", *PARTS])
+        assert names(tmp_path) == sorted([".c1.zip.part.1", *PARTS])
         go_on.set()
         await slow
         assert (tmp_path / "c1.zip").read_bytes() == LARGE

@@ -376,9 +376,9 @@ class TestSweepEnded:
             [sys.executable, "-c", program, final], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as process:
             assert process.stdout is not None
-            assert process.stdout.readline().strip() == ".c1.zip.1.part"
+            assert process.stdout.readline().strip() == ".c1.zip.part.1"
             sweep_ended(final)
-            assert names(final.parent) == [".c1.zip.1.part", ".c1.zip.part"]
+            assert names(final.parent) == [".c1.zip.part", ".c1.zip.part.1"]
             process.kill()
         sweep_ended(final)
         assert names(final.parent) == [".c1.zip.part"]
@@ -386,9 +386,9 @@ class TestSweepEnded:
 
     @pytest.mark.parametrize("kind", ["link", "dangling", "folder", "pipe"])
     def test_nothing_else_of_such_a_name_is_touched(self, final: Path, kind: str):
-        outside = in_the_way(final.with_name(".c1.zip.1.part"), kind)
+        outside = in_the_way(final.with_name(".c1.zip.part.1"), kind)
         sweep_ended(final)
-        assert ".c1.zip.1.part" in names(final.parent)
+        assert ".c1.zip.part.1" in names(final.parent)
         assert outside is None or outside.read_bytes() == b"precious"
 
     def test_more_than_have_known_names(self, final: Path):
@@ -622,3 +622,8 @@ class TestEnd:
             taken_up.close()
         finally:
             os.close(of_another)
+
+
+def test_no_part_of_one_artifact_is_of_another_with_a_longer_name(tmp_path: Path) -> None:
+    names_of = [set(part_names(f"c1.zip{ending}")) for ending in ("", ".1", ".part", ".part.1")]
+    assert len(set.union(*names_of)) == sum(map(len, names_of))
