@@ -9,8 +9,8 @@ from dexcmd.threads import starting
 
 __all__ = ["HIGH_WATER", "QueueThread"]
 
-HIGH_WATER = 4 * 1024 * 1024
-LOW_WATER = 3 * 1024 * 1024
+HIGH_WATER = 3 * 1024 * 1024
+LOW_WATER = 9 * 256 * 1024
 """The queue stops the download at the first mark and lets it go on at the second."""
 
 GATHER = 1024 * 1024
