@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DownloadsResource", "OpenArtifact", "check_into"]
 
-MOST_FINISHING = 32
+MOST_FINISHING = 16
 """Artifacts of `save_many` that are received and not yet synced: enough to be synced together, at most 1 MiB each in
 memory.
 """
