@@ -63,11 +63,13 @@ class Candidates:
             if len(self._rows[which]) == len(self._own[which]):
                 self._short.discard(which)
 
-    @property
-    def complete(self) -> bool:
-        """Tell whether each of the lost has a row."""
-        # What is told cheaply: a walk may be for thousands, and has hundreds of pages.
-        return not self._short and len(self.matches()) == sum(map(len, self._own.values()))
+    def all_matches(self) -> dict[Lost, Command] | None:
+        """Return what `matches` does if each of the lost has a row, else None."""
+        if self._short:
+            # Told cheaply: a walk may be for thousands, and has hundreds of pages.
+            return None
+        found = self.matches()
+        return found if len(found) == sum(map(len, self._own.values())) else None
 
     def matches(self) -> dict[Lost, Command]:
         """Return those of the lost that have a row, each row for one of them, and none that this client has claimed."""

@@ -86,11 +86,13 @@ class Reconciler:
         candidates = Candidates(sought, self._created)
         query = ListQuery("/dex/commands", MOST_PER_PAGE, {"from": format_time("since", candidates.since)}, bound="to")
         pages = Listing(self._session, query, decode_commands, identity).pages()
+        found: dict[Lost, Command] | None = None
         complete, unreadable = True, None
         try:
             async for page in pages:
                 candidates.add(await unclaimed(candidates.of(page), self._created, self._known))
-                if candidates.complete:
+                found = candidates.all_matches()
+                if found is not None:
                     break
         except CampaignError:
             # Of the hook, and not of the list.
@@ -100,7 +102,9 @@ class Reconciler:
             complete, unreadable = False, _lasting(error)
         # While the list was walked, a POST may have begun, which may be lost by now.
         undecided = frozenset(one for one in lost if one.kind in posts)
-        found = {one: command for one, command in candidates.matches().items() if one not in undecided}
+        if found is None:
+            found = candidates.matches()
+        found = {one: command for one, command in found.items() if one not in undecided}
         return Findings(found, complete, pages.fetched, undecided, unreadable)
 
     async def _date(self, lost: Sequence[Lost]) -> None:
