@@ -122,11 +122,8 @@ class Creation:
         self._stopped = False
         """Whether `stop` was called; what is submitted after that is not sent either."""
 
-        self._taken_back = 0
-        """How often `take_back` was called."""
-
         self._unsent: set[anyio.CancelScope] = set()
-        """Those of POSTs that are not under way: they wait for their turn, or to be sent again."""
+        """Those of POSTs that are not under way: they wait for `before_post`, their turn, or to be sent again."""
 
         self._change = anyio.Event()
         self.stopped_by: DexError | None = None
@@ -184,7 +181,6 @@ class Creation:
 
         What is submitted afterwards is sent.
         """
-        self._taken_back += 1
         for scope in self._unsent:
             scope.cancel()
 
@@ -252,15 +248,17 @@ class Creation:
         if self._stopped:
             self._leave(batch, "cancelled")
             return
-        started, taken_back = self._clock.monotonic(), self._taken_back
+        started = self._clock.monotonic()
         sent = _Sent(started, since(self._session, started))
-        reason = None if self._before_post is None else await self._before_post(batch, sent.since)
-        if reason is None and self._taken_back != taken_back:
-            reason = "cancelled"
-        if reason is not None:
-            self._leave(batch, reason)
-            return
+        self._unsent.add(sent.scope)
         try:
+            reason = None if self._before_post is None else await self._before_post(batch, sent.since)
+            if reason is None and sent.scope.cancel_called:
+                # Meanwhile; what was being done before it was done to its end.
+                reason = "cancelled"
+            if reason is not None:
+                self._leave(batch, reason)
+                return
             with sent.scope:
                 self._note(sent, under_way=False)
                 await self._post(batch, sent)
