@@ -1,4 +1,4 @@
-"""Which commands were made for which requests, as far as a client knows: so none is taken for two."""
+"""What all that creates by one client knows of one another: so no command is taken for two requests."""
 
 import math
 from collections import Counter, OrderedDict
@@ -48,8 +48,8 @@ class Lost:
 class CreatedLog:
     """The commands that a client made or adopted, each with a time of the service before which it was not.
 
-    And what its POSTs may be making, or have made without an answer.  It tells a follower how far back to look, and
-    keeps one command from being adopted twice.  Bounded: the oldest are forgotten.
+    And what its POSTs may be making, or have made without an answer, and when that may be looked for.  It tells a
+    follower how far back to look, and keeps one command from being adopted twice.  Bounded: the oldest are forgotten.
     """
 
     def __init__(self, size: int = 20_000) -> None:

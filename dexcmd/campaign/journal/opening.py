@@ -187,6 +187,7 @@ def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
+            # In a thread, as all that is done to a journal, and as SQLite's own waits.
             time.sleep(AGAIN_SECONDS)
         else:
             return
