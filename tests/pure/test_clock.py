@@ -79,7 +79,7 @@ class TestManualClock:
                 at.append(clock.monotonic())
                 writer.write(b"answer\n")
                 # A busy machine: by the time the loop gets on, more has passed than the clock would give it.
-                time.sleep(0.02)  # noqa: ASYNC251
+                time.sleep(0.02)  # noqa: ASYNC251 - it is held up
                 await clock.sleep(10.0)
                 writer.close()
 

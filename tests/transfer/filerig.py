@@ -11,12 +11,14 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from dexcmd.clock import Clock, ManualClock
 from dexcmd.threads import run_to_the_end
+from dexcmd.transfer.files import check_zip
 from dexcmd.transfer.filetarget import FileTarget
 from dexcmd.transfer.folder import FileSink
 from dexcmd.transfer.options import Verify
@@ -82,6 +84,15 @@ async def download(folder: Path, content: bytes, *, version: Version | None = No
         start = place.have.offset
         await receive(place, content, version or strong(content), start)
         return await place.finish(start)
+
+
+async def download_two(folder: Path) -> None:
+    """Save two small artifacts, `c2` and then `c1`, by one sink that is opened once."""
+    async with FileSink(folder).open(ManualClock()) as store:
+        for number in (2, 1):
+            async with store.target(ArtifactName(f"c{number}", f"c{number}.zip"), "zip") as place:
+                await receive(place, SMALL, strong(SMALL))
+                await place.finish(0)
 
 
 class BrokenError(Exception):
@@ -207,6 +218,31 @@ async def no_workers(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[None]:
         finally:
             go_on.set()
             await asyncio.gather(*busy, return_exceptions=True)
+
+
+class HeldReading:
+    """Holds the reading of a file for its check, as `module` does it, until the download is being cancelled."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+        self._begun, self._may, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
+        self._ended = False
+
+        def held(*arguments: Any, **joined: bool) -> None:
+            loop.call_soon_threadsafe(self._begun.set)
+            assert self._may.wait(60)
+            check_zip(*arguments, **joined)
+            self._ended = True
+
+        monkeypatch.setattr(module, "check_zip", held)
+
+    async def cancel(self, task: "asyncio.Task[Any]") -> None:
+        """Cancel a download while its file is being read."""
+        await self._begun.wait()
+        task.cancel()
+        await asyncio.sleep(0)
+        self._may.set()
+        await asyncio.wait([task])
+        assert (task.cancelled(), self._ended) == (True, False)
 
 
 class HeldCheck:

@@ -47,9 +47,11 @@ from tests.transfer.filerig import (
     SMALL,
     BrokenError,
     HeldCheck,
+    HeldReading,
     SteppedClock,
     broken,
     download,
+    download_two,
     leave_part,
     names,
     no_workers,
@@ -617,11 +619,7 @@ class TestSwept:
 
     async def test_by_one_of_many(self, tmp_path: Path) -> None:
         self.leave(tmp_path)
-        async with FileSink(tmp_path).open(ManualClock()) as store:
-            for number in (2, 1):
-                async with store.target(type(C1)(f"c{number}", f"c{number}.zip"), "zip") as place:
-                    await receive(place, SMALL, strong(SMALL))
-                    await place.finish(0)
+        await download_two(tmp_path)
         assert names(tmp_path) == ["c1.zip", "c2.zip"]
 
     async def test_not_while_it_is_written(self, tmp_path: Path) -> None:
@@ -850,21 +848,8 @@ class TestReadAgain:
     CONTENT = forge([Entry("a.log", bytes(1000), ZIP_BZIP2)])
 
     async def test_it_can_be_cancelled(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        begun, may, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
-
-        def held(path: Path, name: str, *stop: threading.Event, **joined: bool) -> None:
-            loop.call_soon_threadsafe(begun.set)
-            may.wait()
-            check_zip(path, name, *stop, **joined)
-
-        monkeypatch.setattr(filetarget, "check_zip", held)
-        task = asyncio.ensure_future(download(tmp_path, self.CONTENT))
-        await begun.wait()
-        task.cancel()
-        await asyncio.sleep(0)
-        may.set()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        reading = HeldReading(monkeypatch, filetarget)
+        await reading.cancel(asyncio.ensure_future(download(tmp_path, self.CONTENT)))
         assert names(tmp_path) == PARTS
 
     async def test_it_keeps_no_other_from_its_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -931,21 +916,8 @@ class TestChecksThatTakeLong:
         """It is read from the file."""
         content = forge([zeros(500)])
         (tmp_path / PARTS[0]).write_bytes(content)
-        begun, may, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
-
-        def held(path: Path, name: str, *stop: threading.Event) -> None:
-            loop.call_soon_threadsafe(begun.set)
-            may.wait()
-            check_zip(path, name, *stop)
-
-        monkeypatch.setattr(resumable, "check_zip", held)
-        task = asyncio.ensure_future(there(tmp_path))
-        await begun.wait()
-        task.cancel()
-        await asyncio.sleep(0)
-        may.set()
-        await asyncio.wait([task])
-        assert task.cancelled()
+        reading = HeldReading(monkeypatch, resumable)
+        await reading.cancel(asyncio.ensure_future(there(tmp_path)))
         assert (names(tmp_path), open_parts()) == ([PARTS[0]], [])
         assert (tmp_path / PARTS[0]).read_bytes() == content
 
@@ -1391,11 +1363,7 @@ class TestFolder:
         # Seen: it stayed, and would have vouched for a part of another version, had the process been killed there.
         leave_part(tmp_path, LARGE[:1_000_000])
         part_path(tmp_path / "c1.zip").unlink()
-        async with FileSink(tmp_path).open(ManualClock()) as store:
-            for number in (2, 1):
-                async with store.target(type(C1)(f"c{number}", f"c{number}.zip"), "zip") as place:
-                    await receive(place, SMALL, strong(SMALL))
-                    await place.finish(0)
+        await download_two(tmp_path)
         assert names(tmp_path) == ["c1.zip", "c2.zip"]
 
     async def test_a_folder_that_is_gone_is_a_typed_error(self, tmp_path: Path) -> None:

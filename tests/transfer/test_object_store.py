@@ -48,7 +48,6 @@ from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.transfer import objecttarget, unpacking
 from dexcmd.transfer import spool as spool_module
 from dexcmd.transfer.bucket import Place as BucketPlace
-from dexcmd.transfer.files import check_zip
 from dexcmd.transfer.objectstore import Objects
 from dexcmd.transfer.objecttarget import Tail
 from dexcmd.transfer.options import Verify
@@ -58,7 +57,7 @@ from tests.conftest import Rig
 from tests.sandbox.sandbox_api import until
 from tests.test_downloads import content, make
 from tests.test_session import Service
-from tests.transfer.filerig import HeldCheck
+from tests.transfer.filerig import HeldCheck, HeldReading
 from tests.transfer.s3server import WEED, S3Server, s3_server
 from tests.zips import forge, zeros
 
@@ -684,24 +683,9 @@ async def test_a_cancellation_ends_the_reading_of_the_file(
     place: Place, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Seen: it was read to its end all the same.
-    begun, may, loop, ended = asyncio.Event(), threading.Event(), asyncio.get_running_loop(), list[bool]()
-
-    def held(*arguments: Any, **joined: bool) -> None:
-        loop.call_soon_threadsafe(begun.set)
-        may.wait()
-        check_zip(*arguments, **joined)
-        ended.append(True)
-
-    monkeypatch.setattr(objecttarget, "check_zip", held)
+    reading = HeldReading(monkeypatch, objecttarget)
     async with serving(zipped(ZIP_BZIP2, os.urandom(SMALL))) as (dex, _):
-        task = asyncio.ensure_future(dex.downloads.save("c", place.sink()))
-        await begun.wait()
-        task.cancel()
-        await asyncio.sleep(0)
-        may.set()
-        await asyncio.wait([task])
-    assert task.cancelled()
-    assert ended == []
+        await reading.cancel(asyncio.ensure_future(dex.downloads.save("c", place.sink())))
     assert list(temporary.iterdir()) == []
     place.assert_holds()
 

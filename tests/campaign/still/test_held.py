@@ -196,7 +196,7 @@ async def test_what_waits_to_be_sent_is_not_once_nothing_is_to_be_created(
         assert seconds(campaigns.of(RunEnded)[0]) < 40
 
 
-async def run_and_cancel(campaigns: CampaignRig, spec: CampaignSpec) -> CampaignStatus:
+async def run_and_cancel_once_lost(campaigns: CampaignRig, spec: CampaignSpec) -> CampaignStatus:
     """Run a campaign that is cancelled after half a minute, when the answers of its POSTs are lost."""
     async with campaigns.campaign(spec) as campaign, anyio.create_task_group() as group:
 
@@ -214,7 +214,7 @@ async def test_what_was_lost_when_it_was_cancelled_is_given_up(campaigns: Campai
     sandbox = await campaigns.account(devices=12)
     sandbox.faults.add(Fault.drop(processed=False), on="create_commands", times=None)
     started = campaigns.clock.now()
-    status = await run_and_cancel(campaigns, campaigns.spec(audit_after=timedelta(hours=10)))
+    status = await run_and_cancel_once_lost(campaigns, campaigns.spec(audit_after=timedelta(hours=10)))
     assert status.state == "cancelled"
     assert status.count("not_attempted") == status.count() == 12
     assert not sandbox.state.commands
@@ -238,7 +238,7 @@ async def test_a_list_that_is_refused_does_not_hold_up_a_cancelled_campaign(camp
         times=None,
         where=lambda _: bool(sandbox.state.commands),
     )
-    status = await run_and_cancel(campaigns, campaigns.spec())
+    status = await run_and_cancel_once_lost(campaigns, campaigns.spec())
     assert status.accounts[0].stopped == "refused"
     assert status.count("creating") == 8
     sandbox.faults.clear()
