@@ -53,7 +53,6 @@ ALL_DONE = ("finished", "aborted", "cancelled")
 class Beginning:
     """What there is before a run: how a campaign stands that the journal knows, or the plan of a new one."""
 
-    name: str
     status: CampaignStatus | None = None
     plan: Plan | None = None
 
@@ -117,14 +116,14 @@ async def _look(common: Common, journal: Path | None, campaign: CampaignSpec | s
             if status.running_elsewhere and status.state not in ALL_DONE:
                 # Before anything is said of going on.
                 raise CampaignBusyError(f"campaign {found.name!r} is run by another process at this moment")
-            return Beginning(found.name, status=status)
+            return Beginning(status=status)
         return await _planned(found, looking, clients, ask=ask)
 
 
 async def _planned(campaign: Campaign, looking: Looking, clients: Clients, *, ask: bool) -> Beginning:
     clients.check(campaign.spec)
     looking.accounts = len(campaign.spec.accounts)
-    return Beginning(campaign.name, plan=await make_plan(campaign, looking, first=not ask))
+    return Beginning(plan=await make_plan(campaign, looking, first=not ask))
 
 
 def _begin(plan: Plan, journal: Path, *, yes: bool) -> bool:
