@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Literal
 
-from dexcmd.campaign.audit import Follow, audit
+from dexcmd.campaign.audit import OnAdopted, audit
 from dexcmd.campaign.collector import Collector
 from dexcmd.campaign.creator import Creator, Stopped
 from dexcmd.campaign.desk import Desk, Flight, Refused
@@ -167,9 +167,9 @@ class Shard:
         await desk.ledger.note(AuditFailed(at=desk.clock.now(), account=desk.name, error=one_line(str(error))))
         return "failed"
 
-    async def _try_audit(self, since: datetime, follow: Follow) -> DexError | None:
+    async def _try_audit(self, since: datetime, on_adopted: OnAdopted) -> DexError | None:
         try:
-            await audit(self._desk, since, follow)
+            await audit(self._desk, since, on_adopted)
         except CampaignError:
             raise
         except DexError as error:
