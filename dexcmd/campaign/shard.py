@@ -138,8 +138,7 @@ class Shard:
         if since is None:
             return "complete"
         if (lost_at := self._creator.posts.last_lost_at) is not None:
-            # What came of lost POSTs may still show up.
-            # By a clock that may have been set back since.
+            # What came of lost POSTs may still show up.  The clock that told when may have been set back since.
             lost_at = min(lost_at, desk.clock.now())
             await self._wait_unless(lambda: desk.steering.ending, lost_at + desk.spec.audit_after)
         found = 0
