@@ -18,8 +18,9 @@ from dexcmd.campaign.events import (
     SurplusFound,
 )
 from dexcmd.campaign.records import IntentRecord, TargetRecord
-from dexcmd.paging import MOST_AT_ONCE, MOST_PER_PAGE, Listing, ListQuery
+from dexcmd.paging import MOST_AT_ONCE, Listing, ListQuery
 from dexcmd.resources.command import Command, decode_commands, identity
+from dexcmd.wire.pages import MOST_PER_PAGE
 from dexcmd.wire.times import format_time
 
 __all__ = ["OnAdopted", "Verdict", "audit", "verdict"]

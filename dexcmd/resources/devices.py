@@ -5,10 +5,11 @@ from datetime import datetime
 import attrs
 
 from dexcmd.errors import ConfigurationError
-from dexcmd.paging import MOST_AT_ONCE, MOST_PER_PAGE, Listing, ListQuery
+from dexcmd.paging import MOST_AT_ONCE, Listing, ListQuery
 from dexcmd.resources.requests import CommandArgs, CommandRequest
 from dexcmd.session import Session
 from dexcmd.wire.converter import register_model, structure_rows
+from dexcmd.wire.pages import MOST_PER_PAGE
 
 __all__ = ["Device", "DevicesResource", "identity"]
 
