@@ -37,6 +37,7 @@ from dexcmd.cli.rows import json_line, write
 from dexcmd.cli.signals import GentleStop, run_until_stopped
 from dexcmd.cli.stderr import complain, note
 from dexcmd.cli.terminal import say, stderr_console
+from dexcmd.cli.texts import LONGEST_LINE
 from dexcmd.cli.view import showing
 from dexcmd.cli.waits import telling_waits
 from dexcmd.errors import CampaignBusyError, CampaignError, DexError, one_line
@@ -44,7 +45,6 @@ from dexcmd.errors import CampaignBusyError, CampaignError, DexError, one_line
 __all__ = ["event_line", "run_campaign", "run_resume"]
 
 STOPPING = "creating nothing more and finishing what is being fetched; Ctrl-C again leaves at once"
-LONGEST = 1000
 
 ALL_DONE = ("finished", "aborted", "cancelled")
 
@@ -233,4 +233,4 @@ def event_line(event: CampaignEvent, spec: CampaignSpec) -> str | None:
             line = event.kind if event.reason is None else f"{event.kind}: {event.reason}"
         case _:
             return None
-    return one_line(line if len(spec.accounts) == 1 else f"{event.account}: {line}", LONGEST)
+    return one_line(line if len(spec.accounts) == 1 else f"{event.account}: {line}", LONGEST_LINE)
