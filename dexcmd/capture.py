@@ -14,6 +14,7 @@ from dexcmd.errors import CommandFailedError, DexError, WaitTimeoutError
 from dexcmd.fanout import BulkOptions
 from dexcmd.loading import load
 from dexcmd.outcome import BulkResult, Outcome, OutcomeState
+from dexcmd.polling.notes import FILENAME_GRACE
 from dexcmd.polling.watch import UNREADABLE, Watch
 from dexcmd.resources.command import Command, command_id_of
 from dexcmd.resources.commands import CommandsResource
@@ -31,9 +32,6 @@ __all__ = ["Capture", "CaptureOptions", "CaptureResult", "CaptureState"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 CaptureState = OutcomeState | Literal["failed", "saved"]
-
-FILENAME_GRACE = 60.0
-"""SUCCESS may come before the file name; after so many seconds the usual name is tried."""
 
 
 @attrs.frozen

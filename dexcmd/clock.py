@@ -53,7 +53,10 @@ class SystemClock:
 
 
 class ScaledClock:
-    """A clock that starts now and runs `speed` times as fast as the machine's."""
+    """A clock that starts now and runs `speed` times as fast as the machine's.
+
+    Raises `ValueError` unless `speed` is above 0.
+    """
 
     def __init__(self, speed: float = 1.0) -> None:
         if not speed > 0:

@@ -1,11 +1,10 @@
-"""Walking a paged list that may not know where it ends."""
+"""Walking a paged list that may not know where it ends: `dexcmd.wire.pages` decides."""
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from math import ceil
 from typing import Any, Generic, Literal, TypeVar
 
 import attrs
@@ -15,23 +14,12 @@ from dexcmd.errors import ConfigurationError
 from dexcmd.session import Request, Session
 from dexcmd.validators import encodable_text
 from dexcmd.wire.envelope import PageInfo
+from dexcmd.wire.pages import MOST_PER_PAGE, RecentKeys, fit_together, is_last_page, pages_to_ask_for
 from dexcmd.wire.times import format_time
 
-__all__ = [
-    "MOST_AT_ONCE",
-    "MOST_PER_PAGE",
-    "ListQuery",
-    "Listing",
-    "RecentKeys",
-    "fit_together",
-    "is_last_page",
-    "pages_to_ask_for",
-]
+__all__ = ["MOST_AT_ONCE", "MOST_PER_PAGE", "ListQuery", "Listing"]
 
 T = TypeVar("T")
-
-MOST_PER_PAGE = 50
-"""What the service allows, and the default: the fewest requests a walk."""
 
 MOST_AT_ONCE = 8
 """How many pages a walk over all of a list asks for at once, at most.
@@ -66,84 +54,6 @@ class ListQuery:
     def request(self, page: int, filters: Mapping[str, str]) -> Request:
         """Return the request for a page, from 1."""
         return Request("GET", self.path, {"page": str(page), "per_page": str(self.per_page), **filters})
-
-
-class RecentKeys:
-    """Remembers the last `size` keys, so that a walk of any length tells repeated rows in bounded memory."""
-
-    def __init__(self, size: int = 20 * MOST_PER_PAGE) -> None:
-        self._size = size
-        self._keys: OrderedDict[object, None] = OrderedDict()
-
-    def add(self, key: object) -> bool:
-        """Note `key` and tell whether it is new."""
-        if key in self._keys:
-            self._keys.move_to_end(key)
-            return False
-        self._keys[key] = None
-        if len(self._keys) > self._size:
-            self._keys.popitem(last=False)
-        return True
-
-
-def is_last_page(
-    *, page: int, rows: int, new_rows: int, stale_pages: int, per_page: int, info: PageInfo | None
-) -> bool:
-    """Decide whether a walk ends with this page.
-
-    No single sign is trusted.  `total_count` is documented as ignoring the filters, `total_pages` can be
-    wrong or missing, a short page may come from a service that lowered `per_page`, and a page without new
-    rows from rows that moved.  So a walk ends on an empty page; on the second page in a row that brings
-    nothing new (`stale_pages` were so before this one: services have repeated the last page for ever); and on
-    a page that is short while `result_info` agrees that it is the last.  Where `result_info` is missing, one
-    more request tells.
-    """
-    if rows == 0:
-        return True
-    if new_rows == 0 and stale_pages > 0:
-        return True
-    if info is None:
-        return False
-    told = _told_size(per_page, info)
-    if rows >= (told or per_page):
-        return False
-    if info.total_pages is not None and page >= info.total_pages:
-        return True
-    # The service may have lowered `per_page`: without being told it, what earlier pages held is not known.
-    before = 0 if page == 1 else None if told is None else (page - 1) * told
-    return info.total_count is not None and before is not None and before + rows >= info.total_count
-
-
-def _told_size(per_page: int, info: PageInfo | None) -> int | None:
-    """Return how many rows a full page holds by what the service tells, for it may have lowered `per_page`."""
-    if info is None or info.per_page is None or info.per_page <= 0:
-        return None
-    return min(per_page, info.per_page)
-
-
-def pages_to_ask_for(*, page: int, asked: int, most: int, rows: int, per_page: int, info: PageInfo | None) -> int:
-    """Decide how many pages to ask for at once after `page`, which held `rows` of the `per_page` that were asked for.
-
-    `asked` is how many were asked for at once the last time.  Twice as many, so that a walk which is left early has
-    asked for no more than it has used; up to `most`, and no page beyond the end that `result_info` tells.  That end
-    is not trusted, see `is_last_page`: where it comes too early, or a page is not full, the walk goes on page by page.
-    So it does where `total_count` is missing, without which `fit_together` can't tell.
-    """
-    size = _told_size(per_page, info) or per_page
-    if info is None or info.total_count is None or rows < size:
-        return 1
-    ends = [info.total_pages, ceil(info.total_count / size)]
-    last = min(end for end in ends if end is not None)
-    return max(1, min(2 * asked, most, last - page))
-
-
-def fit_together(infos: Iterable[PageInfo | None]) -> bool:
-    """Tell whether pages that were asked for at once are of the same list.
-
-    A row that comes in at the top moves all others down.  Page after page that shows one of them twice; but where the
-    answer for a page was made before that for the page above it, the row that went from one to the other is on neither.
-    """
-    return len({None if info is None else info.total_count for info in infos}) <= 1
 
 
 class Listing(AsyncOnlyIteration, Generic[T]):

@@ -105,8 +105,8 @@ async def test_forty_calls_look_as_often_as_one(processed: bool, outage: float, 
         return made
 
     alone, together = await looks(1), await looks(40)
-    # Those whose time to be believed comes in between have a look each; answers got lost at the same moment here.  It can
-    # be fewer as well: the share of the rate limit begins to count with the first that is lost, and looks shift by it.
+    # Those whose time to be believed comes in between have a look each; answers got lost at the same moment here.  It
+    # can be fewer as well: the share of the rate limit counts from the first that is lost on, and looks shift by it.
     assert 0 < together <= alone + 2
 
 

@@ -18,13 +18,14 @@ from dexcmd.campaign.events import (
     SurplusFound,
 )
 from dexcmd.campaign.records import IntentRecord, TargetRecord
-from dexcmd.paging import MOST_AT_ONCE, MOST_PER_PAGE, Listing, ListQuery
+from dexcmd.paging import MOST_AT_ONCE, Listing, ListQuery
 from dexcmd.resources.command import Command, decode_commands, identity
+from dexcmd.wire.pages import MOST_PER_PAGE
 from dexcmd.wire.times import format_time
 
-__all__ = ["Follow", "Verdict", "audit", "verdict"]
+__all__ = ["OnAdopted", "Verdict", "audit", "verdict"]
 
-Follow = Callable[[Flight, Command], None]
+OnAdopted = Callable[[Flight, Command], None]
 """Is told of a target that has got a command by an audit, which is to be followed."""
 
 PAGES_AT_ONCE = 10
@@ -68,9 +69,9 @@ def verdict(
 
 
 class _Audit:
-    def __init__(self, desk: Desk, follow: Follow) -> None:
+    def __init__(self, desk: Desk, on_adopted: OnAdopted) -> None:
         self._desk = desk
-        self._follow = follow
+        self._on_adopted = on_adopted
         self.commands = self.surplus = self.foreign = 0
 
     async def judge(self, rows: Sequence[Command]) -> None:
@@ -101,7 +102,7 @@ class _Audit:
         # At once, for the next page may not be had.
         for flight, row in adopted.values():
             flight.command_id = row.id
-            self._follow(flight, row)
+            self._on_adopted(flight, row)
 
     def _foreign(self, row: Command) -> ForeignFound:
         self.foreign += 1
@@ -163,14 +164,14 @@ class _Audit:
         return lost
 
 
-async def audit(desk: Desk, since: datetime, follow: Follow) -> None:
+async def audit(desk: Desk, since: datetime, on_adopted: OnAdopted) -> None:
     """Look the list through from `since` of the service's clock on, and write down what it shows that is not known.
 
-    `follow` is told of each target that has got its command by that.  Raises `Refused`, `DexError`.
+    `on_adopted` is told of each target that has got its command by that.  Raises `Refused`, `DexError`.
     """
     filters = {"from": format_time("since", since)}
     query = ListQuery("/dex/commands", MOST_PER_PAGE, filters, bound="to", at_once=MOST_AT_ONCE)
-    work = _Audit(desk, follow)
+    work = _Audit(desk, on_adopted)
     rows: list[Command] = []
     pages = Listing(desk.session, query, decode_commands, identity).pages()
     while True:

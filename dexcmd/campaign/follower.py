@@ -8,6 +8,7 @@ from dexcmd.campaign.desk import Desk, Flight, refused
 from dexcmd.campaign.events import CampaignEvent, CommandEnded, CommandOverdue
 from dexcmd.campaign.records import CommandRecord
 from dexcmd.errors import DexError
+from dexcmd.polling.notes import FILENAME_GRACE
 from dexcmd.polling.rhythm import PATIENT
 from dexcmd.polling.watch import Watch
 from dexcmd.resources.command import Command, command_id_of
@@ -18,9 +19,6 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 POLL_INTERVAL = 5.0
 """Seconds between the polls for a few commands; for many of them the schedule of `Watch` says more."""
-
-FILENAME_GRACE = 60.0
-"""SUCCESS may come before the file name; after so many seconds the usual name is tried."""
 
 
 class Follower:

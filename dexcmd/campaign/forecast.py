@@ -10,9 +10,9 @@ from typing import Literal
 import attrs
 
 from dexcmd.campaign.turns import Wave
-from dexcmd.paging import MOST_PER_PAGE
 from dexcmd.resources.quota import Quota
 from dexcmd.resources.requests import MOST_PER_POST, CommandArgs, Pcap
+from dexcmd.wire.pages import MOST_PER_PAGE
 from dexcmd.wire.window import RateLimit
 
 __all__ = [

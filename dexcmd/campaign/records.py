@@ -65,7 +65,7 @@ class AccountRecord:
     usage: int | None
     reset_time: datetime | None
     waits_until: datetime | None
-    """While it waits for the quota: until when.  The next intent or `QuotaSeen` ends it."""
+    """While it waits for the quota: until when.  The next `QuotaSeen` ends it, and no intent does."""
 
     left_running: int
     """Commands that went on when it was stopped."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Literal
 
-from dexcmd.campaign.audit import Follow, audit
+from dexcmd.campaign.audit import OnAdopted, audit
 from dexcmd.campaign.collector import Collector
 from dexcmd.campaign.creator import Creator, Stopped
 from dexcmd.campaign.desk import Desk, Flight, Refused
@@ -138,8 +138,7 @@ class Shard:
         if since is None:
             return "complete"
         if (lost_at := self._creator.posts.last_lost_at) is not None:
-            # What came of lost POSTs may still show up.
-            # By a clock that may have been set back since.
+            # What came of lost POSTs may still show up.  The clock that told when may have been set back since.
             lost_at = min(lost_at, desk.clock.now())
             await self._wait_unless(lambda: desk.steering.ending, lost_at + desk.spec.audit_after)
         found = 0
@@ -167,9 +166,9 @@ class Shard:
         await desk.ledger.note(AuditFailed(at=desk.clock.now(), account=desk.name, error=one_line(str(error))))
         return "failed"
 
-    async def _try_audit(self, since: datetime, follow: Follow) -> DexError | None:
+    async def _try_audit(self, since: datetime, on_adopted: OnAdopted) -> DexError | None:
         try:
-            await audit(self._desk, since, follow)
+            await audit(self._desk, since, on_adopted)
         except CampaignError:
             raise
         except DexError as error:

@@ -1,4 +1,7 @@
-"""What a campaign is to do: the campaign file, as attrs classes."""
+"""What a campaign is to do: the campaign file, as attrs classes.
+
+Each raises `ConfigurationError` for a value that can't be right.
+"""
 
 import math
 from contextlib import suppress
@@ -261,7 +264,7 @@ def _in_utc(value: datetime | timedelta | None) -> datetime | timedelta | None:
 
 @attrs.frozen(kw_only=True)
 class CampaignSpec:
-    """A campaign."""
+    """A campaign.  Raises `ConfigurationError` for a value that can't be right."""
 
     name: str = attrs.field(validator=campaign_name)
     """What the journal calls it: letters, digits, `.`, `_` and `-`, at most 64."""

@@ -24,7 +24,7 @@ from dexcmd.campaign.named import Named, Names, folded
 from dexcmd.campaign.spec import CampaignSpec, Share
 from dexcmd.campaign.versions import VersionBounds
 from dexcmd.resources.command import Command
-from dexcmd.resources.devices import Device
+from dexcmd.resources.devices import Device, identity
 
 __all__ = ["Running", "Selection", "takes_one_at_a_time", "wave_ends"]
 
@@ -92,10 +92,10 @@ class Selection:
         """Judge a row of the device list.  One that came before, or is not named where others are, is left out."""
         if len(self._names) and not self._names.match(self._account, device):
             return
-        identity = (device.device_id, device.registration_id) if device.device_id is not None else device
-        if identity in self._seen:
+        row = identity(device)
+        if row in self._seen:
             return
-        self._seen.add(identity)
+        self._seen.add(row)
         skip, detail = self._judge(device)
         target = TargetPlanned(
             at=self._at,

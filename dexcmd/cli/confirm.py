@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+from dexcmd.cli.texts import LONGEST_LINE
 from dexcmd.errors import ConfigurationError, one_line
 
 if sys.platform != "win32":
@@ -15,8 +16,6 @@ if sys.platform != "win32":
 __all__ = ["confirm"]
 
 ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
-
-LONGEST = 1000
 
 
 def confirm(question: str, *, yes: bool) -> bool:
@@ -35,7 +34,7 @@ def confirm(question: str, *, yes: bool) -> bool:
         # What was typed before the question was there is no answer to it.
         termios.tcflush(sys.stdin, termios.TCIFLUSH)
     try:
-        while (answer := _ask(one_line(question, LONGEST))) is None:
+        while (answer := _ask(one_line(question, LONGEST_LINE))) is None:
             pass
     except KeyboardInterrupt:
         # What is said next does not belong behind the question.

@@ -3,7 +3,7 @@
 import attrs
 
 from dexcmd.cli.exits import FAILED, PARTLY, REFUSED, USAGE
-from dexcmd.cli.texts import TOKEN_VARIABLE, token_text
+from dexcmd.cli.texts import LONGEST_LINE, TOKEN_VARIABLE, token_text
 from dexcmd.errors import (
     AmbiguousCreateError,
     APIError,
@@ -40,9 +40,6 @@ NO_ROUTE = (7003, 7000)
 
 ACCOUNT_RIGHT = "is the account right (CLOUDFLARE_ACCOUNT_ID or --account)"
 
-LONGEST = 1000
-"""Characters of the line."""
-
 
 @attrs.frozen
 class Failure:
@@ -63,7 +60,7 @@ class Failure:
 
 def explain(error: BaseException, token_env: str = TOKEN_VARIABLE) -> Failure:
     """Return what an error comes to; `token_env` is the variable of the token."""
-    line = one_line(_text(error), LONGEST)
+    line = one_line(_text(error), LONGEST_LINE)
     hint, code = _advice(error, token_text(token_env))
     return Failure(line, hint, code)
 
@@ -71,7 +68,9 @@ def explain(error: BaseException, token_env: str = TOKEN_VARIABLE) -> Failure:
 def explain_each(error: BaseException) -> list[Failure]:
     """Return what an error comes to: more than one where it tells of several mistakes."""
     if isinstance(error, CampaignFileError):
-        return [Failure(one_line(f"{error.source}: {mistake}", LONGEST), None, USAGE) for mistake in error.mistakes]
+        return [
+            Failure(one_line(f"{error.source}: {mistake}", LONGEST_LINE), None, USAGE) for mistake in error.mistakes
+        ]
     return [explain(error)]
 
 

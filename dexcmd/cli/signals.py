@@ -18,22 +18,14 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 class GentleStop:
     """What the first Ctrl-C asks for: begin nothing new, and finish what is under way.
 
-    Work that can do so is given one, and looks at `requested`, awaits `wait`, or is called back.
+    Work that can do so is given one, and looks at `requested`, or is called back.
     """
 
     def __init__(self, *callbacks: Callable[[], object]) -> None:
         """Take what is called, on the event loop, when it is requested."""
         self._callbacks = list(callbacks)
-        self._event = asyncio.Event()
-
-    @property
-    def requested(self) -> bool:
-        """Tell whether it was asked for."""
-        return self._event.is_set()
-
-    async def wait(self) -> None:
-        """Return when it is asked for."""
-        await self._event.wait()
+        self.requested: bool = False
+        """Whether it was asked for."""
 
     def then(self, callback: Callable[[], object]) -> None:
         """Call `callback` when it is asked for; at once if it was already."""
@@ -44,7 +36,7 @@ class GentleStop:
 
     def request(self) -> None:
         """Ask for it; on the event loop."""
-        self._event.set()
+        self.requested = True
         while self._callbacks:
             self._callbacks.pop(0)()
 

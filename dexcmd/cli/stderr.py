@@ -4,11 +4,10 @@ import os
 import sys
 
 from dexcmd.cli.failure import Failure
+from dexcmd.cli.texts import LONGEST_LINE
 from dexcmd.errors import one_line
 
 __all__ = ["complain", "note", "warn", "write_line"]
-
-LONGEST = 1000
 
 
 def write_line(text: str) -> None:
@@ -23,7 +22,7 @@ def write_line(text: str) -> None:
 
 def note(text: str) -> None:
     """Say something in a line."""
-    write_line(one_line(text, LONGEST))
+    write_line(one_line(text, LONGEST_LINE))
 
 
 def warn(text: str) -> None:

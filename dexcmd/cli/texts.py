@@ -5,7 +5,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-__all__ = ["TOKEN_VARIABLE", "command_text", "options_text", "parse_size", "token_text"]
+__all__ = ["LONGEST_LINE", "TOKEN_VARIABLE", "command_text", "options_text", "parse_size", "token_text"]
+
+LONGEST_LINE = 1000
+"""Characters of a line that is said to people: a service may say anything."""
 
 TOKEN_VARIABLE = "CLOUDFLARE_API_TOKEN"  # noqa: S105 - where it is, not what
 

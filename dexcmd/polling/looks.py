@@ -7,10 +7,10 @@ from datetime import datetime
 
 import attrs
 
-from dexcmd.paging import MOST_PER_PAGE
 from dexcmd.polling.durations import Durations
 from dexcmd.polling.pending import MARGIN_SECONDS, Pending, created_between
 from dexcmd.resources.command import FAILED, PENDING_EXEC, PENDING_UPLOAD, SUCCESS
+from dexcmd.wire.pages import MOST_PER_PAGE
 
 __all__ = ["Look", "Rows", "Run", "ask", "choose_looks", "glance", "looks_after", "runs"]
 

@@ -10,7 +10,10 @@ from dexcmd.polling.schedule import Schedule
 from dexcmd.resources.command import Command
 from dexcmd.session import Session
 
-__all__ = ["Notes", "OnFirstSeen"]
+__all__ = ["FILENAME_GRACE", "Notes", "OnFirstSeen"]
+
+FILENAME_GRACE = 60.0
+"""For who fetches artifacts: SUCCESS may come before the file name; after so many seconds the usual name is tried."""
 
 PROBE_GRACE = 5.0
 """Seconds for which a status may be older than the date that comes with it."""

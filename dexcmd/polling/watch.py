@@ -14,7 +14,7 @@ from dexcmd.errors import (
     NotFoundError,
     PermissionDeniedError,
 )
-from dexcmd.paging import MOST_PER_PAGE, ListQuery
+from dexcmd.paging import ListQuery
 from dexcmd.polling.looks import Look
 from dexcmd.polling.nap import Nap
 from dexcmd.polling.notes import Notes, OnFirstSeen
@@ -25,6 +25,7 @@ from dexcmd.polling.schedule import Schedule
 from dexcmd.polling.walk import Walk
 from dexcmd.resources.command import STATUSES, Command, decode_commands, identity
 from dexcmd.session import Session
+from dexcmd.wire.pages import MOST_PER_PAGE
 from dexcmd.wire.times import format_time
 
 __all__ = ["UNREADABLE", "Watch"]

@@ -13,7 +13,7 @@ from dexcmd.errors import AmbiguousCreateError
 from dexcmd.fanout import BulkCreate, BulkOptions, OnQuota
 from dexcmd.follow import Follow
 from dexcmd.outcome import Outcome
-from dexcmd.paging import MOST_AT_ONCE, MOST_PER_PAGE, Listing, ListQuery
+from dexcmd.paging import MOST_AT_ONCE, Listing, ListQuery
 from dexcmd.polling.peers import Peers
 from dexcmd.polling.watch import Watch
 from dexcmd.resources.command import Command, command_id_of, decode_commands, identity
@@ -21,6 +21,7 @@ from dexcmd.resources.requests import CommandRequest, Target, check_batch
 from dexcmd.searches import Searches
 from dexcmd.session import Session
 from dexcmd.validators import number_above_zero, several
+from dexcmd.wire.pages import MOST_PER_PAGE
 from dexcmd.wire.times import format_time
 
 __all__ = ["CommandsResource"]

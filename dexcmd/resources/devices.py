@@ -5,12 +5,13 @@ from datetime import datetime
 import attrs
 
 from dexcmd.errors import ConfigurationError
-from dexcmd.paging import MOST_AT_ONCE, MOST_PER_PAGE, Listing, ListQuery
+from dexcmd.paging import MOST_AT_ONCE, Listing, ListQuery
 from dexcmd.resources.requests import CommandArgs, CommandRequest
 from dexcmd.session import Session
 from dexcmd.wire.converter import register_model, structure_rows
+from dexcmd.wire.pages import MOST_PER_PAGE
 
-__all__ = ["Device", "DevicesResource"]
+__all__ = ["Device", "DevicesResource", "identity"]
 
 
 @attrs.frozen
@@ -68,7 +69,8 @@ register_model(
 )
 
 
-def _identity(device: Device) -> object:
+def identity(device: Device) -> object:
+    """Return what tells a row of the list from another."""
     return (device.device_id, device.registration_id) if device.device_id is not None else device
 
 
@@ -87,4 +89,4 @@ class DevicesResource:
         """
         given = {} if search is None else {"search": search}
         query = ListQuery("/dex/commands/devices", per_page, given, at_once=MOST_AT_ONCE)
-        return Listing(self._session, query, lambda result: structure_rows(result, "devices", Device), _identity)
+        return Listing(self._session, query, lambda result: structure_rows(result, "devices", Device), identity)

@@ -68,7 +68,8 @@ def _args(_: object, __: object, value: Any) -> None:
 class Pcap:
     """A packet capture on the default and the tunnel interface.
 
-    None leaves a value to the service's default.
+    None leaves a value to the service's default.  Raises `ConfigurationError` for a value that can't be right, and
+    warns (`DexWarning`) of one above the documented maximum.
     """
 
     type: ClassVar[CommandType] = "pcap"
@@ -92,7 +93,10 @@ class Pcap:
 
 @attrs.frozen(kw_only=True)
 class WarpDiag:
-    """The diagnostic bundle of the WARP client: logs, settings and some captures.  It holds personal data."""
+    """The diagnostic bundle of the WARP client: logs, settings and some captures.  It holds personal data.
+
+    Raises `ConfigurationError` for a value that can't be right.
+    """
 
     type: ClassVar[CommandType] = "warp-diag"
 
@@ -102,7 +106,7 @@ class WarpDiag:
 
 @attrs.frozen(kw_only=True)
 class SpeedTest:
-    """A speed test."""
+    """A speed test.  Raises `ConfigurationError` for a value that can't be right."""
 
     type: ClassVar[CommandType] = "speed-test"
 
@@ -120,7 +124,8 @@ CommandArgs = Pcap | WarpDiag | SpeedTest
 class CommandRequest:
     """One command for one registration of one device.
 
-    `Device.request` makes it from a row of the device list.
+    `Device.request` makes it from a row of the device list.  Raises `ConfigurationError` for a value that can't be
+    right.
     """
 
     device_id: str = attrs.field(validator=_identifier)

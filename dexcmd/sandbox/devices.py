@@ -84,7 +84,8 @@ def make_devices(
 
     The shares are of the rows, rounded up; fleets below 25 rows have only plain devices.  Plain devices come
     first, then pairs of rows of one shared device, then ineligible, then disconnected ones: so `devices[:n]`
-    is healthy.  Names, emails and registrations are unique, except for the name of a shared device.
+    is healthy.  Names, emails and registrations are unique, except for the name of a shared device.  Raises
+    `ValueError` for a negative count.
     """
     if count < 0:
         raise ValueError(f"count must not be negative, not {count!r}")

@@ -105,6 +105,8 @@ class RangeLabel:
 class Fault:
     """Something that goes wrong; made by one of the class methods, never by calling the class.
 
+    Each of them raises `ValueError` for a value that can't be right.
+
     Wherever a class method takes `processed`: with False the fault strikes before the service has done the
     work, so that nothing was created; with True it strikes afterwards, so that the work is done and only the
     answer suffers.

@@ -97,7 +97,8 @@ class FaultScript:
         """Let a share `rate` (0 to 1) of the requests be struck, each by one of `mix` that can strike it.
 
         The draws depend on nothing but `seed` and the order of the requests.  The other arguments are as in
-        `add`, save that each operation in `on` must be one that some fault of the mix can strike.
+        `add`, save that each operation in `on` must be one that some fault of the mix can strike.  Raises `ValueError`
+        as `add` does, and for a rate out of its range and an empty mix.
         """
         if not 0 <= rate <= 1:
             raise ValueError(f"rate must be from 0 to 1, not {rate!r}")

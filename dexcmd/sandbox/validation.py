@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import attrs
 
@@ -11,17 +11,9 @@ from dexcmd.sandbox.devices import SandboxDevice
 from dexcmd.sandbox.envelope import Code, ServiceError
 from dexcmd.sandbox.making import INTERFACES
 from dexcmd.sandbox.queries import COMMAND_TYPES
-from dexcmd.sandbox.state import NewCommand
+from dexcmd.sandbox.state import NewCommand, SandboxState
 
-__all__ = ["Checked", "Fleet", "parse_create"]
-
-
-class Fleet(Protocol):
-    """What validation asks of the state."""
-
-    def registrations(self, device_id: str) -> Sequence[SandboxDevice]:
-        """Return the rows of a device; none if it is unknown."""
-        ...
+__all__ = ["Checked", "parse_create"]
 
 
 @attrs.frozen
@@ -34,7 +26,7 @@ class Checked:
     """What is wrong with the others, or with the body."""
 
 
-def parse_create(body: object, fleet: Fleet, behaviour: Behaviour) -> Checked:
+def parse_create(body: object, state: SandboxState, behaviour: Behaviour) -> Checked:
     """Look through the parsed body of a create call."""
     fields = _object(body)
     entries = _list(fields.get("commands")) if fields is not None else None
@@ -47,7 +39,7 @@ def parse_create(body: object, fleet: Fleet, behaviour: Behaviour) -> Checked:
     commands: list[NewCommand] = []
     errors: list[ServiceError] = []
     for index, entry in enumerate(entries):
-        checked = _check_entry(entry, f"/commands/{index}", fleet, behaviour)
+        checked = _check_entry(entry, f"/commands/{index}", state, behaviour)
         if isinstance(checked, NewCommand):
             commands.append(checked)
         else:
@@ -67,7 +59,9 @@ def _refused(message: str, pointer: str) -> Checked:
     return Checked(errors=(ServiceError(Code.INVALID_BODY, message, pointer),))
 
 
-def _check_entry(entry: Any, pointer: str, fleet: Fleet, behaviour: Behaviour) -> NewCommand | list[ServiceError]:
+def _check_entry(
+    entry: Any, pointer: str, state: SandboxState, behaviour: Behaviour
+) -> NewCommand | list[ServiceError]:
     fields = _object(entry)
     if fields is None:
         return [ServiceError(Code.INVALID_BODY, "command must be an object", pointer)]
@@ -87,19 +81,19 @@ def _check_entry(entry: Any, pointer: str, fleet: Fleet, behaviour: Behaviour) -
         errors.append(ServiceError(Code.INVALID_BODY, message, f"{pointer}/type"))
     else:
         errors += _check_args(fields["type"], fields.get("args"), f"{pointer}/args", behaviour)
-    target = _find_target(fields, pointer, fleet, behaviour)
+    target = _find_target(fields, pointer, state, behaviour)
     if isinstance(target, ServiceError):
         return [*errors, target]
     return errors or NewCommand(target, fields["type"], fields.get("args") or {})
 
 
 def _find_target(
-    fields: Mapping[str, Any], pointer: str, fleet: Fleet, behaviour: Behaviour
+    fields: Mapping[str, Any], pointer: str, state: SandboxState, behaviour: Behaviour
 ) -> SandboxDevice | ServiceError:
     def refuse(message: str, field: str) -> ServiceError:
         return ServiceError(Code.INVALID_TARGET, message, f"{pointer}/{field}")
 
-    found = fleet.registrations(fields["device_id"])
+    found = state.registrations(fields["device_id"])
     if not found:
         return refuse("device not found", "device_id")
     registration_id = fields.get("registration_id")

@@ -34,7 +34,10 @@ MIB = 1024 * 1024
 
 @attrs.frozen
 class ExtractLimits:
-    """How much an artifact may unpack to.  What is over a limit is refused before anything is written."""
+    """How much an artifact may unpack to.  What is over a limit is refused before anything is written.
+
+    Raises `ConfigurationError` for a value that can't be right.
+    """
 
     total_bytes: int = attrs.field(default=2048 * MIB, validator=count)
     """Bytes of all files that are extracted.  A `warp-diag` bundle holds captures of up to 100 MB."""

@@ -29,7 +29,10 @@ def _folder(folder: str | os.PathLike[str]) -> Path:
 
 @attrs.frozen
 class FileSink:
-    """Saves artifacts as files in a folder.  `downloads.save(command, "captures/")` makes one with the defaults."""
+    """Saves artifacts as files in a folder.  `downloads.save(command, "captures/")` makes one with the defaults.
+
+    Raises `ConfigurationError` for a value that can't be right.
+    """
 
     folder: Path = attrs.field(converter=_folder)
     """Made if need be, private to the user, as the files are."""

@@ -12,6 +12,7 @@ class DownloadLimits:
     """Bounds of one download, over all of its attempts.
 
     How often it is tried is the `RetryPolicy`'s: attempts count only while they bring nothing.
+    Raises `ConfigurationError` for a value that can't be right.
     """
 
     total_seconds: float = attrs.field(default=21_600.0, validator=above_zero)

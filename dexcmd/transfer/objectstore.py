@@ -81,6 +81,8 @@ class ObjectStoreSink:
     A cancellation waits for the requests that are under way.  How long these may take, and how often they are tried
     again, the store's `client_options` and `retry_config` say.  An upload that the end of the process leaves
     unfinished is for a rule of the bucket's to clear up (`AbortIncompleteMultipartUpload`).
+
+    Raises `ConfigurationError` for a value that can't be right, and where obstore is not installed.
     """
 
     store: "ObjectStore" = attrs.field(validator=_store)

@@ -24,7 +24,10 @@ def _place(name: "ArtifactName", _: object, place: Parts | None) -> None:
 
 @attrs.frozen
 class ArtifactName:
-    """Which artifact: the command's id, and the bare name that the service gives it."""
+    """Which artifact: the command's id, and the bare name that the service gives it.
+
+    Raises `ConfigurationError` for a place that can be none.
+    """
 
     command_id: str
     filename: str

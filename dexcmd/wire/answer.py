@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import attrs
 
-__all__ = ["Answer", "http_date", "service_time"]
+__all__ = ["Answer", "parse_http_date", "service_time"]
 
 
 @attrs.frozen
@@ -35,12 +35,12 @@ def service_time(headers: Mapping[str, str]) -> datetime | None:
 def _parsed(date: str) -> datetime | None:
     # Many answers come within a second, and reading a date takes longer than all else that is done with a header.
     try:
-        return http_date(date).astimezone(UTC)
+        return parse_http_date(date).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
 
-def http_date(text: str) -> datetime:
+def parse_http_date(text: str) -> datetime:
     """Return the time that a header says, in any of the forms that HTTP allows (RFC 9110, section 5.6.7).
 
     Raises `ValueError` or `OverflowError`.

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import attrs
 
-from dexcmd.wire.answer import http_date
+from dexcmd.wire.answer import parse_http_date
 
 __all__ = ["Allowance", "parse_ratelimit", "parse_retry_after"]
 
@@ -50,7 +50,7 @@ def parse_retry_after(headers: Mapping[str, str], now: datetime) -> float | None
         seconds = float(value)
     except ValueError:
         try:
-            seconds = (http_date(value) - now).total_seconds()
+            seconds = (parse_http_date(value) - now).total_seconds()
         except (ValueError, OverflowError):
             return None
     return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -21,7 +21,10 @@ of doubled waits cover that.
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """How often and how long a call is tried.  All times are seconds; both bounds hold at once."""
+    """How often and how long a call is tried.  All times are seconds; both bounds hold at once.
+
+    Raises `ConfigurationError` for a value that can't be right.
+    """
 
     attempts: int = attrs.field(default=6, validator=count)
     """How many times a request is sent at most, the first time included."""

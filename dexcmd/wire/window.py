@@ -17,6 +17,8 @@ class RateLimit:
 
     The defaults are what the service allows a user over all tokens, and an address:
     https://developers.cloudflare.com/fundamentals/api/reference/limits/.
+
+    Raises `ConfigurationError` for a value that can't be right.
     """
 
     requests: int = attrs.field(default=1200, validator=count)

@@ -70,7 +70,9 @@ def test_the_first_ctrl_c_only_asks():
 
     async def work() -> str:
         signal.raise_signal(signal.SIGINT)
-        await gently.wait()
+        told = asyncio.Event()
+        gently.then(told.set)
+        await told.wait()
         assert gently.requested
         gently.then(lambda: asked.append("late"))
         return "done"

@@ -11,9 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dexcmd.errors import ConfigurationError
-from dexcmd.paging import Listing, ListQuery, RecentKeys, is_last_page, pages_to_ask_for
+from dexcmd.paging import Listing, ListQuery
 from dexcmd.session import Request, Session
 from dexcmd.wire.envelope import Envelope, PageInfo
+from dexcmd.wire.pages import RecentKeys, is_last_page, pages_to_ask_for
 
 
 def last(

@@ -37,6 +37,7 @@ from dexcmd.cli.rows import json_line, write
 from dexcmd.cli.signals import GentleStop, run_until_stopped
 from dexcmd.cli.stderr import complain, note
 from dexcmd.cli.terminal import say, stderr_console
+from dexcmd.cli.texts import LONGEST_LINE
 from dexcmd.cli.view import showing
 from dexcmd.cli.waits import telling_waits
 from dexcmd.errors import CampaignBusyError, CampaignError, DexError, one_line
@@ -44,7 +45,6 @@ from dexcmd.errors import CampaignBusyError, CampaignError, DexError, one_line
 __all__ = ["event_line", "run_campaign", "run_resume"]
 
 STOPPING = "creating nothing more and finishing what is being fetched; Ctrl-C again leaves at once"
-LONGEST = 1000
 
 ALL_DONE = ("finished", "aborted", "cancelled")
 
@@ -53,7 +53,6 @@ ALL_DONE = ("finished", "aborted", "cancelled")
 class Beginning:
     """What there is before a run: how a campaign stands that the journal knows, or the plan of a new one."""
 
-    name: str
     status: CampaignStatus | None = None
     plan: Plan | None = None
 
@@ -117,14 +116,14 @@ async def _look(common: Common, journal: Path | None, campaign: CampaignSpec | s
             if status.running_elsewhere and status.state not in ALL_DONE:
                 # Before anything is said of going on.
                 raise CampaignBusyError(f"campaign {found.name!r} is run by another process at this moment")
-            return Beginning(found.name, status=status)
+            return Beginning(status=status)
         return await _planned(found, looking, clients, ask=ask)
 
 
 async def _planned(campaign: Campaign, looking: Looking, clients: Clients, *, ask: bool) -> Beginning:
     clients.check(campaign.spec)
     looking.accounts = len(campaign.spec.accounts)
-    return Beginning(campaign.name, plan=await make_plan(campaign, looking, first=not ask))
+    return Beginning(plan=await make_plan(campaign, looking, first=not ask))
 
 
 def _begin(plan: Plan, journal: Path, *, yes: bool) -> bool:
@@ -234,4 +233,4 @@ def event_line(event: CampaignEvent, spec: CampaignSpec) -> str | None:
             line = event.kind if event.reason is None else f"{event.kind}: {event.reason}"
         case _:
             return None
-    return one_line(line if len(spec.accounts) == 1 else f"{event.account}: {line}", LONGEST)
+    return one_line(line if len(spec.accounts) == 1 else f"{event.account}: {line}", LONGEST_LINE)
