@@ -5,35 +5,36 @@ from datetime import timedelta
 
 __all__ = ["format_duration", "parse_duration"]
 
-_DURATION = re.compile(r"(?:(\d+) *d *)?(?:(\d+) *h *)?(?:(\d+) *m *)?(?:(\d+)(?:\.(\d{1,6}))? *s)?")
-_UNITS = {"d": 86400, "h": 3600, "m": 60}
+_SECONDS = {"w": 7 * 86400, "d": 86400, "h": 3600, "m": 60, "s": 1}
+# A blank may part a number from its unit, and not one number from another.
+_DURATION = re.compile("".join(rf"(?:([0-9]+(?:\.[0-9]+)?) *{unit} *)?" for unit in _SECONDS))
 
 
 def parse_duration(text: str) -> timedelta:
-    """Return the duration of `1d2h3m4.5s`, of which any part may be missing; raises `ValueError`."""
+    """Return the duration of `1w2d3h4m5.5s`, of which any part may be missing; raises `ValueError`."""
     found = _DURATION.fullmatch(text.strip().lower())
     if found is None or not any(found.groups()):
         raise ValueError(f"{text!r} is no duration such as 90s, 15m, 36h, 7d or 1h30m")
-    days, hours, minutes, seconds, fraction = found.groups()
     try:
-        return timedelta(
-            days=int(days or 0),
-            hours=int(hours or 0),
-            minutes=int(minutes or 0),
-            seconds=int(seconds or 0),
-            microseconds=int((fraction or "").ljust(6, "0")),
-        )
+        return timedelta(microseconds=sum(map(_microseconds, found.groups("0"), _SECONDS.values())))
     except (OverflowError, ValueError):
         # The latter for more digits than Python takes.
         raise ValueError("a duration can't be that long") from None
 
 
+def _microseconds(number: str, unit: int) -> int:
+    # A float would round what is long and has a fraction.
+    whole, _, fraction = number.partition(".")
+    scale: int = 10 ** len(fraction)
+    return int(whole + fraction) * unit * 1_000_000 // scale
+
+
 def format_duration(duration: timedelta) -> str:
     """Return what `parse_duration` reads as the same; `duration` is not negative."""
-    seconds = duration.days * _UNITS["d"] + duration.seconds
+    seconds = duration.days * _SECONDS["d"] + duration.seconds
     text = ""
-    for unit, size in _UNITS.items():
-        n, seconds = divmod(seconds, size)
+    for unit in "dhm":
+        n, seconds = divmod(seconds, _SECONDS[unit])
         text += f"{n}{unit}" if n else ""
     fraction = f".{duration.microseconds:06}".rstrip("0") if duration.microseconds else ""
     return text + (f"{seconds}{fraction}s" if seconds or fraction or not text else "")

@@ -24,11 +24,9 @@ from dexcmd.campaign.named import Named, Names, folded
 from dexcmd.campaign.spec import CampaignSpec, Share
 from dexcmd.campaign.versions import VersionBounds
 from dexcmd.resources.command import Command
-from dexcmd.resources.devices import Device, identity
+from dexcmd.resources.devices import Device, identity, is_connected
 
 __all__ = ["Running", "Selection", "takes_one_at_a_time", "wave_ends"]
-
-CONNECTED = "connected"
 
 
 def takes_one_at_a_time(platform: str | None, command_type: str) -> bool:
@@ -177,7 +175,7 @@ class Selection:
             return "not_eligible", "the service tells no device id"
         if not (device.person_email or "").strip():
             return "not_eligible", "the service tells no email"
-        if device.status and folded(device.status) != CONNECTED:
+        if not is_connected(device):
             return "offline", device.status
         return None, None
 

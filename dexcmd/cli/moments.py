@@ -4,31 +4,22 @@ import re
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["age_text", "duration_text", "parse_duration", "parse_moment", "time_text"]
+from dexcmd.campaign.durations import parse_duration
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-# A blank may part a number from its unit, and not one number from another.
-_PART = re.compile(r"(\d+(?:\.\d+)?) *([smhdw]) *")
-_DURATION = re.compile(f"(?:{_PART.pattern})+")
+__all__ = ["age_text", "duration_text", "parse_moment", "parse_typed_duration", "time_text"]
 
-LONGEST = 3650 * 86400
-"""Seconds."""
+LONGEST = timedelta(days=3650)
 
 
-def parse_duration(text: str) -> timedelta:
-    """Return a duration: `90`, `90s`, `15m`, `2h`, `3d`, `1w`, or several together, `1h30m`; above 0.
+def parse_typed_duration(text: str) -> timedelta:
+    """Return a duration as a campaign file has it, `1h30m`, or of so many seconds, `90`; above 0.
 
     Raises `ValueError`.
     """
-    written = text.strip().lower()
-    if re.fullmatch(r"\d+(\.\d+)?", written):
-        written += "s"
-    if not _DURATION.fullmatch(written):
-        raise ValueError(f"{text!r} is no duration; write 90s, 15m, 2h, 3d or 1h30m")
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(written))
-    if not 0 < seconds <= LONGEST:
+    duration = parse_duration(f"{text.strip()}s" if re.fullmatch(r" *[0-9]+(\.[0-9]+)? *", text) else text)
+    if not timedelta(0) < duration <= LONGEST:
         raise ValueError(f"{text!r} must be above 0 and at most ten years")
-    return timedelta(seconds=seconds)
+    return duration
 
 
 def parse_moment(text: str, now: datetime) -> datetime:
@@ -40,7 +31,7 @@ def parse_moment(text: str, now: datetime) -> datetime:
     # Digits alone are a date, as in 20260131.
     if not written.isdecimal():
         with suppress(ValueError):
-            return now - parse_duration(written.removesuffix("ago"))
+            return now - parse_typed_duration(written.removesuffix("ago"))
     try:
         return datetime.fromisoformat(written).astimezone(UTC)
     except (ValueError, OverflowError, OSError):

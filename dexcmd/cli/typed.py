@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter, Token
 
 from dexcmd.campaign.durations import format_duration
-from dexcmd.cli.moments import parse_duration, parse_moment
+from dexcmd.cli.moments import parse_moment, parse_typed_duration
 from dexcmd.cli.texts import parse_size
 
 __all__ = ["CommandType", "Duration", "Moment", "Place", "Platform", "Search", "Size", "Text", "User"]
@@ -42,6 +42,6 @@ Platform = Annotated[Text, Parameter(help="Only these, such as windows, mac or l
 Moment = Annotated[datetime, Parameter(converter=_reads(lambda text: parse_moment(text, datetime.now(UTC))))]
 """A time, or so long ago."""
 
-Duration = Annotated[timedelta, Parameter(converter=_reads(parse_duration), show_default=format_duration)]
+Duration = Annotated[timedelta, Parameter(converter=_reads(parse_typed_duration), show_default=format_duration)]
 Size = Annotated[float, Parameter(converter=_reads(parse_size))]
 """Bytes."""

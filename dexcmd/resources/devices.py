@@ -11,7 +11,7 @@ from dexcmd.session import Session
 from dexcmd.wire.converter import register_model, structure_rows
 from dexcmd.wire.pages import MOST_PER_PAGE
 
-__all__ = ["Device", "DevicesResource", "identity"]
+__all__ = ["Device", "DevicesResource", "identity", "is_connected"]
 
 
 @attrs.frozen
@@ -72,6 +72,11 @@ register_model(
 def identity(device: Device) -> object:
     """Return what tells a row of the list from another."""
     return (device.device_id, device.registration_id) if device.device_id is not None else device
+
+
+def is_connected(device: Device) -> bool:
+    """Tell whether the service has a device as connected, or has no status of it."""
+    return (device.status or "connected").strip().casefold() == "connected"
 
 
 class DevicesResource:

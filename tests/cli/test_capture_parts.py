@@ -74,9 +74,11 @@ def test_choice():
         device("d2", "r3", eligible=False, ineligible_reason="asleep"),
         device("d3", None, status="disconnected"),
         device("d4", "r4", person_email=None),
+        device("d5", "r5", status="Connected"),
+        device("d6", "r6", status=None),
     ]
     everything = choose(rows, None)
-    assert everything.devices == (rows[0], rows[1], rows[3])
+    assert everything.devices == (rows[0], rows[1], rows[3], rows[5], rows[6])
     assert everything.left == (Left(rows[2], "not_eligible"), Left(rows[4], "not_eligible"))
     assert [left.text for left in everything.left] == [
         "not eligible: asleep",

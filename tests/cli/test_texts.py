@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dexcmd.cli.moments import age_text, duration_text, parse_duration, parse_moment, time_text
+from dexcmd.cli.moments import age_text, duration_text, parse_moment, parse_typed_duration, time_text
 from dexcmd.cli.rates import Rate
 from dexcmd.cli.texts import command_text, options_text, parse_size
 
@@ -56,15 +56,15 @@ def test_options_are_for_a_shell():
     ],
 )
 def test_durations_that_are_typed(text: str, seconds: float):
-    assert parse_duration(text) == timedelta(seconds=seconds)
+    assert parse_typed_duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "0", "0s", "-5m", "soon", "5y", "1h-", "9999w", "9" * 400 + "d", "1 5m", "1 .5h", "9 0"]
+    "text", ["", "0", "0s", "-5m", "soon", "5y", "1h-", "9999w", "9" * 400 + "d", "1 5m", "1 .5h", "9 0", "30m1h"]
 )
 def test_what_is_no_duration(text: str):
-    with pytest.raises(ValueError, match=r"is no duration|must be above 0"):
-        parse_duration(text)
+    with pytest.raises(ValueError, match=r"is no duration|must be above 0|can't be that long"):
+        parse_typed_duration(text)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,9 @@ import attrs
 from dexcmd.cli.common import STDIN
 from dexcmd.cli.ids import Lines
 from dexcmd.errors import ConfigurationError
-from dexcmd.resources.devices import Device
+from dexcmd.resources.devices import Device, is_connected
 
 __all__ = ["Choice", "Left", "Name", "choose", "name_of_line", "read_names"]
-
-CONNECTED = "connected"
 
 
 @attrs.frozen
@@ -48,8 +46,8 @@ class Choice:
 
     @property
     def not_connected(self) -> int:
-        """Return how many are captured in the hope that they come back; one without a status counts as connected."""
-        return sum(bool(device.status) and device.status != CONNECTED for device in self.devices)
+        """Return how many are captured in the hope that they come back."""
+        return sum(not is_connected(device) for device in self.devices)
 
 
 def name_of_line(line: str) -> Name | None:
