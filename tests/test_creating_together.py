@@ -58,6 +58,9 @@ class Course:
     lists: list[str]
     registrations: int
     list_lag: float
+    dated: bool
+    """Whether rows tell when their command was created."""
+
     outage: float
     """How long the list can't be read."""
 
@@ -86,6 +89,7 @@ COURSES = st.builds(
     lists=st.lists(st.sampled_from([*LISTS]), max_size=10),
     registrations=st.sampled_from([1, 1, 2, 3]),
     list_lag=st.sampled_from([0.0, 3.0, 50.0]),
+    dated=st.booleans(),
     outage=st.sampled_from([0.0, 20.0, 20.0, 60.0]),
     limit=st.sampled_from([None, RateLimit(requests=80, seconds=300.0)]),
     before_post=st.sampled_from([0.0, 1.0, 8.0]),
@@ -220,7 +224,11 @@ def test_none_is_doubled(course: Course) -> None:
         rig = Rig(clock)
         [device] = make_devices(1, multi_user_share=0, ineligible_share=0, disconnected_share=0)
         devices = [attrs.evolve(device, registration_id=str(number)) for number in range(course.registrations)]
-        behaviour = Behaviour.instant(list_lag=course.list_lag, registration_required=False)
+        behaviour = Behaviour.instant(
+            list_lag=course.list_lag,
+            registration_required=False,
+            null_fields=set() if course.dated else {"created_date"},
+        )
         await rig.start(devices, behaviour=behaviour, rate_limit=course.limit)
         rig.sandbox.faults.add(
             Fault.error(500), on="list_commands", times=None, where=lambda _: clock.monotonic() < course.outage

@@ -105,8 +105,8 @@ async def test_forty_calls_look_as_often_as_one(processed: bool, outage: float, 
         return made
 
     alone, together = await looks(1), await looks(40)
-    # Those whose time to be believed comes in between have a look each; answers got lost at the same moment here.  It can
-    # be fewer as well: the share of the rate limit begins to count with the first that is lost, and looks shift by it.
+    # Those whose time to be believed comes in between have a look each; answers got lost at the same moment here.  It
+    # can be fewer as well: the share of the rate limit begins to count with the first that is lost, and looks shift.
     assert 0 < together <= alone + 2
 
 
@@ -322,9 +322,10 @@ async def test_all_retry_policies_together_look_within_a_quarter_of_the_rate_lim
 
 
 @pytest.mark.parametrize("first", [True, False])
-async def test_none_takes_what_another_policys_call_has_lost(rig: Rig, first: bool) -> None:
+@pytest.mark.parametrize("without", [set[str](), {"created_date"}], ids=["dated", "undated"])
+async def test_none_takes_what_another_policys_call_has_lost(rig: Rig, first: bool, without: set[str]) -> None:
     # The list can't be read before both have lost their answers, and shows the newer command above the older one.
-    await rig.start(rate_limit=None)
+    await rig.start(behaviour=Behaviour.instant(null_fields=without), rate_limit=None)
     rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=2)
     rig.sandbox.faults.add(
         Fault.error(500), on="list_commands", times=None, where=lambda _: rig.clock.monotonic() < 20.0

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +35,8 @@ def matches(some: list[Lost], rows: list[Command], created: CreatedLog | None = 
 
 def test_a_row_is_for_one_of_them() -> None:
     assert matches([lost("1"), lost()], [row("x")]) == ["x", None]
-    assert matches([lost("1"), lost()], [row("x"), row("y")]) == ["x", "y"]
+    # As the list has them, newest first.
+    assert matches([lost("1"), lost()], [row("y"), row("x")]) == ["x", "y"]
 
 
 def test_who_names_a_registration_chooses_before_who_takes_any() -> None:
@@ -125,6 +127,17 @@ def test_one_from_before_the_post_is_none_and_one_without_a_date_may_be() -> Non
     assert matches([lost()], [row("x", created=None)]) == ["x"]
     assert matches([lost(since=None)], [row("x")]) == [None]
     assert matches([lost(since=None), lost()], [row("x")]) == [None, "x"]
+
+
+@pytest.mark.parametrize("untils", [(0.0, 0.0), (0.0, 5.0), (5.0, 0.0)])
+def test_of_rows_without_dates_the_older_is_for_the_earlier_post(untils: tuple[float, float]) -> None:
+    # Whoever believes the list first: the other looks no further back than to its own POST.
+    some = [lost(), lost(since=NOW + timedelta(seconds=10))]
+    for one, until in zip(some, untils, strict=True):
+        one.until = until
+    rows = [row(name, created=None) for name in ("new", "old")]
+    assert matches(some, rows) == ["old", "new"]
+    assert matches(some[::-1], rows) == ["new", "old"]
 
 
 def test_what_somebody_has_already_is_nobody_elses() -> None:
