@@ -68,11 +68,15 @@ class Candidates:
         if self._short:
             # Told cheaply: a walk may be for thousands, and has hundreds of pages.
             return None
-        found = self.matches()
+        found = self.matches(complete=False)
         return found if len(found) == sum(map(len, self._own.values())) else None
 
-    def matches(self) -> dict[Lost, Command]:
-        """Return those of the lost that have a row, each row for one of them, and none that this client has claimed."""
+    def matches(self, *, complete: bool) -> dict[Lost, Command]:
+        """Return those of the lost that have a row, each row for one of them, and none that this client has claimed.
+
+        While the walk is not complete, none of a device and type for which somebody has no row yet: what there is may
+        be all that will do for that one, while older rows will do for the others.
+        """
         found: dict[Lost, Command] = {}
         for each, contenders in self._contenders().items():
             own = self._own[each]
@@ -83,6 +87,8 @@ class Candidates:
                 key=lambda row: row.created_date or OLDEST,
             )
             chosen = assign(contenders, rows)
+            if not complete and len(chosen) < len(contenders):
+                continue
             if len(chosen) > 1:
                 # Which is whose is told anew, in order: a row without a date may be from before the POST of who chose
                 # it, whose own look would not show it, and the one that it left to somebody else would be gone by then.

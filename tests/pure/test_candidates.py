@@ -29,7 +29,7 @@ def matches(some: list[Lost], rows: list[Command], created: CreatedLog | None = 
     """Return for each of the lost which row is taken for it."""
     candidates = Candidates(some, created or CreatedLog())
     candidates.add(rows)
-    found = candidates.matches()
+    found = candidates.matches(complete=True)
     return [found[one].id if one in found else None for one in some]
 
 
@@ -115,7 +115,7 @@ def test_as_many_have_a_row_as_can(
         for own in (mine, theirs):
             candidates = Candidates(own, created)
             candidates.add(rows)
-            found.update(candidates.matches())
+            found.update(candidates.matches(complete=True))
             for each in found.values():
                 created.add(str(each.id), None)
     assert all(may_have(one, each) for one, each in found.items())
@@ -162,6 +162,21 @@ def test_what_others_look_for_is_left_to_them() -> None:
         assert Candidates([lost()], created).since == earlier
     assert matches([lost()], rows[:1], created) == ["new"]
     assert Candidates([lost()], created).since == NOW
+
+
+def test_what_will_do_for_another_is_nobodys_before_all_have_a_row_or_all_rows_are_seen() -> None:
+    created, later = CreatedLog(), NOW + timedelta(seconds=10)
+    other = lost(since=later)
+    other.until = 5.0
+    with created.seeking(lambda: [other]):
+        one = lost()
+        candidates = Candidates([one], created)
+        candidates.add([row("new", created=later)])
+        assert candidates.all_matches() is None
+        assert candidates.matches(complete=False) == {}
+        assert candidates.matches(complete=True) == {one: row("new", created=later)}
+        candidates.add([row("old")])
+        assert candidates.all_matches() == {one: row("old")}
 
 
 def test_what_others_look_for_elsewhere_is_nobodys_here() -> None:
