@@ -47,7 +47,7 @@ class Candidates:
         for some in contenders.values():
             if len(some) == 1:
                 continue
-            some.sort(key=lambda one: one.since or OLDEST, reverse=True)
+            some.sort(key=_since, reverse=True)
             some.sort(key=lambda one: (one.until, one.request.registration_id is None))
         return contenders
 
@@ -68,21 +68,38 @@ class Candidates:
         if self._short:
             # Told cheaply: a walk may be for thousands, and has hundreds of pages.
             return None
-        found = self.matches()
+        found = self.matches(complete=False)
         return found if len(found) == sum(map(len, self._own.values())) else None
 
-    def matches(self) -> dict[Lost, Command]:
-        """Return those of the lost that have a row, each row for one of them, and none that this client has claimed."""
+    def matches(self, *, complete: bool) -> dict[Lost, Command]:
+        """Return those of the lost that have a row, each row for one of them, and none that this client has claimed.
+
+        While the walk is not complete, none of a device and type for which somebody has no row yet: what there is may
+        be all that will do for that one, while older rows will do for the others.
+        """
         found: dict[Lost, Command] = {}
         for each, contenders in self._contenders().items():
             own = self._own[each]
             # The oldest first: the later ones may be of somebody who has not said so yet, such as another process.
+            # Those without a date are by the order of the list.
             rows = sorted(
-                (row for row in self._rows[each] if row.id not in self._created),
+                (row for row in reversed(self._rows[each]) if row.id not in self._created),
                 key=lambda row: row.created_date or OLDEST,
             )
-            found |= {one: row for one, row in assign(contenders, rows).items() if one in own}
+            chosen = assign(contenders, rows)
+            if not complete and len(chosen) < len(contenders):
+                continue
+            if len(chosen) > 1:
+                # Which is whose is told anew, in order: a row without a date may be from before the POST of who chose
+                # it, whose own look would not show it, and the one that it left to somebody else would be gone by then.
+                taken = {row.id for row in chosen.values()}
+                chosen = assign(sorted(chosen, key=_since), [row for row in rows if row.id in taken])
+            found |= {one: row for one, row in chosen.items() if one in own}
         return found
+
+
+def _since(one: Lost) -> datetime:
+    return one.since or OLDEST
 
 
 def assign(lost: Sequence[Lost], rows: Iterable[Command]) -> dict[Lost, Command]:

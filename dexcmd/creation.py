@@ -67,8 +67,25 @@ class _Sent:
     """The service's time then."""
 
     under_way: bool = False
+    """Whether it may have an effect.  Else it waits for `before_post`, its turn, or to be sent again."""
+
+    taken_back: bool = False
+    """Whether it is not to be sent, or not again where it is under way."""
+
     scope: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
     """Ends it while it is not under way."""
+
+    def take_back(self) -> None:
+        self.taken_back = True
+        self._end_unless_under_way()
+
+    def note(self, *, under_way: bool) -> None:
+        self.under_way = under_way
+        self._end_unless_under_way()
+
+    def _end_unless_under_way(self) -> None:
+        if self.taken_back and not self.under_way:
+            self.scope.cancel()
 
 
 class Creation:
@@ -122,8 +139,8 @@ class Creation:
         self._stopped = False
         """Whether `stop` was called; what is submitted after that is not sent either."""
 
-        self._unsent: set[anyio.CancelScope] = set()
-        """Those of POSTs that are not under way: they wait for `before_post`, their turn, or to be sent again."""
+        self._sending: set[_Sent] = set()
+        """The POSTs that are begun and not over."""
 
         self._change = anyio.Event()
         self.stopped_by: DexError | None = None
@@ -177,12 +194,12 @@ class Creation:
         self.take_back()
 
     def take_back(self) -> None:
-        """Have POSTs that wait for their turn, or to be sent again, not be sent: they are as after `stop`.
+        """Have POSTs that wait for their turn not be sent, nor those that are under way be sent again.
 
-        What is submitted afterwards is sent.
+        They are as after `stop`.  What is submitted afterwards is sent.
         """
-        for scope in self._unsent:
-            scope.cancel()
+        for sent in self._sending:
+            sent.take_back()
 
     def go_on(self) -> None:
         """Forget what stopped it: the next POST may fare better."""
@@ -250,20 +267,19 @@ class Creation:
             return
         started = self._clock.monotonic()
         sent = _Sent(started, since(self._session, started))
-        self._unsent.add(sent.scope)
+        self._sending.add(sent)
         try:
             reason = None if self._before_post is None else await self._before_post(batch, sent.since)
-            if reason is None and sent.scope.cancel_called:
+            if reason is None and sent.taken_back:
                 # Meanwhile; what was being done before it was done to its end.
                 reason = "cancelled"
             if reason is not None:
                 self._leave(batch, reason)
                 return
             with sent.scope:
-                self._note(sent, under_way=False)
                 await self._post(batch, sent)
         finally:
-            self._unsent.discard(sent.scope)
+            self._sending.discard(sent)
         if sent.scope.cancelled_caught:
             if sent.under_way:
                 # It went out in the same moment.
@@ -273,7 +289,11 @@ class Creation:
 
     async def _post(self, batch: Batch, sent: _Sent) -> None:
         def on_sent(under_way: bool) -> None:
-            self._note(sent, under_way=under_way)
+            if under_way:
+                sent.started = self._clock.monotonic()
+                # Told now, from what earlier answers said: the one that is going to be lost may say anything.
+                sent.since = since(self._session, sent.started)
+            sent.note(under_way=under_way)
             error = AmbiguousCreateError("cancelled while its POST was under way")
             for request in batch:
                 self._record(
@@ -307,18 +327,6 @@ class Creation:
                 said = (ErrorDetail("the answer has fewer rows than commands were asked for"), *posted.said)
                 cause = BadRequestError(200, said, method="POST", path="/dex/commands")
                 self._lose(missing, cause, sent)
-
-    def _note(self, sent: _Sent, *, under_way: bool) -> None:
-        sent.under_way = under_way
-        if under_way:
-            sent.started = self._clock.monotonic()
-            # Told now, from what earlier answers said: the one that is going to be lost may say anything.
-            sent.since = since(self._session, sent.started)
-            self._unsent.discard(sent.scope)
-        elif self._stopped:
-            sent.scope.cancel()
-        else:
-            self._unsent.add(sent.scope)
 
     def _leave(self, batch: Batch, reason: str) -> None:
         for request in batch:

@@ -103,7 +103,7 @@ class Reconciler:
         # While the list was walked, a POST may have begun, which may be lost by now.
         undecided = frozenset(one for one in lost if one.kind in posts)
         if found is None:
-            found = candidates.matches()
+            found = candidates.matches(complete=complete)
         found = {one: command for one, command in found.items() if one not in undecided}
         return Findings(found, complete, pages.fetched, undecided, unreadable)
 

@@ -15,6 +15,7 @@ from dexcmd.creation import Creation
 from dexcmd.outcome import Outcome
 from dexcmd.sandbox import Behaviour, Fault, SandboxDevice, make_devices
 from dexcmd.sandbox.requestlog import Operation, RecordedRequest
+from dexcmd.sandbox.state import NewCommand
 from tests.conftest import Rig
 
 HASTY = RetryPolicy(attempts=2, attempt_seconds=5.0)
@@ -58,6 +59,12 @@ class Course:
     lists: list[str]
     registrations: int
     list_lag: float
+    dated: bool
+    """Whether rows tell when their command was created."""
+
+    crowd: list[float]
+    """When so many commands for another device are made that they fill more than a page of the list."""
+
     outage: float
     """How long the list can't be read."""
 
@@ -86,6 +93,8 @@ COURSES = st.builds(
     lists=st.lists(st.sampled_from([*LISTS]), max_size=10),
     registrations=st.sampled_from([1, 1, 2, 3]),
     list_lag=st.sampled_from([0.0, 3.0, 50.0]),
+    dated=st.booleans(),
+    crowd=st.lists(TIMES, max_size=2),
     outage=st.sampled_from([0.0, 20.0, 20.0, 60.0]),
     limit=st.sampled_from([None, RateLimit(requests=80, seconds=300.0)]),
     before_post=st.sampled_from([0.0, 1.0, 8.0]),
@@ -197,11 +206,13 @@ def strike(rig: Rig, operation: Operation, faults: Sequence[Fault | None]) -> No
 
 
 def assert_none_doubled(rig: Rig, told: Sequence[Outcome | None]) -> None:
+    device = rig.sandbox.state.devices[0].device_id
+    ours = [command.id for command in rig.sandbox.state.commands.values() if command.device.device_id == device]
     made = [outcome.command_id for outcome in told if outcome is not None and outcome.command is not None]
     untold = [outcome for outcome in told if outcome is None or outcome.state == "unknown"]
     assert len(made) == len(set(made))
-    assert set(made) <= set(rig.sandbox.state.commands)
-    assert len(rig.sandbox.state.commands) <= len(made) + len(untold)
+    assert set(made) <= set(ours)
+    assert len(ours) <= len(made) + len(untold)
 
 
 def assert_at_rest(rig: Rig) -> None:
@@ -218,10 +229,14 @@ def test_none_is_doubled(course: Course) -> None:
     async def run() -> None:
         clock = ManualClock()
         rig = Rig(clock)
-        [device] = make_devices(1, multi_user_share=0, ineligible_share=0, disconnected_share=0)
+        device, another = make_devices(2, multi_user_share=0, ineligible_share=0, disconnected_share=0)
         devices = [attrs.evolve(device, registration_id=str(number)) for number in range(course.registrations)]
-        behaviour = Behaviour.instant(list_lag=course.list_lag, registration_required=False)
-        await rig.start(devices, behaviour=behaviour, rate_limit=course.limit)
+        behaviour = Behaviour.instant(
+            list_lag=course.list_lag,
+            registration_required=False,
+            null_fields=set() if course.dated else {"created_date"},
+        )
+        await rig.start([*devices, another], behaviour=behaviour, rate_limit=course.limit)
         rig.sandbox.faults.add(
             Fault.error(500), on="list_commands", times=None, where=lambda _: clock.monotonic() < course.outage
         )
@@ -233,10 +248,15 @@ def test_none_is_doubled(course: Course) -> None:
             await clock.sleep(at)
             clock.advance(seconds)
 
+        async def crowd(at: float) -> None:
+            await clock.sleep(at)
+            for _ in range(60):
+                rig.sandbox.state.create(NewCommand(another, "pcap"))
+
         try:
             with anyio.fail_after(60):
                 jumps = [] if course.jump is None else [jump(*course.jump)]
-                await asyncio.gather(*map(together.call, course.calls), *jumps)
+                await asyncio.gather(*map(together.call, course.calls), *map(crowd, course.crowd), *jumps)
             assert_none_doubled(rig, together.told)
             assert_at_rest(rig)
         finally:

@@ -322,9 +322,13 @@ async def test_all_retry_policies_together_look_within_a_quarter_of_the_rate_lim
 
 
 @pytest.mark.parametrize("first", [True, False])
-async def test_none_takes_what_another_policys_call_has_lost(rig: Rig, first: bool) -> None:
+@pytest.mark.parametrize("between", [0, 60], ids=["on one page", "on two pages"])
+@pytest.mark.parametrize("without", [set[str](), {"created_date"}], ids=["dated", "undated"])
+async def test_none_takes_what_another_policys_call_has_lost(
+    rig: Rig, first: bool, between: int, without: set[str]
+) -> None:
     # The list can't be read before both have lost their answers, and shows the newer command above the older one.
-    await rig.start(rate_limit=None)
+    await rig.start(behaviour=Behaviour.instant(null_fields=without), rate_limit=None)
     rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands", times=2)
     rig.sandbox.faults.add(
         Fault.error(500), on="list_commands", times=None, where=lambda _: rig.clock.monotonic() < 20.0
@@ -334,8 +338,10 @@ async def test_none_takes_what_another_policys_call_has_lost(rig: Rig, first: bo
     while not rig.sandbox.state.commands:
         await asyncio.sleep(0)
     await rig.clock.sleep(8.0)
+    somebodys = {rig.sandbox.state.create(NewCommand(rig.sandbox.state.devices[1], "pcap")).id for _ in range(between)}
     found = await outcomes(earlier, create(rig, 0, other if first else rig.dex))
-    assert [each.id for each in found if isinstance(each, Command)] == list(rig.sandbox.state.commands)
+    ours = [each for each in rig.sandbox.state.commands if each not in somebodys]
+    assert [each.id for each in found if isinstance(each, Command)] == ours
     assert len(found) == 2
     assert_at_rest(rig)
 

@@ -12,6 +12,7 @@ from dexcmd import Outcome, TransportError
 from dexcmd.batches import Batch
 from dexcmd.created import CreatedLog
 from dexcmd.creation import Creation
+from dexcmd.events import Event, RequestSent
 from dexcmd.sandbox import Fault
 from dexcmd.sandbox.state import NewCommand
 from tests.conftest import Rig
@@ -153,7 +154,7 @@ async def test_a_post_that_is_over_is_not_there_to_be_taken_back(rig: Rig, fault
         rig.sandbox.faults.add(fault, on="create_commands", times=1)
     made = creation(rig, Handed())
     await made.run([tuple(rig.requests(1))])
-    assert not made._unsent
+    assert not made._sending
 
 
 async def test_what_is_taken_back_while_its_intent_is_written_is_not_sent(rig: Rig) -> None:
@@ -175,3 +176,21 @@ async def test_what_is_taken_back_while_its_intent_is_written_is_not_sent(rig: R
         made.submit(tuple(rig.requests(2)))
         assert await handed.until(3) == ["not_attempted", "created", "created"]
     assert rig.made("create_commands") == 1
+
+
+async def test_what_is_taken_back_while_it_is_under_way_is_not_sent_again(rig: Rig) -> None:
+    def on_event(event: Event) -> None:
+        if isinstance(event, RequestSent) and event.method == "POST" and not taken_back.is_set():
+            taken_back.set()
+            made.take_back()
+
+    taken_back, handed = asyncio.Event(), Handed()
+    await rig.start(on_event=on_event)
+    rig.sandbox.faults.add(Fault.rate_limited(20), on="create_commands", times=1)
+    made = creation(rig, handed)
+    async with serving(made):
+        made.submit(tuple(rig.requests(1)))
+        assert await handed.until(1) == ["not_attempted"]
+        made.submit(tuple(rig.requests(2)))
+        assert await handed.until(3) == ["not_attempted", "created", "created"]
+    assert rig.made("create_commands") == 2

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,13 +29,14 @@ def matches(some: list[Lost], rows: list[Command], created: CreatedLog | None = 
     """Return for each of the lost which row is taken for it."""
     candidates = Candidates(some, created or CreatedLog())
     candidates.add(rows)
-    found = candidates.matches()
+    found = candidates.matches(complete=True)
     return [found[one].id if one in found else None for one in some]
 
 
 def test_a_row_is_for_one_of_them() -> None:
     assert matches([lost("1"), lost()], [row("x")]) == ["x", None]
-    assert matches([lost("1"), lost()], [row("x"), row("y")]) == ["x", "y"]
+    # As the list has them, newest first.
+    assert matches([lost("1"), lost()], [row("y"), row("x")]) == ["x", "y"]
 
 
 def test_who_names_a_registration_chooses_before_who_takes_any() -> None:
@@ -113,7 +115,7 @@ def test_as_many_have_a_row_as_can(
         for own in (mine, theirs):
             candidates = Candidates(own, created)
             candidates.add(rows)
-            found.update(candidates.matches())
+            found.update(candidates.matches(complete=True))
             for each in found.values():
                 created.add(str(each.id), None)
     assert all(may_have(one, each) for one, each in found.items())
@@ -125,6 +127,17 @@ def test_one_from_before_the_post_is_none_and_one_without_a_date_may_be() -> Non
     assert matches([lost()], [row("x", created=None)]) == ["x"]
     assert matches([lost(since=None)], [row("x")]) == [None]
     assert matches([lost(since=None), lost()], [row("x")]) == [None, "x"]
+
+
+@pytest.mark.parametrize("untils", [(0.0, 0.0), (0.0, 5.0), (5.0, 0.0)])
+def test_of_rows_without_dates_the_older_is_for_the_earlier_post(untils: tuple[float, float]) -> None:
+    # Whoever believes the list first: the other looks no further back than to its own POST.
+    some = [lost(), lost(since=NOW + timedelta(seconds=10))]
+    for one, until in zip(some, untils, strict=True):
+        one.until = until
+    rows = [row(name, created=None) for name in ("new", "old")]
+    assert matches(some, rows) == ["old", "new"]
+    assert matches(some[::-1], rows) == ["new", "old"]
 
 
 def test_what_somebody_has_already_is_nobody_elses() -> None:
@@ -149,6 +162,21 @@ def test_what_others_look_for_is_left_to_them() -> None:
         assert Candidates([lost()], created).since == earlier
     assert matches([lost()], rows[:1], created) == ["new"]
     assert Candidates([lost()], created).since == NOW
+
+
+def test_what_will_do_for_another_is_nobodys_before_all_have_a_row_or_all_rows_are_seen() -> None:
+    created, later = CreatedLog(), NOW + timedelta(seconds=10)
+    other = lost(since=later)
+    other.until = 5.0
+    with created.seeking(lambda: [other]):
+        one = lost()
+        candidates = Candidates([one], created)
+        candidates.add([row("new", created=later)])
+        assert candidates.all_matches() is None
+        assert candidates.matches(complete=False) == {}
+        assert candidates.matches(complete=True) == {one: row("new", created=later)}
+        candidates.add([row("old")])
+        assert candidates.all_matches() == {one: row("old")}
 
 
 def test_what_others_look_for_elsewhere_is_nobodys_here() -> None:
