@@ -15,7 +15,7 @@ from dexcmd.fanout import BulkOptions
 from dexcmd.loading import load
 from dexcmd.outcome import BulkResult, Outcome, OutcomeState
 from dexcmd.polling.notes import FILENAME_GRACE
-from dexcmd.polling.watch import UNREADABLE, Watch
+from dexcmd.polling.watch import Watch
 from dexcmd.resources.command import Command, command_id_of
 from dexcmd.resources.commands import CommandsResource
 from dexcmd.resources.requests import CommandRequest
@@ -26,6 +26,7 @@ from dexcmd.transfer.options import OnProgress, SaveOptions
 from dexcmd.transfer.saved import R
 from dexcmd.transfer.sink import Sink
 from dexcmd.validators import above_zero, count
+from dexcmd.wire.retrying import ACCOUNT_ERRORS
 
 __all__ = ["Capture", "CaptureOptions", "CaptureResult", "CaptureState"]
 
@@ -206,7 +207,7 @@ class Capture(Background[CaptureResult[R]]):
     async def _poll(self) -> None:
         try:
             await self._watch.poll()
-        except UNREADABLE as error:
+        except ACCOUNT_ERRORS as error:
             for command_id in self._watch.ids:
                 self._watch.drop(command_id)
                 await self._fail(command_id, error)

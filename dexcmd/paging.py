@@ -17,7 +17,7 @@ from dexcmd.wire.envelope import PageInfo
 from dexcmd.wire.pages import MOST_PER_PAGE, RecentKeys, fit_together, is_last_page, pages_to_ask_for
 from dexcmd.wire.times import format_time
 
-__all__ = ["MOST_AT_ONCE", "MOST_PER_PAGE", "ListQuery", "Listing"]
+__all__ = ["MOST_AT_ONCE", "ListQuery", "Listing"]
 
 T = TypeVar("T")
 

@@ -15,11 +15,12 @@ import attrs
 from dexcmd.candidates import Candidates
 from dexcmd.created import CreatedLog, Kind, Known, Lost, unclaimed
 from dexcmd.errors import CampaignError, DexError
-from dexcmd.paging import MOST_PER_PAGE, Listing, ListQuery
-from dexcmd.polling.watch import UNREADABLE
+from dexcmd.paging import Listing, ListQuery
 from dexcmd.resources.command import Command, decode_commands, identity
 from dexcmd.resources.quota import QuotaResource
 from dexcmd.session import Session
+from dexcmd.wire.pages import MOST_PER_PAGE
+from dexcmd.wire.retrying import ACCOUNT_ERRORS
 from dexcmd.wire.times import format_time
 
 __all__ = ["Findings", "Reconciler", "since"]
@@ -123,7 +124,7 @@ class Reconciler:
 
 def _lasting(error: DexError) -> DexError | None:
     """Return why the list could not be read, if the next look would meet the same; None if it may fare better."""
-    if isinstance(error, UNREADABLE):
+    if isinstance(error, ACCOUNT_ERRORS):
         return error
     logger.warning("the list can't be read: %s", error)
     return None

@@ -18,9 +18,9 @@ from dexcmd.campaign.steering import Steering
 from dexcmd.campaign.turns import has_to_wait
 from dexcmd.clock import Clock
 from dexcmd.errors import DexError
-from dexcmd.polling.watch import UNREADABLE
 from dexcmd.resources.requests import CommandRequest
 from dexcmd.session import Session
+from dexcmd.wire.retrying import ACCOUNT_ERRORS
 
 __all__ = ["Desk", "Flight", "Refused", "refused"]
 
@@ -38,7 +38,7 @@ def refused() -> Generator[None]:
     """Raise as `Refused` what the service says to a whole account inside the block."""
     try:
         yield
-    except UNREADABLE as error:
+    except ACCOUNT_ERRORS as error:
         raise Refused(error) from error
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import attrs
 
 from dexcmd.errors import APIError, DexError, RateLimitError
-from dexcmd.polling.watch import UNREADABLE
+from dexcmd.wire.retrying import ACCOUNT_ERRORS
 
 __all__ = ["Patience"]
 
@@ -31,7 +31,7 @@ class Patience:
         `now` is of a monotonic clock.  What is refused to the whole account is tried no more.  A rate limit is waited
         for as long as it takes: it says when, and may be used up by the other accounts of the token.
         """
-        if isinstance(error, UNREADABLE):
+        if isinstance(error, ACCOUNT_ERRORS):
             return None
         if not isinstance(error, RateLimitError):
             if self._failing_since is None:

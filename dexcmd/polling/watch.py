@@ -7,12 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from dexcmd.errors import (
-    AuthenticationError,
     BadRequestError,
-    ConfigurationError,
     DexError,
-    NotFoundError,
-    PermissionDeniedError,
 )
 from dexcmd.paging import ListQuery
 from dexcmd.polling.looks import Look
@@ -28,12 +24,9 @@ from dexcmd.session import Session
 from dexcmd.wire.pages import MOST_PER_PAGE
 from dexcmd.wire.times import format_time
 
-__all__ = ["UNREADABLE", "Watch"]
+__all__ = ["Watch"]
 
 logger: logging.Logger = logging.getLogger(__name__)
-
-UNREADABLE = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError)
-"""What the service says to a whole account: the next request would meet it as well."""
 
 
 class Watch:

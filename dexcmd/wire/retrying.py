@@ -2,16 +2,28 @@
 
 import attrs
 
-from dexcmd.errors import APIError, ConfigurationError, DexError, ResponseDecodeError, TransportError
+from dexcmd.errors import (
+    APIError,
+    AuthenticationError,
+    ConfigurationError,
+    DexError,
+    NotFoundError,
+    PermissionDeniedError,
+    ResponseDecodeError,
+    TransportError,
+)
 from dexcmd.validators import above_zero, count
 
-__all__ = ["GiveUp", "RetryPolicy", "TryAgain", "decide", "rate_limit_wait", "surely_not_processed"]
+__all__ = ["ACCOUNT_ERRORS", "GiveUp", "RetryPolicy", "TryAgain", "decide", "rate_limit_wait", "surely_not_processed"]
 
 TRANSIENT_STATUSES = frozenset({408, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 """525 and 526 are missing on purpose: they tell of a certificate, which does not mend itself.
 
 https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/
 """
+
+ACCOUNT_ERRORS = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError)
+"""What the service says to a whole account: another request would meet it as well."""
 
 RATE_LIMIT_BACKOFF = 10.0
 """First wait, in seconds, after a 429 without Retry-After.  The block lasts up to 5 minutes, and six attempts
