@@ -24,6 +24,7 @@ __all__ = [
     "Listing",
     "RecentKeys",
     "fit_together",
+    "given_filters",
     "is_last_page",
     "pages_to_ask_for",
 ]
@@ -48,6 +49,17 @@ def _page_size(_: object, __: object, value: Any) -> None:
 def _text_filters(_: object, __: object, value: Mapping[str, object]) -> None:
     for name, text in value.items():
         encodable_text(name, text)
+
+
+def given_filters(filters: Mapping[str, str | None]) -> dict[str, str]:
+    """Return those that are not None; raises `ConfigurationError` for one that is empty.
+
+    To the service that may be no filter, and whoever asked for one user's rows would have those of all.
+    """
+    for name, text in filters.items():
+        if text == "":
+            raise ConfigurationError(f"{name} is empty: leave it out, or pass None, where all are meant")
+    return {name: text for name, text in filters.items() if text is not None}
 
 
 @attrs.frozen
