@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 import aiohttp
 
 import dexcmd
-from dexcmd.async_only import AsyncOnlyContext
+from dexcmd.async_only import AsyncOnlyContext, running_loop
 from dexcmd.clock import Clock, default_clock
 from dexcmd.connections import Connections
 from dexcmd.errors import ConfigurationError
@@ -279,7 +279,8 @@ class DexClient(AsyncOnlyContext):
         await self._session.close()
 
     async def __aenter__(self) -> Self:
-        """Return the client."""
+        """Return the client.  Raises `ConfigurationError` where no event loop of asyncio runs."""
+        running_loop()
         return self
 
     async def __aexit__(
