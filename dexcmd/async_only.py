@@ -1,8 +1,19 @@
-"""A plain mistake with a plain answer: sync `with` and `for` on what is async."""
+"""A plain mistake with a plain answer: sync `with` and `for` on what is async, and async without asyncio."""
 
+import asyncio
 from typing import NoReturn
 
-__all__ = ["AsyncOnlyContext", "AsyncOnlyIteration"]
+from dexcmd.errors import ConfigurationError
+
+__all__ = ["AsyncOnlyContext", "AsyncOnlyIteration", "running_loop"]
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop that runs; raises `ConfigurationError` where it is none of asyncio's."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise ConfigurationError("no event loop of asyncio runs here, and dexcmd runs on no other") from None
 
 
 class AsyncOnlyContext:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 import aiohttp
 
 import dexcmd
-from dexcmd.async_only import AsyncOnlyContext
+from dexcmd.async_only import AsyncOnlyContext, running_loop
 from dexcmd.clock import Clock, default_clock
 from dexcmd.connections import Connections
 from dexcmd.errors import ConfigurationError
@@ -77,11 +77,11 @@ class DexClient(AsyncOnlyContext):
         """Check the settings; nothing is sent yet.
 
         `api_token`, `account_id` and `base_url` come from `CLOUDFLARE_API_TOKEN`, `CLOUDFLARE_ACCOUNT_ID` and
-        `CLOUDFLARE_BASE_URL` where they are not given.  `session` is used and never closed; its timeouts,
-        middlewares and redirects do not apply.  `on_event` is called with each `dexcmd.events.Event`.
-        `retry` bounds each call, and `rate_limit=None` leaves the pace to the service's own word.
-        `settle_seconds` is how late a created command may show up in the list.  `clock` and `random` (a
-        function that gives [0, 1)) are for tests.
+        `CLOUDFLARE_BASE_URL` where they are not given; a variable that is empty counts as not set, an argument that is
+        empty is a mistake.  `session` is used and never closed; its timeouts, middlewares and redirects do not apply.
+        `on_event` is called with each `dexcmd.events.Event`.  `retry` bounds each call, and `rate_limit=None` leaves
+        the pace to the service's own word.  `settle_seconds` is how late a created command may show up in the list.
+        `clock` and `random` (a function that gives [0, 1)) are for tests.
 
         Raises `ConfigurationError`.
         """
@@ -95,7 +95,7 @@ class DexClient(AsyncOnlyContext):
         if finite_number("settle_seconds", settle_seconds) < 0:
             raise ConfigurationError(f"settle_seconds must not be negative: {settle_seconds!r}")
         settings = Settings(
-            base_url=BaseURL.parse(base_url or os.environ.get("CLOUDFLARE_BASE_URL") or DEFAULT_BASE_URL),
+            base_url=BaseURL.parse(_base_url(base_url)),
             account_id=valid_account_id(_required("account_id", account_id, "CLOUDFLARE_ACCOUNT_ID")),
             token=Secret(_required("api_token", api_token, "CLOUDFLARE_API_TOKEN")),
             retry=RetryPolicy() if retry is None else retry,
@@ -279,7 +279,8 @@ class DexClient(AsyncOnlyContext):
         await self._session.close()
 
     async def __aenter__(self) -> Self:
-        """Return the client."""
+        """Return the client.  Raises `ConfigurationError` where no event loop of asyncio runs."""
+        running_loop()
         return self
 
     async def __aexit__(
@@ -303,6 +304,13 @@ def _checked_clock(clock: Clock) -> Clock:
         # What is counted by a clock outlives clients and goes with the clock.
         raise ConfigurationError(f"clock must be a Clock that takes weak references, not {clock!r}") from None
     return clock
+
+
+def _base_url(given: str | None) -> str:
+    if given == "":
+        # A setting that got lost on its way here must not lead to the real service instead of the one that was meant.
+        raise ConfigurationError("base_url is empty: leave it out for CLOUDFLARE_BASE_URL or the service")
+    return given if given is not None else os.environ.get("CLOUDFLARE_BASE_URL") or DEFAULT_BASE_URL
 
 
 def _required(name: str, value: str | None, variable: str) -> str:

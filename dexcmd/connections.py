@@ -5,6 +5,7 @@ from weakref import WeakSet
 
 import aiohttp
 
+from dexcmd.async_only import running_loop
 from dexcmd.errors import ConfigurationError
 
 __all__ = ["Connections"]
@@ -30,24 +31,28 @@ class Connections:
     def home(self) -> aiohttp.ClientSession:
         """Return the session for the base URL.
 
-        Raises `ConfigurationError` once the client is closed, and in another event loop than before.
+        Raises `ConfigurationError` as `check_open`.
         """
-        loop = asyncio.get_running_loop()
-        if self._home is None and not self._closed:
-            self._loop = loop
+        self.check_open()
+        if self._home is None:
+            self._loop = asyncio.get_running_loop()
             self._home = aiohttp.ClientSession(
                 # No limit on connections: a session bounds its calls itself, and a wait for a connection would eat an
                 # attempt's time.
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
-        if self._home is None or self.closed:
+        return self._home
+
+    def check_open(self) -> None:
+        """Raise `ConfigurationError` where nothing can be sent: in no or another event loop, or once it is closed."""
+        # The loop first: one may have closed the client at its end, and whoever runs another one has closed nothing.
+        if self._loop not in (None, running_loop()):
+            raise ConfigurationError("this client was used in another event loop: make one in each")
+        if self.closed:
             raise ConfigurationError(
                 "this client is closed" if self._closed else "the session of this client is closed"
             )
-        if self._loop is not None and self._loop is not loop:
-            raise ConfigurationError("this client was used in another event loop: make one in each")
-        return self._home
 
     @property
     def closed(self) -> bool:

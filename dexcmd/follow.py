@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from dexcmd.amounts import listed
-from dexcmd.async_only import AsyncOnlyContext, AsyncOnlyIteration
+from dexcmd.async_only import AsyncOnlyContext, AsyncOnlyIteration, running_loop
 from dexcmd.clock import Clock
 from dexcmd.errors import DexError, WaitTimeoutError
 from dexcmd.polling.watch import Watch
@@ -35,6 +35,7 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
 
     async def __aenter__(self) -> Self:
         """Start the time that `timeout` counts."""
+        running_loop()
         self._watch.give_until(self._clock.monotonic() + self._timeout)
         self._entered = True
         return self

@@ -10,6 +10,8 @@ from concurrent.futures import Future
 from contextlib import suppress
 from importlib import import_module
 
+from dexcmd.async_only import running_loop
+
 __all__ = ["load"]
 
 BACKEND = "anyio._backends._asyncio"
@@ -24,8 +26,10 @@ _loads: dict[str, "Future[None]"] = {}
 async def load(module: str) -> None:
     """Import a module and anyio's backend, in a thread of their own.
 
-    Raises what the import does, and `RuntimeError` where there is no thread for it.
+    Raises what the import does, `RuntimeError` where there is no thread for it, and `ConfigurationError` where no event
+    loop of asyncio runs.
     """
+    running_loop()
     done = _loads.get(module)
     if done is None:
         done = _loads[module] = Future()

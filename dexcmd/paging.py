@@ -17,7 +17,7 @@ from dexcmd.wire.envelope import PageInfo
 from dexcmd.wire.pages import MOST_PER_PAGE, RecentKeys, fit_together, is_last_page, pages_to_ask_for
 from dexcmd.wire.times import format_time
 
-__all__ = ["MOST_AT_ONCE", "ListQuery", "Listing"]
+__all__ = ["MOST_AT_ONCE", "ListQuery", "Listing", "given_filters"]
 
 T = TypeVar("T")
 
@@ -36,6 +36,17 @@ def _page_size(_: object, __: object, value: Any) -> None:
 def _text_filters(_: object, __: object, value: Mapping[str, object]) -> None:
     for name, text in value.items():
         encodable_text(name, text)
+
+
+def given_filters(filters: Mapping[str, str | None]) -> dict[str, str]:
+    """Return those that are not None; raises `ConfigurationError` for one that is empty.
+
+    To the service that may be no filter, and whoever asked for one user's rows would have those of all.
+    """
+    for name, text in filters.items():
+        if text == "":
+            raise ConfigurationError(f"{name} is empty: leave it out, or pass None, where all are meant")
+    return {name: text for name, text in filters.items() if text is not None}
 
 
 @attrs.frozen

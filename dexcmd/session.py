@@ -160,9 +160,8 @@ class Session:
         return self._connections.closed
 
     def check_open(self) -> None:
-        """Raise `ConfigurationError` if nothing can be sent any more."""
-        if self.closed:
-            raise ConfigurationError("this client is closed")
+        """Raise `ConfigurationError` where nothing can be sent: in no or another event loop, or once it is closed."""
+        self._connections.check_open()
 
     def emit(self, event: Event) -> None:
         """Hand an event to the user's hook.

@@ -1,5 +1,6 @@
 """Checks of arguments, plain or as attrs validators; each raises `ConfigurationError` before anything is sent."""
 
+import inspect
 import math
 from collections.abc import AsyncIterable, Callable, Iterable
 from pathlib import Path
@@ -23,9 +24,13 @@ __all__ = [
     "number_above_zero",
     "one_of",
     "several",
+    "told",
     "whole_number",
     "yes_or_no",
 ]
+
+LONGEST_TOLD = 80
+"""Characters of the `repr` of an argument that an error tells: that of a row or an outcome would be a page."""
 
 
 class SeveralMistakesError(ConfigurationError):
@@ -107,6 +112,12 @@ def encodable_text(name: str, value: object) -> str:
     return text
 
 
+def told(value: object) -> str:
+    """Return what an argument is, for people: as it was written, or by its type where that is long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_TOLD else type(value).__name__
+
+
 def several(name: str, value: object, what: str, *, asynchronous: bool = False) -> None:
     """Raise where `value` can't be iterated over, with `async for` at most where `asynchronous`, or is one string."""
     is_asynchronous = isinstance(value, AsyncOnlyIteration) or not isinstance(value, Iterable)
@@ -118,13 +129,15 @@ def several(name: str, value: object, what: str, *, asynchronous: bool = False) 
     if isinstance(value, str | bytes) or not (
         isinstance(value, Iterable) or (asynchronous and isinstance(value, AsyncIterable))
     ):
-        raise ConfigurationError(f"{name} must be several {what}, not {value!r}")
+        raise ConfigurationError(f"{name} must be several {what}, not {told(value)}")
 
 
 def function(name: str, value: object) -> None:
-    """Raise where `value` can't be called."""
+    """Raise where `value` can't be called, or gives what would have to be awaited, which nobody does."""
     if not callable(value):
         raise ConfigurationError(f"{name} must be a function, not {value!r}")
+    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(type(value).__call__):
+        raise ConfigurationError(f"{name} must be a plain function, not async: it is called, and not awaited")
 
 
 def yes_or_no(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
@@ -134,8 +147,14 @@ def yes_or_no(_: object, attribute: "attrs.Attribute[Any]", value: object) -> No
 
 
 def folder_path(name: str, value: object) -> Path:
-    """Return `value` as a path if it is one, made of text."""
+    """Return `value` as a path if it is one, made of text.
+
+    One that is empty is none, and not the current folder: that is ".".
+    """
     try:
-        return Path(cast("str", value))
+        path = Path(cast("str", value))
     except TypeError:
-        raise ConfigurationError(f"{name} must be a folder, not {value!r}") from None
+        path = None
+    if path is None or value == "":
+        raise ConfigurationError(f"{name} must be a folder, not {value!r}")
+    return path

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import pytest
 
 from dexcmd import (
     Command,
+    CommandRequest,
     ConfigurationError,
     DexClient,
     DownloadLimits,
     FileSink,
+    Outcome,
+    Pcap,
     PlaceTemplate,
     RetryPolicy,
     SavedArtifact,
@@ -26,6 +30,19 @@ pytestmark = pytest.mark.anyio
 SETTINGS: dict[str, Any] = {"api_token": "a-token", "account_id": "0" * 32}
 
 
+REQUEST = CommandRequest(device_id="d", user_email="ada@example.com", args=Pcap())
+OUTCOME = Outcome(REQUEST, "created", command_id="c")
+
+
+async def late(*_: object) -> None:
+    raise AssertionError("called")
+
+
+class Late:
+    async def __call__(self, _: object) -> None:
+        raise AssertionError("called")
+
+
 @pytest.fixture
 async def dex() -> AsyncIterator[DexClient]:
     async with DexClient(**SETTINGS) as dex:
@@ -37,7 +54,6 @@ async def dex() -> AsyncIterator[DexClient]:
     [
         # Each letter of an id would be followed.
         (lambda dex: dex.commands.follow("an-id"), "commands must be several .* not 'an-id'"),
-        (lambda dex: dex.commands.follow(Command(id="a")), "commands must be several"),
         (lambda dex: dex.commands.follow(None), "commands must be several"),
         (lambda dex: dex.commands.follow([], timeout=None), "timeout must be a finite number, not None"),
         (lambda dex: dex.commands.follow([], poll_interval=0), "^poll_interval must be above 0, not 0"),
@@ -47,6 +63,25 @@ async def dex() -> AsyncIterator[DexClient]:
         (lambda dex: dex.commands.list(device_id=5), "device_id must be a string, not 5"),
         (lambda dex: dex.devices.list(search=b"x"), "search must be a string, not b'x'"),
         (lambda dex: dex.devices.list(search="\udcff"), "search must be text, not '.udcff'"),
+        # Nothing to filter by, as a variable is that was never set, would be no filter: everybody's rows.
+        (lambda dex: dex.devices.list(search=""), "search is empty: leave it out"),
+        (lambda dex: dex.commands.list(user_email=""), "user_email is empty: leave it out"),
+        (lambda dex: dex.commands.list(device_id=""), "device_id is empty"),
+        (lambda dex: dex.commands.list(status="", command_type="pcap"), "status is empty"),
+        # It would be the current folder.
+        (lambda dex: dex.capture([], ""), "into must be a folder or a Sink, not ''"),
+        (lambda dex: dex.downloads.save_many([], ""), "into must be a folder or a Sink, not ''"),
+        (lambda _: FileSink(""), "folder must be a folder, not ''"),
+        # What is returned is thrown away, so what such a function does would never be done.
+        (lambda _: DexClient(**SETTINGS, on_event=late), "on_event must be a plain function, not async"),
+        (lambda _: DexClient(**SETTINGS, on_event=Late()), "on_event must be a plain function, not async"),
+        (lambda dex: dex.capture([], "x", on_progress=partial(late, 1)), "on_progress must be a plain function"),
+        (lambda dex: dex.downloads.save_many([], "x", on_progress=late), "on_progress must be a plain function"),
+        # What it is, where all that is in it would be a page.
+        (lambda dex: dex.commands.follow([OUTCOME]), "^expected a command or its id, not Outcome$"),
+        (lambda dex: dex.commands.follow([Command(type="pcap")]), "^expected .*, not a command without an id$"),
+        (lambda dex: dex.commands.follow(Command(id="a")), "^commands must be several .*, not Command$"),
+        (lambda dex: dex.commands.create_many(REQUEST), "^requests must be several .*, not CommandRequest$"),
         (lambda dex: dex.capture([], "x", create_concurrency=0), "create_concurrency must be a whole number"),
         (lambda dex: dex.downloads.save_many("an-id", "x"), "commands must be several"),
         (lambda dex: dex.commands.create_many(None), "requests must be several CommandRequests, not None"),
@@ -83,6 +118,7 @@ class Unreferable:
     ("call", "says"),
     [
         (lambda saved: saved.extract(5), "into must be a folder, not 5"),
+        (lambda saved: saved.extract(""), "into must be a folder, not ''"),
         (lambda saved: saved.extract("x", 5), "names must be several names of members, not 5"),
         (lambda saved: saved.extract("x", "a"), "names must be several names of members, not 'a'"),
         (lambda saved: saved.extract("x", [5]), "each of names must be a string, not 5"),

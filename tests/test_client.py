@@ -52,6 +52,8 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"api_token": TOKEN, "account_id": 123}, "account_id must be 32 hex digits"),
         ({"api_token": TOKEN, "account_id": ACCOUNT, "base_url": "https://a..b"}, "base_url is no URL"),
         ({"api_token": TOKEN, "account_id": ACCOUNT, "base_url": 7}, "base_url must be a string"),
+        ({"api_token": TOKEN, "account_id": ACCOUNT, "base_url": 0}, "base_url must be a string"),
+        ({"api_token": TOKEN, "account_id": ACCOUNT, "base_url": ""}, "base_url is empty: leave it out"),
         ({"api_token": TOKEN, "account_id": ACCOUNT, "base_url": f"ftp://u:{TOKEN}@h"}, "absolute http(s) URL"),
         ({"api_token": TOKEN, "account_id": ACCOUNT, "retry": 3}, "retry must be a RetryPolicy"),
         ({"api_token": TOKEN, "account_id": "abc"}, "account_id must be 32 hex digits"),
@@ -97,6 +99,14 @@ async def test_settings_come_from_the_environment(rig: Rig, monkeypatch: pytest.
     async with DexClient() as dex:
         quota = await dex.quota.get()
     assert quota.remaining == 800
+
+
+async def test_a_variable_that_is_empty_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOUDFLARE_BASE_URL", "")
+    monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", "")
+    assert "https://api.cloudflare.com/client/v4" in repr(DexClient(api_token=TOKEN, account_id=ACCOUNT))
+    with pytest.raises(ConfigurationError, match="no account_id"):
+        DexClient(api_token=TOKEN)
 
 
 async def test_the_token_shows_nowhere(rig: Rig) -> None:

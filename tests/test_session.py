@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import traceback
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from dexcmd import (
     APIError,
     AuthenticationError,
     BadRequestError,
+    CommandRequest,
     ConfigurationError,
     DexClient,
     DexError,
     NotFoundError,
+    Pcap,
     PermissionDeniedError,
     RateLimitError,
     ResponseDecodeError,
@@ -352,6 +355,64 @@ def test_a_client_belongs_to_one_event_loop() -> None:
     with pytest.raises(ConfigurationError, match="another event loop"):
         asyncio.run(use(dex))
     asyncio.run(dex.close())
+
+
+REQUEST = CommandRequest(device_id="d", user_email="ada@example.com", args=Pcap())
+
+
+def test_where_another_loop_closed_it_the_loop_is_what_is_told() -> None:
+    # As the kit for tests does it at the end of a loop: whoever runs a second one has closed nothing.
+    async def use_and_close(dex: DexClient) -> None:
+        async with dex:
+            await dex.quota.get()
+
+    async def create(dex: DexClient) -> None:
+        await dex.commands.create([REQUEST])
+
+    with Sandbox(devices=1).in_thread() as sandbox:
+        dex = DexClient(api_token=sandbox.token, account_id=sandbox.account_id, base_url=sandbox.base_url)
+        asyncio.run(use_and_close(dex))
+        for use in (use_and_close, create):
+            with pytest.raises(ConfigurationError, match="another event loop"):
+                asyncio.run(use(dex))
+
+
+async def _list(dex: DexClient) -> None:
+    await dex.devices.list()
+
+
+async def _create(dex: DexClient) -> None:
+    await dex.commands.create_many([REQUEST])
+
+
+async def _follow(dex: DexClient) -> None:
+    async with dex.commands.follow(["c"]) as ended:
+        await anext(ended)
+
+
+async def _capture(dex: DexClient) -> None:
+    async with dex.capture([], "x"):
+        pass
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda dex: dex.__aenter__(),
+        lambda dex: dex.quota.get(),
+        _list,
+        _create,
+        _follow,
+        lambda dex: dex.commands.wait("c"),
+        _capture,
+        lambda dex: dex.downloads.save("c", "x"),
+    ],
+)
+def test_without_an_event_loop_of_asyncio_that_is_told(use: Callable[[DexClient], Coroutine[Any, Any, object]]) -> None:
+    # As under trio, which anyio's plugin for pytest runs tests on as well.
+    dex = DexClient(api_token="a-token", account_id="0" * 32)
+    with pytest.raises(ConfigurationError, match="no event loop of asyncio runs here"):
+        use(dex).send(None)
 
 
 async def test_an_injected_session_that_raises_for_status_hides_no_body(rig: Rig) -> None:

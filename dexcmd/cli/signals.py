@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a clean end: gently at first where there is something to finish, then as a cancellation."""
+"""Signals as a clean end: Ctrl-C gently at first where there is something to finish, all else as a cancellation."""
 
 import asyncio
 import signal
@@ -12,7 +12,8 @@ __all__ = ["GentleStop", "run_until_stopped"]
 
 T = TypeVar("T")
 
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+STOPPING = tuple(number for number in signal.Signals if number.name in ("SIGINT", "SIGTERM", "SIGHUP"))
+"""SIGHUP is the end of a terminal, or of the connection to it; not every system has it."""
 
 
 class GentleStop:
@@ -44,9 +45,10 @@ class GentleStop:
 def run_until_stopped(work: Callable[[], Coroutine[object, object, T]], gently: GentleStop | None = None) -> T:
     """Run `work` on an event loop of its own and return what it returns.
 
-    The first Ctrl-C or SIGTERM cancels it; with `gently`, the first Ctrl-C only requests that, and the next signal
-    cancels.  Any further one is ignored, up to the end of the process: it must neither tear the cleaning up apart nor
-    leave a traceback.  Raises `Stopped` for what was cancelled.
+    The first Ctrl-C, SIGTERM or SIGHUP cancels it; with `gently`, the first Ctrl-C only requests that, and the next
+    signal cancels.  Any further one is ignored, up to the end of the process: it must neither tear the cleaning up
+    apart nor leave a traceback.  A SIGHUP that is ignored already, as by `nohup`, stays so.  Raises `Stopped` for what
+    was cancelled.
     """
     received: list[int] = []
     asked: list[int] = []
@@ -64,7 +66,7 @@ def run_until_stopped(work: Callable[[], Coroutine[object, object, T]], gently: 
                 loop.call_soon_threadsafe(task.cancel)
             received.append(number)
 
-        before = {number: signal.signal(number, stop) for number in STOPPING}
+        before = {number: signal.signal(number, stop) for number in STOPPING if not _by_nohup(number)}
         try:
             return await work()
         finally:
@@ -77,3 +79,7 @@ def run_until_stopped(work: Callable[[], Coroutine[object, object, T]], gently: 
         if not received:
             raise
         raise Stopped(received[0]) from None
+
+
+def _by_nohup(number: signal.Signals) -> bool:
+    return number.name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN

@@ -2,19 +2,28 @@
 
 import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from dexcmd.cli.failure import Failure
 from dexcmd.cli.texts import LONGEST_LINE
 from dexcmd.errors import one_line
 
-__all__ = ["complain", "note", "warn", "write_line"]
+__all__ = ["complain", "note", "telling", "warn", "write_line"]
 
 
 def write_line(text: str) -> None:
     """Write a line, if that can be done: that nobody can be told is no reason to leave what is under way."""
-    try:
+    with telling():
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
+
+
+@contextmanager
+def telling() -> Generator[None]:
+    """Let what is written to stderr fail, as on a terminal that was closed; then nothing more is told there."""
+    try:
+        yield
     except OSError:
         # Python keeps what it could not write, tries again at its end, and would fail for that.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

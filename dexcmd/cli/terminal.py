@@ -2,11 +2,12 @@
 
 import re
 import sys
+from contextlib import nullcontext
 
 from rich.console import Console
 from rich.text import Text
 
-from dexcmd.cli.stderr import write_line
+from dexcmd.cli.stderr import telling, write_line
 
 __all__ = ["as_written", "say", "stderr_console", "stdout_console"]
 
@@ -42,10 +43,11 @@ def say(console: Console, text: str, style: str | None = None) -> None:
         text = as_written(console, text)
         start = _last_column(text, console.width // 2)
         rest = Text(text[start:], style or "").wrap(console, console.width - start)
-        for index, part in enumerate(rest):
-            part.rstrip()
-            before = text[:start] if index == 0 else " " * start
-            console.print(Text(before, style or "") + part, soft_wrap=True)
+        with telling() if console.stderr else nullcontext():
+            for index, part in enumerate(rest):
+                part.rstrip()
+                before = text[:start] if index == 0 else " " * start
+                console.print(Text(before, style or "") + part, soft_wrap=True)
     elif console.stderr:
         write_line(text)
     else:

@@ -5,7 +5,7 @@ import os
 import stat
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -16,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from dexcmd.cli.stderr import telling
 from dexcmd.cli.terminal import as_written, say
 
 __all__ = [
@@ -124,21 +125,25 @@ class LiveView:
         # Drawn by `show`, not by a thread of rich: the state belongs to the event loop.  What is written to a terminal
         # meanwhile goes above the bars, and what goes into a file or a pipe still goes there.
         self._live = Live(console=console, auto_refresh=False, redirect_stdout=sys.stdout.isatty())
+        self._drawing = telling if console.stderr else nullcontext[None]
 
     def __enter__(self) -> Self:
         """Begin to draw."""
-        self._live.start()
+        with self._drawing():
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave the last picture on the screen."""
-        self._live.stop()
+        with self._drawing():
+            self._live.stop()
 
     def show(self, picture: Picture) -> None:
         """Draw it anew."""
-        self._live.update(live_table(self._live.console, picture), refresh=True)
+        with self._drawing():
+            self._live.update(live_table(self._live.console, picture), refresh=True)
 
 
 class LinesView:

@@ -7,6 +7,7 @@ from datetime import datetime
 import attrs
 
 from dexcmd.errors import ConfigurationError
+from dexcmd.validators import told
 from dexcmd.wire.converter import register_model, structure_rows
 
 __all__ = [
@@ -91,7 +92,8 @@ def command_id_of(command: Command | str) -> str:
     """
     command_id = command.id if isinstance(command, Command) else command
     if not isinstance(command_id, str) or not command_id:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigurationError(f"expected a command or its id, not {command!r}")
+        given = "a command without an id" if isinstance(command, Command) else told(command)
+        raise ConfigurationError(f"expected a command or its id, not {given}")
     if command_id is command:
         check_command_id(command_id)
     return command_id

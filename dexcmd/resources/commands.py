@@ -13,7 +13,7 @@ from dexcmd.errors import AmbiguousCreateError
 from dexcmd.fanout import BulkCreate, BulkOptions, OnQuota
 from dexcmd.follow import Follow
 from dexcmd.outcome import Outcome
-from dexcmd.paging import MOST_AT_ONCE, Listing, ListQuery
+from dexcmd.paging import MOST_AT_ONCE, Listing, ListQuery, given_filters
 from dexcmd.polling.peers import Peers
 from dexcmd.polling.watch import Watch
 from dexcmd.resources.command import Command, command_id_of, decode_commands, identity
@@ -122,19 +122,20 @@ class CommandsResource:
         """List commands, newest first, as far as the filters let through.
 
         `since` and `until` bound the time of creation.  Iterate the answer with `async for`, await it for a
-        list, or take its `pages()`.  Raises `ConfigurationError` for a naive datetime or a `per_page` outside
-        1 to 50, and `DexError` while iterating.
+        list, or take its `pages()`.  Raises `ConfigurationError` for a filter that is empty, a naive datetime or a
+        `per_page` outside 1 to 50, and `DexError` while iterating.
         """
-        filters = {
-            "status": status,
-            "command_type": command_type,
-            "device_id": device_id,
-            "user_email": user_email,
-            "from": None if since is None else format_time("since", since),
-            "to": None if until is None else format_time("until", until),
-        }
-        given = {name: value for name, value in filters.items() if value is not None}
-        query = ListQuery("/dex/commands", per_page, given, bound="to", at_once=MOST_AT_ONCE)
+        filters = given_filters(
+            {
+                "status": status,
+                "command_type": command_type,
+                "device_id": device_id,
+                "user_email": user_email,
+                "from": None if since is None else format_time("since", since),
+                "to": None if until is None else format_time("until", until),
+            }
+        )
+        query = ListQuery("/dex/commands", per_page, filters, bound="to", at_once=MOST_AT_ONCE)
         return Listing(self._session, query, decode_commands, identity)
 
     def follow(

@@ -5,7 +5,7 @@ from datetime import datetime
 import attrs
 
 from dexcmd.errors import ConfigurationError
-from dexcmd.paging import MOST_AT_ONCE, Listing, ListQuery
+from dexcmd.paging import MOST_AT_ONCE, Listing, ListQuery, given_filters
 from dexcmd.resources.requests import CommandArgs, CommandRequest
 from dexcmd.session import Session
 from dexcmd.wire.converter import register_model, structure_rows
@@ -89,9 +89,9 @@ class DevicesResource:
         """List the devices that were connected within the last hour, one row a registration.
 
         `search` is looked for in names and emails.  Iterate the answer with `async for`, await it for a list,
-        or take its `pages()`.  Raises `ConfigurationError` for a `per_page` outside 1 to 50, and `DexError`
-        while iterating.
+        or take its `pages()`.  Raises `ConfigurationError` for a `search` that is empty or a `per_page` outside
+        1 to 50, and `DexError` while iterating.
         """
-        given = {} if search is None else {"search": search}
-        query = ListQuery("/dex/commands/devices", per_page, given, at_once=MOST_AT_ONCE)
+        filters = given_filters({"search": search})
+        query = ListQuery("/dex/commands/devices", per_page, filters, at_once=MOST_AT_ONCE)
         return Listing(self._session, query, lambda result: structure_rows(result, "devices", Device), identity)

@@ -234,6 +234,6 @@ async def _opened(session: Session, where: ArtifactAddress) -> "AsyncGenerator[A
 
 def check_into(into: object) -> None:
     """Raise `ConfigurationError` where `into` is neither a folder nor a `Sink`."""
-    folder = isinstance(into, str | os.PathLike) and isinstance(os.fspath(into), str)
+    folder = isinstance(into, str | os.PathLike) and isinstance(os.fspath(into), str) and into != ""
     if not folder and (isinstance(into, os.PathLike) or not callable(getattr(into, "open", None))):
         raise ConfigurationError(f"into must be a folder or a Sink, not {into!r}")

@@ -342,6 +342,21 @@ def test_ctrl_c_counts_where_nobody_reads_what_is_said_of_it(serve: Serve):
     assert {cells[1] for cells in rows} == {"created"}
 
 
+def test_a_terminal_that_is_closed_loses_no_id(serve: Serve, tmp_path: Path):
+    service = serve(devices=6, behaviour=BUSY)
+    to_file = ("sh", "-c", 'exec "$0" "$@" > rows', sys.executable, "-m", "dexcmd.cli")
+    screen = Screen(tmp_path, {}, *to_file, "capture", "pcap", *device_ids(service, 3), "--yes")
+    try:
+        while "3/3" not in screen.text:
+            assert screen.read(), screen.text
+        screen.hang_up()
+        assert screen.process.wait(PATIENCE) == 129
+    finally:
+        screen.close()
+    rows = [line.split("\t") for line in (tmp_path / "rows").read_text().splitlines()]
+    assert {cells[0] for cells in rows} == commands(service)
+
+
 def hanging(service: Service, start: Start, *arguments: str) -> Process:
     """Return a capture whose second POST is never answered."""
     service.sandbox.faults.add(Fault.silence(processed=True), on="create_commands", skip=1, times=None)

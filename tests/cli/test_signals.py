@@ -21,7 +21,9 @@ def test_the_result_and_the_handlers_come_back():
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_cancels_once_and_cleaning_up_goes_on(number: signal.Signals, code: int):
     cleaned: list[str] = []
 
@@ -81,7 +83,7 @@ def test_the_first_ctrl_c_only_asks():
     assert asked == ["called", "late"]
 
 
-@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_second_leaves_at_once(second: signal.Signals):
     gently = GentleStop()
     gently.then(lambda: signal.raise_signal(second))
@@ -96,11 +98,23 @@ def test_the_second_leaves_at_once(second: signal.Signals):
     assert stopped.value.number == second
 
 
-def test_sigterm_leaves_at_once():
+def test_what_nohup_has_ignored_stays_ignored():
+    async def work() -> str:
+        signal.raise_signal(signal.SIGHUP)
+        await asyncio.sleep(0.01)
+        return "done"
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert run_until_stopped(work) == "done"
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_and_the_end_of_a_terminal_leave_at_once(number: signal.Signals):
     gently = GentleStop()
 
     async def work() -> None:
-        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(number)
         await asyncio.sleep(60)
 
     with pytest.raises(Stopped):
