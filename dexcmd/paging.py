@@ -77,7 +77,8 @@ class Listing(AsyncOnlyIteration, Generic[T]):
     A row that moved to another page during the walk comes once.  Rows made after the walk began are kept out
     where the endpoint can do so.  The first page is asked for alone, the next ones two, four and then eight at once, as
     far as the service says that they are there.  Iterating raises `DexError`, after the rows of the pages before.
-    Several tasks may share one iteration: each row comes to one of them.
+    Several tasks may share one iteration: each row comes to one of them.  `asyncio.gather`, `wait_for` and
+    `ensure_future` take a listing as it is; `create_task` and task groups take coroutines only.
     """
 
     def __init__(

@@ -120,6 +120,7 @@ def told(value: object) -> str:
 
 def several(name: str, value: object, what: str, *, asynchronous: bool = False) -> None:
     """Raise where `value` can't be iterated over, with `async for` at most where `asynchronous`, or is one string."""
+    given = value
     is_asynchronous = isinstance(value, AsyncOnlyIteration) or not isinstance(value, Iterable)
     if isinstance(value, AsyncIterable) and is_asynchronous and not asynchronous:
         raise ConfigurationError(
@@ -129,7 +130,7 @@ def several(name: str, value: object, what: str, *, asynchronous: bool = False) 
     if isinstance(value, str | bytes) or not (
         isinstance(value, Iterable) or (asynchronous and isinstance(value, AsyncIterable))
     ):
-        raise ConfigurationError(f"{name} must be several {what}, not {told(value)}")
+        raise ConfigurationError(f"{name} must be several {what}, not {told(given)}")
 
 
 def function(name: str, value: object) -> None:
