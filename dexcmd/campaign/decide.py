@@ -150,7 +150,7 @@ def next_step(view: View, spec: CampaignSpec) -> Step:
     """Return what the creating side of an account does next."""
     if stop := _stop(view, spec):
         return stop
-    # Those whose POST is still to be sent are pending for the journal.
+    # Targets whose POST has yet to be sent are still pending in the journal.
     pending = view.in_wave.count("pending") + view.undecided_later - (view.begun - view.total.in_flight)
     if not pending or view.deadline is None:
         return _advance(view, spec)
@@ -209,7 +209,7 @@ def _between_waves(view: View, spec: CampaignSpec) -> Step:
 def _within_wave(view: View, spec: CampaignSpec) -> Step:
     """Return the next step when targets of the open wave are pending."""
     room = spec.pace.in_flight - view.begun
-    # Those whose POST is still to be sent are pending for the journal.
+    # Targets whose POST has yet to be sent are still pending in the journal.
     left = view.in_wave.count("pending") - (view.begun - view.total.in_flight)
     if not left:
         return Wait()
