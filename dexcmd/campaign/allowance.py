@@ -1,4 +1,4 @@
-"""How many commands an account may create now: its quota, asked no more often than that can have changed."""
+"""How many commands an account may create now: its quota, asked for no more often than it can have changed."""
 
 import logging
 import math
@@ -16,40 +16,40 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 LEAST_WAIT = 1.0
 MOST_WAIT = 300.0
-"""Seconds between questions after a reset of the quota that is due and does not show, or while it is not told."""
+"""Bounds of the wait, in seconds, between requests for a quota whose reset is overdue, or that can't be read."""
 
 MOST_RESET_WAIT = 90_000.0
-"""The quota is that of a day, so that a reset which is further off than that is not waited for without a question."""
+"""The quota is a daily one, so no more than this is waited for a reset without asking again.  Seconds."""
 
 
 class Allowance:
-    """Keeps count of what is left of an account's quota."""
+    """Keeps track of what is left of an account's quota."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self.left: float | None = None
-        """Commands that may be created before the quota is asked again: infinite where there is none, None where it is
-        not known.
+        """Commands that may be created before the quota is asked for again: infinite if there is no quota, None if
+        unknown.
         """
 
         self.counted_twice: bool = False
-        """Whether commands that were under way when it was asked may have been counted twice."""
+        """Whether commands that were being created when the quota was asked for may have been counted twice."""
 
         self._again: float | None = None
-        """When to ask again, by the monotonic clock: this machine's other one may be set meanwhile."""
+        """When to ask again, by the monotonic clock: the wall clock may be set meanwhile."""
 
         self._by_quota = False
-        """Whether it is the quota that leaves nothing."""
+        """Whether it is because of the quota that nothing is left."""
 
         self._next_wait = LEAST_WAIT
         """Seconds; doubled each time until the service creates commands again."""
 
         self._waited_for: float | None = None
-        """What `_again` was when a wait was last written down."""
+        """The value of `_again` when a wait was last recorded."""
 
     @property
     def again_at(self) -> datetime | None:
-        """Return when there may be more; None if it was not asked."""
+        """Return when there may be more; None if the quota was never asked for."""
         if self._again is None:
             return None
         clock = self._desk.clock
@@ -61,33 +61,33 @@ class Allowance:
             self.left -= commands
 
     def give_back(self) -> None:
-        """Count one that was not created after all."""
+        """Count one command that was not created after all."""
         if self.left is not None:
             self.left += 1
 
     def note_created(self) -> None:
-        """Take note that the service creates commands, so that the next wait is a short one again."""
+        """Note that the service is creating commands, so that the next wait is short again."""
         self._next_wait = LEAST_WAIT
 
     def hold(self, least: float = 0.0, *, by_quota: bool = False) -> None:
-        """Create nothing for a while, `least` seconds or longer each time in a row, and then ask for the quota.
+        """Create nothing for at least `least` seconds, longer each time in a row, and then ask for the quota.
 
-        `by_quota` is whether that is because the quota is used up.
+        `by_quota` is whether this is because the quota is used up.
         """
-        # However much is given back of what was taken before.
+        # Minus infinity, so that giving back what was taken before makes no difference.
         self.left, self.counted_twice = -math.inf, False
         self._by_quota = by_quota
         self._ask_again_in(max(self._backoff(), least))
 
     async def ask(self) -> None:
-        """Learn how many commands may be created now.  Raises `Refused`."""
+        """Find out how many commands may be created now.  Raises `Refused`."""
         desk = self._desk
         try:
             with refused():
                 quota = await QuotaResource(desk.session).get()
         except DexError as error:
             logger.warning("%s: the quota can't be told: %s", desk.name, error)
-            # What was used up before may still be.
+            # If it was used up before, it may still be.
             self.hold(by_quota=self._by_quota)
             return
         now = desk.session.service_now()
@@ -105,7 +105,7 @@ class Allowance:
                 reset_time=quota.reset_time,
             )
         )
-        # When the POSTs of other campaigns are over nobody tells, but they are so within minutes.
+        # Nothing reports when the POSTs of other campaigns end, but they do within minutes.
         others = reserved > ours and quota_room(quota.remaining, desk.spec.leave_quota, 0) > 0
         wait = self._backoff() if others or self.left <= 0 else 0.0
         if quota.reset_time is not None and not others:
@@ -113,7 +113,7 @@ class Allowance:
         self._ask_again_in(wait)
 
     async def note_wait(self, until: datetime) -> None:
-        """Write down that there is nothing left of the quota and the account waits; once for each wait."""
+        """Record, once per wait, that the quota is used up and the account waits."""
         if not self._by_quota or self._again == self._waited_for:
             return
         self._waited_for = self._again

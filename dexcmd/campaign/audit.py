@@ -1,4 +1,4 @@
-"""The late audit: the list once more from the first POST on, for commands that nobody was told of."""
+"""The late audit: reads the list again from the first POST on, for commands that no answer reported."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -26,22 +26,22 @@ from dexcmd.wire.times import format_time
 __all__ = ["OnAdopted", "Verdict", "audit", "verdict"]
 
 OnAdopted = Callable[[Flight, Command], None]
-"""Is told of a target that has got a command by an audit, which is to be followed."""
+"""Called with a target that an audit found a command for, and that command, which is to be followed."""
 
 PAGES_AT_ONCE = 10
-"""Pages whose rows are judged together: a question to the journal each."""
+"""Pages whose rows are judged together, so as to query the journal less often."""
 
 
 @attrs.frozen
 class Verdict:
-    """What a command of the list is that the journal does not know."""
+    """What a listed command is that the journal does not know."""
 
     kind: Literal["adopted", "surplus", "foreign"]
-    """`adopted`: of a target that has none; `surplus`: a second one of a target; `foreign`: somebody else's."""
+    """`adopted`: of a target that has none; `surplus`: a target's second one; `foreign`: somebody else's."""
 
     target: TargetRecord | None = None
     intent: IntentRecord | None = None
-    """The POST that made it, where one of the campaign did."""
+    """The intent whose POST made it, if one of the campaign did."""
 
 
 def verdict(
@@ -49,10 +49,10 @@ def verdict(
 ) -> Verdict:
     """Return what a command is that the journal does not know.
 
-    `command_type` is that of the campaign, and `lost` has the POSTs whose answers got lost, for the command's device,
-    with their targets.  One of those made it if it is of that type, for that registration, and was created since just
-    before the POST, and no more than `late` after the list was to be believed about it.  What stays possible: somebody
-    else's equal command of just then is taken for ours.
+    `command_type` is the campaign's; `lost` has the intents for the command's device whose answers were lost, with
+    their targets.  One of them made the command if type and registration match, and it was created between just before
+    the POST and `late` after the list was to be believed about it.  One confusion remains possible: somebody else's
+    identical command from the same time is taken for ours.
     """
     for target, intent in lost:
         same = command.type == command_type and (
@@ -75,7 +75,7 @@ class _Audit:
         self.commands = self.surplus = self.foreign = 0
 
     async def judge(self, rows: Sequence[Command]) -> None:
-        """Write down what is not known of some rows, and have followed what targets have got by that."""
+        """Record what is unknown among some rows, and have the commands followed that targets got that way."""
         self.commands += len(rows)
         desk, ledger = self._desk, self._desk.ledger
         ids = [row.id for row in rows if row.id is not None]
@@ -91,7 +91,7 @@ class _Audit:
             if found.target is None or found.intent is None:
                 events.append(self._foreign(row))
                 continue
-            # Each POST made one command for a target, and no more; the journal has that for the next audit.
+            # A POST made at most one command for each target; the next audit learns this from the journal.
             lost[row.device_id].remove((found.target, found.intent))
             if found.kind == "adopted" and found.target.number not in adopted:
                 adopted[found.target.number] = desk.flight(found.target), row
@@ -99,7 +99,7 @@ class _Audit:
             else:
                 events += self._surplus(found.target, found.intent, row)
         await ledger.note(*events)
-        # At once, for the next page may not be had.
+        # Right away, as reading the next page may fail.
         for flight, row in adopted.values():
             flight.command_id = row.id
             self._on_adopted(flight, row)
@@ -148,7 +148,7 @@ class _Audit:
         )
 
     async def _lost(self, devices: set[str]) -> dict[str | None, list[tuple[TargetRecord, IntentRecord]]]:
-        """Return by device the POSTs of the account whose answers got lost."""
+        """Return the account's intents whose answers were lost, by device."""
         desk = self._desk
         intents = [
             intent
@@ -165,9 +165,9 @@ class _Audit:
 
 
 async def audit(desk: Desk, since: datetime, on_adopted: OnAdopted) -> None:
-    """Look the list through from `since` of the service's clock on, and write down what it shows that is not known.
+    """Read the list from `since`, by the service's clock, and record what it shows that the journal does not know.
 
-    `on_adopted` is told of each target that has got its command by that.  Raises `Refused`, `DexError`.
+    `on_adopted` is called for each target that got its command this way.  Raises `Refused`, `DexError`.
     """
     filters = {"from": format_time("since", since)}
     query = ListQuery("/dex/commands", MOST_PER_PAGE, filters, bound="to", at_once=MOST_AT_ONCE)

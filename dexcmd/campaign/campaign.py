@@ -1,4 +1,4 @@
-"""The face of campaigns: plan one, run it, look at it, steer it."""
+"""The `Campaign` class: plan a campaign, run it, inspect it and steer it."""
 
 import os
 from collections.abc import AsyncGenerator
@@ -32,7 +32,7 @@ EVENTS_AT_ONCE = 1000
 
 
 def client_for(account: AccountSpec) -> DexClient:
-    """Return a client for an account.  Raises `ConfigurationError` where the environment has no token for it."""
+    """Return a client for an account.  Raises `ConfigurationError` if the environment has no token for it."""
     token = os.environ.get(account.token_env)
     if not token:
         raise ConfigurationError(f"no token for the account {account.name}: set {account.token_env}")
@@ -41,7 +41,7 @@ def client_for(account: AccountSpec) -> DexClient:
 
 @asynccontextmanager
 async def journal_of(journal: "str | os.PathLike[str] | Store") -> AsyncGenerator[Store]:
-    """Open a journal that is a file; one that is open already is left so."""
+    """Open a journal given as a path; yield one that is already open, and leave it open."""
     if isinstance(journal, str | os.PathLike):
         async with open_journal(Path(journal)) as store:
             yield store
@@ -50,14 +50,14 @@ async def journal_of(journal: "str | os.PathLike[str] | Store") -> AsyncGenerato
 
 
 class Campaign(AsyncOnlyContext):
-    """A campaign: a bulk capture that is planned, journaled, and gone on with after any interruption.
+    """A bulk capture that is planned, journaled, and resumable after any interruption.
 
         async with Campaign(read_campaign_file("london.toml"), journal="journal.db") as campaign:
             plan = await campaign.plan()            # spends nothing, writes nothing
-            status = await campaign.run(plan)       # whatever was done before is not done again
+            status = await campaign.run(plan)       # never repeats what was done before
 
-    Whatever ends the process, `kill -9` and a power cut included: run again, it creates no second command and fetches
-    no file again that is in its place.
+    However the process ends (`kill -9` and power cuts included), running the campaign again creates no second command
+    and fetches no file that is already in place.
     """
 
     def __init__(
@@ -69,19 +69,19 @@ class Campaign(AsyncOnlyContext):
         clock: Clock | None = None,
         control_interval: float = 1.0,
     ) -> None:
-        """Name the campaign: by its spec, or by its name where it is in the journal already.
+        """Take a campaign by its spec, or by name if the journal already has it.
 
-        `journal` is a file, made where there is none; without one (None) it can be planned, and no more.  `client`
-        makes the client of an account; by default with the token of the environment variable that the account names.
-        `control_interval` is after how many seconds, at the latest, `pause` and the like of another process are
-        noticed.  `clock` is for tests.
+        `journal` is a path, created if missing, or an open journal; with None the campaign can only be planned.
+        `client` makes the client for an account; the default takes the token from the environment variable that the
+        account names.  `control_interval` is the longest, in seconds, that a `pause`, `resume` or `cancel` from another
+        process goes unnoticed.  `clock` is for tests.
 
-        Raises `ConfigurationError` for an interval that is not above 0.
+        Raises `ConfigurationError` if `control_interval` is not above 0.
         """
         number_above_zero("control_interval", control_interval)
         self._spec = None if isinstance(campaign, str) else campaign
         self.name: str = campaign if isinstance(campaign, str) else campaign.name
-        """Its name in the journal."""
+        """The campaign's name in the journal."""
 
         self._journal = journal
         self._client = client
@@ -94,7 +94,8 @@ class Campaign(AsyncOnlyContext):
     async def __aenter__(self) -> Self:
         """Open the journal.
 
-        Raises `CampaignError`, and `CampaignNotFoundError` where a campaign that is only named is not in it.
+        Raises `CampaignError` if that fails, and `CampaignNotFoundError` for a campaign given by name that it does not
+        have.
         """
         if self._journal is not None:
             self._opened = await self._stack.enter_async_context(journal_of(self._journal))
@@ -115,7 +116,7 @@ class Campaign(AsyncOnlyContext):
 
     @property
     def spec(self) -> CampaignSpec:
-        """Return what it is to do."""
+        """Return the campaign's spec."""
         if self._spec is None:
             raise RuntimeError("Campaign: enter it with `async with` first")
         return self._spec
@@ -130,13 +131,13 @@ class Campaign(AsyncOnlyContext):
     # --- before and while it runs
 
     async def plan(self, *, first: bool = False) -> Plan:
-        """Look at the accounts and return exactly what a run would do.  Spends no quota and writes nothing.
+        """Survey the accounts and return exactly what a run would do.  Spends no quota and writes nothing.
 
-        What can't be read of an account is told in its part of the plan.  Raises `DexError`.
+        An account that can't be read has its `error` in the plan.  Raises `DexError`.
 
-        With `first`, that ends with the first account that has something to capture, and the plan has no part for those
-        that have not answered by then: `run` plans each of them by itself, so one that is slow or silent holds up no
-        other.  Where devices are named that may be in any of several accounts, all are looked at nevertheless.
+        With `first`, planning ends with the first account that has something to capture, and the plan leaves out those
+        that have not answered by then: `run` plans each of them on its own, so a slow or silent one holds up no other.
+        If devices are named that may be in any of several accounts, all accounts are surveyed regardless.
         """
         async with AsyncExitStack() as stack:
             clients: dict[str, DexClient | DexError] = {}
@@ -148,26 +149,26 @@ class Campaign(AsyncOnlyContext):
             return await make_plan(self.spec, clients, self._opened, self._clock, first=first)
 
     async def run(self, plan: Plan | None = None, *, on_event: OnEvent | None = None) -> CampaignStatus:
-        """Run it until all is decided, or `stop` is called, and return how it stands then.
+        """Run until everything is decided or `stop` is called, and return the campaign's status.
 
-        What is not in the journal yet is taken from `plan`, or else planned.  Of several accounts each is planned and
-        run by itself then, so that one which answers slowly holds up no other, unless devices are named that may be in
-        any of them.  What is in the journal goes on from where it stands.
+        What the journal already has resumes where it left off; the rest is taken from `plan`, or else planned.  Several
+        accounts are then planned and run independently, so a slow one holds up no other, unless devices are named that
+        may be in any of them.
 
-        `on_event` is called with each event of the run, on the event loop, once it is durable: from `RunStarted` on,
-        without `TargetPlanned`, of which there may be 100,000, and without what the operator asks for; `events` has
-        all.  What it raises ends the run as `stop` does, and is raised in the end; it is not called again.
+        `on_event` is called on the event loop with each event of the run once it is durable, from `RunStarted` on,
+        except `TargetPlanned` (there may be 100,000) and `ControlRequested`; `events` yields all of them.  If it
+        raises, the run ends as if by `stop`, `on_event` is not called again, and the exception is raised at the end.
 
-        Raises `ConfigurationError` for a plan of another campaign, `CampaignExistsError` where the journal has another
-        campaign of that name, `CampaignBusyError` where another process runs it, and `DexError` for what concerns all
-        accounts, such as a full disk.  What the service refuses to one account stops that one only, and the status
-        tells.
+        Raises `ConfigurationError` if `plan` is for another campaign, `CampaignExistsError` if the journal has a
+        different campaign of that name, `CampaignBusyError` if the campaign is already being run, and `DexError` for
+        what affects all accounts, such as a full disk.  What the service refuses to one account stops only that one,
+        and the status says so.
         """
         if plan is not None and fingerprint(plan.spec) != fingerprint(self.spec):
             raise ConfigurationError(f"the plan is that of another campaign than {self.name!r}")
         steering = Steering(self.store, self.name, self._interval)
         if self._steering is None:
-            # From the first moment on, so that a `stop` while it is being planned counts.
+            # Set before anything else, so that a `stop` during planning counts.
             self._steering = steering
         try:
             async with self.store.hold(self.name):
@@ -185,23 +186,24 @@ class Campaign(AsyncOnlyContext):
                     )
                     await runner.run()
         finally:
-            # That of another run of this object stays: this one was refused then.
+            # It may belong to another run of this object, because of which this one was refused.
             if self._steering is steering:
                 self._steering = None
         return await self.status()
 
     def stop(self) -> None:
-        """Have `run` return soon: it creates nothing more, waits for answers, and finishes what is being fetched.
+        """Make `run` return soon: it creates nothing more, waits for answers, and finishes downloads in progress.
 
-        The campaign is not ended by that: the next `run` goes on.  Where it is not being run nothing happens.
+        This does not end the campaign: the next `run` resumes it.  Does nothing unless this object is running the
+        campaign.
         """
         if self._steering is not None:
             self._steering.stop()
 
     async def known(self) -> bool:
-        """Tell whether the journal has it, so that `run` goes on with it.
+        """Return whether the journal has this campaign, so that `run` would resume it.
 
-        Raises `CampaignExistsError` where the journal has another campaign of that name.
+        Raises `CampaignExistsError` if the journal has a different campaign of that name.
         """
         record = await self.store.campaign(self.name)
         if record is not None and record.fingerprint != fingerprint(self.spec):
@@ -212,7 +214,7 @@ class Campaign(AsyncOnlyContext):
         return record is not None
 
     async def _set_up(self, plan: Plan | None, planner: AccountPlanner, steering: Steering) -> None:
-        """Have the campaign in the journal, with what there is to plan as one, unless that was stopped."""
+        """Add the campaign to the journal, with whatever has to be planned as a whole, unless stopped meanwhile."""
         if await self.known():
             return
 
@@ -221,7 +223,7 @@ class Campaign(AsyncOnlyContext):
             plan = await self.plan()
 
         if plan is None and (len(self.spec.accounts) == 1 or (await planner.names()).anywhere):
-            # Of several, for a device that is named is missing only if none shows it.
+            # Several are planned as a whole if a named device may be in any: it is missing only if none shows it.
             await steering.run_unless_ending(plan_all)
         events = [campaign_planned(self.spec, self._clock.now())] if plan is None else [*plan.events()]
         await self.store.append(self.name, events)
@@ -229,30 +231,31 @@ class Campaign(AsyncOnlyContext):
     # --- from anywhere
 
     async def status(self) -> CampaignStatus:
-        """Return how it stands, whoever runs it.  Raises `CampaignNotFoundError` where the journal does not know it."""
+        """Return the campaign's status, whoever runs it.  Raises `CampaignNotFoundError` if the journal lacks it."""
         await self._known()
         return await read_status(self.store, self.spec, here=self._steering is not None)
 
     async def events(self, *, after: int = 0) -> AsyncGenerator[Recorded]:
-        """Yield what has happened, in order, from the event with `seq` above `after` on."""
+        """Yield the events with a `seq` above `after`, in order."""
         while events := await self.store.events(self.name, after, EVENTS_AT_ONCE):
             for event in events:
                 yield event
             after = events[-1].seq
 
     async def pause(self) -> None:
-        """Create nothing for now; what runs is followed and fetched.  Raises `CampaignError`."""
+        """Stop creating for now; what runs is still followed, and its artifacts fetched.  Raises `CampaignError`."""
         await self._control("pause")
 
     async def resume(self) -> None:
-        """Create again.  Raises `CampaignError`."""
+        """Start creating again.  Raises `CampaignError`."""
         await self._control("run")
 
     async def cancel(self, *, collect: Literal["keep", "drop"] = "keep") -> int:
-        """Create nothing more, ever, and return how many commands still run: the service can't cancel them.
+        """Stop creating for good, and return how many commands still run: the service can't cancel them.
 
-        They are followed and their artifacts fetched, or not, as `collect` says, by the process that runs the campaign
-        or by the next `run`.  Raises `CampaignError`, and `ConfigurationError` for another word.
+        With `collect="keep"` they are followed and their artifacts fetched, by the process that runs the campaign or by
+        the next `run`; with `"drop"` they are not.  Raises `CampaignError`, and `ConfigurationError` for any other
+        `collect`.
         """
         if collect not in ("keep", "drop"):
             raise ConfigurationError(f"collect must be one of keep, drop, not {collect!r}")
@@ -275,6 +278,6 @@ class Campaign(AsyncOnlyContext):
 
 
 async def list_campaigns(journal: "str | os.PathLike[str] | Store") -> list[CampaignStatus]:
-    """Return how all campaigns of a journal stand, the oldest first.  Raises `CampaignError`."""
+    """Return the status of every campaign in a journal, oldest first.  Raises `CampaignError`."""
     async with journal_of(journal) as store:
         return [await read_status(store, spec_from_json(record.spec)) for record in await store.campaigns()]

@@ -1,4 +1,4 @@
-"""Checks of what a campaign is made of, as attrs converters and validators; each raises `ConfigurationError`."""
+"""Checks of the parts of a campaign, as attrs converters and validators; each raises `ConfigurationError`."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -36,16 +36,16 @@ __all__ = [
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 MOST_NAME = 64
-"""Characters of a name."""
+"""The longest name, in characters."""
 
 MOST_AT_ONCE = 1000
-"""There is a task for each."""
+"""The limit on concurrency: there is a task for each."""
 
 MOST_COUNTED = 10**9
-"""More than any fleet has, or any quota."""
+"""More than any fleet or quota."""
 
 LONGEST = timedelta(days=3660)
-"""Ten years: what is longer is a mistake, and would lead out of the calendar."""
+"""Ten years: anything longer is a mistake, and would overflow the calendar."""
 
 _CAMPAIGN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -55,15 +55,15 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def strings(value: str | Sequence[str]) -> tuple[str, ...]:
-    """Return a string as a tuple of one: its letters would each be a string."""
+    """Return a string as a tuple of one, rather than of its letters."""
     if isinstance(value, str):
         return (value,)
-    # What is no sequence is for the validator to refuse.
+    # Anything that is not a sequence is left for the validator to reject.
     return tuple(value) if isinstance(value, list | tuple) else cast("tuple[str, ...]", value)
 
 
 def texts(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    """Accept a tuple of strings that hold something."""
+    """Accept a tuple of non-empty strings."""
     if not isinstance(value, tuple):
         raise ConfigurationError(f"{attribute.name} must be a list of strings, not {value!r}")
     mistakes: list[str] = []
@@ -77,7 +77,7 @@ def texts(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
 
 
 def campaign_name(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    """Accept names that can be a file's as well."""
+    """Accept names that are also valid file names."""
     if not isinstance(value, str) or not _CAMPAIGN.fullmatch(value) or set(value) == {"."}:
         raise ConfigurationError(
             f"{attribute.name} must be of letters, digits, '.', '_' and '-', at most {MOST_NAME}, not {value!r}"
@@ -85,7 +85,7 @@ def campaign_name(_: object, attribute: "attrs.Attribute[Any]", value: object) -
 
 
 def account_name(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    """Accept what reports can show in a line."""
+    """Accept what reports can show on one line."""
     name = identifier(attribute.name, value)
     if not name.isprintable() or name != name.strip() or len(name) > MOST_NAME:
         raise ConfigurationError(
@@ -97,7 +97,7 @@ def account_name(_: object, attribute: "attrs.Attribute[Any]", value: object) ->
 def token_variable(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     """Accept names of environment variables."""
     if not isinstance(value, str) or not _VARIABLE.fullmatch(value):
-        # Not the value itself: it may be the token, given in the place of its variable.
+        # The value is not shown: it may be the token itself, given by mistake.
         raise ConfigurationError(f"{attribute.name} must be the name of an environment variable, not the token itself")
 
 
@@ -128,7 +128,7 @@ def percent(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None
 
 
 def duration(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    """Accept durations from 0."""
+    """Accept durations of 0 or more."""
     if not isinstance(value, timedelta):
         raise ConfigurationError(f"{attribute.name} must be a timedelta, not {value!r}")
     if not timedelta(0) <= value <= LONGEST:
@@ -143,7 +143,7 @@ def positive_duration(_: object, attribute: "attrs.Attribute[Any]", value: objec
 
 
 def deadline(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    """Accept times with their zone, and durations above 0."""
+    """Accept times with a zone, and durations above 0."""
     if isinstance(value, datetime):
         format_time(attribute.name, value)
     elif isinstance(value, timedelta):
@@ -156,7 +156,7 @@ def deadline(_: object, attribute: "attrs.Attribute[Any]", value: object) -> Non
 
 
 def instance(*kinds: type[Any]) -> Validator:
-    """Return a validator that accepts objects of the classes."""
+    """Return a validator that accepts instances of the classes."""
 
     def check(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
         if not isinstance(value, kinds):
@@ -167,7 +167,7 @@ def instance(*kinds: type[Any]) -> Validator:
 
 
 def instances(kind: type[Any]) -> Validator:
-    """Return a validator that accepts tuples of objects of the class."""
+    """Return a validator that accepts tuples of instances of the class."""
 
     def check(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
         if not isinstance(value, tuple) or any(
@@ -179,7 +179,7 @@ def instances(kind: type[Any]) -> Validator:
 
 
 def repeated(accounts: Sequence[tuple[object, object]]) -> list[str]:
-    """Return what is wrong with accounts, each given by its name and id, that are not told apart by either."""
+    """Return a mistake for each account, given by name and id, that shares either with an earlier one."""
     mistakes: list[str] = []
     for part, key in enumerate(("name", "account_id")):
         seen: dict[str, int] = {}
@@ -192,9 +192,9 @@ def repeated(accounts: Sequence[tuple[object, object]]) -> list[str]:
 
 
 def unsteady(sizes: "Sequence[Share | None]") -> list[str]:
-    """Return what is wrong with sizes of waves, None for one that is wrong in itself.
+    """Return the mistakes in the sizes of waves, with None for a size that is invalid by itself.
 
-    Each is to be more than those before it.  A number and a percentage are not compared: that depends on the fleet.
+    Each has to be more than those before it.  A number is not compared with a percentage: that depends on the fleet.
     """
     mistakes: list[str] = []
     most_count, most_percent = 0, 0.0

@@ -1,4 +1,4 @@
-"""The collecting side of a shard: artifacts fetched, those that are gone soonest first."""
+"""The collecting side of a shard: fetches artifacts, those that will expire soonest first."""
 
 import heapq
 import itertools
@@ -26,10 +26,10 @@ __all__ = ["Collector", "Fetch"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 Fetch = Callable[[Flight, Command], Awaitable[tuple[str, Saved]]]
-"""Brings the artifact of a command to its place and returns where that is.  Raises `DexError`."""
+"""Fetches a command's artifact to its destination and returns its location.  Raises `DexError`."""
 
 BROKEN = (InsufficientSpaceError, ConfigurationError)
-"""What is wrong with the destination, and not with one artifact."""
+"""Errors of the destination, rather than of one artifact."""
 
 
 class Collector:
@@ -39,24 +39,26 @@ class Collector:
         self._desk = desk
         self._fetch = fetch
         self._ready: list[tuple[datetime, int, Flight, Command]] = []
-        """By when the command ended: the service keeps artifacts for a time, so the oldest are gone first."""
+        """Ordered by when the command ended: the service keeps artifacts for a limited time, so the oldest expire
+        first.
+        """
 
         self._later: list[tuple[datetime, int, Flight, Command]] = []
-        """By when they are to be tried again."""
+        """Ordered by when they are to be retried."""
 
         self._count = itertools.count()
-        """Tells entries of one time apart, for flights can't be compared."""
+        """Breaks ties between entries of the same time, as flights can't be compared."""
 
         self._recorder = Recorder(desk)
         self._fetching = 0
 
     @property
     def under_way(self) -> int:
-        """Return how many are being fetched at this moment, or are in place and not written down yet."""
+        """Return how many artifacts are being fetched, or are in place but not recorded yet."""
         return self._fetching + self._recorder.waiting
 
     async def load(self) -> None:
-        """Go on with the artifacts that an earlier process left to be fetched."""
+        """Resume with the artifacts that an earlier process left to be fetched."""
         desk = self._desk
         commands = await desk.ledger.store.collecting(*desk.key)
         targets = await desk.ledger.store.targets(desk.ledger.campaign, [command.target for command in commands])
@@ -78,19 +80,19 @@ class Collector:
                 self.add(flight, command)
 
     def add(self, flight: Flight, command: Command) -> None:
-        """Fetch an artifact as soon as there is room."""
+        """Fetch an artifact as soon as a worker is free."""
         heapq.heappush(self._ready, (_ended(command), next(self._count), flight, command))
         self._desk.pulse.touch()
 
     def drop_all(self) -> list[Flight]:
-        """Forget what is not being fetched yet, and return it."""
+        """Forget and return everything that is not being fetched yet."""
         flights = [entry[2] for entry in (*self._ready, *self._later)]
         self._ready.clear()
         self._later.clear()
         return flights
 
     async def run(self) -> None:
-        """Fetch until cancelled.  Raises `Refused`, and `DexError` where the destination is broken."""
+        """Fetch until cancelled.  Raises `Refused`, and `DexError` if the destination is broken."""
         await run_tasks([self._recorder.run, *[self._work] * self._desk.spec.pace.downloads])
 
     async def _work(self) -> None:
@@ -110,7 +112,7 @@ class Collector:
             await self._desk.pulse.wait(version, wait)
 
     def _promote(self) -> None:
-        """Make ready what was put off and is due now."""
+        """Move what was put off and is now due to the ready queue."""
         now = self._desk.clock.now()
         while self._later and self._later[0][0] <= now:
             _, _, flight, command = heapq.heappop(self._later)
@@ -157,16 +159,16 @@ class Collector:
         )
 
     async def _check_account(self, error: DexError) -> None:
-        """Raise `Refused` where an artifact was refused because its account is.
+        """Raise `Refused` if an artifact was refused because its account is.
 
-        Else one artifact, or the storage that it lies on, would end the account, and each run of it anew.
+        Otherwise one artifact, or the storage that holds it, would end the account in every run.
         """
         if not isinstance(error, AuthenticationError | PermissionDeniedError):
             return
         try:
             await QuotaResource(self._desk.session).get()
         except DexError:
-            # Or it can't be told: then the artifact is not given up either.
+            # Or there is no telling, in which case the artifact is not abandoned either.
             raise Refused(error) from error
 
 

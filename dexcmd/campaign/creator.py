@@ -1,4 +1,4 @@
-"""The creating side of a shard: what is to be done next, as `decide` has it, done."""
+"""The creating side of a shard: carries out the next step, as determined by `decide`."""
 
 from datetime import datetime
 from typing import Literal
@@ -28,11 +28,11 @@ from dexcmd.resources.requests import MOST_PER_POST
 __all__ = ["Creator", "Stopped"]
 
 DROPPED_AT_ONCE = 500
-"""Targets that are given up, read and written down at a time."""
+"""Targets that are read and dropped at a time."""
 
 
 class Stopped(Exception):  # noqa: N818 - how a shard ends its work early
-    """Nothing more is to be created, for a reason."""
+    """Nothing more is to be created."""
 
     def __init__(self, kind: Literal["aborted", "cancelled"], why: str) -> None:
         super().__init__(why)
@@ -52,13 +52,13 @@ class Creator:
         self._due = DueTargets(desk)
         desk.wave = record.wave
         self._aborted = record.aborted
-        """Which rule ended creating, in words; None where none did."""
+        """The rule that ended creating, in words; None if none did."""
 
         self.posts: Posts = Posts(desk, follower, created, record, self._allowance, self._due, self._holds)
-        """What it sends."""
+        """The POSTs it sends."""
 
     async def heed(self) -> None:
-        """Take back what waits to be sent as soon as nothing is to be created any more, until cancelled."""
+        """Withdraw what is waiting to be sent whenever creating is on hold or over; runs until cancelled."""
         pulse = self._desk.pulse
         while True:
             version = pulse.version
@@ -68,7 +68,7 @@ class Creator:
             await pulse.wait(version, left if left is not None and left > 0 else None)
 
     def _holds(self) -> bool:
-        """Tell whether nothing is to be sent at the moment, or any more."""
+        """Return whether nothing is to be sent at the moment, or any more."""
         desk = self._desk
         return (
             desk.creating_ended
@@ -78,9 +78,9 @@ class Creator:
         )
 
     async def load(self) -> None:
-        """Go on with the POSTs of an earlier process whose answers are not known, and with what it waited for.
+        """Resume the POSTs of an earlier process whose answers are unknown, and what it was waiting for.
 
-        It asks for the quota first, which also tells the service's time.  Raises `Refused`.
+        Asks for the quota first, which also reveals the service's time.  Raises `Refused`.
         """
         desk = self._desk
         await self._allowance.ask()
@@ -89,9 +89,9 @@ class Creator:
         await self.posts.load()
 
     async def run(self) -> None:
-        """Create until there is nothing left to create or to wait for, or this process is to stop.
+        """Create until there is nothing left to create or wait for, or this process is to stop.
 
-        Raises `Stopped` where the campaign is to create nothing more, and `Refused`.
+        Raises `Stopped` if the campaign is to create nothing more, and `Refused`.
         """
         if self._aborted is not None:
             raise Stopped("aborted", self._aborted)
@@ -120,7 +120,7 @@ class Creator:
                 await self.drop_pending(reason)
             case Stop(kind, why):
                 if kind == "aborted":
-                    # Durable: what is still to come may well bring the rule's percentage below its limit again.
+                    # Durable, as results yet to come may well bring the percentage below the rule's limit again.
                     await self._desk.ledger.note(CreatingAborted(at=self._now, account=self._desk.name, reason=why))
                     self._aborted = why
                 raise Stopped(kind, why)
@@ -156,7 +156,7 @@ class Creator:
 
     async def _create(self, most: int, version: int) -> None:
         if await self.posts.wait_for_room():
-            # By now there may be less quota, or the operator or a rule may want something else.
+            # Meanwhile the quota may have shrunk, or the operator or a rule may want something else.
             return
         batch = await self._due.begin(most, self.posts.submitted)
         if batch:
@@ -166,7 +166,7 @@ class Creator:
         await self._wait(min((time for time in times if time is not None), default=None), version)
 
     async def drop_pending(self, reason: DropReason) -> None:
-        """Give up what is not begun."""
+        """Drop the targets that have not been started."""
         desk = self._desk
         self._due.clear()
         after = 0

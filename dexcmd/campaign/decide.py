@@ -1,4 +1,4 @@
-"""What an account of a campaign does next: pure decisions over what is known of it."""
+"""What an account of a campaign does next: pure decisions on what is known about it."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -33,34 +33,34 @@ __all__ = [
 
 
 CANCELLED = "by the operator"
-"""Why an account stops that is."""
+"""The reason why a cancelled account stops."""
 
 
 @attrs.frozen
 class Tally:
-    """How many targets of an account, or of one of its waves, are in which state."""
+    """How many targets of an account, or of one of its waves, are in each state."""
 
     states: Mapping[TargetState, int]
     failures: Mapping[FailureClass, int]
 
     def count(self, *states: TargetState) -> int:
-        """Return how many are in one of the states."""
+        """Return how many are in any of the states."""
         return sum(self.states.get(state, 0) for state in states)
 
     @property
     def in_flight(self) -> int:
-        """Return how many are begun and not decided."""
+        """Return how many are started and not decided."""
         return self.count("creating", "running", "collecting")
 
     @property
     def tried(self) -> int:
-        """Return how many are decided, one way or the other, by having been tried."""
+        """Return how many were tried and decided, one way or the other."""
         return self.count("saved", "failed")
 
 
 @attrs.frozen(kw_only=True)
 class View:
-    """What is known of an account at a moment."""
+    """What is known about an account at one moment."""
 
     now: datetime
     control: Control
@@ -69,36 +69,35 @@ class View:
 
     waves: int
     in_wave: Tally
-    """Of the open wave."""
+    """The open wave's targets."""
 
     total: Tally
-    """Of all waves up to now."""
+    """The targets of all waves, including those to come."""
 
     begun: int
-    """Targets that are begun and not decided, those included whose POST is still to be sent."""
+    """Targets that are started and not decided, including those whose POST has yet to be sent."""
 
     undecided_later: int
-    """Pending targets of waves that are not open."""
+    """Pending targets of waves other than the open one."""
 
     wave_ended_at: datetime | None
-    """When the last target of the open wave was decided, as far as that is so and known."""
+    """When the last target of the open wave was decided; None if that is not the case or not known."""
 
     deadline: datetime | None
     quota_left: float | None
-    """Commands that may be created before the quota is asked again: infinite where there is none, None where it is not
-    known.
+    """Commands that may be created before the quota is asked for again: infinite if there is no quota, None if unknown.
     """
 
     quota_counted_twice: bool
-    """Whether commands that were under way when the quota was asked may have been counted twice."""
+    """Whether commands that were being created when the quota was asked for may have been counted twice."""
 
     quota_again_at: datetime | None
-    """When there may be more quota; None if it was not asked."""
+    """When there may be more quota; None if it was never asked for."""
 
 
 @attrs.frozen
 class Create:
-    """Create commands for up to `most` targets of the open wave that are due."""
+    """Create commands for up to `most` due targets of the open wave."""
 
     most: int
 
@@ -114,7 +113,7 @@ class Wait:
 
     until: datetime | None = None
     quota_again_at: datetime | None = None
-    """When there may be more quota, where that is what is waited for."""
+    """When there may be more quota, if that is what is waited for."""
 
 
 @attrs.frozen
@@ -126,7 +125,7 @@ class OpenWave:
 
 @attrs.frozen
 class DropPending:
-    """Give up what is not begun."""
+    """Drop the targets that have not been started."""
 
     reason: DropReason
 
@@ -141,7 +140,7 @@ class Stop:
 
 @attrs.frozen
 class Finish:
-    """Nothing is left to create, nor to wait for."""
+    """Finish: there is nothing left to create or wait for."""
 
 
 Step = Create | AskQuota | Wait | OpenWave | DropPending | Stop | Finish
@@ -151,7 +150,7 @@ def next_step(view: View, spec: CampaignSpec) -> Step:
     """Return what the creating side of an account does next."""
     if stop := _stop(view, spec):
         return stop
-    # Those whose POST is still to be sent are pending for the journal.
+    # Targets whose POST has yet to be sent are still pending in the journal.
     pending = view.in_wave.count("pending") + view.undecided_later - (view.begun - view.total.in_flight)
     if not pending or view.deadline is None:
         return _advance(view, spec)
@@ -159,7 +158,7 @@ def next_step(view: View, spec: CampaignSpec) -> Step:
         return DropPending("deadline")
     step = _advance(view, spec)
     if isinstance(step, Wait):
-        # What is pending then is given up: there is nothing for which it would wait any longer.
+        # What is still pending at the deadline is dropped, so there is no point in waiting longer.
         return attrs.evolve(step, until=min(step.until or view.deadline, view.deadline))
     return step
 
@@ -173,7 +172,7 @@ def _advance(view: View, spec: CampaignSpec) -> Step:
 
 
 def _stop(view: View, spec: CampaignSpec) -> Stop | None:
-    """Return why nothing more is to be created, if so, for what the operator or an abort rule says."""
+    """Return why nothing more is to be created, by the operator or an abort rule; None if neither says so."""
     if view.control in ("cancel_keep", "cancel_drop"):
         return Stop("cancelled", CANCELLED)
     why = broken_rule(spec.abort, view.total)
@@ -181,7 +180,7 @@ def _stop(view: View, spec: CampaignSpec) -> Stop | None:
 
 
 def broken_rule(rules: Iterable[AbortRule], total: Tally) -> str | None:
-    """Return in words which rule says that too many have failed; None where none does."""
+    """Return, in words, the rule by which too many have failed, or None."""
     for rule in rules:
         failed = sum(total.failures.values()) if rule.failure is None else total.failures.get(rule.failure, 0)
         tried = total.tried
@@ -192,12 +191,12 @@ def broken_rule(rules: Iterable[AbortRule], total: Tally) -> str | None:
 
 
 def _between_waves(view: View, spec: CampaignSpec) -> Step:
-    """Return the step where no target of the open wave is pending."""
+    """Return the next step when no target of the open wave is pending."""
     if view.in_wave.in_flight:
         return Wait()
     if view.wave >= view.waves or not view.undecided_later:
         return Finish()
-    # Before the first wave none has been tried.
+    # Before the first wave, none has been tried.
     tried, saved = view.in_wave.tried, view.in_wave.count("saved")
     least = spec.waves.min_succeeded_percent
     if saved < percent_of(least, tried):
@@ -208,21 +207,21 @@ def _between_waves(view: View, spec: CampaignSpec) -> Step:
 
 
 def _within_wave(view: View, spec: CampaignSpec) -> Step:
-    """Return the step where targets of the open wave are pending."""
+    """Return the next step when targets of the open wave are pending."""
     room = spec.pace.in_flight - view.begun
-    # Those whose POST is still to be sent are pending for the journal.
+    # Targets whose POST has yet to be sent are still pending in the journal.
     left = view.in_wave.count("pending") - (view.begun - view.total.in_flight)
     if not left:
         return Wait()
     if room < min(MOST_PER_POST, spec.pace.in_flight, left):
-        # A POST for each target that is done with would cost ten times the requests.
+        # One POST for each finished target would take ten times the requests.
         return Wait()
     if view.quota_left is None:
         return AskQuota()
     if view.quota_left > 0:
         return Create(int(min(room, view.quota_left)))
     if view.quota_counted_twice:
-        # What was under way is counted twice, by the service and by us: when it is over there may be some left.
+        # The service and we both count what was being created: once that is over, there may be some left.
         return Wait() if view.total.count("creating") else AskQuota()
     if view.quota_again_at is not None and view.now >= view.quota_again_at:
         return AskQuota()
@@ -230,16 +229,16 @@ def _within_wave(view: View, spec: CampaignSpec) -> Step:
 
 
 def deadline_of(spec: CampaignSpec, first_run_at: datetime | None) -> datetime | None:
-    """Return when a campaign stops creating; None for never, and while that counts from a first run that is to come."""
+    """Return when a campaign stops creating; None for never, or until the first run that the deadline counts from."""
     if not isinstance(spec.deadline, timedelta):
         return spec.deadline
     return None if first_run_at is None else first_run_at + spec.deadline
 
 
 def retry_wait(failure: FailureClass, tries: int, retries: Retries) -> timedelta | None:
-    """Return how long to wait before a target is tried again that failed so; None where it has had its tries.
+    """Return how long to wait before retrying a target after a failure, or None if its retries are used up.
 
-    `tries` is how often it was tried again before, for failures of that class.
+    `tries` is how often it has been retried for failures of that class.
     """
     allowed: int = getattr(retries, failure)
     wait: timedelta = retries.wait * 2 ** min(tries, 16)
@@ -247,5 +246,5 @@ def retry_wait(failure: FailureClass, tries: int, retries: Retries) -> timedelta
 
 
 def quota_room(remaining: int | None, leave: int, reserved: int) -> float:
-    """Return how many commands may be created: what is left, without what is left to others or reserved already."""
+    """Return how many commands may be created: what remains, minus what is left to others and what is reserved."""
     return math.inf if remaining is None else max(0, remaining - leave - reserved)

@@ -1,4 +1,4 @@
-"""What the parts of a shard share: one account of a campaign, and its targets that are begun."""
+"""What the parts of a shard share: one account of a campaign, and its targets in flight."""
 
 from collections import Counter
 from collections.abc import Generator
@@ -35,7 +35,7 @@ class Refused(Exception):  # noqa: N818 - how a shard ends, which its account te
 
 @contextmanager
 def refused() -> Generator[None]:
-    """Raise as `Refused` what the service says to a whole account inside the block."""
+    """Convert errors that concern a whole account into `Refused`."""
     try:
         yield
     except ACCOUNT_ERRORS as error:
@@ -44,27 +44,27 @@ def refused() -> Generator[None]:
 
 @attrs.define(eq=False)
 class Flight:
-    """A target that is begun and not decided."""
+    """A target that is started and not decided."""
 
     target: TargetRecord
     request: CommandRequest
     tries: Counter[FailureClass]
-    """How often it was tried again, by the failure."""
+    """How often it was retried, by failure class."""
 
     post: str | None = None
-    """The POST whose intent is open."""
+    """The POST of the open intent."""
 
     attempt: int = 0
-    """That of the intent that is open, or was last; see `IntentOpened`."""
+    """The attempt of the open intent, or of the last one; see `IntentOpened`."""
 
     since: datetime | None = None
-    """Of the first POST whose effect is not known."""
+    """The `since` of the first POST whose effect is unknown."""
 
     sent_after: datetime | None = None
-    """A time of the service just before the POST whose intent is open, where this process has sent it."""
+    """A service time just before the open intent's POST, if this process sent it."""
 
     command_id: str | None = None
-    """The latest command, once it is known."""
+    """The latest command, once known."""
 
 
 @attrs.define(eq=False)
@@ -79,16 +79,16 @@ class Desk:
     pulse: Pulse
     settling: SettlingTime
     flights: dict[int, Flight] = attrs.field(factory=dict[int, Flight])
-    """By the target's number."""
+    """By target number."""
 
     _begun: dict[str | None, list[str | None]] = attrs.field(factory=dict[str | None, list[str | None]], init=False)
-    """The registrations of the targets that are begun, by their devices."""
+    """The registrations of the started targets, by device."""
 
     wave: int = 0
     """The open wave, from 1; 0 before the first."""
 
     creating_ended: bool = False
-    """Whether nothing more is to be created, whatever fails."""
+    """Whether nothing more is to be created, even to retry failures."""
 
     @property
     def clock(self) -> Clock:
@@ -102,11 +102,11 @@ class Desk:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Return by what the journal knows the account: the campaign's name and its own."""
+        """Return the journal's key of the account: the campaign's name and its own."""
         return self.ledger.campaign, self.name
 
     def flight(self, target: TargetRecord) -> Flight:
-        """Begin to follow what becomes of a target."""
+        """Start tracking a target."""
         request = CommandRequest(
             device_id=target.device_id or "",
             user_email=target.user_email or "",
@@ -120,7 +120,7 @@ class Desk:
         return flight
 
     def land(self, number: int) -> None:
-        """Forget a target that is decided, or due anew."""
+        """Forget a target that is decided or due again."""
         flight = self.flights.pop(number, None)
         if flight is not None:
             begun = self._begun[flight.target.device_id]
@@ -129,13 +129,13 @@ class Desk:
                 del self._begun[flight.target.device_id]
 
     def has_to_wait(self, target: TargetRecord) -> bool:
-        """Tell whether a target can't be begun while another registration of its device is."""
+        """Return whether a target can't be started while another registration of its device is in flight."""
         begun = self._begun.get(target.device_id, ())
         return has_to_wait(target.registration_id, target.platform, self.spec.command.type, begun)
 
     def retry(self, flight: Flight, failure: FailureClass) -> tuple[TargetRetried, ...]:
-        """Return what is to be noted where a target that failed is tried again: nothing if it is not."""
-        # An audit may find what has become of a target whose wave is over.
+        """Return the event to record if a failed target is to be retried, or nothing if it is not."""
+        # An audit may settle a target after its wave is over.
         if failure != "download" and (self.creating_ended or flight.target.wave < self.wave):
             return ()
         wait = retry_wait(failure, flight.tries[failure], self.spec.retries)

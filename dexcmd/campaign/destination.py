@@ -1,4 +1,4 @@
-"""Where a campaign's artifacts go: the sink that its spec names, and the place of each artifact in it."""
+"""Where a campaign's artifacts go: the sink that its spec names, and each artifact's place in it."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ __all__ = ["Destination", "sink_for"]
 
 def sink_for(artifacts: ArtifactsSpec) -> Sink[Any]:
     """Return the sink that a spec names.  Raises `ConfigurationError`."""
-    # A URL is one of a bucket: the spec lets no other pass.
+    # A URL is always a bucket's: the spec accepts no other.
     if "://" not in artifacts.into:
         return FileSink(Path(artifacts.into))
     try:
@@ -40,7 +40,7 @@ def sink_for(artifacts: ArtifactsSpec) -> Sink[Any]:
 
 @attrs.frozen
 class Destination:
-    """Brings the artifacts of one account to their places."""
+    """Fetches the artifacts of one account to their places."""
 
     session: Session
     store: Store[Any]
@@ -48,7 +48,7 @@ class Destination:
     campaign: str
 
     async def fetch(self, flight: Flight, command: Command) -> tuple[str, Saved]:
-        """Bring an artifact to its place and return where that is: its path, or its key.  Raises `DexError`."""
+        """Fetch an artifact to its place, and return its location: a path or a key.  Raises `DexError`."""
         target, where = flight.target, address(command)
         place = self.template.place(
             {

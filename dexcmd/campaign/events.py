@@ -1,6 +1,6 @@
-"""What happened in a campaign: the facts that its journal holds, and from which all else follows.
+"""The events of a campaign: the facts in its journal, from which everything else follows.
 
-Each is written once and never changed.  `dexcmd.campaign.state` says what a target's state is after each of them.
+Each is written once and never changed.  `dexcmd.campaign.state` says which state each one puts its target in.
 """
 
 from datetime import datetime
@@ -54,44 +54,44 @@ SkipReason = Literal[
     "not_sampled",
     "not_found",
 ]
-"""Why a device that was looked at is not captured."""
+"""Why the plan does not capture a device."""
 
 IntentOutcome = Literal["created", "adopted", "rejected", "not_processed", "absent", "unknown", "surplus"]
-"""What became of an intent.
+"""The outcome of an intent.
 
-- `created`: the answer confirms it;
-- `adopted`: the answer was lost, and the list shows it;
+- `created`: the answer confirms the command;
+- `adopted`: the answer was lost, and the list shows the command;
 - `rejected`: the service refused this command;
-- `not_processed`: it surely had no effect, and the target is due again;
-- `absent`: its answer was lost, and the list did not show it after the settling time; it may be sent once more;
-- `unknown`: that was so twice, or it is not to be sent again;
-- `surplus`: it was `absent` or `unknown` before, and an audit found its command, which its target does not need.
+- `not_processed`: the POST certainly had no effect, and the target is due again;
+- `absent`: the answer was lost, and the list did not show the command after the settling time; it may be resent once;
+- `unknown`: that happened twice, or the command is not to be resent;
+- `surplus`: it was `absent` or `unknown` before, and an audit found its command, which the target does not need.
 """
 
 Provenance = Literal["response", "adopted", "foreign"]
-"""How a command came to be known: by the answer to its POST, from the list, or as somebody else's."""
+"""How a command became known: from the answer to its POST, from the list, or as somebody else's."""
 
 StopKind = Literal["finished", "aborted", "refused", "cancelled"]
-"""Why nothing more is done for an account: all is decided, by an abort rule, by the service, by the operator."""
+"""Why work on an account ended: everything is decided, an abort rule, a refusal by the service, or the operator."""
 
 DropReason = Literal["deadline", "cancelled", "aborted", "refused"]
-"""Why a target is not attempted (any more)."""
+"""Why a target is not, or no longer, attempted."""
 
 Control = Literal["run", "pause", "cancel_keep", "cancel_drop"]
-"""What the operator wants: to go on, to create nothing for now, or never again, and then to keep or drop collecting."""
+"""What the operator wants: to run, to pause creating, or to end it for good and either keep or drop collecting."""
 
 
 @attrs.frozen(kw_only=True)
 class CampaignEvent:
-    """One fact."""
+    """The base class of all events."""
 
     at: datetime
-    """When it was noted, by this machine's clock."""
+    """When it was recorded, by this machine's clock."""
 
 
 @attrs.frozen(kw_only=True)
 class AccountEvent(CampaignEvent):
-    """A fact about one of the campaign's accounts."""
+    """The base class of events of one account."""
 
     account: str
     """The account's name in the campaign."""
@@ -99,7 +99,7 @@ class AccountEvent(CampaignEvent):
 
 @attrs.frozen(kw_only=True)
 class TargetEvent(AccountEvent):
-    """A fact about one target."""
+    """The base class of events of one target."""
 
     target: int
     """The target's number in the campaign, from 1 in the order of the plan."""
@@ -110,16 +110,16 @@ class TargetEvent(AccountEvent):
 
 @attrs.frozen(kw_only=True)
 class CampaignPlanned(CampaignEvent):
-    """The campaign is set up.  The first event of each; its targets follow."""
+    """The campaign is set up.  Always its first event; its targets follow."""
 
     spec: str
-    """The `CampaignSpec`, as JSON; no token is in it."""
+    """The `CampaignSpec`, as JSON, without any token."""
 
     fingerprint: str
-    """A hash of the spec, to tell a changed file from the same."""
+    """A hash of the spec, to tell whether a campaign file has changed."""
 
     type: str
-    """Of its commands: `pcap`, `speed-test` or `warp-diag`."""
+    """The type of its commands: `pcap`, `speed-test` or `warp-diag`."""
 
     accounts: tuple[tuple[str, str], ...]
     """The name and the id of each account, in the order of the spec."""
@@ -127,19 +127,19 @@ class CampaignPlanned(CampaignEvent):
 
 @attrs.frozen(kw_only=True)
 class RunStarted(CampaignEvent):
-    """A process begins to run it: also the accounts, once more, that the service had refused."""
+    """A process starts to run the campaign, including accounts that the service refused before."""
 
 
 @attrs.frozen(kw_only=True)
 class RunEnded(CampaignEvent):
-    """A process has stopped running it and knows it; one that is killed leaves none."""
+    """A process has stopped running the campaign.  One that is killed leaves no such event."""
 
     reason: Literal["finished", "interrupted", "failed"]
 
 
 @attrs.frozen(kw_only=True)
 class ControlRequested(CampaignEvent):
-    """The operator wants it to pause, go on or end."""
+    """The operator asks to pause, resume or cancel the campaign."""
 
     control: Control
 
@@ -149,15 +149,15 @@ class ControlRequested(CampaignEvent):
 
 @attrs.frozen(kw_only=True)
 class AccountStarted(AccountEvent):
-    """A run has begun with the account."""
+    """A run has started on the account."""
 
     settle_seconds: float
-    """For how long its client is set to look for a lost command; how soon others are listed corrects that."""
+    """How long its client is set to look for a lost command; corrected by how soon other commands are listed."""
 
 
 @attrs.frozen(kw_only=True)
 class CreatingAborted(AccountEvent):
-    """A rule says that nothing more is to be created, ever; what is created is followed and fetched all the same."""
+    """A rule has ended creating for good; existing commands are still followed and their artifacts fetched."""
 
     reason: str
     """In words, for people."""
@@ -165,14 +165,14 @@ class CreatingAborted(AccountEvent):
 
 @attrs.frozen(kw_only=True)
 class WaveOpened(AccountEvent):
-    """A wave begins; from 1."""
+    """A wave begins; waves count from 1."""
 
     wave: int
 
 
 @attrs.frozen(kw_only=True)
 class QuotaSeen(AccountEvent):
-    """What the service said of the day's quota."""
+    """What the service said about the day's quota."""
 
     quota: int | None
     usage: int | None
@@ -181,7 +181,7 @@ class QuotaSeen(AccountEvent):
 
 @attrs.frozen(kw_only=True)
 class QuotaWaited(AccountEvent):
-    """It has nothing left to spend today and waits."""
+    """The account has used up its quota for now and waits."""
 
     until: datetime
     """By this machine's clock."""
@@ -196,7 +196,7 @@ class AccountStopped(AccountEvent):
     """In words, for people."""
 
     running: int = 0
-    """Commands that go on all the same, for the service can't cancel them."""
+    """Commands that are still running: the service can't cancel them."""
 
 
 @attrs.frozen(kw_only=True)
@@ -205,7 +205,7 @@ class SurplusFound(AccountEvent):
 
     command_id: str
     target: int
-    """Whose it is a second one of."""
+    """The target of which it is a second command."""
 
     device_id: str | None
     created_date: datetime | None
@@ -213,7 +213,7 @@ class SurplusFound(AccountEvent):
 
 @attrs.frozen(kw_only=True)
 class ForeignFound(AccountEvent):
-    """The audit found somebody else's command in the campaign's time."""
+    """The audit found somebody else's command from the time of the campaign."""
 
     command_id: str
     device_id: str | None
@@ -223,13 +223,13 @@ class ForeignFound(AccountEvent):
 
 @attrs.frozen(kw_only=True)
 class Audited(AccountEvent):
-    """The list was looked through from the campaign's first POST on."""
+    """The list was read from the account's first POST on."""
 
     since: datetime
     """By the service's clock."""
 
     commands: int
-    """Rows that were seen."""
+    """Rows read."""
 
     surplus: int
     foreign: int
@@ -237,10 +237,10 @@ class Audited(AccountEvent):
 
 @attrs.frozen(kw_only=True)
 class AuditFailed(AccountEvent):
-    """The list could not be looked through, however often it was tried: that is left to the next run."""
+    """The list could not be read, even after retries; the next run tries again."""
 
     error: str
-    """One line, of the last try."""
+    """The last attempt's error, in one line."""
 
 
 # --- targets
@@ -248,7 +248,7 @@ class AuditFailed(AccountEvent):
 
 @attrs.frozen(kw_only=True)
 class TargetPlanned(TargetEvent):
-    """A device that the plan has looked at, to be captured or skipped."""
+    """A device in the plan, to be captured or skipped."""
 
     device_id: str | None
     user_email: str | None
@@ -257,54 +257,54 @@ class TargetPlanned(TargetEvent):
     platform: str | None = None
     version: str | None = None
     wave: int = 0
-    """From 1; 0 for one that is skipped."""
+    """From 1; 0 if the device is skipped."""
 
     skip: SkipReason | None = None
     detail: str | None = None
-    """More of why, in words: what the service says, or the id of the command that runs."""
+    """More about why, in words: what the service says, or the id of the running command."""
 
 
 @attrs.frozen(kw_only=True)
 class IntentOpened(TargetEvent):
-    """A POST for the target is about to be sent.  It is durable before a byte of it is written.
+    """A POST for the target is about to be sent.  Durable before a byte of the POST is written.
 
-    It reserves one command of the quota until it is closed.
+    An intent reserves one command of the quota until it is closed.
     """
 
     post: str
-    """What the intents of one POST have in common."""
+    """An id shared by the intents of one POST."""
 
     attempt: int
-    """From 1; 2 where an earlier POST may have had an effect that the list did not show."""
+    """From 1; 2 if an earlier POST may have had an effect that the list did not show."""
 
     since: datetime
-    """The earliest that its command can have been created, by the service's clock; that of the first attempt."""
+    """The earliest its command can have been created, counting from the first attempt, by the service's clock."""
 
     settled_at: datetime
-    """When the list is to be believed about it, by the service's clock."""
+    """When the list can be believed about it, by the service's clock."""
 
 
 @attrs.frozen(kw_only=True)
 class IntentClosed(TargetEvent):
-    """What became of the POST is known, as far as it can be."""
+    """The outcome of the POST is known, as far as it can be."""
 
     post: str
     outcome: IntentOutcome
     error: str | None = None
-    """One line; for all but `created` and `adopted`."""
+    """One line; never set for `created` and `adopted`."""
 
 
 @attrs.frozen(kw_only=True)
 class CommandKnown(TargetEvent):
-    """The target's command exists."""
+    """The target's command is known to exist."""
 
     command_id: str
     provenance: Provenance
     created_date: datetime | None = None
-    """As the list has it."""
+    """As the list shows it."""
 
     not_before: datetime | None = None
-    """A time of the service before which it was not; known before `created_date` is."""
+    """A time, by the service's clock, before which it did not exist; known before `created_date` is."""
 
 
 @attrs.frozen(kw_only=True)
@@ -317,19 +317,19 @@ class CommandEnded(TargetEvent):
     completed_date: datetime | None = None
     filename: str | None = None
     listed_after: float | None = None
-    """Seconds between its creation and the first poll that showed it: the list lags no more than that."""
+    """Seconds between its creation and the first poll that showed it: the list lags by no more than that."""
 
 
 @attrs.frozen(kw_only=True)
 class CommandOverdue(TargetEvent):
-    """The command has not ended in time and is given up; it may go on."""
+    """The command did not end in time and is abandoned; it may still be running."""
 
     command_id: str
 
 
 @attrs.frozen(kw_only=True)
 class ArtifactSaved(TargetEvent):
-    """The artifact is whole at its destination."""
+    """The artifact is complete at its destination."""
 
     command_id: str
     location: str
@@ -339,12 +339,12 @@ class ArtifactSaved(TargetEvent):
     sha256: str
     resumed_from: int = 0
     skipped: bool = False
-    """Whether it was there already."""
+    """Whether it was already there."""
 
 
 @attrs.frozen(kw_only=True)
 class ArtifactFailed(TargetEvent):
-    """The artifact could not be had, for now or for good."""
+    """The artifact could not be fetched, for now or for good."""
 
     command_id: str
     error: str
@@ -352,7 +352,7 @@ class ArtifactFailed(TargetEvent):
 
 @attrs.frozen(kw_only=True)
 class TargetRetried(TargetEvent):
-    """A target that failed is to be tried again: another command, or another download."""
+    """A failed target is to be retried, with another command or another download."""
 
     failure: FailureClass
     not_before: datetime
@@ -360,6 +360,6 @@ class TargetRetried(TargetEvent):
 
 @attrs.frozen(kw_only=True)
 class TargetDropped(TargetEvent):
-    """The target is not attempted (any more)."""
+    """The target is not, or no longer, attempted."""
 
     reason: DropReason

@@ -27,14 +27,14 @@ Table = dict[str, object]
 def read_campaign_file(path: "str | os.PathLike[str]", environ: Mapping[str, str] | None = None) -> CampaignSpec:
     """Return the campaign that a file describes.
 
-    `environ` stands for the environment, where the id of the account comes from if the file has none.
-    Raises `CampaignFileError` with every mistake of it.
+    `environ` stands in for the environment, which supplies the account id if the file has none.  Raises
+    `CampaignFileError` listing every mistake in the file.
     """
     file = Path(path)
     try:
         data = file.read_bytes()
     except (OSError, ValueError) as error:
-        # The latter for a path that can be none.
+        # ValueError: not a possible path.
         reason = getattr(error, "strerror", None) or error
         raise CampaignFileError(str(path), (f"can't be read: {reason}",)) from None
     return parse_campaign(data, source=str(path), folder=file.absolute().parent, environ=environ)
@@ -49,18 +49,18 @@ def parse_campaign(
 ) -> CampaignSpec:
     """Return the campaign that a TOML text describes.
 
-    `source` is what errors call it, and relative paths are seen from `folder`.  The rest is as for
+    `source` is what errors call the text, and relative paths are relative to `folder`.  Otherwise as
     `read_campaign_file`.
     """
     document = _toml(data, source)
     seen_from = Path(folder).absolute()
     misplaced = [*_place(document, "targets", "csv", seen_from)]
     if isinstance(artifacts := document.setdefault("artifacts", {}), dict):
-        # A default that lay elsewhere for whoever goes on from elsewhere would be none.
+        # Made absolute like any other, so that it is the same folder from wherever a run is resumed.
         cast("Table", artifacts).setdefault("into", INTO)
     misplaced += _place(document, "artifacts", "into", seen_from)
     mistakes = list(_take_account(document, os.environ if environ is None else environ))
-    # The one that the environment does not tell may have any name.
+    # An account that is missing from the environment might have any name.
     accounts = None if mistakes else account_names(document)
     spec, found = spec_from(document)
     mistakes += found
@@ -73,7 +73,7 @@ def parse_campaign(
 
 def _toml(data: bytes | str, source: str) -> Table:
     try:
-        # Some editors put a mark before UTF-8.
+        # Some editors begin UTF-8 with a byte order mark.
         text = data if isinstance(data, str) else data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1 if isinstance(data, bytes) else 0
@@ -81,7 +81,7 @@ def _toml(data: bytes | str, source: str) -> Table:
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        # Mostly a TOMLDecodeError; others for a number of too many digits, and for too many brackets.
+        # Usually TOMLDecodeError; other errors for numbers with too many digits, and for too many brackets.
         raise CampaignFileError(source, (_syntax(str(error), text),)) from None
 
 
@@ -95,7 +95,7 @@ def _syntax(message: str, text: str) -> str:
 
 
 def _place(document: Table, section: str, key: str, folder: Path) -> Iterator[str]:
-    """Make a path one that means the same from everywhere; a URL stays.  Give the mistake where there is one."""
+    """Make a path absolute; leave a URL alone.  Yield the mistake if there is one."""
     value = _value(document, section, key)
     if not value.strip() or "://" in value:
         return
@@ -108,14 +108,14 @@ def _place(document: Table, section: str, key: str, folder: Path) -> Iterator[st
 
 
 def _value(document: Table, section: str, key: str) -> str:
-    """Return a text of a table, empty where there is none."""
+    """Return a text from a table, or an empty one if there is none."""
     table = document.get(section)
     value = cast("Table", table).get(key) if isinstance(table, dict) else None
     return value if isinstance(value, str) else ""
 
 
 def _take_account(document: Table, environ: Mapping[str, str]) -> Iterator[str]:
-    """Put the account of the environment into a document that names none, and give the mistake where it has none."""
+    """Add the account of the environment to a document that names none; yield the mistake if there is none either."""
     if "accounts" in document:
         return
     account_id = environ.get(ACCOUNT_VARIABLE) or ""
@@ -123,13 +123,13 @@ def _take_account(document: Table, environ: Mapping[str, str]) -> Iterator[str]:
         valid_account_id(account_id)
     except ConfigurationError:
         yield f"accounts: there is none, and {ACCOUNT_VARIABLE} {'is no account id' if account_id else 'is not set'}"
-        # Any will do, to see what else is wrong.
+        # A stand-in, to find the other mistakes as well.
         account_id = "0" * 32
     document["accounts"] = [{"account_id": account_id}]
 
 
 def _beside(document: Table, accounts: Sequence[str] | None) -> Iterator[str]:
-    """Give the mistakes that only a look beside the file shows; they are told with the others."""
+    """Yield the mistakes that only show outside the file; they are reported with the others."""
     path = _value(document, "targets", "csv")
     if path.strip():
         try:

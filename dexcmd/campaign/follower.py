@@ -1,4 +1,4 @@
-"""The following side of a shard: commands polled to their end, what the list shows written down."""
+"""The following side of a shard: polls commands to their end, and records what the list shows."""
 
 import logging
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ __all__ = ["Follower"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 POLL_INTERVAL = 5.0
-"""Seconds between the polls for a few commands; for many of them the schedule of `Watch` says more."""
+"""Seconds between polls for a few commands; for many, `Watch` has its own schedule."""
 
 
 class Follower:
@@ -35,13 +35,13 @@ class Follower:
             on_first_seen=self._note_lag,
         )
         self._flights: dict[str, Flight] = {}
-        """By the ids of their commands."""
+        """By command id."""
 
         self._lags: dict[str, float] = {}
-        """Likewise, how many seconds after its creation a command was first seen in the list."""
+        """By command id, how many seconds after its creation it was first seen in the list."""
 
     async def load(self) -> None:
-        """Go on with the commands that an earlier process left running."""
+        """Resume the commands that an earlier process left running."""
         store = self._desk.ledger.store
         commands = {command.target: command for command in await store.running(*self._desk.key)}
         for target in await store.targets(self._desk.ledger.campaign, commands):
@@ -51,11 +51,11 @@ class Follower:
             self._add(flight, command.created_date, command.not_before, self._age(command), is_new=False)
 
     def add(self, flight: Flight, created: datetime | None, not_before: datetime | None, *, is_new: bool) -> None:
-        """Follow a command from now on; one that `is_new` was confirmed by the answer to its POST just now."""
+        """Follow a command from now on; `is_new` is whether the answer to its POST has only just confirmed it."""
         self._add(flight, created, not_before, timedelta(0), is_new=is_new)
 
     def _age(self, command: CommandRecord) -> timedelta:
-        """Return how long ago a command was created.  Our clock may be wrong, so the service tells where it does."""
+        """Return how long ago a command was created, by the service's clock if known, as ours may be wrong."""
         session, clock = self._desk.session, self._desk.clock
         created = command.created_date or command.not_before
         served_at = session.service_clock.at(clock.monotonic())
@@ -100,7 +100,7 @@ class Follower:
             while True:
                 await self._advance()
         finally:
-            # The shard has ended, and may have queued up for a poll.
+            # The shard has ended, but may be queued for a poll.
             self._watch.leave()
 
     async def _advance(self) -> None:
@@ -110,7 +110,7 @@ class Follower:
         if not len(self._watch):
             await pulse.wait(version)
         elif wait > 0:
-            # What is added meanwhile is not due any sooner than that, unless an earlier process made it.
+            # Commands added meanwhile are not due sooner, unless an earlier process created them.
             await clock.sleep(min(wait, POLL_INTERVAL))
         else:
             await self._poll()
@@ -129,7 +129,8 @@ class Follower:
         self._lags[command_id] = seconds
 
     async def _note_ended(self) -> None:
-        # What was dropped while a poll was under way is nobody's any more, and what has ended is not to be dropped.
+        # Commands dropped during the poll are nobody's any more; the others are popped so that they can't be dropped
+        # now.
         ended = [
             (self._flights.pop(command_id_of(command)), command)
             for command in self._watch.take_ended()
@@ -165,7 +166,7 @@ class Follower:
         )
 
     async def _note_overdue(self) -> None:
-        """Give up what a poll at the end of its time did not show ended."""
+        """Abandon commands that had still not ended in a poll at the end of their time."""
         events: list[CampaignEvent] = []
         named: list[tuple[Flight, Command]] = []
         for command_id in self._watch.overdue():

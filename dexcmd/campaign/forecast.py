@@ -1,4 +1,4 @@
-"""What a campaign will take: days of quota, requests, time and bytes.  Pure."""
+"""Forecasts of what a campaign takes: days of quota, requests, time and bytes.  Pure."""
 
 import math
 import sys
@@ -26,16 +26,16 @@ __all__ = [
 ]
 
 POLLS_OF_A_PAGE = (2, 12)
-"""How often a page of commands is looked at, as a rule of thumb, where they take seconds, and a quarter of an hour.
+"""Rules of thumb for how often each page of commands is polled: commands that take seconds, or a quarter of an hour.
 
-Of a thousand, runs have looked at each page 2.9 times (they were done at once), 3.4 (seconds), 5.9 (one to two minutes)
-and 11.4 times (two to fifteen minutes).
+With a thousand commands, runs polled each page 2.9 times (commands ended at once), 3.4 (seconds), 5.9 (one to two
+minutes) and 11.4 times (two to fifteen minutes).
 """
 
 DAY = timedelta(days=1)
 MEGABYTE = 1_000_000
 USUAL_MEGABYTES = 5.0
-"""What the service keeps a pcap below where nothing else is asked for."""
+"""The size below which the service keeps a pcap by default."""
 
 
 @attrs.frozen(kw_only=True)
@@ -43,80 +43,80 @@ class QuotaForecast:
     """How far an account's quota goes."""
 
     quota: int | None
-    """Commands a day, as the service says; None where it doesn't."""
+    """Commands per day, according to the service; None if it does not say."""
 
     usage: int | None
-    """Of these, how many are created already."""
+    """How many of these have been created already."""
 
     reset_time: datetime | None
     """When the next day begins."""
 
     today: int | None
-    """Commands that can be created before the reset, with `leave_quota` left; None where the quota is not told."""
+    """Commands that can be created before the reset, leaving `leave_quota`; None if the quota is unknown."""
 
     per_day: int | None
-    """Commands that can be created on each day that follows."""
+    """Commands that can be created on each day after that."""
 
     days: int | None
-    """Days on which commands are created, without those that come too late.
+    """Days on which commands are created, not counting those that would be too late.
 
-    None where the quota is not told, or where it never suffices, for `per_day` is 0.
+    None if the quota is unknown, or if it never suffices because `per_day` is 0.
     """
 
     last_reset: datetime | None
-    """The reset that the last of the commands wait for; None where they wait for none, or it can't be told."""
+    """The reset that the last commands wait for; None if they wait for none, or it is unknown."""
 
     late: int
-    """Commands that the quota leaves for after the deadline, so that they are not created."""
+    """Commands that the quota leaves for after the deadline, and that are therefore not created."""
 
 
 @attrs.frozen(kw_only=True)
 class Requests:
-    """How many requests there are.
+    """Numbers of requests.
 
-    A run also asks for the quota: when it begins or goes on, and after each reset that it waited for.  As that depends
-    on how often it goes on, it is not counted.
+    A run also asks for the quota: when it starts or resumes, and after each reset that it waited for.  These are not
+    counted, as they depend on how often it is resumed.
     """
 
     planning: int = 0
-    """What this plan took, without what had to be sent again: quota, pages of devices and of recent commands."""
+    """Requests that this plan took, not counting retries: quota, pages of devices and of recent commands."""
 
     create: int = 0
-    """POSTs of up to ten commands, as few as it can be.
+    """POSTs of up to ten commands, at the fewest.
 
-    Exact where `most_create` is the same, as long as none is refused or lost, and only the quota makes a run wait for
-    the next day.
+    Exact if `most_create` is the same, provided that none is refused or lost, and that a run waits for the next day
+    only because of the quota.
     """
 
     most_create: int = 0
-    """Likewise, as many as it can be: registrations of one device may have to wait for one another, and whether those
-    of several devices go out together depends on when what they wait for ends.
+    """The same, at the most: registrations of one device may have to wait for one another, and whether those of several
+    devices share a POST depends on when what they wait for ends.
     """
 
     download: int = 0
-    """One for each target.  Exact, as long as all succeed and none breaks off."""
+    """One for each target.  Exact if all succeed and none is interrupted."""
 
     polls: int = 0
-    """Pages of the list of commands that are read to follow them, where they take seconds.  An estimate."""
+    """Pages of the list of commands that are read to follow them, if they take seconds.  An estimate."""
 
     most_polls: int = 0
-    """Likewise, where they take a quarter of an hour."""
+    """The same, if they take a quarter of an hour."""
 
     audit: int = 0
-    """Pages of the list that are looked through in the end.  An estimate: commands of others are among them."""
+    """Pages of the list that the final audit reads.  An estimate: other people's commands are among them."""
 
     @property
     def total(self) -> int:
-        """Return all of them together, which is an estimate, with as few POSTs as it can be and commands of seconds."""
+        """Return the sum, an estimate, with the fewest POSTs and commands that take seconds."""
         return self.planning + self.create + self.download + self.polls + self.audit
 
     @property
     def most(self) -> int:
-        """Return all of them together, which is an estimate, with as many POSTs as it can be and slow commands."""
+        """Return the sum, an estimate, with the most POSTs and slow commands."""
         return self.total - self.create + self.most_create - self.polls + self.most_polls
 
     def __add__(self, other: "Requests") -> "Requests":
-        """Return those of both."""
+        """Return the sum of both, number by number."""
         return Requests(
             planning=self.planning + other.planning,
             create=self.create + other.create,
@@ -130,25 +130,25 @@ class Requests:
 
 @attrs.frozen(kw_only=True)
 class SizeForecast:
-    """How many bytes the artifacts will have."""
+    """The total size of the artifacts."""
 
     kind: Literal["mean", "at_most", "unknown"]
-    """`mean`: as those of this type that the journal knows; `at_most`: by the args; `unknown`: neither."""
+    """`mean`: from artifacts of this type in the journal; `at_most`: from the args; `unknown`: from neither."""
 
     each: float | None
-    """Bytes of one artifact; None where unknown."""
+    """Bytes of one artifact; None if unknown."""
 
     total: int | None
-    """Bytes of all of them."""
+    """Bytes of all artifacts; None if unknown."""
 
     n: int = 0
-    """How many artifacts the mean is of."""
+    """How many artifacts the mean is taken over."""
 
 
 def quota_forecast(
     commands: int, quota: Quota, *, leave: int, now: datetime, deadline: datetime | None
 ) -> QuotaForecast:
-    """Return how far a quota goes for so many commands, `leave` of which are left to others each day."""
+    """Return how far a quota goes for `commands` commands, with `leave` of it left to others each day."""
     remaining = quota.remaining
     today = None if remaining is None else max(0, remaining - leave)
     per_day = None if quota.quota is None else max(0, quota.quota - leave)
@@ -161,7 +161,7 @@ def quota_forecast(
         days = resets + (1 if in_time and today else 0)
     last_reset = None
     if resets and quota.reset_time is not None:
-        # What it says may be as good as never.
+        # The service may name a time beyond the calendar.
         with suppress(OverflowError):
             last_reset = quota.reset_time + (resets - 1) * DAY
     return QuotaForecast(
@@ -195,9 +195,9 @@ def _late(
 
 
 def request_forecast(waves: Sequence[Wave], quota: QuotaForecast, *, in_flight: int, planning: int = 0) -> Requests:
-    """Return the requests for the targets of some waves that do not come too late.
+    """Return the requests for the targets of some waves, not counting those that would be too late.
 
-    A POST holds commands of one wave, as many as may be in flight, and only as many as the day's quota has room for.
+    A POST holds commands of one wave only, and no more than may be in flight or than the day's quota has room for.
     """
     commands = left = sum(wave.size for wave in waves) - quota.late
     room = quota.today
@@ -223,10 +223,9 @@ def request_forecast(waves: Sequence[Wave], quota: QuotaForecast, *, in_flight: 
 
 
 def _groups(wave: Wave, room: int | None, per_day: int | None, size: int) -> tuple[int, int]:
-    """Return how few and how many groups of up to `size` a wave is created in.
+    """Return the fewest and the most groups of up to `size` in which a wave is created.
 
-    Those that wait are the last to go out, at worst each by itself: once a group is smaller than it might be, all that
-    is left waits.
+    Targets that wait go out last, at worst one by one: once a group is not full, everything left is waiting.
     """
     least = _groups_of(wave.size, room, per_day, size)
     most = _groups_of(wave.size - wave.waiting, room, per_day, size) + wave.waiting
@@ -234,9 +233,9 @@ def _groups(wave: Wave, room: int | None, per_day: int | None, size: int) -> tup
 
 
 def _groups_of(targets: int, room: int | None, per_day: int | None, size: int) -> int:
-    """Return in how many groups so many targets are created, each within a day."""
+    """Return in how many groups the targets are created, each within one day."""
     if room is None or not per_day:
-        # Where the quota never suffices, they are created whenever there is one that does.
+        # If the quota never suffices, they are created once there is one that does.
         return -(-targets // size)
     today = min(targets, room)
     days, rest = divmod(targets - today, per_day)
@@ -244,14 +243,14 @@ def _groups_of(targets: int, room: int | None, per_day: int | None, size: int) -
 
 
 def _room_after(targets: int, room: int | None, per_day: int | None) -> int | None:
-    """Return what is left of the day on which the last of so many targets is created."""
+    """Return the quota left on the day on which the last of the targets is created."""
     if room is None or not per_day:
         return room
     return room - targets if targets <= room else -(targets - room) % per_day
 
 
 def least_seconds(requests: int, limit: RateLimit) -> float:
-    """Return the least time in which so many requests of one token can go out."""
+    """Return the least time in which that many requests of one token can be sent."""
     if requests < 1:
         return 0.0
     windows, others = divmod(requests - 1, limit.requests)
@@ -259,15 +258,15 @@ def least_seconds(requests: int, limit: RateLimit) -> float:
 
 
 def size_forecast(args: CommandArgs, targets: int, known: int, mean: float) -> SizeForecast:
-    """Return the size of the artifacts of so many targets.
+    """Return the size of the artifacts of `targets` targets.
 
-    The journal knows so many of the type, with that mean.  `max_file_size_mb` bounds one pcap.
+    The journal has `known` artifacts of the type, of `mean` bytes on average.  `max_file_size_mb` bounds one pcap.
     """
     if known:
         return SizeForecast(kind="mean", each=mean, total=round(mean * targets), n=known)
     if isinstance(args, Pcap):
         each = (args.max_file_size_mb or USUAL_MEGABYTES) * MEGABYTE
-        # What the args say may be as good as no bound.
+        # The args may name a bound beyond any number.
         if each * max(1, targets) <= sys.float_info.max:
             return SizeForecast(kind="at_most", each=each, total=math.ceil(each * targets))
     return SizeForecast(kind="unknown", each=None, total=None)

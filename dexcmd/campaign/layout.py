@@ -1,6 +1,6 @@
-"""How a campaign is laid out in a file, and in the JSON that a journal keeps: one layout, by one converter.
+"""The layout of a campaign in a file and in the journal's JSON: the same for both, by one converter.
 
-Durations are texts such as `1h30m`, shares are `5` or `"10%"`, and a command is its args beside its `type`.
+Durations are texts such as `1h30m`, shares are `5` or `"10%"`, and a command is its args next to its `type`.
 """
 
 import json
@@ -58,7 +58,7 @@ _AnyArgs: type[Any] = attrs.make_class(
         for attribute in attrs.fields(kind)
     },
 )
-"""The args of all types, to see what else is wrong where the type is."""
+"""The args of all types, to find other mistakes when the type is wrong."""
 
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?(?:e-?\d+)?) ?%")
 
@@ -74,7 +74,7 @@ SECTIONS: Sections = {
 
 
 def spec_from(document: object) -> tuple[CampaignSpec | None, list[str]]:
-    """Return the campaign that a document is, or None, with a line for each mistake."""
+    """Return the campaign described by a document, or None, and a line for each mistake."""
     mistakes: list[str] = []
     spec = None
     try:
@@ -83,19 +83,19 @@ def spec_from(document: object) -> tuple[CampaignSpec | None, list[str]]:
         mistakes.extend(mistakes_of(error, SECTIONS))
     if isinstance(document, dict):
         mistakes.extend(_between(cast("dict[str, object]", document)))
-    # What one value alone shows, and what is between them, may be the same mistake.
+    # A value by itself and a comparison of several may reveal the same mistake.
     return (None if mistakes else spec), list(dict.fromkeys(mistakes))
 
 
 def account_names(document: Mapping[str, object]) -> list[str] | None:
-    """Return the names of a document's accounts, whatever else is wrong with it; None where they are not known."""
+    """Return the names of a document's accounts, whatever else is wrong with it; None if they can't be determined."""
     accounts = document.get("accounts")
     if not isinstance(accounts, list) or not accounts:
         return None
     names: list[str] = []
     for table in cast("list[object]", accounts):
         if isinstance(table, dict) and "name" in table:
-            # It is known whatever else is wrong with the account; and without it an unknown key may be meant to be it.
+            # The name is known whatever else is wrong; and were it missing, an unknown key might be meant as the name.
             table = {"account_id": "0" * 32, "name": cast("dict[str, object]", table)["name"]}
         try:
             names.append(_reader.structure(table, AccountSpec).name)
@@ -105,12 +105,12 @@ def account_names(document: Mapping[str, object]) -> list[str] | None:
 
 
 def spec_to_json(spec: CampaignSpec) -> str:
-    """Return a campaign as JSON, the same for equal ones; there is no token in it."""
+    """Return a campaign as JSON, the same for equal campaigns, without any token."""
     return _encoded(_writer, spec)
 
 
 def spec_from_json(text: str, source: str = "the journaled campaign") -> CampaignSpec:
-    """Return the campaign that `spec_to_json` wrote.  Raises `CampaignFileError` for what is none."""
+    """Return the campaign that `spec_to_json` wrote.  Raises `CampaignFileError` for anything else."""
     try:
         document: object = json.loads(text)
     except ValueError as error:
@@ -124,7 +124,7 @@ def spec_from_json(text: str, source: str = "the journaled campaign") -> Campaig
 def fingerprint(spec: CampaignSpec) -> str:
     """Return a hash of a campaign.
 
-    What is at its default does not count, so that a setting that a later version brings changes no hash.
+    Settings at their defaults do not count, so that a setting added by a later version changes no hash.
     """
     return sha256(_encoded(_brief_writer, spec).encode()).hexdigest()
 
@@ -134,7 +134,7 @@ def _encoded(writer: Converter, spec: CampaignSpec) -> str:
 
 
 def _between(document: Mapping[str, object]) -> Iterator[str]:
-    """Give the mistakes that show between values only; each alone may have others, and all are told at once."""
+    """Yield the mistakes that only show between values, even if some values have mistakes of their own."""
     accounts = document.get("accounts")
     if isinstance(accounts, list):
         tables = [
@@ -176,7 +176,7 @@ def _text(value: object) -> str:
 
 
 def _each(values: list[object], structure: Callable[[object], object]) -> tuple[Any, ...]:
-    """Return each of `values` structured; what is wrong with any of them is told at once."""
+    """Return each of `values` structured; all that are wrong are reported at once."""
     structured: list[object] = []
     errors: list[tuple[int, Exception]] = []
     for index, value in enumerate(values):
@@ -211,7 +211,7 @@ def _duration(value: object, _: object) -> timedelta:
 
 def _deadline(value: object, _: object) -> datetime | timedelta | None:
     if isinstance(value, datetime) or value is None:
-        # TOML has times.  One without its zone is for the class to refuse.
+        # TOML has times.  One without a zone is left for the class to reject.
         return value
     if isinstance(value, str):
         for parse in (parse_time, parse_duration):
@@ -284,10 +284,10 @@ def _is_word(kind: Any) -> bool:
 
 
 def _table_hook(kind: type[Any]) -> Callable[[object, object], Any]:
-    """Return a hook for a table that becomes an object of `kind`.
+    """Return a hook that turns a table into an object of `kind`.
 
-    Each value is checked by the validator of its field beside being read, since the constructor would stop at the
-    first that is wrong.
+    Each value is also checked by its field's validator as it is read, as the constructor would stop at the first
+    mistake.
     """
     overrides: dict[str, Any] = {
         attribute.name: override(struct_hook=_field_hook(attribute)) for attribute in attrs.fields(kind)
@@ -336,7 +336,7 @@ def _new_reader() -> Converter:
 
 
 def _plain_number(value: float) -> float:
-    # One text for 5 and 5.0.
+    # Write 5 and 5.0 the same.
     return int(value) if float(value).is_integer() else value
 
 

@@ -1,4 +1,4 @@
-"""One account's part of the journal: events written down, and what they make of its targets counted along."""
+"""One account's part of the journal: writes its events, and keeps count of its targets."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -31,9 +31,9 @@ class _Place:
 
 
 class Ledger:
-    """Writes an account's events down, and keeps count of how many of its targets are in which state.
+    """Writes an account's events, and keeps count of how many of its targets are in each state.
 
-    Only targets that are begun are held in memory, so that their number does not matter.
+    Only started targets are held in memory, so their total number does not matter.
     """
 
     def __init__(self, store: Store, campaign: str, account: str, on_event: OnEvent) -> None:
@@ -47,10 +47,10 @@ class Ledger:
         """When a target was last decided, as far as this process knows."""
 
         self.arrivals: int = 0
-        """How often a target has become due, at once or later."""
+        """How often a target became due, at once or later."""
 
     async def load(self) -> None:
-        """Take over what the journal has."""
+        """Load the counts from the journal."""
         for count in await self.store.counts(self.campaign, self.account):
             wave = self._waves[count.wave]
             wave.states[count.state] += count.n
@@ -58,11 +58,11 @@ class Ledger:
                 wave.failures[count.failure] += count.n
 
     def track(self, record: TargetRecord) -> None:
-        """Follow what becomes of a target, from how the journal has it."""
+        """Start tracking a target from its state in the journal."""
         self._places[record.number] = _Place(record.wave, Change(record.state, record.failure))
 
     def wave(self, number: int) -> Tally:
-        """Return how the targets of a wave stand."""
+        """Return the tally of a wave."""
         count = self._waves[number]
         return Tally(dict(count.states), dict(count.failures))
 
@@ -73,7 +73,7 @@ class Ledger:
 
     @property
     def total(self) -> Tally:
-        """Return how all targets stand that are not skipped."""
+        """Return the tally of all targets that are not skipped."""
         states: Counter[TargetState] = Counter()
         failures: Counter[FailureClass] = Counter()
         for number, count in self._waves.items():
@@ -83,7 +83,7 @@ class Ledger:
         return Tally(states, failures)
 
     async def note(self, *events: CampaignEvent) -> None:
-        """Write events down: when this returns they are durable.  Raises what `Store.append` does."""
+        """Write events, which are durable when this returns.  Raises what `Store.append` does."""
         await self.store.append(self.campaign, events)
         self._count(events)
         for event in events:
@@ -105,7 +105,7 @@ class Ledger:
                 self.decided_at = event.at
             self.arrivals += change.state == "pending"
         for target in touched:
-            # What is decided or due anew is loaded again if anything is to be done about it.
+            # A target that is decided or due again is loaded again if anything is to be done about it.
             if self._places[target].change.state in DECIDED or self._places[target].change.state == "pending":
                 del self._places[target]
 

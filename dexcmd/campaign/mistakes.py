@@ -1,4 +1,4 @@
-"""From what a converter raises to lines that say where in a campaign file the mistakes are.  Pure."""
+"""Turns what a converter raises into lines that say where in a campaign file the mistakes are.  Pure."""
 
 import difflib
 import re
@@ -14,16 +14,16 @@ from dexcmd.validators import SeveralMistakesError
 __all__ = ["ItemsError", "Sections", "at", "hint", "mistakes_of"]
 
 Sections = Mapping[str, tuple[str, ...]]
-"""The keys of each table of the file by the table's name; the name of the outermost is empty."""
+"""The keys of each table of the file, by the table's name; the top level has an empty name."""
 
 MOST_LINE = 300
-"""Characters of a mistake."""
+"""The longest line, in characters."""
 
 _NAMED = re.compile(r"(\w+)((?:\[\d+\])?(?:\.\w+)?):? (.+)", re.DOTALL)
 
 
 class ItemsError(Exception):
-    """What is wrong with items of a list, each with its index."""
+    """The errors of a list's items, each with its index."""
 
     def __init__(self, errors: Sequence[tuple[int, Exception]]) -> None:
         super().__init__(f"{len(errors)} items are wrong")
@@ -33,8 +33,8 @@ class ItemsError(Exception):
 def at(path: str, message: str) -> str:
     """Return one mistake as a line.
 
-    The checks of the classes begin with the name of the attribute, and then perhaps say where in it, as in
-    `sizes[2] must be more than 5`: that is part of the path.
+    Messages of the classes' checks start with the attribute's name, possibly followed by a place in it, as in `sizes[2]
+    must be more than 5`: that is moved into the path.
     """
     name = path.rpartition(".")[2]
     found = _NAMED.fullmatch(message)
@@ -48,7 +48,7 @@ def _line(path: str, message: str) -> str:
 
 
 def mistakes_of(error: Exception, sections: Sections, path: str = "") -> Iterator[str]:
-    """Give a line for each mistake that a converter with detailed validation found."""
+    """Yield a line for each mistake that a converter with detailed validation found."""
     match error:
         case ClassValidationError():
             fields, others = error.group_exceptions()
@@ -76,7 +76,7 @@ def mistakes_of(error: Exception, sections: Sections, path: str = "") -> Iterato
 
 
 def hint(key: str, known: tuple[str, ...], sections: Sections) -> str:
-    """Return what a key that is not known in its table may have been meant to be, as the end of a sentence."""
+    """Return, as the end of a sentence, what a key that its table does not know may have been meant to be."""
     wanted = key.replace("-", "_").lower()
     if wanted in known:
         return f"; did you mean {wanted}?"

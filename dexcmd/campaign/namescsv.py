@@ -1,4 +1,4 @@
-"""A CSV that names devices, as people get it out of a spreadsheet or write it by hand."""
+"""CSVs that name devices, exported from a spreadsheet or written by hand."""
 
 import csv
 import io
@@ -13,26 +13,27 @@ from dexcmd.validators import SeveralMistakesError
 __all__ = ["read_csv"]
 
 NEEDED = ("device_id", "user_email")
-"""One of these columns there has to be."""
+"""At least one of these columns is required."""
 
 COLUMNS = (*NEEDED, "registration_id", "account")
 
 DELIMITERS = ",;\t"
-"""The spreadsheets of some countries write semicolons."""
+"""In some countries, spreadsheets write semicolons."""
 
 MOST_TOLD = 20
-"""Mistakes of one CSV that are told one by one."""
+"""The most mistakes of one CSV that are reported individually."""
 
 Row = tuple[int, list[str]]
-"""The number of a line, and its cells without blanks around them."""
+"""A line number, and the line's cells without surrounding blanks."""
 
 
 def read_csv(path: Path, accounts: Sequence[str] | None = None) -> list[Named]:
     """Return the devices that a CSV names; empty lines are left out.
 
-    Raises `ConfigurationError`, for all lines at once, where it can't be read or is none, where a line names no device
-    or has more cells than there are columns, or, with `accounts` given, no account of those.  Also where there is no
-    line: a list of nobody is mostly an export that went wrong, and is not to be taken for no list, which is everybody.
+    Raises `ConfigurationError`, for all lines at once, if it can't be read or is not a CSV, or if a line names no
+    device, has more cells than there are columns or, with `accounts` given, names an account that is not among them.
+    Also if there are no lines: a list of nobody is usually a failed export, and must not be taken for no list, which
+    means everybody.
     """
     columns, rows = _table(path, _text(path))
     names: list[Named] = []
@@ -59,15 +60,15 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path} is no UTF-8") from None
     except (OSError, ValueError) as error:
-        # The latter for a path that can be none.
+        # ValueError: not a possible path.
         raise ConfigurationError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _table(path: Path, text: str) -> tuple[list[str], Iterator[Row]]:
-    """Return the columns, and the lines below them, by the first delimiter that makes columns of the first line."""
+    """Return the columns and the lines below them, by the first delimiter that splits the first line into columns."""
     for delimiter in DELIMITERS:
         rows, first = _rows(path, text, delimiter), list[str]()
-        # What breaks the rules with one delimiter may keep them with another.
+        # What is malformed with one delimiter may be well-formed with another.
         with suppress(ConfigurationError):
             _, first = next(rows, (0, first))
         columns = [name.casefold() for name in first]
@@ -79,8 +80,8 @@ def _table(path: Path, text: str) -> tuple[list[str], Iterator[Row]]:
 
 
 def _rows(path: Path, text: str, delimiter: str) -> Iterator[Row]:
-    """Give the lines that are not empty.  Raises `ConfigurationError` where it goes on as no CSV."""
-    # Strict: a quote that is never closed would else make one cell of all that follows.
+    """Yield the non-empty lines.  Raises `ConfigurationError` at the first that is malformed."""
+    # Strict, as otherwise an unclosed quote would turn all that follows into one cell.
     lines = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         for cells in lines:
@@ -94,7 +95,7 @@ def _rows(path: Path, text: str, delimiter: str) -> Iterator[Row]:
 def _named(columns: Sequence[str], cells: Sequence[str], accounts: Sequence[str] | None) -> Named:
     """Return the device that a line names.  Raises `SeveralMistakesError`."""
     if any(cells[len(columns) :]):
-        # Mostly a comma in a name: what is right of it would be taken for something else.
+        # Usually a comma in a name, which would shift everything to its right into the wrong column.
         raise SeveralMistakesError([f"it has {len(cells)} cells where the first line has {len(columns)}"])
     row = dict(zip(columns, cells, strict=False))
     named = Named(**{name: row.get(name) or None for name in COLUMNS})

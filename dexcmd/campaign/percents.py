@@ -1,4 +1,4 @@
-"""Percentages, by the decimals as they are written.  Pure."""
+"""Percentages, taken exactly as the decimals that they are written as.  Pure."""
 
 from fractions import Fraction
 
@@ -6,5 +6,5 @@ __all__ = ["percent_of"]
 
 
 def percent_of(percent: float, total: int) -> Fraction:
-    """Return so many percent of `total`, exactly: in binary 1.1 % of 3000 is a little more than 33."""
+    """Return `percent` percent of `total`, exactly: in binary, 1.1 % of 3000 is a little more than 33."""
     return Fraction(str(percent)) * total / 100

@@ -1,4 +1,4 @@
-"""What a campaign would do: its plan, and what a journal begins with."""
+"""The plan of a campaign: what a run would do, and the events that its journal starts with."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,26 +21,26 @@ class AccountPlan:
 
     account: AccountSpec
     error: DexError | None = None
-    """Why the account can't be read; there is nothing else of it then."""
+    """Why the account can't be read; of the fields below only `requests` is set then."""
 
     targets: Sequence[TargetPlanned] = ()
-    """The devices that are captured, a command each, in the order of their waves.
+    """The devices to capture, one command each, in the order of their waves.
 
-    Where the quota leaves some for after the deadline (`quota.late`), these are not created.
+    If the quota leaves some of them for after the deadline (`quota.late`), those commands are not created.
     """
 
     skipped: Sequence[TargetPlanned] = ()
-    """The devices that match and are not captured, each with its reason (`skip`)."""
+    """The devices that are not captured, each with its reason (`skip`)."""
 
     waves: tuple[int, ...] = ()
-    """How many targets each wave has.  Waves that would have none are left out."""
+    """How many targets each wave has.  Empty waves are left out."""
 
     quota: QuotaForecast | None = None
     requests: Requests = attrs.field(factory=Requests)
 
     @property
     def late(self) -> int:
-        """Return how many targets come too late for the deadline, as far as the quota tells."""
+        """Return how many targets would miss the deadline, as far as the quota says."""
         return 0 if self.quota is None else self.quota.late
 
     @property
@@ -50,29 +50,29 @@ class AccountPlan:
 
     @property
     def skips(self) -> Mapping[SkipReason, int]:
-        """Return how many devices are skipped for each reason that there is."""
+        """Return how many devices are skipped, by reason."""
         return Counter(target.skip for target in self.skipped if target.skip is not None)
 
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """What a campaign would do if it was run now."""
+    """What a campaign would do if it were run now."""
 
     spec: CampaignSpec
     planned_at: datetime
     """By this machine's clock."""
 
     deadline: datetime | None
-    """When it would stop creating."""
+    """When it would stop creating; None for never."""
 
     accounts: tuple[AccountPlan, ...]
-    """In the order of the spec.  One that was not looked at is not there, see `Campaign.plan`."""
+    """In the order of the spec, without accounts that were not surveyed; see `Campaign.plan`."""
 
     size: SizeForecast
     least_seconds: float
-    """The least time for all requests under the rate limit of 1200 in 5 minutes, where accounts of one token share one.
+    """The least time for all requests under the rate limit of 1200 in 5 minutes, which accounts of one token share.
 
-    Captures, quota and the pauses between waves come on top.
+    Captures, waits for the quota and pauses between waves come on top.
     """
 
     @property
@@ -82,12 +82,12 @@ class Plan:
 
     @property
     def late(self) -> int:
-        """Return how many targets come too late for the deadline, as far as the quota tells."""
+        """Return how many targets would miss the deadline, as far as the quota says."""
         return sum(account.late for account in self.accounts)
 
     @property
     def skips(self) -> Mapping[SkipReason, int]:
-        """Return how many devices are skipped for each reason that there is."""
+        """Return how many devices are skipped, by reason."""
         return sum((Counter(account.skips) for account in self.accounts), Counter[SkipReason]())
 
     @property
@@ -97,13 +97,13 @@ class Plan:
 
     @property
     def errors(self) -> Mapping[str, DexError]:
-        """Return why accounts can't be read, by their names."""
+        """Return why accounts can't be read, by account name."""
         return {account.account.name: account.error for account in self.accounts if account.error is not None}
 
     def events(self) -> Iterator[CampaignEvent]:
-        """Give what a journal begins with: the campaign, the accounts without a device, and then the targets.
+        """Yield the events that a journal starts with: the campaign, the accounts without a device, then the targets.
 
-        Those accounts have ended: a device that comes in later is one that nobody was shown.
+        Accounts without a device end there: a device that joins later was never shown to anyone.
         """
         yield campaign_planned(self.spec, self.planned_at)
         for account in self.accounts:
@@ -112,14 +112,14 @@ class Plan:
         yield from self.target_events()
 
     def target_events(self) -> Iterator[TargetPlanned]:
-        """Give the targets of all accounts and what is skipped, in the order of their numbers."""
+        """Yield the targets of all accounts, skipped ones included, in the order of their numbers."""
         for account in self.accounts:
             yield from account.targets
             yield from account.skipped
 
 
 def campaign_planned(spec: CampaignSpec, at: datetime) -> CampaignPlanned:
-    """Return the event with which the journal of a campaign begins."""
+    """Return the event that a campaign's journal starts with."""
     return CampaignPlanned(
         at=at,
         spec=spec_to_json(spec),
@@ -130,6 +130,6 @@ def campaign_planned(spec: CampaignSpec, at: datetime) -> CampaignPlanned:
 
 
 def nothing_to_do(account: AccountSpec, at: datetime) -> AccountStopped:
-    """Return the end of an account of which no device matches."""
+    """Return the event that ends an account without a matching device."""
     reason = "no device of it matched when it was planned"
     return AccountStopped(at=at, account=account.name, kind="finished", reason=reason)

@@ -1,4 +1,4 @@
-"""Planning a campaign: looks at its accounts, which spend nothing, and what a run would do by what is seen."""
+"""Planning a campaign: surveys its accounts, which spends nothing, and works out what a run would do."""
 
 import asyncio
 import logging
@@ -49,7 +49,7 @@ RATE_LIMIT = RateLimit()
 
 
 async def read_names(spec: CampaignSpec) -> Names:
-    """Return the devices that a campaign names.  Raises `ConfigurationError` for a CSV that can't be read."""
+    """Return the devices that a campaign names.  Raises `ConfigurationError` if its CSV can't be read."""
     path, rows = spec.targets.csv, list[Named]()
     if path is not None:
         accounts = [account.name for account in spec.accounts]
@@ -65,15 +65,15 @@ async def make_plan(
     *,
     first: bool = False,
 ) -> Plan:
-    """Look at the accounts of a campaign and return what a run would do; nothing is created, nothing is written.
+    """Survey a campaign's accounts and return what a run would do, creating and writing nothing.
 
-    `clients` are by the names of the accounts; an error stands for one that there can't be.  An account that can't be
-    read has its error in its plan, and the others are planned all the same; all wait for the slowest, for a device that
-    is named is `not_found` only where none of them shows it.  `store` tells the size of artifacts that came before.
-    `first` is explained at `Campaign.plan`.
+    `clients` are by account name, with an error in place of a client that can't be made.  An account that can't be read
+    has its error in its plan, and the others are planned regardless; all wait for the slowest, as a named device is
+    `not_found` only if no account shows it.  `store` supplies the size of earlier artifacts.  For `first` see
+    `Campaign.plan`.
 
-    Raises `ConfigurationError` for an account without a client, and for a CSV that can't be read (any more), and
-    `CampaignError` where the journal can't be.
+    Raises `ConfigurationError` for an account without a client and for a CSV that can't be read (any more), and
+    `CampaignError` if the journal can't be.
     """
     if missing := [account.name for account in spec.accounts if account.name not in clients]:
         raise ConfigurationError(f"no client for the accounts {', '.join(missing)}")
@@ -103,7 +103,7 @@ async def make_plan(
 async def _look(
     surveys: Sequence[Survey], clients: Mapping[str, DexClient | DexError], enough: Callable[[Survey], bool]
 ) -> list[Survey]:
-    """Take the surveys, some at a time, until one is enough, and return those that are done."""
+    """Take the surveys, several at a time, until one is enough, and return those that are done."""
     todo, done = iter(surveys), set[Survey]()
     with anyio.CancelScope() as scope:
 
@@ -124,24 +124,24 @@ async def _look(
 
 @attrs.define(eq=False)
 class AccountPlanner:
-    """Plans accounts of a campaign that is in the journal already, each by itself."""
+    """Plans accounts of a campaign that is already in the journal, each on its own."""
 
     spec: CampaignSpec
     client: Callable[[AccountSpec], DexClient]
     store: Store
     clock: Clock
     given: Plan | None = None
-    """A plan in which some of them may be planned already."""
+    """A plan that may cover some of them already."""
 
     _names: Names | None = attrs.field(default=None, init=False)
     _read: set[str] = attrs.field(factory=set[str], init=False)
-    """The accounts of which `_names` knows whom they have, from whichever run."""
+    """The accounts whose devices `_names` has taken into account, in this run or an earlier one."""
 
     _reading: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
     _numbering: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
 
     async def names(self) -> Names:
-        """Return the devices that the campaign names, read once.  Raises `ConfigurationError`, see `read_names`."""
+        """Return the devices that the campaign names, read once.  Raises `ConfigurationError`; see `read_names`."""
         async with self._reading:
             if self._names is None:
                 names = await read_names(self.spec)
@@ -151,11 +151,11 @@ class AccountPlanner:
         return self._names
 
     async def _recall(self, names: Names) -> None:
-        """Take over from the journal which accounts an earlier run has read, and which devices have a row there."""
+        """Restore from the journal which accounts earlier runs have read, and which named devices they found."""
         store, campaign = self.store, self.spec.name
         planned = {count.account for count in await store.counts(campaign)}
         for account in await store.accounts(campaign):
-            # One that has ended without a target had no device that matched.
+            # An account that ended without a target had no matching device.
             if account.name in planned or account.stopped == "finished":
                 self._read.add(account.name)
         after = 0
@@ -166,9 +166,9 @@ class AccountPlanner:
                     names.match(row.account, _device(row))
 
     async def plan(self, account: AccountSpec) -> AccountStopped | None:
-        """Add the targets of an account to the journal; return its end where that is all there is to do.
+        """Add an account's targets to the journal; if it has none, return the event that ends it instead.
 
-        What may pass is waited out, see `Patience`.  Raises `CampaignError` for the journal.
+        Failures that may pass are waited out; see `Patience`.  Raises `CampaignError` if the journal fails.
         """
         look = self._given(account) or await self._look(account)
         if isinstance(look, AccountStopped):
@@ -201,7 +201,7 @@ class AccountPlanner:
             await sleep(self.clock, wait)
 
     async def _survey(self, account: AccountSpec) -> Survey:
-        """Look at an account.  Raises `DexError` where that, or the list of devices, can't be read."""
+        """Survey an account.  Raises `DexError` if the account or the CSV of devices can't be read."""
         survey = Survey(self.spec, account, await self.names(), self.clock.now())
         async with self.client(account) as client:
             await survey.take(client)
@@ -215,7 +215,7 @@ def _device(row: TargetPlanned) -> Device:
 
 
 def _numbered(look: Survey | AccountPlan, first: int) -> list[TargetPlanned]:
-    """Return the targets of an account and then what is skipped, numbered from `first` on."""
+    """Return an account's targets and then its skipped devices, numbered from `first`."""
     if isinstance(look, Survey):
         targets, skipped, _ = look.selection.numbered(first)
         return [*targets, *skipped]
@@ -224,9 +224,9 @@ def _numbered(look: Survey | AccountPlan, first: int) -> list[TargetPlanned]:
 
 
 def _note_missing(surveys: Sequence[Survey], names: Names, *, of_all: bool) -> None:
-    """Give each named device that no account shows to its account, or else to the first that could be read.
+    """Note each named device that no account shows, in its own account or else in the first that could be read.
 
-    `of_all` is whether all accounts of the campaign have been looked at; or else one of the others may have it.
+    `of_all` is whether all accounts of the campaign have been surveyed; if not, another one may have the device.
     """
     seen = {survey.account.name: survey for survey in surveys if survey.error is None}
     unread = len(seen) < len(surveys)
@@ -245,7 +245,7 @@ def _quota_forecast(survey: Survey, deadline: datetime | None) -> QuotaForecast:
 
 
 def _captures(survey: Survey, deadline: datetime | None) -> bool:
-    """Tell whether an account has something to capture before the deadline."""
+    """Return whether an account has something to capture before the deadline."""
     return survey.error is None and len(survey.selection) > _quota_forecast(survey, deadline).late
 
 
@@ -268,11 +268,11 @@ def _account_plan(survey: Survey, first: int, deadline: datetime | None) -> Acco
 
 
 def _least_seconds(plans: Sequence[AccountPlan], clients: Mapping[str, DexClient | DexError]) -> float:
-    """Return the least time, in which accounts with rate limits of their own don't wait for one another."""
+    """Return the least time for all requests; accounts with separate rate limits don't wait for one another."""
     requests: Counter[PollShare] = Counter()
     for plan in plans:
         client = clients[plan.account.name]
         if not isinstance(client, DexError):
-            # Not by the name of the token's variable: two of them may hold the same token, or none of them any.
+            # Not by the token's variable: two variables may hold the same token, or a client may have its own.
             requests[client.session.polls] += plan.requests.total
     return max((least_seconds(n, RATE_LIMIT) for n in requests.values()), default=0.0)

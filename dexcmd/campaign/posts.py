@@ -1,4 +1,4 @@
-"""The POSTs of a shard: an intent written down before each, what became of it written down after."""
+"""The POSTs of a shard: records an intent before each, and its outcome after."""
 
 import logging
 import uuid
@@ -32,14 +32,14 @@ __all__ = ["Posts"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 PASSING = (QuotaExceededError, RateLimitError)
-"""Refusals of now."""
+"""Refusals that are temporary."""
 
 BUSY_WAIT = timedelta(minutes=1)
-"""Before a target is tried again that another campaign is just creating a command for."""
+"""How long to wait before retrying a target for which another campaign is creating a command."""
 
 
 class Posts:
-    """Sends the POSTs of an account, and looks for what those made whose answers got lost."""
+    """Sends an account's POSTs, and looks for the commands of those whose answers were lost."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Posts:
         due: DueTargets,
         holds: Callable[[], bool],
     ) -> None:
-        """Send POSTs, and none while `holds` tells that nothing is to be sent."""
+        """Send POSTs, except while `holds` returns that nothing is to be sent."""
         self._desk = desk
         self._follower = follower
         self._created = created
@@ -70,43 +70,43 @@ class Posts:
             again=desk.spec.lost_answers == "reconcile",
         )
         self._by_target: dict[Target, Flight] = {}
-        """What is begun and has no outcome yet."""
+        """Flights without an outcome yet."""
 
         self._submitted: set[int] = set()
-        """Targets that are begun and whose intent is not open yet."""
+        """Targets that are started and have no open intent yet."""
 
         self._unreadable: DexError | None = None
-        """Why the list could not be read, where answers got lost: their commands can't be told about."""
+        """Why the list could not be read after answers were lost: there is no telling what became of their commands."""
 
         self.last_lost_at = record.last_lost_at
-        """When the list last did not show what was looked for; None where that never happened."""
+        """When a search of the list last came up empty; None if that never happened."""
 
         self.first_since = record.first_since
-        """The service's time just before the account's first POST; None before it."""
+        """A service time just before the account's first POST; None before it."""
 
     async def serve(self) -> None:
-        """Send the POSTs, and look for lost answers, until cancelled."""
+        """Send POSTs and look for lost answers until cancelled."""
         await self._creation.serve()
 
     async def wait_until_idle(self) -> None:
-        """Return when no POST is under way."""
+        """Wait until no POST is in progress."""
         await self._creation.wait_until_idle()
 
     async def wait_for_room(self) -> bool:
-        """Return when there is room for another POST, and whether that had to be waited for."""
+        """Wait until there is room for another POST, and return whether a wait was necessary."""
         return await self._creation.wait_for_room()
 
     def take_back(self) -> None:
-        """Take back what waits to be sent."""
+        """Withdraw what is waiting to be sent."""
         self._creation.take_back()
 
     @property
     def submitted(self) -> int:
-        """Return how many targets are begun whose intent is not open yet."""
+        """Return how many targets are started and have no open intent yet."""
         return len(self._submitted)
 
     async def load(self) -> None:
-        """Go on with the POSTs of an earlier process whose answers are not known."""
+        """Resume the POSTs of an earlier process whose answers are unknown."""
         desk = self._desk
         intents = {intent.target: intent for intent in await desk.ledger.store.open_intents(*desk.key)}
         for target in await desk.ledger.store.targets(desk.ledger.campaign, intents):
@@ -118,15 +118,15 @@ class Posts:
         desk = self._desk
         wait, now = desk.settling.seconds, desk.session.service_clock.at(desk.clock.monotonic())
         if now is not None:
-            # This machine's clock would not do: where it is ahead, the list would be believed too soon.
+            # Not by this machine's clock: if it is ahead, the list would be believed too soon.
             wait = min(max(0.0, (intent.settled_at - now).total_seconds()), wait)
         cause = AmbiguousCreateError("its process ended while the POST was under way")
         self._creation.look_for(flight.request, cause, intent.since, wait, again=intent.attempt < 2)
 
     def look_at_refusal(self) -> None:
-        """Decide what a refusal of the last POST, or of the list, means for the next.  Raises `Refused`.
+        """Decide what a refusal of the last POST, or of the list, means for the next POST.  Raises `Refused`.
 
-        A service to which no connection comes about may be there again later, as one that limits the rate is.
+        A service that can't be reached may come back later, just as a rate limit passes.
         """
         error = self._creation.stopped_by
         if self._unreadable is not None:
@@ -148,7 +148,7 @@ class Posts:
     # --- sending
 
     async def send(self, batch: Sequence[Flight]) -> None:
-        """Send what is begun; or first look for it in the list, where an earlier POST for it got lost."""
+        """Send the commands of a batch, after looking in the list for any whose earlier POST was lost."""
         absent = await self._absent(batch)
         for flight in batch:
             self._by_target[flight.request.target] = flight
@@ -156,7 +156,7 @@ class Posts:
         self._allowance.take(len(batch))
         for flight in batch:
             if (since := absent.get(flight.target.number)) is not None:
-                # By now the list may show it.  Else it is sent once more, and not twice.
+                # By now the list may show it.  If not, it is sent once more, and no more than once.
                 flight.since = since
                 cause = AmbiguousCreateError("an earlier POST got lost")
                 self._creation.look_for(flight.request, cause, since, 0.0, again=True)
@@ -164,8 +164,8 @@ class Posts:
             self._creation.submit(fresh)
 
     async def _absent(self, batch: Sequence[Flight]) -> Mapping[int, datetime]:
-        """Return which targets had a POST that got lost, and that the list did not show, and the time of the first."""
-        # Only then can there be any.
+        """Return the targets with a lost POST whose command the list did not show, and each one's first `since`."""
+        # Without a lost POST there are none.
         if self.last_lost_at is None:
             return {}
         devices = {flight.request.device_id for flight in batch}
@@ -178,7 +178,7 @@ class Posts:
         return since
 
     async def _open_intents(self, batch: Batch, since: datetime | None) -> str | None:
-        """Write down that a POST is about to be sent; return why it is not to be."""
+        """Record that a POST is about to be sent; return the reason if it must not be."""
         desk = self._desk
         if self._holds():
             return "held"
@@ -186,7 +186,7 @@ class Posts:
             self._allowance.hold()
             return "the service's time is not known"
         retry = desk.session.settings.retry
-        # A POST ends within its budget; only its last attempt may last longer.
+        # A POST ends within its budget, though its last attempt may overrun it.
         longest = retry.total_seconds + retry.attempt_seconds + desk.settling.seconds
         post = uuid.uuid4().hex[:12]
         events: list[CampaignEvent] = []
@@ -227,7 +227,7 @@ class Posts:
         for outcome in outcomes:
             flight = self._by_target[outcome.request.target]
             if outcome.reason == "unreadable":
-                # It stays open, for the next process to look.
+                # The intent stays open, for the next process to look.
                 self._unreadable = outcome.error
                 continue
             events += self._events(flight, outcome)
@@ -242,7 +242,7 @@ class Posts:
             self._by_target.pop(flight.request.target, None)
             self._submitted.discard(flight.target.number)
             if flight.post is None:
-                # It was found, and nothing had to be sent.
+                # The command was found, and nothing had to be sent.
                 self._allowance.give_back()
             flight.post, flight.command_id = None, outcome.command_id
             self._follower.add(
@@ -275,15 +275,15 @@ class Posts:
                 return self._close(flight, self._unsent(flight), outcome.error)
 
     def _made_by(self, flight: Flight, outcome: Outcome) -> IntentOutcome:
-        """Return what becomes of an intent whose target has got a command."""
+        """Return the outcome of an intent whose target got a command."""
         created = None if outcome.command is None else outcome.command.created_date
         if outcome.state == "adopted" and created and flight.sent_after and created < flight.sent_after:
-            # An earlier POST made it, which the list had not shown: what this one made is still to come.
+            # An earlier POST made it, unnoticed in the list: the command of this one may be yet to come.
             return "absent"
         return "created" if outcome.state == "created" else "adopted"
 
     def _unsent(self, flight: Flight) -> IntentOutcome:
-        """Return what becomes of an intent whose POST is not, or no longer, under way and made nothing known."""
+        """Return the outcome of an intent whose POST is not, or no longer, in progress and made nothing known."""
         return "absent" if self._creation.lost.was_absent(flight.request) else "not_processed"
 
     def _close(self, flight: Flight, outcome: IntentOutcome, error: DexError | None = None) -> list[CampaignEvent]:
@@ -303,7 +303,7 @@ class Posts:
         ]
 
     def _let_go(self, flight: Flight, outcome: Outcome) -> None:
-        """Forget a target that has no command: if it is due again, the journal tells."""
+        """Forget a target without a command: the journal says if it is due again."""
         if outcome.state != "unknown":
             self._allowance.give_back()
         number = flight.target.number

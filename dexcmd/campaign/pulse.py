@@ -1,4 +1,4 @@
-"""Waiting for something to change, or for a time to come, whichever is first."""
+"""Waiting for a change or a time, whichever comes first."""
 
 import anyio
 
@@ -7,33 +7,33 @@ from dexcmd.clock import Clock
 __all__ = ["Pulse", "sleep"]
 
 SLICE_SECONDS = 60.0
-"""Long sleeps are cut: the event loop's clock stands still while the machine is suspended, ours does not."""
+"""Long sleeps are split: the event loop's clock stops while the machine is suspended, ours does not."""
 
 
 async def sleep(clock: Clock, seconds: float) -> None:
-    """Return after `seconds` of the clock, however many they are."""
+    """Sleep for `seconds` of the clock, however long that is."""
     end = clock.monotonic() + seconds
     while (left := end - clock.monotonic()) > 0:
         await clock.sleep(min(left, SLICE_SECONDS))
 
 
 class Pulse:
-    """Wakes whoever waits when it is touched.  What was touched before one waits is not lost: `version` tells."""
+    """Wakes all waiters when touched.  `version` makes sure that a touch before the wait is not missed."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._event = anyio.Event()
         self.version: int = 0
-        """How often it was touched."""
+        """How often it has been touched."""
 
     def touch(self) -> None:
-        """Wake all that wait."""
+        """Wake all waiters."""
         self.version += 1
         self._event.set()
         self._event = anyio.Event()
 
     async def wait(self, version: int, seconds: float | None = None) -> None:
-        """Return when it has been touched since it had that version, or after `seconds` of the clock."""
+        """Wait until it has been touched since `version`, or for `seconds` of the clock."""
         if self.version != version:
             return
         if seconds is None:

@@ -1,4 +1,4 @@
-"""How a campaign stands, read from its journal."""
+"""The status of a campaign, read from its journal."""
 
 from datetime import datetime
 
@@ -13,11 +13,11 @@ __all__ = ["read_status"]
 
 
 async def read_status(store: Store, spec: CampaignSpec, *, here: bool = False) -> CampaignStatus:
-    """Return how a campaign stands; raises `CampaignNotFoundError` where the journal does not know it.
+    """Return a campaign's status; raises `CampaignNotFoundError` if the journal does not have it.
 
     `here` is whether this process runs it.
     """
-    # Whoever holds it may end meanwhile: asked for first, a campaign that has ended never looks interrupted.
+    # Asked first, as the holder may end meanwhile: this way a campaign that has ended never looks interrupted.
     held = await store.held(spec.name)
     record = await store.campaign(spec.name)
     if record is None:
@@ -26,12 +26,12 @@ async def read_status(store: Store, spec: CampaignSpec, *, here: bool = False) -
     settling: dict[str, Settling] = {}
     for account in accounts:
         lags = await store.lags(spec.name, account.name)
-        # Before the first run nobody has said anything else.
+        # Before the first run, the default is all there is to go by.
         configured = SETTLE_SECONDS if account.settle_seconds is None else account.settle_seconds
         settling[account.name] = SettlingTime(configured, n=lags.n, longest=lags.longest).told()
     counts = await store.counts(spec.name)
     ended: dict[str, datetime] = {}
-    # The journal may have to look at each target of the wave for it.
+    # Only where needed: the journal may have to scan all targets of the wave.
     for account in accounts if spec.waves.soak else ():
         if is_between_waves(account, counts) and (at := await store.decided_at(spec.name, account.name, account.wave)):
             ended[account.name] = at

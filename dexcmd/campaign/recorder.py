@@ -1,7 +1,7 @@
-"""Artifacts that are in place, written down together.
+"""Records artifacts that are in place, several at a time.
 
-One by one each would take a commit of its own, which costs more than all else that the journal does for it.  What is
-lost with the process is found again: the file is there, whole, and is not fetched once more.
+One by one, each would need its own commit, which costs more than everything else the journal does for it.  A process
+that dies first loses nothing: the complete file is found again, and is not fetched twice.
 """
 
 import anyio
@@ -12,26 +12,26 @@ from dexcmd.campaign.events import ArtifactSaved
 __all__ = ["Recorder"]
 
 TOGETHER_SECONDS = 0.05
-"""For how long the first waits for others."""
+"""How long the first one waits for others."""
 
 
 class Recorder:
-    """Writes down what was saved, and lets go of its targets."""
+    """Records what was saved, and releases its targets."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._saved: list[ArtifactSaved] = []
         self.waiting: int = 0
-        """How many are not written down yet."""
+        """How many are not recorded yet."""
 
     def add(self, saved: ArtifactSaved) -> None:
-        """Have it written down within a moment."""
+        """Have an artifact recorded within a moment."""
         self._saved.append(saved)
         self.waiting += 1
         self._desk.pulse.touch()
 
     async def run(self) -> None:
-        """Write down until cancelled, and then what is left."""
+        """Record until cancelled, and then record what is left."""
         pulse = self._desk.pulse
         try:
             while True:

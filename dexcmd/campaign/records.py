@@ -1,4 +1,4 @@
-"""What a journal tells when it is asked: rows of its tables, as attrs classes."""
+"""Records that a journal returns: rows of its tables, as attrs classes."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -25,23 +25,23 @@ __all__ = [
 
 @attrs.frozen(kw_only=True)
 class CampaignRecord:
-    """A campaign, as the journal has it."""
+    """A campaign in the journal."""
 
     name: str
     spec: str
-    """JSON."""
+    """The `CampaignSpec`, as JSON."""
 
     fingerprint: str
     type: str
-    """Of its commands."""
+    """The type of its commands."""
 
     control: Control
     planned_at: datetime
     first_run_at: datetime | None
-    """When it was first run; a deadline that is a duration counts from here."""
+    """When it was first run; a deadline given as a duration counts from here."""
 
     ended: Literal["finished", "interrupted", "failed"] | None
-    """How the last run ended; None while one lives, or after one that was killed."""
+    """How the last run ended; None before the first, during one, and after one that was killed."""
 
 
 @attrs.frozen(kw_only=True)
@@ -51,13 +51,13 @@ class AccountRecord:
     name: str
     account_id: str
     wave: int
-    """The wave that is open; 0 before the first."""
+    """The open wave, from 1; 0 before the first."""
 
     settle_seconds: float | None
-    """What the client of its last run was set to; None before the first."""
+    """The `settle_seconds` of its client in the last run; None before the first."""
 
     aborted: str | None
-    """Which rule ended creating, in words; None where none did."""
+    """The rule that ended creating, in words; None if none did."""
 
     stopped: StopKind | None
     reason: str | None
@@ -65,29 +65,29 @@ class AccountRecord:
     usage: int | None
     reset_time: datetime | None
     waits_until: datetime | None
-    """While it waits for the quota: until when.  The next `QuotaSeen` ends it, and no intent does."""
+    """Until when it waits for the quota; None if it does not.  Cleared by the next `QuotaSeen`, not by an intent."""
 
     left_running: int
-    """Commands that went on when it was stopped."""
+    """Commands that were still running when it was stopped."""
 
     surplus: int
-    """Commands that audits found to be surplus; one that several found counts once."""
+    """Surplus commands that audits found, each counted once."""
 
     foreign: int
-    """Likewise."""
+    """Foreign commands that audits found, each counted once."""
 
     audited_at: datetime | None
     audit_error: str | None
-    """Why the last run could not audit it; None where it could, or has not come to that."""
+    """Why the last run could not audit it; None if it could, or did not get that far."""
 
     posts: int
-    """POSTs that an intent was opened for."""
+    """POSTs for which an intent was opened."""
 
     commands: int
-    """Commands that are known of its targets."""
+    """Known commands of its targets."""
 
     size: int
-    """Bytes of the artifacts that are saved."""
+    """Total size of the saved artifacts, in bytes."""
 
     last_lost_at: datetime | None
     """When an intent was last closed as `absent` or `unknown`."""
@@ -111,26 +111,26 @@ class TargetRecord:
     version: str | None
     skip: SkipReason | None
     detail: str | None
-    """More on why it is skipped, for people."""
+    """More about why it is skipped, in words."""
 
     state: TargetState
     failure: FailureClass | None
     error: str | None
-    """What went wrong with its last POST, command or artifact, in one line; None where that went well, or nothing is
-    said of it.  A retry and a drop leave it.
+    """What went wrong with its last POST, command or artifact, in one line; None if nothing did or no reason is known.
+    A retry or a drop leaves it unchanged.
     """
 
     reason: DropReason | None
     """Why it is `not_attempted`."""
 
     changed_at: datetime
-    """When it came to its state, by this machine's clock."""
+    """When it entered its state, by this machine's clock."""
 
     tries: Mapping[FailureClass, int] = attrs.field(hash=False)
-    """How often it was tried again (`TargetRetried`), by the failure; what is missing is 0."""
+    """How often it was retried (`TargetRetried`), by failure class; a missing class means 0."""
 
     not_before: datetime | None
-    """When it is due, after a `TargetRetried`; None for at once, and for one whose state has changed since."""
+    """When it is due after a `TargetRetried`; None if it is due at once, or its state has changed since."""
 
     command_id: str | None
     """Its latest command."""
@@ -138,7 +138,7 @@ class TargetRecord:
 
 @attrs.frozen(kw_only=True)
 class IntentRecord:
-    """An intent: what one POST is, or was, to create for one target."""
+    """An intent to create one target's command with one POST."""
 
     target: int
     post: str
@@ -146,7 +146,7 @@ class IntentRecord:
     since: datetime
     settled_at: datetime
     outcome: IntentOutcome | None
-    """None while it is open."""
+    """None while the intent is open."""
 
     opened_at: datetime
     closed_at: datetime | None
@@ -164,7 +164,7 @@ class CommandRecord:
     created_date: datetime | None
     not_before: datetime | None
     status: str | None
-    """What ended it; None while it runs, as far as is known."""
+    """The status that ended it; None while it runs, as far as is known."""
 
     completed_date: datetime | None
     filename: str | None
@@ -183,7 +183,7 @@ class ArtifactRecord:
 
 @attrs.frozen(kw_only=True)
 class Count:
-    """How many targets there are of one kind."""
+    """The number of targets with one combination of account, wave, state and failure class."""
 
     account: str
     wave: int
@@ -194,11 +194,11 @@ class Count:
 
 @attrs.frozen(kw_only=True)
 class Lags:
-    """How soon commands whose POST was answered showed up in the list."""
+    """How late commands whose POST was answered showed up in the list."""
 
     n: int
     longest: float
-    """Seconds; 0 where n is 0."""
+    """Seconds; 0 if `n` is 0."""
 
 
 @attrs.frozen(kw_only=True)
@@ -206,7 +206,7 @@ class Recorded:
     """An event with its place in the journal."""
 
     seq: int
-    """Grows with each event of the journal."""
+    """Increases with each event in the journal."""
 
     campaign: str
     event: CampaignEvent

@@ -1,4 +1,4 @@
-"""How a campaign stands, in plain text for people.  Pure."""
+"""The status of a campaign as plain text for people.  Pure."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ _STATES: Mapping[TargetState, str] = {
     "creating": "a POST is under way, or its answer is lost and being looked for",
     "pending": "due, now or later",
 }
-"""In the order of a report, with what is said of each; the skipped ones are not among the targets."""
+"""In the order of a report, each with its explanation; skipped targets are counted separately."""
 
 _FAILURES: Mapping[FailureClass, str] = {
     "device": "the service reports FAILED",
@@ -44,9 +44,10 @@ _FAILURES: Mapping[FailureClass, str] = {
 
 
 def report_lines(status: CampaignStatus, options: str = "") -> list[str]:
-    """Return the report of a campaign, without line ends.  Times are of UTC.
+    """Return the report on a campaign as lines without line ends.  Times are in UTC.
 
-    `options` are added to the commands that it names, such as where the journal is, each with a blank before it.
+    `options` are added to the commands that the report names, each preceded by a blank: the journal's path, for
+    instance.
     """
     return [
         *_head(status),
@@ -61,17 +62,17 @@ def report_lines(status: CampaignStatus, options: str = "") -> list[str]:
 
 
 def report_row(label: str, number: int, note: str = "") -> str:
-    """Return a line with a number in its middle."""
+    """Return a line with a label, a number and a note."""
     return f"{label:<18}{number:>9,}  {note}".rstrip()
 
 
 def report_time(time: datetime) -> str:
-    """Return a time, of UTC."""
+    """Return a time as text, in UTC."""
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def report_account(name: str, account_id: str) -> str:
-    """Return the heading of an account."""
+    """Return the heading for an account."""
     return f"account {account_id}" if name == account_id else f"account {one_line(name)} ({account_id})"
 
 
@@ -125,7 +126,7 @@ def _commands(status: CampaignStatus) -> Iterator[str]:
 
 
 def _still_running(status: CampaignStatus) -> int:
-    """Return how many commands go on although the operator, a rule or the service has ended the campaign."""
+    """Return how many commands keep running although the operator, a rule or the service has ended the campaign."""
     cancelling = _is_being_cancelled(status)
     return sum(
         account.states["running"] if account.stopped is None and cancelling else account.left_running

@@ -1,4 +1,4 @@
-"""A campaign in one process: its accounts side by side, until all is decided or the process is to stop."""
+"""A campaign in one process: its accounts in parallel, until everything is decided or the process is to stop."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -37,7 +37,7 @@ MakeClient = Callable[[AccountSpec], DexClient]
 
 @attrs.define(eq=False)
 class Runner:
-    """Runs a campaign that is journaled.  Whoever makes it holds the campaign."""
+    """Runs a journaled campaign.  Whoever creates it has to hold the campaign."""
 
     store: Store
     spec: CampaignSpec
@@ -45,18 +45,18 @@ class Runner:
     clock: Clock
     client: MakeClient
     plan: Callable[[AccountSpec], Awaitable[AccountStopped | None]]
-    """Plans an account that has no plan yet, and returns its end where there is nothing to run."""
+    """Plans an account that is not planned yet, and returns the event that ends it if there is nothing to run."""
 
     on_event: OnEvent
 
     _untold: Exception | None = attrs.field(default=None, init=False)
-    """What `on_event` has raised."""
+    """The exception that `on_event` raised."""
 
     async def run(self) -> None:
-        """Go on from where the journal has it.
+        """Resume from the state in the journal.
 
-        Raises `DexError` for what concerns the campaign as a whole, and what `on_event` raises: that is not called any
-        more then, and the run ends as if it was told to stop.
+        Raises `DexError` for what affects the campaign as a whole, and whatever `on_event` raises: it is not called
+        again then, and the run ends as if told to stop.
         """
         started = self.clock.now()
         await self._note(RunStarted(at=started))
@@ -64,7 +64,7 @@ class Runner:
             await run_beside(partial(self._run_accounts, started), [self.steering.watch])
         except DexError:
             with suppress(CampaignError):
-                # It may well be the journal that has failed, and what came first is what is to be told.
+                # The journal itself may have failed, and the first error is the one to report.
                 await self._note(RunEnded(at=self.clock.now(), reason="failed"))
             raise
         accounts = await self.store.accounts(self.spec.name)
@@ -98,21 +98,21 @@ class Runner:
         async with sink_for(self.spec.artifacts).open(self.clock) as destination:
 
             async def run(account: AccountSpec) -> None:
-                # However long one takes to be planned, the others do not wait for it.
+                # The others do not wait, however long this one takes to plan.
                 if account.name in planned or await self._plan(account):
                     await self._run_account(account, records[account.name], destination, deadline)
 
             await run_tasks([partial(run, account) for account in left])
 
     async def _plan(self, account: AccountSpec) -> bool:
-        """Plan an account, and tell whether there is something to run, and time for that."""
+        """Plan an account, and return whether there is something to run, and time to run it."""
         end: AccountStopped | None = None
 
         async def plan() -> None:
             nonlocal end
             end = await self.plan(account)
 
-        # As long as it is not planned nothing of it is begun, so there is nothing to be brought to an end.
+        # Nothing of an unplanned account is started, so there is nothing to wind down.
         await self.steering.run_unless_ending(plan)
         if end is None and self.steering.stopping:
             return False
@@ -134,7 +134,7 @@ class Runner:
             try:
                 dex = await stack.enter_async_context(self.client(account))
             except DexError as error:
-                # It has no token, say; the others may have theirs.
+                # A missing token, say; the others may have theirs.
                 stop = AccountStopped(at=self.clock.now(), account=account.name, kind="refused", reason=str(error))
                 await self._note(stop)
             else:

@@ -1,4 +1,4 @@
-"""How long a lost command is looked for: what is configured, corrected by how soon others showed up in the list."""
+"""How long to look for a lost command: the configured time, corrected by how soon others showed up in the list."""
 
 import attrs
 
@@ -7,21 +7,21 @@ from dexcmd.campaign.status import Settling
 __all__ = ["SettlingTime"]
 
 ENOUGH = 50
-"""Sightings that it takes to look for less time than is configured."""
+"""Sightings needed to look for less time than is configured."""
 
 MARGIN = 3.0
-"""How many times the longest time that was seen a command is given to show up."""
+"""How many times the longest observed delay to allow for a command to show up."""
 
 SHORTEST_SHARE = 0.5
-"""Of the configured time, at least: what an ambiguous answer comes from may also make the list late."""
+"""The least share of the configured time: whatever makes an answer ambiguous may also delay the list."""
 
 
 @attrs.define
 class SettlingTime:
     """Learns how late the list shows commands, from those whose POST was answered.
 
-    A sighting is the age of a command when the list first showed it, as `Watch` tells it: only where it was looked for
-    early, or was missed when it should have been there.
+    A sighting is the age of a command when the list first showed it, as reported by `Watch`: only for commands that
+    were looked for early, or were missing when they should have been listed.
     """
 
     configured: float
@@ -37,12 +37,12 @@ class SettlingTime:
 
     @property
     def seconds(self) -> float:
-        """Return for how many seconds a lost command is looked for."""
+        """Return how many seconds to look for a lost command."""
         needed = MARGIN * self.longest
         if self.n >= ENOUGH:
             return max(needed, SHORTEST_SHARE * self.configured)
         return max(needed, self.configured)
 
     def told(self) -> Settling:
-        """Return what a report says of it."""
+        """Return what to report about it."""
         return Settling(seconds=self.seconds, n=self.n, longest=self.longest)

@@ -1,4 +1,4 @@
-"""One account of a campaign, from where the journal has it to its end."""
+"""One account of a campaign, from its state in the journal to its end."""
 
 import logging
 from collections.abc import Callable
@@ -23,19 +23,19 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 AUDIT_TRIES = 3
 AUDIT_WAIT = timedelta(minutes=1)
-"""Between them."""
+"""The wait between tries."""
 
 AuditEnd = Literal["complete", "adopted", "failed"]
-"""What an audit comes to.
+"""The result of an audit.
 
-- `complete`: the list was looked through, or there is no need to, or no time, as this process is to end;
-- `adopted`: targets have got their commands by it, which are to be followed;
-- `failed`: it could not be looked through.
+- `complete`: the list was read, or there was no need to, or no time because this process is to end;
+- `adopted`: it found commands for targets, which are to be followed;
+- `failed`: the list could not be read.
 """
 
 
 class Shard:
-    """Runs one account; what becomes of the others is of no concern to it."""
+    """Runs one account, independently of the others."""
 
     def __init__(
         self, desk: Desk, record: AccountRecord, collector: Collector, created: CreatedLog, deadline: datetime | None
@@ -47,17 +47,17 @@ class Shard:
         self._creator = Creator(desk, self._follower, created, record, deadline)
 
     async def run(self) -> None:
-        """Do all that is to be done for the account, unless this process is told to stop before.
+        """Do everything there is to do for the account, unless this process is told to stop before.
 
-        What the service refuses to the whole account ends the shard and no other, with an event.  Raises `DexError`
-        for what concerns the campaign: the journal, or the destination of the artifacts.
+        A refusal of the whole account ends this shard only, with an event.  Raises `DexError` for what affects the
+        campaign: the journal, or the destination of the artifacts.
         """
         desk = self._desk
         await desk.ledger.load()
         started = AccountStarted(at=desk.clock.now(), account=desk.name, settle_seconds=desk.settling.configured)
         await desk.ledger.note(started)
         try:
-            # First, for it learns the service's time, which the rest needs.
+            # First, as this learns the service's time, which the others need.
             await self._creator.load()
             await self._follower.load()
             await self._collector.load()
@@ -73,14 +73,14 @@ class Shard:
             kind, why = await self._create()
             running += await self._finish_begun()
             if kind != "finished":
-                # What was begun then and came to nothing.
+                # Also drop targets that were in flight before and ended up without a command.
                 await self._creator.drop_pending(kind)
             end = await self._audit()
             if self._desk.steering.stopping:
                 await self._wind_down()
                 return
             if end == "failed":
-                # Not stopped, so that the next run comes here again.
+                # Not stopped, so that the next run gets here again.
                 return
             if end == "complete":
                 break
@@ -96,9 +96,9 @@ class Shard:
         return "finished", None
 
     async def _finish_begun(self) -> int:
-        """Wait until all that is begun is decided, and return how many commands were left to run on.
+        """Wait until everything started is decided, and return how many commands were left running.
 
-        Where the operator has said to drop them, what runs is not followed and what is done is not fetched.
+        If the operator chose to drop them, running commands are not followed, and artifacts are not fetched.
         """
         desk, left = self._desk, 0
         while not desk.steering.stopping:
@@ -125,7 +125,7 @@ class Shard:
             desk.land(flight.target.number)
 
     async def _wind_down(self) -> None:
-        """Wait for the answers of POSTs that are under way, and for the artifacts that are being fetched."""
+        """Wait for the answers to POSTs in progress, and for the downloads in progress."""
         await self._creator.posts.wait_until_idle()
         while self._collector.under_way:
             await self._desk.pulse.wait(self._desk.pulse.version)
@@ -133,12 +133,13 @@ class Shard:
     # --- the audit
 
     async def _audit(self) -> AuditEnd:
-        """Look the list through, and tell whether targets have got their commands by that."""
+        """Audit the account, with retries, once lost POSTs have had their time."""
         desk, since = self._desk, self._creator.posts.first_since
         if since is None:
             return "complete"
         if (lost_at := self._creator.posts.last_lost_at) is not None:
-            # What came of lost POSTs may still show up.  The clock that told when may have been set back since.
+            # Commands of lost POSTs may still show up.  The clock may have been set back since the last loss was
+            # recorded.
             lost_at = min(lost_at, desk.clock.now())
             await self._wait_unless(lambda: desk.steering.ending, lost_at + desk.spec.audit_after)
         found = 0
@@ -151,7 +152,7 @@ class Shard:
         error: DexError | None = None
         for tries in range(AUDIT_TRIES):
             if tries:
-                # For a cancelled campaign, too: at once all tries would meet what may be over by then.
+                # Even if the campaign is cancelled: without a wait, all tries would meet the same passing failure.
                 await self._wait_unless(lambda: desk.steering.stopping, desk.clock.now() + AUDIT_WAIT)
             if desk.steering.stopping:
                 break
@@ -159,7 +160,7 @@ class Shard:
             if error is None:
                 break
         if found:
-            # With what these need done there is another audit.
+            # Once these are done, there is another audit.
             return "adopted"
         if error is None or desk.steering.stopping:
             return "complete"
@@ -177,7 +178,7 @@ class Shard:
         return None
 
     async def _wait_unless(self, ended: Callable[[], bool], until: datetime) -> None:
-        """Wait until a time, or until nothing is to be waited for any more."""
+        """Wait until a time, or until waiting is no longer wanted."""
         desk = self._desk
         while not ended():
             version = desk.pulse.version

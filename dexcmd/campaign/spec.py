@@ -1,6 +1,6 @@
 """What a campaign is to do: the campaign file, as attrs classes.
 
-Each raises `ConfigurationError` for a value that can't be right.
+Each class raises `ConfigurationError` for a value that can't be right.
 """
 
 import math
@@ -58,22 +58,22 @@ FailureClass = Literal["device", "timeout", "rejected", "unknown", "download"]
 - `device`: the service reports its command as FAILED;
 - `timeout`: its command did not end within `Pace.timeout`;
 - `rejected`: the service refused to create its command;
-- `unknown`: the answer to its POST was lost, and the list shows nothing of it;
-- `download`: there is an artifact, or should be, and it could not be had.
+- `unknown`: the answer to its POST was lost, and the list does not show its command;
+- `download`: there is, or should be, an artifact, and it could not be fetched.
 """
 
 LostAnswers = Literal["reconcile", "give_up"]
-"""What becomes of a command whose POST got no answer.
+"""What to do about a command whose POST got no answer.
 
-Both look for it in the list, and take it over where it is found.  What the list does not show after the settling time,
-`reconcile` sends again, once, and `give_up` does not: it is `unknown`.
+Both look for it in the list, and adopt it if found.  If the list does not show it after the settling time, `reconcile`
+sends it again, once; `give_up` does not, and it is `unknown`.
 """
 
 BUCKETS = ("s3", "gs", "az")
-"""The schemes of URLs of buckets."""
+"""The URL schemes of buckets."""
 
 INTO = "captures"
-"""The folder of artifacts where nothing is said of it."""
+"""The default folder for artifacts."""
 
 ZERO = timedelta(0)
 
@@ -124,18 +124,18 @@ def _into(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
 
 @attrs.frozen(kw_only=True)
 class Share:
-    """So many targets, or so many percent of them: `5` or `"10%"` in a file.  One of both is set."""
+    """A number of targets, or a percentage of them: `5` or `"10%"` in a file.  Exactly one of the two is set."""
 
     count: int | None = attrs.field(default=None, validator=optional(whole(1)))
     percent: float | None = attrs.field(default=None, validator=optional(and_(percent, above_zero)))
 
     def __attrs_post_init__(self) -> None:
-        """Raise `ConfigurationError` unless one of both is set."""
+        """Raise `ConfigurationError` unless exactly one of the two is set."""
         if (self.count is None) == (self.percent is None):
             raise ConfigurationError("a share is either a count or a percentage")
 
     def of(self, total: int) -> int:
-        """Return how many of `total` that is, at most all; a percentage is rounded up."""
+        """Return how many of `total` that is, at most all of them; a percentage is rounded up."""
         if self.count is not None:
             return min(self.count, total)
         return min(total, math.ceil(percent_of(self.percent or 0.0, total)))
@@ -143,7 +143,7 @@ class Share:
 
 @attrs.frozen(kw_only=True)
 class AccountSpec:
-    """One account, with where its token comes from."""
+    """One account, and where its token comes from."""
 
     account_id: str = attrs.field(validator=_account_id)
     """32 hex digits."""
@@ -151,7 +151,7 @@ class AccountSpec:
     name: str = attrs.field(
         default=attrs.Factory(lambda self: self.account_id, takes_self=True), validator=account_name
     )
-    """What reports and folders call it; the account id where the file says nothing."""
+    """What reports and folders call it; the account id by default."""
 
     token_env: str = attrs.field(default="CLOUDFLARE_API_TOKEN", validator=token_variable)
     """The environment variable that holds its API token."""
@@ -159,58 +159,58 @@ class AccountSpec:
 
 @attrs.frozen(kw_only=True)
 class Targeting:
-    """Which devices: those that match all that is given.  Nothing given means every device of the accounts.
+    """Which devices to capture: those that match everything given, or every device of the accounts if nothing is.
 
-    `emails`, `device_ids` and `csv` together name devices, and one has to be named by any of them.
+    `emails`, `device_ids` and `csv` together name devices: a device has to be named by any one of them.
     """
 
     search: tuple[str, ...] = attrs.field(default=(), converter=strings, validator=texts)
-    """Looked for in names and emails by the service; a device has to match one of them."""
+    """Texts that the service looks for in names and emails; a device has to match one of them."""
 
     emails: tuple[str, ...] = attrs.field(default=(), converter=strings, validator=texts)
     device_ids: tuple[str, ...] = attrs.field(default=(), converter=strings, validator=texts)
-    """With these, or a CSV, devices are named: one that the device list does not show is skipped as `not_found`."""
+    """A device named here, in `emails` or in `csv` that the device list does not show is skipped as `not_found`."""
 
     csv: str | None = attrs.field(default=None, validator=optional(_text))
-    """A CSV file with a column `device_id` or `user_email`, and perhaps `registration_id` and `account` (its name)."""
+    """A CSV file with a column `device_id` or `user_email`, optionally `registration_id` and `account` (its name)."""
 
     platforms: tuple[str, ...] = attrs.field(default=(), converter=strings, validator=texts)
     version: str | None = attrs.field(default=None, validator=optional(_version))
-    """Bounds of the WARP client's version, such as `">=2024.6, <2025.1"`."""
+    """Bounds on the WARP client's version, such as `">=2024.6, <2025.1"`."""
 
     exclude: tuple[str, ...] = attrs.field(default=(), converter=strings, validator=texts)
-    """Device ids, names or emails that are left out."""
+    """Device ids, names or emails to leave out."""
 
     sample: Share | None = attrs.field(default=None, validator=optional(instance(Share)))
-    """How many of the eligible ones, per account, drawn by `seed`; None for all."""
+    """How many of the eligible devices to capture, per account, drawn by `seed`; None for all."""
 
     seed: int = attrs.field(default=0, validator=_seed)
 
 
 @attrs.frozen(kw_only=True)
 class Waves:
-    """In which steps an account's targets are captured."""
+    """The steps in which an account's targets are captured."""
 
     sizes: tuple[Share, ...] = attrs.field(default=(), validator=and_(instances(Share), _sizes))
-    """How many targets in all up to the end of each wave; what is left is one more."""
+    """How many targets in total by the end of each wave; the remainder is one more wave."""
 
     min_succeeded_percent: float = attrs.field(default=0.0, validator=percent)
-    """The next wave begins only if so many percent of this one succeeded; if not, the account is aborted."""
+    """The percentage of a wave that has to succeed for the next to begin; if it does not, the account is aborted."""
 
     soak: timedelta = attrs.field(default=ZERO, validator=duration)
-    """How long it waits between the end of a wave and the next."""
+    """How long to wait between the end of a wave and the next."""
 
 
 @attrs.frozen(kw_only=True)
 class Pace:
-    """How much at a time, per account."""
+    """How much to do at once, per account."""
 
     creates: int = attrs.field(default=4, validator=whole(1, MOST_AT_ONCE))
-    """POSTs, of up to ten commands each; up to 1000, as of downloads."""
+    """Concurrent POSTs, of up to ten commands each; at most 1000, as for `downloads`."""
 
     downloads: int = attrs.field(default=8, validator=whole(1, MOST_AT_ONCE))
     in_flight: int = attrs.field(default=1000, validator=whole(1))
-    """Commands that are created and not done with; no more are created meanwhile."""
+    """The most commands that are created and not yet done with; at that number no more are created."""
 
     timeout: timedelta = attrs.field(default=timedelta(minutes=30), validator=positive_duration)
     """How long a command may take from its creation to its end."""
@@ -218,7 +218,10 @@ class Pace:
 
 @attrs.frozen(kw_only=True)
 class AbortRule:
-    """When an account is given up: `failed_percent` of at least `of_at_least` targets that are decided have failed."""
+    """When to abort an account: once `failed_percent` of its targets have failed.
+
+    Only targets that are saved or failed are counted, and only once there are at least `of_at_least` of them.
+    """
 
     failed_percent: float = attrs.field(validator=and_(percent, above_zero))
     of_at_least: int = attrs.field(default=10, validator=whole(1))
@@ -228,9 +231,9 @@ class AbortRule:
 
 @attrs.frozen(kw_only=True)
 class Retries:
-    """How often a target is tried again, by the class of its failure.
+    """How often a target is retried, by failure class.
 
-    All but `download` mean another command, which costs quota and a user's privacy.
+    All but `download` create another command, which costs quota and a user's privacy.
     """
 
     device: int = attrs.field(default=0, validator=whole(0))
@@ -239,7 +242,7 @@ class Retries:
     unknown: int = attrs.field(default=0, validator=whole(0))
     download: int = attrs.field(default=3, validator=whole(0))
     wait: timedelta = attrs.field(default=timedelta(minutes=1), validator=duration)
-    """Before the first try again; doubled for each that follows."""
+    """How long to wait before the first retry; doubled for each that follows."""
 
 
 @attrs.frozen(kw_only=True)
@@ -247,16 +250,16 @@ class ArtifactsSpec:
     """Where artifacts go."""
 
     into: str = attrs.field(default=INTO, validator=_into)
-    """A folder, seen from the campaign file, or the URL of a bucket such as `s3://bucket/prefix`."""
+    """A folder, relative to the campaign file, or the URL of a bucket such as `s3://bucket/prefix`."""
 
     name: str = attrs.field(default="{account}/{created:%Y-%m-%d}/{user_email}-{command_id}.zip", validator=_template)
-    """Folders and a name below it, a template of `dexcmd.transfer.template`."""
+    """Folders and a file name below `into`: a template of `dexcmd.transfer.template`."""
 
 
 def _in_utc(value: datetime | timedelta | None) -> datetime | timedelta | None:
-    """Return a moment in UTC: two are the same whatever zone they were told in, which Python does not say of all."""
+    """Return a time in UTC: Python does not call all times equal that are the same moment in different zones."""
     if isinstance(value, datetime) and value.tzinfo is not None:
-        # One at the end of the calendar is for the check that comes next.
+        # A time at the end of the calendar is left to the validator.
         with suppress(OverflowError):
             return value.astimezone(UTC)
     return value
@@ -277,12 +280,12 @@ class CampaignSpec:
     abort: tuple[AbortRule, ...] = attrs.field(default=(), validator=instances(AbortRule))
     retries: Retries = attrs.field(default=Retries(), validator=instance(Retries))
     leave_quota: int = attrs.field(default=0, validator=whole(0))
-    """Commands of each day's quota, per account, that are left to others."""
+    """How much of each day's quota, per account, to leave to others, in commands."""
 
     deadline: datetime | timedelta | None = attrs.field(default=None, converter=_in_utc, validator=optional(deadline))
-    """When it stops creating: a time, or how long after its first run.  What runs then is still collected."""
+    """When to stop creating: a time, or how long after the first run.  Commands running then are still collected."""
 
     artifacts: ArtifactsSpec = attrs.field(default=ArtifactsSpec(), validator=instance(ArtifactsSpec))
     lost_answers: LostAnswers = attrs.field(default="reconcile", validator=one_of(*get_args(LostAnswers)))
     audit_after: timedelta = attrs.field(default=timedelta(minutes=15), validator=duration)
-    """How long after the last POST that got lost the list is looked through for what came of it all the same."""
+    """How long to wait after the last lost POST before searching the list for what came of it after all."""

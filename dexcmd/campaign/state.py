@@ -1,4 +1,4 @@
-"""What state a target is in: a pure function of the events, for the journal and for everybody who reads one."""
+"""The state of a target: a pure function of its events, for the journal and everyone who reads one."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -25,25 +25,25 @@ from dexcmd.resources.command import SUCCESS
 __all__ = ["DECIDED", "Change", "TargetState", "change_of"]
 
 TargetState = Literal["pending", "creating", "running", "collecting", "saved", "failed", "skipped", "not_attempted"]
-"""Where a target stands.
+"""The state of a target.
 
 - `pending`: due, now or later;
-- `creating`: a POST is under way, or its answer is lost and being looked for;
+- `creating`: a POST is in progress, or its answer was lost and the command is being looked for;
 - `running`: its command exists and has not ended;
-- `collecting`: its command is in SUCCESS, and its artifact is to be fetched;
-- `saved`: the artifact is whole at its destination;
-- `failed`: it has none, and its failure class says why;
+- `collecting`: its command is in SUCCESS, and its artifact has yet to be fetched;
+- `saved`: the artifact is complete at its destination;
+- `failed`: it has no artifact, and its failure class says why;
 - `skipped`: the plan left it out;
-- `not_attempted`: no command was created for it, or none that counts, and none will be.
+- `not_attempted`: it has no command, or none that counts, and will get none.
 """
 
 DECIDED: frozenset[TargetState] = frozenset({"saved", "failed", "skipped", "not_attempted"})
-"""States that only a retry ends."""
+"""Final states: only a retry leaves one."""
 
 
 @attrs.frozen
 class Change:
-    """What an event makes of its target."""
+    """The state that an event puts its target in."""
 
     state: TargetState
     failure: FailureClass | None = None
@@ -64,9 +64,9 @@ AFTER_INTENT: Mapping[IntentOutcome, Change] = {
     "not_processed": PENDING,
     "absent": PENDING,
 }
-"""Where an intent that is closed leaves its target; the other outcomes say nothing of it."""
+"""The state that a closed intent leaves its target in; other outcomes do not change it."""
 
-# By their classes, for it is asked of every event: this takes a fifth of what one `match` over them all did.
+# A lookup by class, as this runs for every event: a fifth of the time of one `match` over all of them.
 CHANGES: Mapping[type[CampaignEvent], Callable[[Any], Change | None]] = {
     TargetPlanned: lambda event: PENDING if event.skip is None else SKIPPED,
     IntentOpened: lambda _: CREATING,
@@ -82,6 +82,6 @@ CHANGES: Mapping[type[CampaignEvent], Callable[[Any], Change | None]] = {
 
 
 def change_of(event: CampaignEvent) -> Change | None:
-    """Return what an event makes of its target; None where it changes nothing of it."""
+    """Return the state that an event puts its target in, or None if it does not change it."""
     change = CHANGES.get(type(event))
     return None if change is None else change(event)

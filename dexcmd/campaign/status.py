@@ -1,4 +1,4 @@
-"""How a campaign stands, for people and programs."""
+"""The status of a campaign, for people and programs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -17,14 +17,15 @@ __all__ = ["AccountStatus", "CampaignState", "CampaignStatus", "Settling", "is_b
 CampaignState = Literal[
     "planned", "running", "waiting", "paused", "interrupted", "finished", "aborted", "refused", "cancelled"
 ]
-"""How a campaign stands.
+"""The state of a campaign.
 
-- `planned`: it was never run, and no process is about to;
-- `running`: a process runs it; `waiting`: all that this process has to do is wait, for the quota or for the next wave;
-- `paused`: the operator holds it, whether a process runs it or not;
-- `interrupted`: no process runs it, and there is something left to do;
-- `refused`: all that is left is of accounts that the service refused; the next run tries them once more;
-- `finished`: all is decided; `aborted`, `cancelled`: also, and that is how some account ended; of both the first.
+- `planned`: it was never run, and no process is about to run it;
+- `running`: a process runs it; `waiting`: likewise, but it can only wait, for the quota or for the next wave;
+- `paused`: the operator paused it, whether or not a process runs it;
+- `interrupted`: no process runs it, and there is work left;
+- `refused`: all work left is for accounts that the service refused; the next run tries them once more;
+- `finished`: everything is decided; `aborted`, `cancelled`: likewise, but an account ended that way (if both,
+  `aborted`).
 """
 
 _WORST_FIRST: tuple[StopKind, ...] = ("refused", "aborted", "cancelled", "finished")
@@ -35,89 +36,90 @@ _UNDER_WAY: tuple[TargetState, ...] = tuple(
 
 @attrs.frozen(kw_only=True)
 class Settling:
-    """How long a lost command is looked for before the list is believed, and what that rests on."""
+    """How long a lost command is looked for before the list is believed, and what that is based on."""
 
     seconds: float
     n: int
-    """Commands whose POST was answered and whose way into the list was seen."""
+    """Commands whose POST was answered and whose arrival in the list was observed."""
 
     longest: float
-    """The longest time in seconds that one of those can have taken."""
+    """The longest that one of those can have taken, in seconds."""
 
 
 @attrs.frozen(kw_only=True)
 class AccountStatus:
-    """How one account of a campaign stands."""
+    """The status of one account of a campaign."""
 
     name: str
     account_id: str
     token_env: str
-    """The environment variable of its token."""
+    """The environment variable that holds its token."""
 
     wave: int
-    """The open one, from 1; 0 before the first."""
+    """The open wave, from 1; 0 before the first."""
 
     waves: int
-    """How many there are."""
+    """How many waves there are."""
 
     states: Mapping[TargetState, int]
-    """How many targets are in which state; all states are there."""
+    """How many targets are in each state; every state is present."""
 
     failures: Mapping[FailureClass, int]
-    """How many of the failed ones are of which class; all classes are there."""
+    """How many of the failed targets are in each class; every class is present."""
 
     commands: int
-    """Commands that are known to have been created for the targets."""
+    """Commands known to have been created for the targets."""
 
     posts: int
     surplus: int
     foreign: int
     audited_at: datetime | None
     audit_error: str | None
-    """Why the last run could not audit it, which the next one tries again; None where there is nothing of the kind."""
+    """Why the last run could not audit it (the next run tries again); None if that did not happen."""
 
     quota: int | None
     usage: int | None
     reset_time: datetime | None
     waits_until: datetime | None
-    """While it waits for the quota: until when."""
+    """Until when it waits for the quota; None if it does not."""
 
     next_wave_at: datetime | None
-    """While all of the open wave is decided and `soak` is to pass before the next: when it has."""
+    """When the `soak` after the open wave ends, once its targets are decided and another wave follows; otherwise None.
+    """
 
     audit_at: datetime | None = None
-    """While nothing is left but the audit, and it waits for what may still come of lost answers: until when."""
+    """When the audit starts, while only that is left and it waits for what may come of lost answers; otherwise None."""
 
     settling: Settling
     stopped: StopKind | None
     reason: str | None
     left_running: int
-    """Commands that went on when it was stopped, for the service can't cancel them."""
+    """Commands that were still running when it was stopped: the service can't cancel them."""
 
 
 @attrs.frozen(kw_only=True)
 class CampaignStatus:
-    """How a campaign stands."""
+    """The status of a campaign."""
 
     name: str
     state: CampaignState
     control: Control
-    """What the operator wants.  Until a process that runs it has done so, its state may be another."""
+    """What the operator wants.  `state` may differ until a process that runs the campaign has acted on it."""
 
     running_elsewhere: bool
-    """Whether another process runs it at this moment."""
+    """Whether another process is running it right now."""
 
     planned_at: datetime
     deadline: datetime | None
     accounts: tuple[AccountStatus, ...]
     size: int
-    """Bytes of the artifacts that are saved."""
+    """Total size of the saved artifacts, in bytes."""
 
     into: str
-    """The folder, or the URL, below which they are."""
+    """The folder or URL below which they are saved."""
 
     def count(self, *states: TargetState) -> int:
-        """Return how many targets are in one of the states; how many are not skipped where none is named."""
+        """Return how many targets are in any of the given states; without arguments, how many are not skipped."""
         return sum(
             n
             for account in self.accounts
@@ -127,7 +129,7 @@ class CampaignStatus:
 
 
 def is_between_waves(account: AccountRecord, counts: Iterable[Count]) -> bool:
-    """Tell whether all targets of an account's open wave are decided, and another wave is to come."""
+    """Return whether all targets of an account's open wave are decided and another wave is to come."""
     if account.wave == 0 or account.stopped is not None or account.aborted is not None:
         return False
     own = [count for count in counts if count.account == account.name and count.n]
@@ -147,10 +149,10 @@ def status_of(
     held: bool,
     here: bool = False,
 ) -> CampaignStatus:
-    """Return how a campaign stands, by what its journal answers.
+    """Return a campaign's status from what its journal says.
 
-    `settling` is by the names of the accounts, and so is `waves_ended`: when the open wave was decided, of those that
-    are between waves.  `held` is whether a process runs it, `here` whether that is this one.
+    `settling` and `waves_ended` are by account name; the latter is when the open wave was decided, for accounts that
+    are between waves.  `held` is whether a process runs the campaign, `here` whether that is this one.
     """
     next_waves = {name: ended + spec.waves.soak for name, ended in waves_ended.items() if spec.waves.soak}
     token_envs = {one.name: one.token_env for one in spec.accounts}
@@ -201,7 +203,7 @@ def _account(
         account_id=account.account_id,
         token_env=token_env,
         wave=account.wave,
-        # Each target has had its wave since it was planned.
+        # Targets get their waves when they are planned.
         waves=max((count.wave for count in counts), default=0),
         states=states,
         failures=failures,

@@ -1,4 +1,4 @@
-"""What the operator wants of a campaign that runs, here and from other terminals."""
+"""What the operator wants of a running campaign, from this process or another terminal."""
 
 from collections.abc import Awaitable, Callable
 
@@ -13,7 +13,7 @@ __all__ = ["Steering"]
 
 
 class Steering:
-    """Knows what is wanted, and wakes the shards when that changes."""
+    """Knows what the operator wants, and wakes the shards when that changes."""
 
     def __init__(self, store: Store, campaign: str, interval: float) -> None:
         self._store = store
@@ -23,15 +23,15 @@ class Steering:
         self._ending = anyio.Event()
         self.control: Control = "run"
         self.stopping: bool = False
-        """Whether this process is to end soon: nothing more is begun, and what is being fetched is finished."""
+        """Whether this process is to end soon: it starts nothing more, and finishes downloads in progress."""
 
     @property
     def ending(self) -> bool:
-        """Whether nothing more is to be begun: this process is to end soon, or the campaign is cancelled."""
+        """Whether nothing more is to be started: this process is to end soon, or the campaign is cancelled."""
         return self.stopping or self.control in ("cancel_keep", "cancel_drop")
 
     async def run_unless_ending(self, work: Callable[[], Awaitable[object]]) -> None:
-        """Run what can be left at any point, and leave it at once where nothing more is to be begun."""
+        """Run work that may be abandoned at any point, and abandon it as soon as nothing more is to be started."""
         with anyio.CancelScope() as scope:
 
             async def leave() -> None:
@@ -42,24 +42,24 @@ class Steering:
                 await run_beside(work, [leave])
 
     def attach(self, pulse: Pulse) -> None:
-        """Touch a pulse at each change."""
+        """Touch a pulse at every change."""
         self._pulses.append(pulse)
 
     def stop(self) -> None:
-        """Have this process end soon.  The campaign itself goes on with the next."""
+        """Make this process end soon.  The campaign resumes with the next."""
         self.stopping = True
         self._touch()
 
     async def look(self) -> None:
-        """Take over what the journal says is wanted."""
+        """Adopt what the journal says is wanted."""
         record = await self._store.campaign(self._campaign)
         if record is not None and record.control != self.control:
             self.control = record.control
             self._touch()
 
     async def watch(self) -> None:
-        """Look at the journal again and again: another process may write there."""
-        # In real time, whatever clock the campaign has: it is a person who waits for the effect.
+        """Check the journal regularly: another process may have written to it."""
+        # In real time, whatever the campaign's clock: a person is waiting for the effect.
         while True:
             await anyio.sleep(self._interval)
             await self.look()

@@ -1,4 +1,4 @@
-"""Where a journal is kept: what a runner asks of it, whatever database is behind it."""
+"""The protocol of a journal: what a runner asks of it, whatever database is behind it."""
 
 from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -21,45 +21,44 @@ from dexcmd.campaign.records import (
 __all__ = ["ExportRecord", "Store"]
 
 ExportRecord = tuple[TargetRecord, CommandRecord | None, ArtifactRecord | None, IntentRecord | None]
-"""A target with its latest command, the artifact of that command, and its latest intent."""
+"""A target with its latest command, that command's artifact, and its latest intent."""
 
 
 class Store(Protocol):
     """A journal of campaigns.
 
-    Events come in by `append`, and whatever can be asked follows from them.  Times are timezone-aware.  Any method may
-    raise `CampaignError` where the journal can't be read or written.
+    Events are written by `append`, and every answer follows from them.  Times are timezone-aware.  Any method may raise
+    `CampaignError` if the journal can't be read or written.
     """
 
     async def append(self, campaign: str, events: Sequence[CampaignEvent]) -> None:
-        """Write events down, all or none of them; they are durable when it returns.
+        """Write events, all or none of them; they are durable when this returns.
 
-        Raises `TargetBusyError` where an intent would be the second open one of its device's registration and type, in
-        this campaign or another of the same account; one that names no registration is of all of them.  Raises
-        `CampaignExistsError` for a second `CampaignPlanned` of one name, and `CampaignError` for a command id that is
-        known already and for a campaign, an account, a target or an intent to be closed that is not.
-        Foreign commands are not known in this sense: they may turn out to be those of another campaign, and are foreign
-        no more then.
+        Raises `TargetBusyError` if an intent would be the second open one for its device's registration and type, in
+        this campaign or another of the same account; an intent without a registration counts for all of them.  Raises
+        `CampaignExistsError` for a second `CampaignPlanned` of the same name, and `CampaignError` for a command id that
+        is already known and for an unknown campaign, account, target or intent to close.  Foreign commands do not count
+        as known: one may turn out to belong to another campaign, and is then foreign no more.
         """
         ...
 
     def hold(self, campaign: str) -> AbstractAsyncContextManager[None]:
-        """Hold a campaign against every other process (and this one), until the block or the process ends.
+        """Hold a campaign against every other process (and this one) until the block or the process ends.
 
-        Raises `CampaignBusyError` where it is held.
+        Raises `CampaignBusyError` if it is held already.
         """
         ...
 
     async def held(self, campaign: str) -> bool:
-        """Tell whether some process holds a campaign at this moment."""
+        """Return whether any process holds a campaign right now."""
         ...
 
     async def campaigns(self) -> list[CampaignRecord]:
-        """Return all campaigns, the oldest first."""
+        """Return all campaigns, oldest first."""
         ...
 
     async def campaign(self, name: str) -> CampaignRecord | None:
-        """Return a campaign, None where there is none of that name."""
+        """Return the campaign named `name`, or None if there is none."""
         ...
 
     async def accounts(self, campaign: str) -> list[AccountRecord]:
@@ -67,47 +66,47 @@ class Store(Protocol):
         ...
 
     async def counts(self, campaign: str, account: str | None = None) -> list[Count]:
-        """Return how many targets there are by account, wave, state and failure class; of one account, or of all."""
+        """Return the number of targets by account, wave, state and failure class, for one account or all."""
         ...
 
     async def due_targets(
         self, campaign: str, account: str, wave: int, now: datetime, limit: int
     ) -> list[TargetRecord]:
-        """Return pending targets of a wave that are due, `now` or earlier, in the order of their numbers."""
+        """Return up to `limit` pending targets of a wave that are due by `now`, in the order of their numbers."""
         ...
 
     async def next_due(self, campaign: str, account: str, wave: int) -> datetime | None:
-        """Return the earliest `not_before` of the wave's pending targets that have one; None where none has."""
+        """Return the earliest `not_before` of the wave's pending targets, or None if none of them has one."""
         ...
 
     async def decided_at(self, campaign: str, account: str, wave: int) -> datetime | None:
-        """Return when the last of the wave's targets was decided that are; None where none is.
+        """Return when the wave's most recently decided target was decided, or None if none is.
 
-        It may look at each of them: like `counts` it is asked once in a run.
+        This may look at each of them: like `counts`, it is meant to be asked once in a run.
         """
         ...
 
     async def targets(self, campaign: str, numbers: Collection[int]) -> list[TargetRecord]:
-        """Return targets by their numbers, in order; there is none for a number that no target has."""
+        """Return targets by number, in order, without numbers that no target has."""
         ...
 
     async def undecided(self, campaign: str, account: str, after: int, limit: int) -> list[TargetRecord]:
-        """Return pending targets with numbers above `after`, in order, whatever their wave and due time."""
+        """Return up to `limit` pending targets numbered above `after`, in order, whatever their wave and due time."""
         ...
 
     async def open_intents(self, campaign: str, account: str) -> list[IntentRecord]:
-        """Return the intents that are not closed, in the order in which they were opened."""
+        """Return the open intents, in the order in which they were opened."""
         ...
 
     async def intents(self, campaign: str, account: str, device_ids: Collection[str]) -> list[IntentRecord]:
-        """Return all intents for some devices, open or not, in the order in which they were opened."""
+        """Return all intents for the given devices, open or not, in the order in which they were opened."""
         ...
 
     async def reserved(self, account_id: str, now: datetime) -> int:
         """Return how many commands the open intents for an account reserve, over all campaigns of the journal.
 
-        `now` is by the service's clock: one that is to have settled by then reserves nothing any more, for what its
-        POST made is spent.
+        `now` is by the service's clock.  An intent that should have settled by then reserves nothing any more: what its
+        POST created already counts as used.
         """
         ...
 
@@ -116,16 +115,16 @@ class Store(Protocol):
         ...
 
     async def collecting(self, campaign: str, account: str) -> list[CommandRecord]:
-        """Return the latest commands of targets in state `collecting`, due or not, the oldest ended first.
+        """Return the latest commands of targets in state `collecting`, due or not, in the order in which they ended.
 
-        One without a `completed_date` counts by when it became known.
+        A command without a `completed_date` is ordered by when it became known.
         """
         ...
 
     async def known(self, account_id: str, command_ids: Collection[str]) -> set[str]:
-        """Return which of some command ids belong to targets of campaigns of the journal; so do surplus ones.
+        """Return which of the command ids belong to targets of campaigns in the journal, surplus commands included.
 
-        None of them may be taken for the answer to another POST.
+        None of these may be taken for the answer to another POST.
         """
         ...
 
@@ -134,7 +133,7 @@ class Store(Protocol):
         ...
 
     async def mean_artifact_size(self, command_type: str) -> tuple[int, float]:
-        """Return how many artifacts of a type the journal knows, and their mean size in bytes (0.0 where none)."""
+        """Return how many artifacts of a type the journal knows, and their mean size in bytes (0.0 if none)."""
         ...
 
     async def events(
@@ -144,9 +143,9 @@ class Store(Protocol):
         limit: int = 1000,
         kinds: Collection[type[CampaignEvent]] | None = None,
     ) -> list[Recorded]:
-        """Return events with a `seq` above `after`, in order; those of some classes only, or of all."""
+        """Return up to `limit` events with a `seq` above `after`, in order, of the given classes only or of all."""
         ...
 
     async def export(self, campaign: str, after: int, limit: int) -> list[ExportRecord]:
-        """Return targets with numbers above `after`, in order, each with what belongs to it."""
+        """Return up to `limit` targets numbered above `after`, in order, each with the records that belong to it."""
         ...

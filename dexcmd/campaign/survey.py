@@ -1,4 +1,4 @@
-"""A look at one account of a campaign: its quota, its devices, and what runs on them.  GETs only."""
+"""A survey of one account of a campaign: its quota, its devices, and what runs on them.  GETs only."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -15,10 +15,10 @@ from dexcmd.resources.quota import Quota
 __all__ = ["Survey"]
 
 MOST_SEARCHES = 20
-"""Up to so many emails are searched for, at two requests each; for more the whole list is walked."""
+"""The most emails to search for, at two requests each; for more, the whole list is read."""
 
 RUNNING_MARGIN = timedelta(minutes=10)
-"""A command is looked for so much longer than it may take: clocks disagree, and some end late."""
+"""How far beyond a command's timeout to look back for running ones: clocks differ, and some commands end late."""
 
 
 @attrs.define(eq=False)
@@ -34,18 +34,18 @@ class Survey:
     selection: Selection = attrs.field(init=False)
     quota: Quota = attrs.field(init=False, factory=Quota)
     requests: int = attrs.field(init=False, default=0)
-    """How many it took, without what had to be sent again."""
+    """How many requests it took, not counting retries."""
 
     error: DexError | None = attrs.field(init=False, default=None)
-    """Why the account can't be read; what was seen by then does not count."""
+    """Why the account can't be read; anything seen before does not count."""
 
     def __attrs_post_init__(self) -> None:
-        """Begin with no rows."""
+        """Start with no rows."""
         account = self.account
         self.selection = Selection(self.spec, account.name, account.account_id, self.names, self.now)
 
     async def take(self, client: DexClient) -> None:
-        """Look at the account."""
+        """Survey the account; a failure is kept in `error`."""
         try:
             self.quota = await client.quota.get()
             self.requests += 1
@@ -64,7 +64,7 @@ class Survey:
         return emails if emails is not None and len(emails) <= MOST_SEARCHES else (None,)
 
     async def _see_devices(self, client: DexClient) -> datetime | None:
-        """Walk the devices, and return the service's time of the first walk where it is known."""
+        """Read the device lists, and return the service's time of the first walk that has one."""
         served_at: datetime | None = None
         for search in self._searches():
             pages = client.devices.list(search=search).pages()
@@ -76,7 +76,7 @@ class Survey:
         return served_at
 
     async def _see_running(self, client: DexClient, running: Running, now: datetime) -> None:
-        # Not by status: commands that change theirs during the walk would move others past it.
+        # Not filtered by status: commands that change theirs during the walk would shift others past it.
         since = now - self.spec.pace.timeout - RUNNING_MARGIN
         pages = client.commands.list(command_type=self.spec.command.type, since=since).pages()
         async for page in pages:

@@ -1,15 +1,15 @@
 """Which devices a campaign captures, in which wave, and why others are not.  Pure: rows in, decisions out.
 
-A row that is not captured has one reason, the first of these that holds:
+A row that is not captured has one reason, the first of these that applies:
 
 1. `excluded`: the campaign leaves it out by its id, name or email;
-2. `platform`, 3. `unsupported_version`: it is not what the campaign is for, or does not tell;
-4. `not_eligible`: the service says so, or tells no device id or no email, without which nothing can be asked of it;
-5. `offline`: the service says that it is not connected (one that has no status counts as connected);
+2. `platform`, 3. `unsupported_version`: it is not what the campaign is for, or does not say;
+4. `not_eligible`: the service says so, or gives no device id or email, without which nothing can be requested;
+5. `offline`: the service says that it is not connected (a device without a status counts as connected);
 6. `already_running`: it has a command of the type that has not ended;
-7. `not_sampled`: it could be captured, and the lot did not fall on it.
+7. `not_sampled`: it could be captured, but was not drawn.
 
-A device that is named and that no row shows is `not_found`.
+A named device that no row shows is `not_found`.
 """
 
 import sys
@@ -30,15 +30,15 @@ __all__ = ["Running", "Selection", "takes_one_at_a_time", "wave_ends"]
 
 
 def takes_one_at_a_time(platform: str | None, command_type: str) -> bool:
-    """Tell whether a second command of a type fails at once on a device where one runs, whatever the registration.
+    """Return whether a second command of the type fails at once on a device, whichever registration runs the first.
 
-    Captures do, on Windows.
+    This is the case for captures on Windows.
     """
     return command_type == "pcap" and folded(platform).startswith("win")
 
 
 class Running:
-    """Where commands of the campaign's type have not ended."""
+    """The commands of the campaign's type that have not ended, by device."""
 
     def __init__(self, command_type: str) -> None:
         self._type = command_type
@@ -50,9 +50,9 @@ class Running:
             self._commands.setdefault(command.device_id, {})[command.registration_id] = command.id
 
     def on(self, target: TargetPlanned) -> tuple[str | None] | None:
-        """Return the id of a command that is in the way of another one, in a tuple; None where there is none.
+        """Return the id of a command that blocks another one, in a tuple, or None if there is none.
 
-        One whose registration is not told may be any's.
+        A command without a registration may be any registration's.
         """
         commands = self._commands.get(target.device_id or "")
         if commands is None:
@@ -66,7 +66,7 @@ class Running:
 
 
 class Selection:
-    """The rows of one account that match, each judged as it comes, so that a walk keeps nothing else."""
+    """The matching rows of one account, each judged as it arrives, so that nothing else of a walk is kept."""
 
     def __init__(self, spec: CampaignSpec, account: str, account_id: str, names: Names, at: datetime) -> None:
         self._targeting = spec.targets
@@ -83,11 +83,11 @@ class Selection:
         self._skipped: list[TargetPlanned] = []
 
     def __len__(self) -> int:
-        """Return how many rows could be captured, as far as they tell by themselves."""
+        """Return how many rows could be captured, judged by themselves."""
         return len(self._candidates)
 
     def add(self, device: Device) -> None:
-        """Judge a row of the device list.  One that came before, or is not named where others are, is left out."""
+        """Judge a row of the device list.  Duplicates, and rows that are not named when others are, are left out."""
         if len(self._names) and not self._names.match(self._account, device):
             return
         row = identity(device)
@@ -126,7 +126,7 @@ class Selection:
         )
 
     def decide(self, running: Running) -> None:
-        """Say which of the candidates are captured, and in which wave."""
+        """Decide which of the candidates are captured, and in which order."""
         self._seen.clear()
         free: list[TargetPlanned] = []
         for target in self._candidates:
@@ -135,7 +135,7 @@ class Selection:
                 free.append(target)
             else:
                 self._skipped.append(_skipped(target, "already_running", command[0]))
-        # By a lot of its own for each, so that another device more or less moves none of the others.
+        # Each has its own lot, so that adding or removing a device moves none of the others.
         free.sort(key=self._lot)
         sample = self._targeting.sample
         size = len(free) if sample is None else sample.of(len(free))
@@ -144,9 +144,9 @@ class Selection:
         self._candidates = free
 
     def numbered(self, first: int) -> tuple[list[TargetPlanned], list[TargetPlanned], tuple[int, ...]]:
-        """Return the targets in the order of their waves, the skipped ones, and the sizes of the waves.
+        """Return the targets in the order of their waves, the skipped devices, and the sizes of the waves.
 
-        Numbers run on from `first`, through both.
+        Numbers run from `first` through the targets and then the skipped devices.
         """
         targets, skipped = self._candidates, self._skipped
         ends = wave_ends(self._waves, len(targets))
@@ -160,7 +160,7 @@ class Selection:
         return targets, skipped, tuple(end - start for start, end in zip((0, *ends), ends, strict=False))
 
     def _judge(self, device: Device) -> tuple[SkipReason | None, str | None]:
-        """Return why a row is not captured, in a word and perhaps in words, as far as it tells by itself."""
+        """Return why a row, judged by itself, is not captured: the reason, and possibly a detail in words."""
         if self._exclude and any(
             folded(text) in self._exclude for text in (device.device_id, device.device_name, device.person_email)
         ):
@@ -186,9 +186,9 @@ class Selection:
 
 
 def wave_ends(sizes: Sequence[Share], total: int) -> list[int]:
-    """Return how many of `total` targets there are up to the end of each wave.
+    """Return how many of `total` targets there are in total by the end of each wave.
 
-    A wave that would have none is left out, as the second of `[5, "10%"]` is for 30 targets.
+    Empty waves are left out, such as the second of `[5, "10%"]` for 30 targets.
     """
     ends: list[int] = []
     for share in (*sizes, Share(percent=100.0)):
@@ -203,5 +203,5 @@ def _skipped(target: TargetPlanned, skip: SkipReason, detail: str | None = None)
 
 
 def _shared(text: str | None) -> str | None:
-    """Return a text that many rows have, as one object."""
+    """Return a text that many rows have as one shared object."""
     return None if text is None else sys.intern(text)

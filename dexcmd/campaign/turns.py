@@ -1,4 +1,4 @@
-"""Registrations of one device that take turns: no command of one is created while another's is not done with.  Pure."""
+"""Registrations of one device that take turns: none gets a command while another's is not done with.  Pure."""
 
 from collections.abc import Collection, Iterable
 
@@ -13,26 +13,26 @@ __all__ = ["Wave", "has_to_wait", "wave_of"]
 def has_to_wait(
     registration_id: str | None, platform: str | None, command_type: str, begun: Collection[str | None]
 ) -> bool:
-    """Tell whether a target can't be begun while some registrations of its device are.
+    """Return whether a target can't be started while some registrations of its device are in flight.
 
-    The second may fail at once, and without a registration the two can't be told apart in an answer.
+    The second command may fail at once, and without a registration, an answer's rows for the two can't be told apart.
     """
     return bool(begun) and (takes_one_at_a_time(platform, command_type) or None in (registration_id, *begun))
 
 
 @attrs.frozen(kw_only=True)
 class Wave:
-    """How many targets a wave has, and what turns make of its POSTs."""
+    """How many targets a wave has, and how taking turns affects its POSTs."""
 
     size: int
     turns: int = 1
-    """How many turns the device takes that takes the most: there is a POST for each."""
+    """The most turns that any of the devices takes, with one POST for each."""
 
     waiting: int = 0
     """How many targets may have to wait for another one of their device, at most."""
 
     def first(self, size: int) -> "Wave":
-        """Return what is known of so many of its targets, which may be any."""
+        """Return what is known about `size` of its targets, which may be any of them."""
         left_out = max(0, self.size - size)
         left = self.size - left_out
         turns = max(min(1, left), self.turns - left_out)
@@ -40,7 +40,7 @@ class Wave:
 
 
 def wave_of(targets: Iterable[TargetPlanned], command_type: str) -> Wave:
-    """Return the wave that is of some targets."""
+    """Return the wave made up of some targets."""
     devices: dict[str | None, list[TargetPlanned]] = {}
     for target in targets:
         devices.setdefault(target.device_id, []).append(target)
@@ -52,6 +52,6 @@ def wave_of(targets: Iterable[TargetPlanned], command_type: str) -> Wave:
         )
         turns = max(turns, alone + (alone < len(of_device)))
         if alone:
-            # Which of them goes first depends on what is done with when.
+            # Which of them goes first depends on what ends when.
             waiting += len(of_device) - 1
     return Wave(size=size, turns=turns, waiting=waiting)

@@ -1,4 +1,4 @@
-"""Versions of the WARP client, and bounds of them.  Pure."""
+"""Versions of the WARP client, and bounds on them.  Pure."""
 
 import operator
 import re
@@ -25,9 +25,9 @@ _COMPARE: dict[str, Callable[[Version, Version], bool]] = {
 
 
 def parse_version(text: str) -> Version | None:
-    """Return the numbers of `2024.6.473.0`; what follows them, such as `-beta`, does not count.  None for no version.
+    """Return the numbers of `2024.6.473.0`, ignoring what follows, such as `-beta`; None if it is not a version.
 
-    Zeros at the end are cut, so that `2024.6` is as good as `2024.6.0`.
+    Trailing zeros are cut, so that `2024.6` equals `2024.6.0`.
     """
     found = _VERSION.match(text.strip())
     if found is None:
@@ -40,14 +40,14 @@ def parse_version(text: str) -> Version | None:
 
 @attrs.frozen
 class VersionBounds:
-    """Bounds such as `>=2024.6, <2025.1`, all of which a version has to keep.  `parse` makes them."""
+    """Bounds such as `>=2024.6, <2025.1`, all of which a version has to meet.  Made by `parse`."""
 
     text: str
     _bounds: tuple[tuple[str, Version], ...] = attrs.field(repr=False)
 
     @classmethod
     def parse(cls, text: str) -> "VersionBounds":
-        """Return the bounds that `text` is.  Raises `ConfigurationError`, for all that are none at once."""
+        """Return the bounds in `text`.  Raises `ConfigurationError` for all invalid ones at once."""
         bounds: list[tuple[str, Version]] = []
         mistakes: list[str] = []
         for part in text.split(","):
@@ -62,7 +62,7 @@ class VersionBounds:
         return cls(text, tuple(bounds))
 
     def allow(self, version: str | None) -> bool:
-        """Tell whether a device's version keeps all bounds; one that is not known does not."""
+        """Return whether a device's version meets all bounds; an unknown one does not."""
         numbers = None if version is None else parse_version(version)
         return numbers is not None and all(_COMPARE[sign](numbers, bound) for sign, bound in self._bounds)
 

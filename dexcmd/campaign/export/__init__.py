@@ -1,1 +1,1 @@
-"""A campaign as a table: a row per target, as CSV, JSON lines, Parquet or a SQLite file."""
+"""A campaign as a table, with a row per target: CSV, JSON lines, Parquet or a SQLite file."""

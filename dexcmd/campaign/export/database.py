@@ -1,4 +1,4 @@
-"""Rows as a SQLite file.  Blocking, so for threads."""
+"""Rows as a SQLite file.  Blocking, so meant for threads."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _TYPES = {"text": "TEXT", "integer": "INTEGER", "time": "TEXT"}
 
 
 def _definition() -> str:
-    # The file keeps it as it is written, so its comments are there for whoever asks the file for its schema.
+    # SQLite keeps the text as it is, so the comments are there for anyone who asks the file for its schema.
     lines = [
         f"  {column.name} {_TYPES[column.kind]}{'' if column.nullable else ' NOT NULL'}{comma} -- {column.meaning}"
         for column, comma in zip(COLUMNS, [","] * (len(COLUMNS) - 1) + [""], strict=True)
@@ -22,13 +22,13 @@ def _definition() -> str:
 
 
 class SqliteFile:
-    """A table `target` in a file that is there and empty; times are texts of ISO 8601, which sort as the times do."""
+    """A table `target` in an existing, empty file; times are ISO 8601 texts, which sort like the times."""
 
     def __init__(self, path: Path) -> None:
-        # Each call comes from some thread of a pool, one after the other.
+        # Calls come from any thread of a pool, one at a time.
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
-            # If it fails, the file is thrown away, so there is nothing to go back to.
+            # If anything fails the file is deleted, so there is nothing to roll back to.
             self._database.execute("PRAGMA journal_mode = OFF")
             self._database.execute("PRAGMA synchronous = OFF")
             self._database.execute("BEGIN")
@@ -50,5 +50,5 @@ class SqliteFile:
         self._database.execute("COMMIT")
 
     def close(self) -> None:
-        """Close the file, whole or not."""
+        """Close the file, complete or not."""
         self._database.close()

@@ -1,4 +1,4 @@
-"""A file that is whole under its name, or not there.  Blocking, so for threads."""
+"""A file that appears under its name only when complete.  Blocking, so meant for threads."""
 
 import os
 import secrets
@@ -17,7 +17,7 @@ __all__ = ["NewFile", "RowFile"]
 
 
 class RowFile(Protocol):
-    """A file that rows are written into, one page after the other.  Blocking."""
+    """A file that rows are written to, one page after another.  Blocking."""
 
     def write(self, rows: Sequence[ExportRow]) -> None:
         """Write rows."""
@@ -28,17 +28,17 @@ class RowFile(Protocol):
         ...
 
     def close(self) -> None:
-        """Close the file, whole or not."""
+        """Close the file, complete or not."""
         ...
 
 
 class NewFile:
-    """A file on its way to its name.  Raises `ConfigurationError` for a path that ends with none."""
+    """A file on its way to its name.  Raises `ConfigurationError` for a path that does not end with a file name."""
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         if not path.name:
             raise ConfigurationError(f"{path} is a folder, not a file to write")
-        # From the root on it begins like no URL, which some take a path for, and means the same wherever one goes.
+        # Absolute, so that it can't be taken for a URL, and means the same if the working directory changes.
         self._path = path.absolute()
         self._overwrite = overwrite
         self._part = self._path.with_name(f".export-{secrets.token_hex(8)}.part")
@@ -46,17 +46,17 @@ class NewFile:
         self._file: RowFile | None = None
 
     def open(self, opener: Callable[[Path], RowFile]) -> RowFile:
-        """Return what to write into; raises `FileExistsError` where that would be in vain.
+        """Return the file to write to; raises `FileExistsError` if it could not be put in place.
 
-        Raises `ConfigurationError` for a name that no file can have, and for a journal.
+        Raises `ConfigurationError` for an impossible file name, and for a journal.
         """
         if self._is_there():
             if is_journal(self._path):
-                # All that keeps its campaigns from being done twice would be gone.
+                # Overwriting it would lose all that keeps its campaigns from being done twice.
                 raise ConfigurationError(f"{self._path} is a journal: name another file")
             if not self._overwrite:
                 raise FileExistsError
-        # It keeps its mode under its name.
+        # The mode stays the same when it is renamed.
         os.close(private(str(self._part), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         self._made = True
         self._file = opener(self._part)
@@ -72,9 +72,9 @@ class NewFile:
         return True
 
     def put_in_place(self, file: RowFile) -> None:
-        """Make what `open` gave whole and durable under its name.
+        """Complete what `open` returned, and make it durable under its name.
 
-        Raises `FileExistsError` where something has come there meanwhile.
+        Raises `FileExistsError` if something has appeared there meanwhile.
         """
         file.finish()
         file.close()
@@ -87,11 +87,11 @@ class NewFile:
         sync_folder(self._path.parent)
 
     def leave(self) -> None:
-        """Leave nothing open, and nothing of it under another name."""
+        """Close everything, and delete the temporary file if it is still there."""
         if self._file is not None:
-            # Closing may write, and fail as what came before it has.
+            # Closing may write, and fail for the same reason as what came before.
             with suppress(OSError, sqlite3.Error):
                 self._file.close()
         if self._made:
-            # What has no place in its folder can't be deleted there either.
+            # If the folder did not accept the file, there is nothing to delete.
             self._part.unlink(missing_ok=True)

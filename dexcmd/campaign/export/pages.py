@@ -12,17 +12,17 @@ from dexcmd.campaign.store import Store
 __all__ = ["PAGE", "pages_of"]
 
 PAGE = 1000
-"""Rows that are read, made and written at a time."""
+"""Rows that are read, built and written at a time."""
 
 
 async def pages_of(store: Store, campaign: CampaignRecord) -> AsyncGenerator[list[ExportRow]]:
-    """Yield the rows of a campaign: its targets in order, then surplus and foreign commands, as they were found."""
+    """Yield the rows of a campaign: its targets in order, then surplus and foreign commands as they were found."""
     ids = {account.name: account.account_id for account in await store.accounts(campaign.name)}
     after = 0
     while page := await store.export(campaign.name, after, PAGE):
         yield [target_row(campaign, ids[of_target[0].account], *of_target) for of_target in page]
         after = page[-1][0].number
-    # Each audit tells of what it found, whether one before it has or not.
+    # Each audit reports everything it finds, even what an earlier one has reported.
     seen: set[str] = set()
     after = 0
     while recorded := await store.events(campaign.name, after, PAGE, (SurplusFound, ForeignFound)):
@@ -47,7 +47,7 @@ async def pages_of(store: Store, campaign: CampaignRecord) -> AsyncGenerator[lis
 
 
 async def _known(store: Store, ids: Mapping[str, str], found: Iterable[SurplusFound | ForeignFound]) -> set[str]:
-    """Return the foreign commands that are known by now, as some target's or as surplus: they are foreign no more."""
+    """Return the foreign commands that are known by now, as a target's or as surplus, and are no longer foreign."""
     foreign: defaultdict[str, list[str]] = defaultdict(list)
     for event in found:
         if isinstance(event, ForeignFound):

@@ -1,4 +1,4 @@
-"""Rows as Parquet.  Blocking, so for threads.  Only here is pyarrow looked for: it is an extra."""
+"""Rows as Parquet.  Blocking, so meant for threads.  Only this module imports pyarrow, which is an extra."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,7 +11,7 @@ from dexcmd.errors import ConfigurationError
 __all__ = ["ROW_GROUP", "ParquetFile"]
 
 ROW_GROUP = 20_000
-"""Rows that are kept, at about half a KiB each, and then written together: readers skip or read whole groups."""
+"""Rows that are held, at about half a KiB each, and then written together: readers skip or read whole groups."""
 
 
 class ParquetFile:
@@ -19,13 +19,13 @@ class ParquetFile:
 
     def __init__(self, path: Path) -> None:
         try:
-            # It has no types for type checkers.
+            # pyarrow is untyped.
             self._arrow: Any = import_module("pyarrow")
             parquet: Any = import_module("pyarrow.parquet")
         except ModuleNotFoundError:
             raise ConfigurationError("Parquet needs more: pip install 'dexcmd[parquet]'") from None
         self._schema = _schema(self._arrow)
-        # pyarrow takes names of UTF-8 only.
+        # Opened here, as pyarrow accepts only UTF-8 file names.
         self._file = path.open("wb")
         try:
             self._writer = parquet.ParquetWriter(self._file, self._schema)
@@ -51,7 +51,7 @@ class ParquetFile:
         self._writer.close()
 
     def close(self) -> None:
-        """Close the file, whole or not."""
+        """Close the file, complete or not."""
         try:
             self._writer.close()
         finally:

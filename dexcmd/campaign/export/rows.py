@@ -1,4 +1,4 @@
-"""What is known of a campaign, made rows.  Pure."""
+"""Builds rows from what is known about a campaign.  Pure."""
 
 from dexcmd.campaign.events import ForeignFound, SurplusFound
 from dexcmd.campaign.export.schema import ExportRow
@@ -15,7 +15,7 @@ def target_row(
     artifact: ArtifactRecord | None,
     intent: IntentRecord | None,
 ) -> ExportRow:
-    """Return the row of a target, from what `Store.export` tells of it."""
+    """Return the row of a target, from what `Store.export` returns for it."""
     return ExportRow(
         campaign=campaign.name,
         account=target.account,
@@ -53,7 +53,7 @@ def target_row(
 
 
 def surplus_row(campaign: CampaignRecord, account_id: str, found: SurplusFound, target: TargetRecord) -> ExportRow:
-    """Return the row of a command that is a second one of `target`; the device and its user are those of the target."""
+    """Return the row of a second command of `target`, with the target's device and user."""
     return ExportRow(
         campaign=campaign.name,
         account=found.account,

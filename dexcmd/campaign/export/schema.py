@@ -1,6 +1,6 @@
 """The columns of an export: their names, types, order and meaning, the same in every format.
 
-New columns come at the end, and none goes or changes.
+New columns are added at the end; none is ever removed or changed.
 """
 
 import re
@@ -19,7 +19,7 @@ from dexcmd.campaign.state import TargetState
 __all__ = ["COLUMNS", "Column", "ExportOutcome", "ExportRow", "Value", "time_text", "values_of"]
 
 ExportOutcome = TargetState | Literal["surplus", "foreign"]
-"""What became of a target, as far as it is known, or what a command is that belongs to none."""
+"""The outcome of a target so far, or the kind of a command that belongs to none."""
 
 Value = str | int | datetime | None
 
@@ -28,7 +28,7 @@ Value = str | int | datetime | None
 class ExportRow:
     """A target, or a command that no target needs.
 
-    The texts at the types are what the documentation says of the columns.
+    The texts in the annotations are the documentation of the columns.
     """
 
     campaign: Annotated[str, "The name of the campaign."]
@@ -98,7 +98,7 @@ class Column:
 
     name: str
     kind: Literal["text", "integer", "time"]
-    """A time is one of UTC, to the microsecond."""
+    """A `time` is in UTC, with microseconds."""
 
     nullable: bool
     meaning: str
@@ -122,14 +122,14 @@ COLUMNS = _columns()
 _in_order: Callable[[ExportRow], tuple[Value, ...]] = attrgetter(*(column.name for column in COLUMNS))
 
 _NOT_EVERYWHERE = re.compile("[\0\ud800-\udfff]")
-"""What some format has no way to write: zero characters, and halves of surrogate pairs, which JSON can smuggle in."""
+"""What some format can't represent: null characters, and unpaired surrogates, which JSON can smuggle in."""
 
 
 def values_of(row: ExportRow) -> tuple[Value, ...]:
-    """Return what a row says, in the order of the columns, as each format writes it.
+    """Return a row's values in the order of the columns, as each format writes them.
 
-    Times are of UTC.  A text that is empty is null, for CSV can't tell them apart, and characters that not all formats
-    can write are U+FFFD.
+    Times are in UTC.  Empty texts are null, as CSV can't tell them apart, and characters that not all formats can
+    represent become U+FFFD.
     """
     return tuple([_value(value) for value in _in_order(row)])
 
@@ -141,5 +141,5 @@ def _value(value: Value) -> Value:
 
 
 def time_text(time: datetime) -> str:
-    """Return a time of UTC as a text of ISO 8601, always as long, so that texts sort as the times do."""
+    """Return a UTC time as ISO 8601 text, always of the same length, so that texts sort like the times."""
     return time.isoformat(timespec="microseconds").replace("+00:00", "Z")

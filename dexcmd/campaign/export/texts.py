@@ -1,4 +1,4 @@
-"""Rows as text: CSV and JSON lines.  Blocking, so for threads."""
+"""Rows as text: CSV and JSON lines.  Blocking, so meant for threads."""
 
 import csv
 import json
@@ -15,15 +15,15 @@ __all__ = ["CsvRows", "JsonRows", "TextFile"]
 NAMES = [column.name for column in COLUMNS]
 
 _FORMULA = re.compile("['=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-"""The last four are the wide forms of the signs, which begin a formula in some languages."""
+"""The last four are full-width forms of the signs, which start a formula in some languages."""
 
 
 class CsvRows:
-    """CSV as RFC 4180 has it, in UTF-8, with the names of the columns in the first line.  Null is an empty cell.
+    """CSV according to RFC 4180, in UTF-8, with the column names in the first line.  Null is an empty cell.
 
-    A text gets a `'` in front if it begins with one, or with what a spreadsheet takes for the begin of a formula: any
-    device may call itself `=HYPERLINK(...)`, and CSV is what people open with a click.  So a program takes one `'` off
-    where there is one in front, and has every text as it was.
+    A text gets a `'` in front if it starts with one, or with what a spreadsheet takes for the start of a formula: any
+    device may call itself `=HYPERLINK(...)`, and people open CSV with a click.  A program that removes one leading `'`,
+    if there is one, gets every text as it was.
     """
 
     def __init__(self, file: TextIO) -> None:
@@ -36,20 +36,20 @@ class CsvRows:
 
 
 class JsonRows:
-    """A JSON object per line, in ASCII, with all columns in their order; times are texts of ISO 8601."""
+    """One JSON object per line, in ASCII, with all columns in order; times are ISO 8601 texts."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
 
     def write(self, rows: Sequence[ExportRow]) -> None:
         """Write rows."""
-        # In ASCII there is no character within a line that anybody takes for its end.
+        # ASCII has no characters within a line that anyone takes for a line end.
         documents = (dict(zip(NAMES, map(_plain, values_of(row)), strict=True)) for row in rows)
         self._file.writelines(f"{json.dumps(document, separators=(',', ':'))}\n" for document in documents)
 
 
 class TextFile:
-    """Lines of text in a file."""
+    """A file with lines of text."""
 
     def __init__(self, kind: type[CsvRows] | type[JsonRows], path: Path) -> None:
         self._file = path.open("w", encoding="utf-8", newline="")
@@ -64,7 +64,7 @@ class TextFile:
         self._file.flush()
 
     def close(self) -> None:
-        """Close the file, whole or not."""
+        """Close the file, complete or not."""
         self._file.close()
 
 

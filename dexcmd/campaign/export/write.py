@@ -1,4 +1,4 @@
-"""An export, written row by row: a campaign of any size in the memory of a page."""
+"""Exports, written page by page, so that a campaign of any size takes the memory of one page."""
 
 import os
 import sqlite3
@@ -41,18 +41,17 @@ async def export_campaign(
     *,
     overwrite: bool = False,
 ) -> int:
-    """Write a row per target, and one per surplus or foreign command, and return how many rows these are.
+    """Write one row per target and per surplus or foreign command, and return the number of rows.
 
-    A file is private to the user, and whole under its name or not there: it is written beside it, synced and renamed.
-    One that is there is replaced if `overwrite` says so, but for a journal.  A text stream, such as `sys.stdout`, takes
-    `csv` and `jsonl`, and is not closed; for CSV it has to be opened with `newline=""`.
+    A file is private to the user, and appears under its name only when complete: it is written next to it, synced and
+    renamed.  An existing file is replaced if `overwrite` is set, unless it is a journal.  A text stream, such as
+    `sys.stdout`, takes `csv` and `jsonl`, and is left open; for CSV it has to be opened with `newline=""`.
 
-    A campaign that runs meanwhile goes on, and each of its rows is as old as the page that it was read with.
+    The campaign may be running: each row is then as old as the page with which it was read.
 
-    Raises `ConfigurationError` for a format that there is not, or not for a stream, for a file that is there already or
-    is a journal, for a name that no file can have, and where pyarrow is missing for `parquet`; `CampaignNotFoundError`
-    for a campaign that the journal does not know, and `CampaignError` where the file can't be written.  What a stream
-    raises is left as it is.
+    Raises `ConfigurationError` for an unknown format, or one that needs a file, for a file that exists or is a journal,
+    for an impossible file name, and if pyarrow is missing for `parquet`; `CampaignNotFoundError` if the journal does
+    not have the campaign, and `CampaignError` if the file can't be written.  Errors of a stream are raised as they are.
     """
     if format not in FILES:
         raise ConfigurationError(f"format must be one of {', '.join(FILES)}, not {format!r}")
@@ -96,7 +95,7 @@ async def _into_file(
 
 
 async def _worked(path: Path, step: Callable[[], T]) -> T:
-    """Return what a step returns, made in a thread and to its end, with typed errors."""
+    """Run a step in a thread, to its end, and return its result, with typed errors."""
     try:
         return await run_to_the_end(step)
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""The journal on SQLite: a file that survives whatever ends the process."""
+"""The journal on SQLite: a file that survives however the process ends."""
 
 from dexcmd.campaign.journal.store import SqliteStore, open_journal
 

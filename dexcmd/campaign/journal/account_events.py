@@ -1,4 +1,4 @@
-"""What events of a campaign and its accounts mean for the rows of the journal's tables.  Pure."""
+"""What events of a campaign and its accounts change in the journal's tables.  Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -75,7 +75,7 @@ def _control_requested(events: Sequence[ControlRequested], place: Place, _: Seqs
     return [(CONTROL, [(e.control, place.campaign) for e in events])]
 
 
-# Nothing asks when that was, but a table has to say all that follows from its events, in journals of all versions.
+# Nothing reads `wave_opened_at`, but a table has to hold all that its events imply, in journals of every version.
 OPEN_WAVE = Statement("UPDATE account SET wave = ?, wave_opened_at = ? WHERE id = ?")
 
 

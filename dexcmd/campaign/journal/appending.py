@@ -1,4 +1,4 @@
-"""Appends, done on the connection that writes.  Blocking."""
+"""Appends, on the writing connection.  Blocking."""
 
 import sqlite3
 from collections.abc import Generator, Iterable, Sequence
@@ -20,12 +20,12 @@ from dexcmd.errors import CampaignError, CampaignExistsError, TargetBusyError
 __all__ = ["Append", "Appender"]
 
 IN_THE_WAY = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_TRIGGER)
-"""How SQLite says that something which is there keeps a row out: by an index, or by a trigger."""
+"""SQLite's codes for a row that conflicts with an existing one, by an index or by a trigger."""
 
 
 @attrs.frozen
 class Append:
-    """Events that are to be written down, all or none of them."""
+    """Events to be written, all or none of them."""
 
     campaign: str
     events: Sequence[CampaignEvent]
@@ -39,24 +39,24 @@ class _Refused(Exception):  # noqa: N818 - it says which statement was refused, 
 
 
 class Appender:
-    """Writes appends down, many in one transaction."""
+    """Writes appends, many in one transaction."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._places: dict[str, Place] = {}
-        """Ids never change, so they are read once."""
+        """By campaign name.  Ids never change, so they are read once."""
 
     def write(self, appends: Sequence[Append]) -> list[Exception | None]:
-        """Write appends down in one transaction, and return for each what was wrong with it.
+        """Write appends in one transaction, and return each one's error, or None.
 
-        Each is written whole or not at all, whatever becomes of the others.  Raises `OF_SQLITE` where the
-        transaction failed: then nothing is written.
+        Each is written completely or not at all, independently of the others.  Raises `OF_SQLITE` if the transaction
+        failed, in which case nothing is written.
         """
         try:
             with self._transaction():
                 self._write_together(appends)
         except OF_SQLITE:
-            # No fault of these events: the disk is full, say.
+            # Not the fault of these events: a full disk, say.
             raise
         except Exception:  # noqa: BLE001 - something is wrong with one of them: which, and what, is seen one by one
             with self._transaction():
@@ -69,7 +69,7 @@ class Appender:
             with transaction(self._connection, "BEGIN IMMEDIATE"):
                 yield
         except BaseException:
-            # What was planned in this transaction is gone.
+            # Campaigns planned in this transaction are gone.
             self._places.clear()
             raise
 
@@ -78,7 +78,7 @@ class Appender:
             self._write_events(campaign, chain.from_iterable(append.events for append in group))
 
     def _write_one(self, append: Append) -> Exception | None:
-        """Write one of several appends, or nothing of it; return what was wrong with it."""
+        """Write one of several appends, completely or not at all; return its error, or None."""
         self._connection.execute("SAVEPOINT append")
         error = self._try(append)
         if error is not None:
@@ -88,7 +88,7 @@ class Appender:
 
     def _try(self, append: Append) -> Exception | None:
         try:
-            # Half a surrogate in a text, as JSON may hold, is no reason to lose all the rest.
+            # An unpaired surrogate in a text, as JSON may contain, is no reason to lose everything else.
             self._write_events(append.campaign, append.events, readable=True)
         except OF_SQLITE:
             raise
@@ -104,7 +104,7 @@ class Appender:
         self._places.clear()
 
     def _try_singly(self, append: Append) -> CampaignError | None:
-        """Write one event after the other, which tells what is wrong with them, if anything is."""
+        """Write events one by one, to find out which ones fail, if any, and why."""
         busy: list[int] = []
         for event in append.events:
             try:
@@ -121,10 +121,10 @@ class Appender:
         return TargetBusyError(tuple(busy)) if busy else None
 
     def _write_events(self, campaign: str, events: Iterable[CampaignEvent], *, readable: bool = False) -> None:
-        """Write events of one campaign, in a transaction that is open.
+        """Write events of one campaign, in an open transaction.
 
-        `readable` has what is no Unicode, half a surrogate, replaced where it stands in a column of text.  Raises
-        `_Refused` and `CampaignError`; what was written by then is to be undone.
+        `readable` replaces unpaired surrogates in columns of text.  Raises `_Refused` and `CampaignError`; what was
+        written before has to be undone then.
         """
         [(seq,)] = self._connection.execute("SELECT ifnull(max(seq), 0) + 1 FROM event")
         for block in blocks(events):
@@ -134,7 +134,7 @@ class Appender:
                 group, seqs = [block.events[index] for index in places], [seq + index for index in places]
                 for statement, changes in writes(kind, group, place, seqs):
                     self._execute(statement, changes, readable=readable)
-                # The campaign is there now, if it was not.
+                # By now the campaign exists.
                 rows += event_rows(kind, group, self._place(campaign), seqs)
             rows.sort()
             self._execute(WRITE_EVENT, rows, readable=readable)

@@ -1,4 +1,4 @@
-"""Events put together by their kind where that makes no difference: so each statement is for many rows.  Pure."""
+"""Groups events by kind where their order makes no difference, so that each statement covers many rows.  Pure."""
 
 from collections.abc import Iterable, Iterator
 from typing import cast
@@ -21,7 +21,7 @@ from dexcmd.campaign.events import (
 __all__ = ["AT_ONCE", "Block", "blocks"]
 
 AT_ONCE = 500
-"""Events of a block: a plan of any size takes little memory."""
+"""The most events of a block: a plan of any size takes little memory."""
 
 INDEPENDENT: frozenset[type[CampaignEvent]] = frozenset(
     {
@@ -35,37 +35,37 @@ INDEPENDENT: frozenset[type[CampaignEvent]] = frozenset(
         TargetDropped,
     }
 )
-"""Kinds of events of targets that may come in another order where they are of different targets.
+"""Kinds of target events that may be reordered between different targets.
 
-An intent is not among them: it may depend on the end of another target's.
+`IntentOpened` is not among them: it may depend on the end of another target's intent.
 """
 
 
 @attrs.define
 class Block:
-    """Events that follow each other."""
+    """Consecutive events."""
 
     events: list[CampaignEvent] = attrs.field(factory=list[CampaignEvent])
-    """In their order."""
+    """In their original order."""
 
     groups: dict[type[CampaignEvent], list[int]] = attrs.field(factory=dict[type[CampaignEvent], list[int]])
-    """Where in `events` those of each kind are, the kinds in the order in which they are to be worked off."""
+    """The indexes into `events` by kind, with the kinds in the order in which they are to be processed."""
 
     _independent: bool = True
     _order: dict[type[CampaignEvent], int] = attrs.field(factory=dict[type[CampaignEvent], int])
-    """The place in that order of each kind whose events are independent."""
+    """The position in that order of each kind whose events are independent."""
 
     _ranks: dict[int, int] = attrs.field(factory=dict[int, int])
-    """By the target, the place in that order of the latest of its events."""
+    """By target, the position in that order of its latest event."""
 
     def add(self, event: CampaignEvent) -> bool:
-        """Take an event, or tell that it does not fit."""
+        """Add an event, or return False if it does not fit."""
         kind = type(event)
         group = self.groups.get(kind)
         if kind in INDEPENDENT:
             target = cast("TargetEvent", event).target
             rank = self._order.setdefault(kind, len(self._order))
-            # The turn of its kind must not have passed for its target.
+            # Its kind must not be processed before an earlier event of its target.
             if not self._independent or rank < self._ranks.get(target, 0):
                 return False
             self._ranks[target] = rank
@@ -81,7 +81,7 @@ class Block:
 
 
 def blocks(events: Iterable[CampaignEvent]) -> Iterator[Block]:
-    """Return events in blocks, none of which is empty."""
+    """Yield the events in non-empty blocks."""
     block = Block()
     for event in events:
         if len(block.events) >= AT_ONCE or not block.add(event):

@@ -1,4 +1,4 @@
-"""Whether a journal is sound: whether its tables say what follows from its events.  Blocking."""
+"""Checks that a journal is sound: that its tables say what follows from its events.  Blocking."""
 
 # ruff: noqa: S608 - what queries are put together of are names of the schema
 
@@ -18,15 +18,15 @@ __all__ = ["check"]
 
 AT_ONCE = 1000
 MOST_TOLD = 10
-"""Differences of one table."""
+"""The most differences reported for one table."""
 
 
 def check(db: sqlite3.Connection, migrations: Sequence[Migration]) -> list[str]:
-    """Return what is wrong with a journal, one line each; nothing where it is sound.
+    """Return what is wrong with a journal, one line each; empty if it is sound.
 
-    All tables are made anew from the events, in a temporary file, and compared.
+    All tables are rebuilt from the events, in a temporary file, and compared.
     """
-    # One state of it, whatever is written meanwhile.
+    # A single snapshot, whatever is written meanwhile.
     with transaction(db, "BEGIN"):
         damage = [one_line(text) for (text,) in db.execute("PRAGMA integrity_check") if text != "ok"]
         if damage:
@@ -77,7 +77,7 @@ def _differences(db: sqlite3.Connection, anew: sqlite3.Connection) -> Iterator[s
 def _pairs(
     there: Iterator[Values], follow: Iterator[Values], key: int
 ) -> Iterator[tuple[Values | None, Values | None]]:
-    """Return rows of one key that differ, of two iterators in the order of their keys."""
+    """Yield the pairs of rows that differ, from two iterators in the order of their keys; None is for a missing row."""
     left, right = next(there, None), next(follow, None)
     while left is not None or right is not None:
         if right is None or (left is not None and left[:key] < right[:key]):

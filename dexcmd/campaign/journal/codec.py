@@ -1,8 +1,8 @@
-"""Events as rows: what they are called, and what they say as JSON.
+"""Events as rows: their names, and their contents as JSON.
 
-What all events have (when, which account, which target) are columns of their own; the rest is an object, without what
-has its default.  What an older version wrote is read: a field that is no more is ignored, and one that is new takes its
-default.  So a new one needs a default, and no default may ever change.
+What all events have (time, account, target) has columns of its own; the rest is an object without default values.
+Events written by older versions are read: a removed field is ignored, and a new one takes its default.  So a new field
+needs a default, and no default may ever change.
 """
 
 import json
@@ -22,7 +22,7 @@ from dexcmd.wire.converter import shown, strict_converter
 __all__ = ["decode", "encoder_of", "kind_of"]
 
 KINDS: dict[str, type[CampaignEvent]] = {
-    # Names are for ever: what is written under one is never written anew.
+    # Names are permanent: what is written under one is never rewritten.
     "CampaignPlanned": events.CampaignPlanned,
     "RunStarted": events.RunStarted,
     "RunEnded": events.RunEnded,
@@ -68,7 +68,7 @@ def _time_or_none(value: object, kind: object) -> datetime | None:
 
 def _converter() -> Converter:
     converter = strict_converter()
-    # Times are as in the tables.  Optional ones are spared a dispatch by their class.
+    # Times are stored as in the tables.  Hooks for optional ones save a dispatch by class.
     converter.register_structure_hook(datetime, _time)
     converter.register_structure_hook(datetime | None, _time_or_none)
     converter.register_unstructure_hook(datetime, micros)
@@ -87,7 +87,7 @@ def _columns(kind: type[CampaignEvent]) -> list[str]:
 
 
 def _encoder(kind: type[CampaignEvent]) -> Callable[[Any], dict[str, Any]]:
-    # `SurplusFound` has a target and is no event of one: it has the column all the same.
+    # `SurplusFound` has a target without being a target event: it has the column all the same.
     omitted: dict[str, Any] = {name: override(omit=True) for name in _columns(kind)}
     return make_dict_unstructure_fn(kind, _events, _cattrs_omit_if_default=True, **omitted)
 
@@ -103,7 +103,7 @@ _DECODERS = {kind: _decoder(kind) for kind in _NAMES}
 
 
 def kind_of(event: type[CampaignEvent]) -> str:
-    """Return what a class of events is called in the journal.  Raises `TypeError` for what is none."""
+    """Return the name of an event class in the journal.  Raises `TypeError` for any other class."""
     try:
         return _NAMES[event]
     except KeyError:
@@ -111,7 +111,7 @@ def kind_of(event: type[CampaignEvent]) -> str:
 
 
 def encoder_of(event: type[CampaignEvent]) -> Callable[[CampaignEvent], str]:
-    """Return what makes JSON of what events of a class say beyond their columns."""
+    """Return a function that encodes, as JSON, what events of a class say beyond their columns."""
     fields = _ENCODERS[event]
     return lambda event: _to_json(fields(event))
 

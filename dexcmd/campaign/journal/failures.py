@@ -1,4 +1,4 @@
-"""What SQLite and the system say, as errors that say in one line what to do."""
+"""Errors of SQLite and the system, turned into ones that say in one line what to do."""
 
 import sqlite3
 from collections.abc import Generator
@@ -22,20 +22,20 @@ WORDS = {
     sqlite3.SQLITE_CORRUPT: DAMAGED,
     sqlite3.SQLITE_NOTADB: NO_JOURNAL,
     sqlite3.SQLITE_FULL: FULL,
-    # There is no room for what lies beside it, for which SQLite has no word of its own.
+    # No room for the file beside it, for which SQLite has no other code.
     sqlite3.SQLITE_IOERR_SHMSIZE: FULL,
     sqlite3.SQLITE_READONLY: NOT_WRITABLE,
     sqlite3.SQLITE_PERM: NOT_WRITABLE,
     sqlite3.SQLITE_CANTOPEN: "it can't be opened: see to it that its folder is there and may be written to",
 }
-"""By the result code, or else by the primary one that is part of it."""
+"""By extended result code, or else by the primary code that is part of it."""
 
 OF_SQLITE = (sqlite3.Error, UnicodeDecodeError)
-"""What is raised by calls of SQLite, which repeats the bytes of tables that it can't make out: they may be no text."""
+"""What SQLite calls raise.  `sqlite3` can't decode messages that repeat bytes of a damaged table that are not text."""
 
 
 def explain(error: sqlite3.Error | UnicodeDecodeError | OSError, path: Path) -> CampaignError:
-    """Return what is to be raised where the journal at `path` can't be read or written."""
+    """Return the error to raise if the journal at `path` can't be read or written."""
     if isinstance(error, UnicodeDecodeError):
         return CampaignError(f"journal {path}: {DAMAGED}")
     if isinstance(error, OSError):
@@ -47,7 +47,7 @@ def explain(error: sqlite3.Error | UnicodeDecodeError | OSError, path: Path) -> 
 
 @contextmanager
 def explained(path: Path) -> Generator[None]:
-    """Raise `CampaignError` for what SQLite or the system raises inside the block."""
+    """Convert what SQLite or the system raises inside the block into `CampaignError`."""
     try:
         yield
     except (*OF_SQLITE, OSError) as error:

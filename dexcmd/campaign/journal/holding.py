@@ -13,24 +13,24 @@ from dexcmd.errors import CampaignBusyError
 __all__ = ["is_held", "take_hold"]
 
 WAIT_SECONDS = 0.5
-"""How long a hold waits for one that only looks."""
+"""How long a hold waits for a process that is only checking."""
 
 
 def take_hold(journal: Path, campaign: str) -> sqlite3.Connection:
-    """Hold a campaign until what is returned is closed, or the process ends.
+    """Hold a campaign until the returned connection is closed, or the process ends.
 
-    That is an exclusive transaction on an empty file beside the journal: its lock ends with the process, whatever ends
-    it, on every system that SQLite runs on.  The file stays: were it removed, whoever waits for its lock would get that
-    of a file which is gone, and the next one that of a new file.
+    The hold is an exclusive transaction on an empty file next to the journal: its lock ends with the process, however
+    that ends, on every system that SQLite runs on.  The file is kept: if it were removed, whoever waits for its lock
+    would get the lock of a deleted file, and the next one that of a new file.
 
-    Raises `CampaignBusyError` where it is held, by this process or another.
+    Raises `CampaignBusyError` if it is held already, by this process or another.
     """
     path = _hold_file(journal, campaign)
     make_private(path)
     with explained(path):
         connection = connect(path, WAIT_SECONDS)
         try:
-            # Nothing is ever written, so nothing needs a place to be rolled back from.
+            # Nothing is ever written, so nothing needs a rollback journal on disk.
             connection.execute("PRAGMA journal_mode = MEMORY")
             connection.execute("BEGIN EXCLUSIVE")
         except sqlite3.Error as error:
@@ -42,7 +42,7 @@ def take_hold(journal: Path, campaign: str) -> sqlite3.Connection:
 
 
 def is_held(journal: Path, campaign: str) -> bool:
-    """Tell whether some process holds a campaign."""
+    """Return whether any process holds a campaign."""
     path = _hold_file(journal, campaign)
     with explained(path):
         try:
@@ -51,7 +51,7 @@ def is_held(journal: Path, campaign: str) -> bool:
             return False
         with closing(connect(path, 0)) as connection:
             try:
-                # Those that only look are not in each other's way.
+                # Readers do not block each other.
                 connection.execute("SELECT 1 FROM sqlite_master").fetchall()
             except sqlite3.Error as error:
                 if _busy(error):
@@ -65,6 +65,6 @@ def _busy(error: sqlite3.Error) -> bool:
 
 
 def _hold_file(journal: Path, campaign: str) -> Path:
-    # Some file systems take `a` and `A` for one name.
+    # On some file systems, `a` and `A` are the same name.
     digest = hashlib.sha256(campaign.encode()).hexdigest()[:8]
     return journal.with_name(f"{journal.name}-hold-{quote(campaign, safe='')}-{digest}")

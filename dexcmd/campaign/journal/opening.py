@@ -1,4 +1,4 @@
-"""A journal's file opened: made private, told from any other file, and brought to the newest version.  Blocking."""
+"""Opens a journal's file: makes it private, tells it from any other file, and migrates it.  Blocking."""
 
 import os
 import sqlite3
@@ -19,54 +19,54 @@ __all__ = ["JournalFile", "connect", "is_journal", "make_private", "transaction"
 
 AGAIN_SECONDS = 0.01
 SMALLEST = 512
-"""Bytes of a database that has anything in it."""
+"""The size in bytes of the smallest non-empty database."""
 
 WRITER_CACHE_KIB = 4 * 1024
 CHECKPOINT_PAGES = 4096
-"""After how many pages, of 4 KiB, the log of what was committed is carried over into the file itself.
+"""After how many pages, of 4 KiB each, the write-ahead log is copied into the file itself.
 
-The more, the fewer times the pages that change often are.
+The higher this is, the less often pages that change frequently are copied.
 """
 
 _creating = threading.Lock()
 
 
 def make_private(path: Path) -> None:
-    """Make a file that only the user may read, where there is none, and its folder likewise.  Raises `CampaignError`.
+    """Create a file that only the user may read, and its folder likewise, if missing.  Raises `CampaignError`.
 
-    SQLite gives what it puts beside a file the same mode.
+    SQLite gives the files that it puts next to it the same mode.
     """
     try:
         make_folder(path.parent)
     except ConfigurationError as error:
         raise CampaignError(f"journal {path}: {error}") from error
-    # Closing any descriptor of a file drops all locks that this process has on it, SQLite's included.  So one that is
-    # there is not opened, and nobody else in this process gets at a new one before it is closed.
+    # Closing any descriptor of a file drops all locks that this process has on it, including SQLite's.  So an existing
+    # file is not opened, and nobody else in this process gets at a new one before it is closed.
     with explained(path), _creating, suppress(FileExistsError):
         os.close(private(str(path), os.O_RDWR | os.O_CREAT | os.O_EXCL))
         sync_folder(path.parent)
 
 
 def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    """Return a connection that waits so long for others' locks, and leaves transactions to whoever uses it."""
+    """Return a connection that waits up to `busy_seconds` for locks, and leaves transactions to its user."""
     return sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
 
 
 def is_journal(path: Path) -> bool:
-    """Tell whether a file is a journal; nothing is left beside it by that."""
+    """Return whether a file is a journal, leaving no file next to it."""
     with suppress(OSError, ValueError):
         if not S_ISREG(path.stat().st_mode):
             return False
         if _application_id(path, "immutable=1") == APPLICATION_ID:
             return True
-        # Of a new one that is open it may still be in the log.
+        # For a new journal that is open, the id may still be in the log.
         return path.with_name(f"{path.name}-wal").exists() and _application_id(path, "mode=ro") == APPLICATION_ID
     return False
 
 
 def _application_id(path: Path, options: str) -> int | None:
     try:
-        # Not read by ourselves: see `make_private`.
+        # Not read directly: see `make_private`.
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True)) as connection:
             [(application,)] = connection.execute("PRAGMA application_id")
     except sqlite3.Error:
@@ -76,13 +76,13 @@ def _application_id(path: Path, options: str) -> int | None:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, begin: str) -> Generator[None]:
-    """Do what is in the block in one transaction, or nothing of it where something is raised."""
+    """Run the block in one transaction, rolled back if it raises."""
     connection.execute(begin)
     try:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        # After some errors SQLite has rolled back by itself.
+        # After some errors, SQLite has already rolled back.
         with suppress(sqlite3.Error):
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -90,7 +90,7 @@ def transaction(connection: sqlite3.Connection, begin: str) -> Generator[None]:
 
 
 class JournalFile:
-    """A journal's file and the connections to it: one that writes, and one that reads beside it."""
+    """A journal's file and its connections: one that writes, and one that reads in parallel."""
 
     def __init__(self, path: Path, busy_seconds: float, migrations: Sequence[Migration]) -> None:
         self.path: Path = path
@@ -100,22 +100,23 @@ class JournalFile:
 
     @property
     def writer(self) -> sqlite3.Connection:
-        """Return the connection that writes."""
+        """Return the writing connection."""
         return self._connections[0]
 
     @property
     def reader(self) -> sqlite3.Connection:
-        """Return the connection that reads."""
+        """Return the reading connection."""
         return self._connections[1]
 
     def open(self) -> None:
-        """Open the file, which is made where there is none, and bring it to the newest version.
+        """Open the file, created if missing, and migrate it to the newest version.
 
-        Raises `CampaignError`; it is to be closed also then.
+        Raises `CampaignError`; it has to be closed even then.
         """
         with explained(self.path):
             try:
-                # One name, however it is reached: what holds its campaigns lies beside it, and is found from there.
+                # One name, however it is reached: the files that hold its campaigns lie next to it and are found by its
+                # name.
                 self.path = Path(os.path.realpath(self.path))
             except ValueError as error:
                 raise CampaignError(f"journal {self.path}: {error}") from error
@@ -123,14 +124,14 @@ class JournalFile:
         with explained(self.path):
             status = self.path.stat()
             if not S_ISREG(status.st_mode) or 0 < status.st_size < SMALLEST:
-                # SQLite takes what is so small for an empty one.
+                # SQLite takes such a small file for an empty one.
                 raise CampaignError(f"journal {self.path}: {NO_JOURNAL}")
             self._connections.append(connect(self.path, self._busy_seconds))
             _set_up(self.writer, self.path, self._busy_seconds, self.migrations)
             self._connections.append(self.connect())
 
     def connect(self) -> sqlite3.Connection:
-        """Return one more connection to read from it.  Raises `sqlite3.Error`."""
+        """Return another connection for reading.  Raises `sqlite3.Error`."""
         connection = connect(self.path, self._busy_seconds)
         connection.execute("PRAGMA query_only = ON")
         return connection
@@ -142,7 +143,7 @@ class JournalFile:
 
 
 def _set_up(connection: sqlite3.Connection, path: Path, busy_seconds: float, migrations: Sequence[Migration]) -> None:
-    # Nothing is changed in a file that turns out to be something else.
+    # Checked first, so that a file that is something else is not changed.
     with transaction(connection, "BEGIN"):
         version = _version(connection, path, len(migrations))
     _use_wal(connection, busy_seconds)
@@ -153,7 +154,7 @@ def _set_up(connection: sqlite3.Connection, path: Path, busy_seconds: float, mig
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     if version < len(migrations):
         with transaction(connection, "BEGIN IMMEDIATE"):
-            # Another process may have done it meanwhile.
+            # Another process may have migrated it meanwhile.
             for migration in migrations[_version(connection, path, len(migrations)) :]:
                 for statement in migration:
                     connection.execute(statement)
@@ -162,7 +163,7 @@ def _set_up(connection: sqlite3.Connection, path: Path, busy_seconds: float, mig
 
 
 def _version(connection: sqlite3.Connection, path: Path, newest: int) -> int:
-    """Return the version of a journal, 0 for an empty file.  Raises `CampaignError` for anything else."""
+    """Return the version of a journal, or 0 for an empty file.  Raises `CampaignError` for anything else."""
     [(application,)] = connection.execute("PRAGMA application_id")
     [(version,)] = connection.execute("PRAGMA user_version")
     [(tables,)] = connection.execute("SELECT count(*) FROM sqlite_master")
@@ -179,7 +180,7 @@ def _version(connection: sqlite3.Connection, path: Path, newest: int) -> int:
 
 
 def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
-    # SQLite does not wait by itself where two processes switch to it at the same moment.
+    # SQLite itself does not wait if two processes switch at the same moment.
     deadline = time.monotonic() + busy_seconds
     while True:
         try:
@@ -187,7 +188,7 @@ def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
-            # In a thread, as all that is done to a journal, and as SQLite's own waits.
+            # This runs in a thread, like everything else done to a journal, and like SQLite's own waits.
             time.sleep(AGAIN_SECONDS)
         else:
             return

@@ -1,6 +1,6 @@
-"""What events mean for the rows of the journal's tables.  Pure: it returns statements and their rows.
+"""What events change in the journal's tables.  Pure: returns statements and their rows.
 
-What is counted of rows that may be there already is counted by triggers of the schema.
+Rows that may exist already are counted by triggers of the schema.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,16 +22,16 @@ _PROJECTORS: Mapping[type[CampaignEvent], Projector] = {**account_events.PROJECT
 
 
 def writes(kind: type[CampaignEvent], events: Sequence[CampaignEvent], place: Place, seqs: Seqs) -> list[Write]:
-    """Return what events of one kind mean for the tables, in this order; `seqs` are their places in the journal.
+    """Return what events of one kind change in the tables, in order; `seqs` are their places in the journal.
 
-    Raises `CampaignError` for an account that the campaign has not, and `TypeError` for a kind that there is not.
+    Raises `CampaignError` for an account that the campaign does not have, and `TypeError` for an unknown kind.
     """
     kind_of(kind)
     return _PROJECTORS[kind](events, place, seqs)
 
 
 def event_rows(kind: type[CampaignEvent], events: Sequence[Any], place: Place, seqs: Seqs) -> list[Row]:
-    """Return the rows of `WRITE_EVENT` for events of one kind; their accounts are known to be the campaign's."""
+    """Return the rows of `WRITE_EVENT` for events of one kind, whose accounts are known to be the campaign's."""
     name, encode, campaign, accounts = kind_of(kind), encoder_of(kind), place.campaign, place.accounts
     if not issubclass(kind, AccountEvent):
         return [(seq, campaign, None, None, name, micros(e.at), encode(e)) for seq, e in zip(seqs, events, strict=True)]

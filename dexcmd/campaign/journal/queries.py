@@ -1,4 +1,4 @@
-"""What can be asked of a journal, as functions of a connection.  Blocking."""
+"""The queries of a journal, as functions of a connection.  Blocking."""
 
 # ruff: noqa: S608 - what queries are put together of are names of ours; values are parameters
 
@@ -70,7 +70,7 @@ ACCOUNT_ID = f"(SELECT id FROM account WHERE campaign = {CAMPAIGN_ID} AND name =
 TARGETS = "target JOIN device ON device.target = target.id JOIN account ON account.id = target.account"
 OF_SERVICE = "(SELECT id FROM account WHERE account_id = ?)"
 AMONG = "(SELECT value FROM json_each(?))"
-"""Any number of values in one parameter: SQLite takes only so many of those."""
+"""Any number of values in one parameter: SQLite limits the number of parameters."""
 
 
 def _values(values: Collection[Any]) -> str:
@@ -85,16 +85,16 @@ def _rows(db: Db, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
 
 
 def campaigns(db: Db) -> list[CampaignRecord]:
-    """Return all campaigns, the oldest first."""
+    """Return all campaigns, oldest first."""
     return [campaign_record(row) for row in _rows(db, f"SELECT {CAMPAIGN} FROM campaign ORDER BY id")]
 
 
 def campaign(db: Db, name: str) -> CampaignRecord | None:
-    """Return a campaign, None where there is none of that name."""
+    """Return the campaign named `name`, or None if there is none."""
     try:
         name.encode()
     except UnicodeEncodeError:
-        # Half a surrogate, as Python makes of bytes of a terminal that are no UTF-8: SQLite takes no such text.
+        # An unpaired surrogate, which Python makes of terminal input that is not UTF-8: SQLite takes no such text.
         return None
     found = _rows(db, f"SELECT {CAMPAIGN} FROM campaign WHERE name = ?", name)
     return campaign_record(found[0]) if found else None
@@ -107,7 +107,7 @@ def accounts(db: Db, campaign: str) -> list[AccountRecord]:
 
 
 def counts(db: Db, campaign: str, account: str | None) -> list[Count]:
-    """Return how many targets there are of each kind."""
+    """Return the number of targets of each kind."""
     sql = f"""
         SELECT account.name, target.wave, target.state, target.failure, count(*)
         FROM account JOIN target ON target.account = account.id
@@ -128,7 +128,7 @@ def lags(db: Db, campaign: str, account: str) -> Lags:
 
 
 def mean_artifact_size(db: Db, command_type: str) -> tuple[int, float]:
-    """Return how many artifacts of a type there are, and their mean size."""
+    """Return how many artifacts of a type there are, and their mean size in bytes."""
     sql = """
         SELECT ifnull(sum(account.artifacts), 0), total(account.size)
         FROM account JOIN campaign ON campaign.id = account.campaign WHERE campaign.type = ?
@@ -163,7 +163,7 @@ def next_due(db: Db, campaign: str, account: str, wave: int) -> datetime | None:
 
 
 def decided_at(db: Db, campaign: str, account: str, wave: int) -> datetime | None:
-    """Return when the last of the wave's targets was decided that are."""
+    """Return when the wave's most recently decided target was decided."""
     sql = f"""
         SELECT max(changed_at) FROM target WHERE account = {ACCOUNT_ID} AND state IN {AMONG} AND wave = ?
     """
@@ -172,7 +172,7 @@ def decided_at(db: Db, campaign: str, account: str, wave: int) -> datetime | Non
 
 
 def targets(db: Db, campaign: str, numbers: Collection[int]) -> list[TargetRecord]:
-    """Return targets by their numbers, in order."""
+    """Return targets by number, in order."""
     sql = f"""
         SELECT {TARGET} FROM {TARGETS}
         WHERE target.id IN (SELECT {CAMPAIGN_ID} * {target_id(1, 0)} + value FROM json_each(?))
@@ -182,8 +182,8 @@ def targets(db: Db, campaign: str, numbers: Collection[int]) -> list[TargetRecor
 
 
 def undecided(db: Db, campaign: str, account: str, after: int, limit: int) -> list[TargetRecord]:
-    """Return pending targets with numbers above `after`, in order."""
-    # By ids, from page to page: so all pages together look at each target once.
+    """Return pending targets numbered above `after`, in order."""
+    # Paged by id, so that all pages together scan each target once.
     sql = f"""
         SELECT {TARGET} FROM {TARGETS}
         WHERE target.id > {CAMPAIGN_ID} * {target_id(1, 0)} + ? AND +target.account = {ACCOUNT_ID}
@@ -197,7 +197,7 @@ def undecided(db: Db, campaign: str, account: str, after: int, limit: int) -> li
 
 
 def open_intents(db: Db, campaign: str, account: str) -> list[IntentRecord]:
-    """Return the intents that are not closed, in the order in which they were opened."""
+    """Return the open intents, in the order in which they were opened."""
     sql = f"""
         SELECT {INTENT} FROM account JOIN intent ON intent.account_id = account.account_id AND intent.outcome IS NULL
         JOIN target ON target.id = intent.target AND target.account = account.id
@@ -207,7 +207,7 @@ def open_intents(db: Db, campaign: str, account: str) -> list[IntentRecord]:
 
 
 def intents(db: Db, campaign: str, account: str, device_ids: Collection[str]) -> list[IntentRecord]:
-    """Return all intents for some devices, in the order in which they were opened."""
+    """Return all intents for the given devices, in the order in which they were opened."""
     sql = f"""
         SELECT {INTENT} FROM device JOIN target ON target.id = device.target JOIN intent ON intent.target = target.id
         WHERE device.device_id IN {AMONG} AND +target.account = {ACCOUNT_ID} ORDER BY intent.seq
@@ -231,7 +231,7 @@ def running(db: Db, campaign: str, account: str) -> list[CommandRecord]:
 
 
 def collecting(db: Db, campaign: str, account: str) -> list[CommandRecord]:
-    """Return the latest commands of targets in state `collecting`, the oldest ended first."""
+    """Return the latest commands of targets in state `collecting`, in the order in which they ended."""
     return _latest(db, campaign, account, "collecting", "ifnull(command.completed_date, command.known_at), command.seq")
 
 
@@ -245,7 +245,7 @@ def _latest(db: Db, campaign: str, account: str, state: str, order: str) -> list
 
 
 def known(db: Db, account_id: str, command_ids: Collection[str]) -> set[str]:
-    """Return which of some command ids belong to targets, surplus ones included."""
+    """Return which of the command ids belong to targets, surplus commands included."""
     of = f"WHERE command_id IN {AMONG} AND +account IN {OF_SERVICE}"
     sql = f"SELECT command_id FROM command {of} UNION ALL SELECT command_id FROM surplus_command {of}"
     ids = _values(command_ids)
@@ -271,7 +271,7 @@ def events(
 
 
 def export(db: Db, campaign: str, after: int, limit: int) -> list[ExportRecord]:
-    """Return targets with numbers above `after`, in order, each with what belongs to it."""
+    """Return targets numbered above `after`, in order, each with the records that belong to it."""
     first = f"{CAMPAIGN_ID} * {target_id(1, 0)}"
     sql = f"""
         SELECT {TARGET}, {COMMAND}, {ARTIFACT}, {INTENT} FROM {TARGETS}

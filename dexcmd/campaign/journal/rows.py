@@ -1,4 +1,4 @@
-"""Rows of the journal's tables as records: the columns to ask for, and what is made of them.  Pure."""
+"""Rows of the journal's tables as records: the columns to select, and what to build from them.  Pure."""
 
 import json
 from typing import Any
@@ -67,7 +67,7 @@ EVENT = "event.seq, event.kind, event.at, account.name, event.target, event.data
 
 
 def campaign_record(row: Values) -> CampaignRecord:
-    """Return a row of `CAMPAIGN`."""
+    """Build a record from the columns of `CAMPAIGN`."""
     name, spec, fingerprint, type_, control, planned_at, first_run_at, ended = row
     return CampaignRecord(
         name=name,
@@ -82,7 +82,7 @@ def campaign_record(row: Values) -> CampaignRecord:
 
 
 def account_record(row: Values) -> AccountRecord:
-    """Return a row of `ACCOUNT`."""
+    """Build a record from the columns of `ACCOUNT`."""
     return AccountRecord(
         name=row[0],
         account_id=row[1],
@@ -109,7 +109,7 @@ def account_record(row: Values) -> AccountRecord:
 
 
 def target_record(row: Values) -> TargetRecord:
-    """Return a row of `TARGET`."""
+    """Build a record from the columns of `TARGET`."""
     return TargetRecord(
         number=row[0],
         account=row[1],
@@ -134,7 +134,7 @@ def target_record(row: Values) -> TargetRecord:
 
 
 def command_record(row: Values) -> CommandRecord:
-    """Return a row of `COMMAND`."""
+    """Build a record from the columns of `COMMAND`."""
     return CommandRecord(
         command_id=row[0],
         target=row[1],
@@ -150,13 +150,13 @@ def command_record(row: Values) -> CommandRecord:
 
 
 def artifact_record(row: Values) -> ArtifactRecord:
-    """Return a row of `ARTIFACT`."""
+    """Build a record from the columns of `ARTIFACT`."""
     command_id, location, size, sha256, saved_at = row
     return ArtifactRecord(command_id=command_id, location=location, size=size, sha256=sha256, saved_at=moment(saved_at))
 
 
 def intent_record(row: Values) -> IntentRecord:
-    """Return a row of `INTENT`."""
+    """Build a record from the columns of `INTENT`."""
     target, post, attempt, since, settled_at, outcome, opened_at, closed_at = row
     return IntentRecord(
         target=target,
@@ -171,6 +171,6 @@ def intent_record(row: Values) -> IntentRecord:
 
 
 def recorded(campaign: str, row: Values) -> Recorded:
-    """Return a row of `EVENT`.  Raises `CampaignError` where it can't be read."""
+    """Build an event from the columns of `EVENT`.  Raises `CampaignError` if it can't be read."""
     seq, kind, at, account, target, data = row
     return Recorded(seq=seq, campaign=campaign, event=decode(kind, moment(at), account, target, data))

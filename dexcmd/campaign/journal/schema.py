@@ -1,7 +1,7 @@
 """The tables of the journal.
 
-Times are whole microseconds since 1970 in UTC.  `event` is what was told, in order, and all else follows from it:
-`projection` says what an event means for the rows of the other tables, and triggers count some of them.
+Times are whole microseconds since 1970 in UTC.  `event` has the events in order, and everything else follows from them:
+`projection` says what each changes in the other tables, and triggers keep some of the counts.
 """
 
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ from collections.abc import Sequence
 __all__ = ["APPLICATION_ID", "MIGRATIONS", "WITHOUT_LATER_RULES", "Migration"]
 
 Migration = Sequence[str]
-"""Statements that bring a journal from one version to the next."""
+"""Statements that migrate a journal from one version to the next."""
 
 APPLICATION_ID = 0x64657863
-"""`dexc`: what tells a journal from any other database."""
+"""`dexc`: tells a journal from any other database."""
 
 FIRST: Migration = (
     """
@@ -78,8 +78,8 @@ FIRST: Migration = (
         command_id TEXT
     )
     """,
-    # Targets are counted by it as well, 100,000 in 8 ms.  A tally would be read sooner, and would take more of each
-    # change of a target than this does.
+    # Targets are also counted by this index, 100,000 in 8 ms.  A tally would be faster to read, but would cost more
+    # with each change of a target.
     "CREATE INDEX target_in_state ON target (account, state, wave, failure)",
     "CREATE INDEX target_waiting ON target (account, wave, not_before) WHERE not_before IS NOT NULL",
     """
@@ -198,7 +198,7 @@ FIRST: Migration = (
         data TEXT NOT NULL
     )
     """,
-    # --- what was told stays told
+    # --- events are permanent
     """
     CREATE TRIGGER event_is_never_changed BEFORE UPDATE ON event BEGIN
         SELECT raise(ABORT, 'events are never changed');
@@ -256,7 +256,7 @@ SECOND: Migration = (
     "ALTER TABLE account ADD COLUMN settle_seconds REAL",
     "ALTER TABLE account ADD COLUMN aborted TEXT",
     "DROP INDEX surplus_of_target",
-    # --- what is some campaign's own is foreign to none
+    # --- a command of any campaign is foreign to none
     "CREATE INDEX foreign_by_id ON foreign_command (command_id)",
     """
     CREATE TRIGGER foreign_not_counted AFTER DELETE ON foreign_command BEGIN
@@ -289,7 +289,7 @@ SECOND: Migration = (
 
 THIRD: Migration = (
     "ALTER TABLE account ADD COLUMN audit_error TEXT",
-    # An intent no longer ends the wait for the quota, but what was seen of it since.
+    # An intent no longer ends the wait for the quota; only a newer view of the quota does.
     """
     UPDATE account SET waits_until = (
         SELECT json_extract(data, '$.until') FROM event
@@ -298,7 +298,7 @@ THIRD: Migration = (
         ) ORDER BY seq DESC LIMIT 1
     )
     """,
-    # Where one of two names no registration, nobody can tell which of them has made a command.
+    # If one of two names no registration, there is no telling which of them made a command.
     """
     CREATE TRIGGER intent_is_told_apart BEFORE INSERT ON intent
     WHEN EXISTS (
@@ -311,7 +311,7 @@ THIRD: Migration = (
 )
 
 MIGRATIONS: Sequence[Migration] = (FIRST, SECOND, THIRD)
-"""Each brings a journal of the version that is its index to the next.  Those that were released are never changed."""
+"""Each migrates a journal from the version that is its index to the next.  Released ones are never changed."""
 
 WITHOUT_LATER_RULES = "DROP TRIGGER IF EXISTS intent_is_told_apart"
-"""Takes away what refuses events that an earlier version has let pass: they stay told."""
+"""Removes the rule that refuses events accepted by an earlier version: those remain valid."""

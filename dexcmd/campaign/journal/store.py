@@ -1,4 +1,4 @@
-"""The journal in a file, for the event loop."""
+"""The SQLite journal, for the event loop."""
 
 import os
 import sqlite3
@@ -36,17 +36,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 BUSY_SECONDS = 30.0
-"""How long another process may keep the journal locked: what one of dexcmd does to it takes milliseconds."""
+"""How long another process may keep the journal locked; dexcmd itself locks it for milliseconds."""
 
 
 @asynccontextmanager
 async def open_journal(
     path: "str | os.PathLike[str]", *, busy_seconds: float = BUSY_SECONDS, migrations: Sequence[Migration] = MIGRATIONS
 ) -> AsyncGenerator["SqliteStore"]:
-    """Open a journal, made where there is none: a file that only the user may read, as may its folder if it is new.
+    """Open a journal, created if missing: a file only the user may read, as is its folder if that is new.
 
-    Any number of processes may have it open.  `busy_seconds` is how long to wait for what locks it; `migrations` is
-    for tests.  Raises `CampaignError`, also for a file that is no journal, or one of a newer version.
+    Any number of processes may have it open.  `busy_seconds` is how long to wait for another's lock; `migrations` is
+    for tests.  Raises `CampaignError`, also for a file that is not a journal, or is one of a newer version.
     """
     file = JournalFile(Path(path), busy_seconds, migrations)
     try:
@@ -63,8 +63,8 @@ async def open_journal(
 class SqliteStore:
     """A journal in a file: `dexcmd.campaign.store.Store`.  Made by `open_journal`.
 
-    One thread writes: what is to be appended while it writes waits, and is then committed together.  Another one reads,
-    beside that, on a connection of its own.
+    One thread writes: appends that arrive meanwhile wait, and are then committed together.  Another thread reads in
+    parallel, on its own connection.
     """
 
     def __init__(self, file: JournalFile) -> None:
@@ -75,11 +75,11 @@ class SqliteStore:
 
     @property
     def path(self) -> Path:
-        """Return the file."""
+        """Return the journal's path."""
         return self._file.path
 
     async def end(self) -> None:
-        """Do what is still to be done, and nothing more."""
+        """Finish what is pending, and accept nothing more."""
         self._appends.close()
         self._reads.close()
         await run_to_the_end(self._join)
@@ -107,9 +107,9 @@ class SqliteStore:
         return answer[0]
 
     async def append(self, campaign: str, events: Sequence[CampaignEvent]) -> None:
-        """Write events down; see `Store.append`.
+        """Write events; see `Store.append`.
 
-        What is cancelled meanwhile is seen through to its end, so that it is known to be all or nothing.
+        A cancelled append still runs to its end, so that it is known to be all or nothing.
         """
         if events:
             await self._appends.do(Append(campaign, events))
@@ -119,7 +119,7 @@ class SqliteStore:
         """Hold a campaign; see `Store.hold`."""
         hold: list[sqlite3.Connection] = []
         try:
-            # Not by what is returned, which a cancellation would lose.
+            # Not by a returned value, which a cancellation would lose.
             await run_to_the_end(lambda: hold.append(take_hold(self.path, campaign)))
             yield
         finally:
@@ -127,13 +127,13 @@ class SqliteStore:
                 await run_to_the_end(connection.close)
 
     async def held(self, campaign: str) -> bool:
-        """Tell whether some process holds a campaign at this moment."""
+        """Return whether any process holds a campaign right now."""
         return await run_to_the_end(partial(is_held, self.path, campaign))
 
     async def check(self) -> list[str]:
-        """Return what is wrong with the journal, one line each: nothing where all follows from its events.
+        """Return what is wrong with the journal, one line each; empty if everything follows from its events.
 
-        It takes as long as writing it did, and as much room in the system's folder for temporary files.
+        This takes as long as writing the journal did, and as much space in the system's temporary folder.
         """
 
         def look() -> list[str]:
@@ -143,11 +143,11 @@ class SqliteStore:
         return await run_to_the_end(look)
 
     async def campaigns(self) -> list[CampaignRecord]:
-        """Return all campaigns, the oldest first."""
+        """Return all campaigns, oldest first."""
         return await self._read(queries.campaigns)
 
     async def campaign(self, name: str) -> CampaignRecord | None:
-        """Return a campaign, None where there is none of that name."""
+        """Return the campaign named `name`, or None if there is none."""
         return await self._read(queries.campaign, name)
 
     async def accounts(self, campaign: str) -> list[AccountRecord]:
@@ -155,37 +155,37 @@ class SqliteStore:
         return await self._read(queries.accounts, campaign)
 
     async def counts(self, campaign: str, account: str | None = None) -> list[Count]:
-        """Return how many targets there are by account, wave, state and failure class; of one account, or of all."""
+        """Return the number of targets by account, wave, state and failure class, for one account or all."""
         return await self._read(queries.counts, campaign, account)
 
     async def due_targets(
         self, campaign: str, account: str, wave: int, now: datetime, limit: int
     ) -> list[TargetRecord]:
-        """Return pending targets of a wave that are due, `now` or earlier, in the order of their numbers."""
+        """Return up to `limit` pending targets of a wave that are due by `now`, in the order of their numbers."""
         return await self._read(queries.due_targets, campaign, account, wave, now, limit)
 
     async def next_due(self, campaign: str, account: str, wave: int) -> datetime | None:
-        """Return the earliest `not_before` of the wave's pending targets that have one; None where none has."""
+        """Return the earliest `not_before` of the wave's pending targets, or None if none of them has one."""
         return await self._read(queries.next_due, campaign, account, wave)
 
     async def decided_at(self, campaign: str, account: str, wave: int) -> datetime | None:
-        """Return when the last of the wave's targets was decided that are; None where none is."""
+        """Return when the wave's most recently decided target was decided, or None if none is."""
         return await self._read(queries.decided_at, campaign, account, wave)
 
     async def targets(self, campaign: str, numbers: Collection[int]) -> list[TargetRecord]:
-        """Return targets by their numbers, in order."""
+        """Return targets by number, in order."""
         return await self._read(queries.targets, campaign, numbers)
 
     async def undecided(self, campaign: str, account: str, after: int, limit: int) -> list[TargetRecord]:
-        """Return pending targets with numbers above `after`, in order, whatever their wave and due time."""
+        """Return up to `limit` pending targets numbered above `after`, in order, whatever their wave and due time."""
         return await self._read(queries.undecided, campaign, account, after, limit)
 
     async def open_intents(self, campaign: str, account: str) -> list[IntentRecord]:
-        """Return the intents that are not closed, in the order in which they were opened."""
+        """Return the open intents, in the order in which they were opened."""
         return await self._read(queries.open_intents, campaign, account)
 
     async def intents(self, campaign: str, account: str, device_ids: Collection[str]) -> list[IntentRecord]:
-        """Return all intents for some devices, open or not, in the order in which they were opened."""
+        """Return all intents for the given devices, open or not, in the order in which they were opened."""
         return await self._read(queries.intents, campaign, account, device_ids)
 
     async def reserved(self, account_id: str, now: datetime) -> int:
@@ -197,11 +197,11 @@ class SqliteStore:
         return await self._read(queries.running, campaign, account)
 
     async def collecting(self, campaign: str, account: str) -> list[CommandRecord]:
-        """Return the latest commands of targets in state `collecting`, due or not, the oldest ended first."""
+        """Return the latest commands of targets in state `collecting`, due or not, in the order in which they ended."""
         return await self._read(queries.collecting, campaign, account)
 
     async def known(self, account_id: str, command_ids: Collection[str]) -> set[str]:
-        """Return which of some command ids belong to targets of campaigns of the journal; so do surplus ones."""
+        """Return which of the command ids belong to targets of campaigns in the journal, surplus commands included."""
         return await self._read(queries.known, account_id, command_ids)
 
     async def lags(self, campaign: str, account: str) -> Lags:
@@ -209,7 +209,7 @@ class SqliteStore:
         return await self._read(queries.lags, campaign, account)
 
     async def mean_artifact_size(self, command_type: str) -> tuple[int, float]:
-        """Return how many artifacts of a type the journal knows, and their mean size in bytes (0.0 where none)."""
+        """Return how many artifacts of a type the journal knows, and their mean size in bytes (0.0 if none)."""
         return await self._read(queries.mean_artifact_size, command_type)
 
     async def events(
@@ -219,11 +219,11 @@ class SqliteStore:
         limit: int = 1000,
         kinds: Collection[type[CampaignEvent]] | None = None,
     ) -> list[Recorded]:
-        """Return events with a `seq` above `after`, in order; those of some classes only, or of all."""
+        """Return up to `limit` events with a `seq` above `after`, in order, of the given classes only or of all."""
         return await self._read(queries.events, campaign, after, limit, kinds)
 
     async def export(self, campaign: str, after: int, limit: int) -> list[ExportRecord]:
-        """Return targets with numbers above `after`, in order, each with what belongs to it."""
+        """Return up to `limit` targets numbered above `after`, in order, each with the records that belong to it."""
         return await self._read(queries.export, campaign, after, limit)
 
 

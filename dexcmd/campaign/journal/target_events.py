@@ -1,6 +1,6 @@
-"""What events of targets mean for the rows of the journal's tables.  Pure.
+"""What events of targets change in the journal's tables.  Pure.
 
-`state.change_of` says what an event makes of its target; here is the rest.
+`state.change_of` says which state an event puts its target in; the rest is here.
 """
 
 from collections import Counter, defaultdict
@@ -32,7 +32,7 @@ NO_TARGET = "there is no such target in this account"
 KNOWN_ALREADY = "the command is known already"
 NOT_KNOWN = "the command is not known of this target"
 
-# (Without numbers: some versions of Python 3.12 take numbered parameters for named ones.)
+# (Not numbered: some versions of Python 3.12 take numbered parameters for named ones.)
 _CHANGE = "state = ?, failure = ?, reason = ?, not_before = ?, changed_at = ? WHERE id = ? AND account = ?"
 CHANGE = Statement(f"UPDATE target SET {_CHANGE}", NO_TARGET)  # noqa: S608 - it is all ours
 CHANGE_WITH_ERROR = Statement(f"UPDATE target SET error = ?, {_CHANGE}", NO_TARGET)  # noqa: S608 - likewise
@@ -40,12 +40,12 @@ CHANGE_WITH_COMMAND = Statement(f"UPDATE target SET command_id = ?, {_CHANGE}", 
 
 
 def _change_of(event: TargetEvent) -> Change:
-    """Return what an event makes of its target, where it surely makes something of it."""
+    """Return the state that an event puts its target in, for events that always change it."""
     return cast("Change", change_of(event))
 
 
 def _changes(events: Iterable[TargetEvent], place: Place) -> Iterator[Row]:
-    """Return what `CHANGE` takes for events that make something of their targets."""
+    """Yield rows for `CHANGE` from events that change the states of their targets."""
     for e in events:
         change = _change_of(e)
         yield (
@@ -60,7 +60,7 @@ def _changes(events: Iterable[TargetEvent], place: Place) -> Iterator[Row]:
 
 
 def _changes_with(more: Iterable[object], events: Iterable[TargetEvent], place: Place) -> list[Row]:
-    """Return what the statements take that change one more column, which they name first."""
+    """Return rows for the statements that change one more column, which comes first."""
     return [(value, *row) for value, row in zip(more, _changes(events, place), strict=True)]
 
 
@@ -109,7 +109,7 @@ OPEN_INTENT = Statement(
 
 
 def _intent_opened(events: Sequence[IntentOpened], place: Place, seqs: Seqs) -> list[Write]:
-    # Those of one POST say the same of it.
+    # The intents of one POST say the same about it.
     posts = dict.fromkeys((place.account(e.account), e.post) for e in events)
     sinces: dict[int, int] = {}
     for e in events:
@@ -144,13 +144,13 @@ NOTE_ERROR = Statement("UPDATE target SET error = ? WHERE id = ? AND account = ?
 
 
 def _intent_closed(events: Sequence[IntentClosed], place: Place, _: Seqs) -> list[Write]:
-    # The last that is told of an account counts, also where its clock was put back.
+    # The last one for an account counts, even if its clock was set back.
     lost = {place.account(e.account): micros(e.at) for e in events if e.outcome in ("absent", "unknown")}
     result: list[Write] = [
         (CLOSE_INTENT, [(e.outcome, micros(e.at), place.target(e.target), e.post) for e in events]),
         (LOSE, [(at, account) for account, at in lost.items()]),
     ]
-    # In their order, should two be of one target.  What is surplus says nothing of how its target stands.
+    # In order, in case two concern one target.  Surplus commands say nothing about the state of their target.
     telling = (e for e in events if e.outcome != "surplus")
     for changing, group in groupby(telling, lambda e: change_of(e) is not None):
         some = [*group]
@@ -187,7 +187,7 @@ def _command_known(events: Sequence[CommandKnown], place: Place, seqs: Seqs) -> 
     ]
     counts = Counter(place.account(e.account) for e in events)
     return [
-        # First the target: where there is none, that is what is to be told.
+        # The target comes first: if there is none, that is the error to report.
         (CHANGE_WITH_COMMAND, _changes_with([e.command_id for e in events], events, place)),
         (KNOW_COMMAND, rows),
         (COUNT_COMMANDS, [(n, account) for account, n in counts.items()]),
@@ -224,7 +224,7 @@ def _command_overdue(events: Sequence[CommandOverdue], place: Place, _: Seqs) ->
     return [(CHANGE_WITH_ERROR, _changes_with(repeat(None, len(events)), events, place))]
 
 
-# One that is saved again takes the place of the first.
+# An artifact that is saved again replaces the first.
 FORGET_ARTIFACT = Statement("DELETE FROM artifact WHERE target = ? AND command_id = ?", optional=True)
 SAVE_ARTIFACT = Statement(
     "INSERT INTO artifact (target, command_id, location, size, sha256, saved_at) VALUES (?, ?, ?, ?, ?, ?)", NOT_KNOWN

@@ -1,4 +1,4 @@
-"""Times as the journal's tables have them: whole microseconds since 1970, which sort and compare as they are."""
+"""Times as stored in the journal's tables: whole microseconds since 1970, which sort and compare as they are."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +13,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 def micros(time: datetime) -> int:
-    """Return a time as the tables have it.  Raises `ConfigurationError` for one without a zone."""
+    """Return a time as stored in the tables.  Raises `ConfigurationError` for one without a zone."""
     try:
         return (time - EPOCH) // MICROSECOND
     except TypeError:
@@ -21,12 +21,12 @@ def micros(time: datetime) -> int:
 
 
 def micros_or_none(time: datetime | None) -> int | None:
-    """Return a time as the tables have it, if there is one."""
+    """Return a time as stored in the tables, or None."""
     return None if time is None else micros(time)
 
 
 def moment(value: int) -> datetime:
-    """Return a time of the tables, in UTC.  Raises `CampaignError` for what is none."""
+    """Return a time from the tables, in UTC.  Raises `CampaignError` for an invalid one."""
     try:
         return EPOCH + timedelta(microseconds=value)
     except (TypeError, OverflowError):
@@ -34,5 +34,5 @@ def moment(value: int) -> datetime:
 
 
 def moment_or_none(value: int | None) -> datetime | None:
-    """Return a time of the tables, if there is one."""
+    """Return a time from the tables, or None."""
     return None if value is None else moment(value)

@@ -1,4 +1,4 @@
-"""How the journal is written: statements with their rows, and the ids that these are told by.  Pure."""
+"""How the journal is written: statements with their rows, and the ids used in them.  Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ __all__ = ["Place", "Projector", "Row", "Seqs", "Statement", "Write", "target_id
 Row = tuple[object, ...]
 
 TARGETS = 2**32
-"""A campaign has fewer, so that a target's id can be made of its campaign's and its number."""
+"""The limit on a campaign's targets, so that a target's id can combine its campaign's id and its number."""
 
 
 def target_id(campaign: int, number: int) -> int:
@@ -22,34 +22,34 @@ def target_id(campaign: int, number: int) -> int:
 
 @attrs.frozen
 class Statement:
-    """One that is executed for many rows."""
+    """A statement that is executed for many rows."""
 
     sql: str
     refusal: str | None = None
-    """What is wrong where a row of it is refused, for people; None where none can be."""
+    """What is wrong if one of its rows is refused, for people; None if none can be."""
 
     optional: bool = False
-    """Whether a row may well change nothing; otherwise that is a refusal."""
+    """Whether a row may change nothing; otherwise that counts as a refusal."""
 
 
 @attrs.frozen
 class Place:
-    """The campaign that events are of."""
+    """The campaign that the events belong to."""
 
     name: str
     campaign: int
     accounts: Mapping[str, int]
-    """The ids of its accounts by name."""
+    """The ids of its accounts, by name."""
 
     def account(self, name: str) -> int:
-        """Return the id of an account.  Raises `CampaignError` where the campaign has none of that name."""
+        """Return the id of an account.  Raises `CampaignError` if the campaign has none of that name."""
         try:
             return self.accounts[name]
         except KeyError:
             raise CampaignError(f"campaign {self.name!r} has no account {name!r}") from None
 
     def target(self, number: int) -> int:
-        """Return the id that a target has, if it is there.  Raises `CampaignError` for a number that none can have."""
+        """Return the id of a target, which need not exist.  Raises `CampaignError` for an impossible number."""
         if not 0 <= number < TARGETS:
             raise CampaignError(f"campaign {self.name!r} has no target {number}")
         return target_id(self.campaign, number)
@@ -60,4 +60,4 @@ Seqs = Sequence[int]
 """The places of events in the journal."""
 
 Projector = Callable[[Any, Place, Seqs], list[Write]]
-"""Returns what events of one kind mean for the tables, in this order; `Seqs` are their places."""
+"""Returns what events of one kind change in the tables, in order; `Seqs` are their places in the journal."""
