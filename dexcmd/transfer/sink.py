@@ -9,10 +9,10 @@ from dexcmd.clock import Clock
 from dexcmd.errors import ConfigurationError, InvalidArtifactError
 from dexcmd.transfer.names import Parts, final_name, is_place
 from dexcmd.transfer.options import Verify
-from dexcmd.transfer.ranges import Body, Have
+from dexcmd.transfer.ranges import Body, Have, Version
 from dexcmd.transfer.saved import R_co
 
-__all__ = ["ArtifactName", "R_co", "Sink", "Store", "Target", "UncheckedError"]
+__all__ = ["ArtifactName", "Body", "Have", "R_co", "Sink", "Store", "Target", "UncheckedError", "Version"]
 
 
 def _place(name: "ArtifactName", _: object, place: Parts | None) -> None:
