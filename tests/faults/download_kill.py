@@ -1,8 +1,8 @@
 """Kills a process that downloads, at random moments, and looks at what the next one makes of it.
 
-The tests do it ten times.  For more:
+The tests do it a hundred times.  For more:
 
-    python -m tests.faults.download_kill --kills 100 --seed 1
+    python -m tests.faults.download_kill --kills 1000 --seed 1
 """
 
 import argparse
@@ -30,9 +30,9 @@ from dexcmd.sandbox.state import NewCommand
 from dexcmd.transfer.writer import HIGH_WATER
 
 MIB = 1024 * 1024
-ARTIFACT_BYTES = 40 * MIB
-BYTES_PER_SECOND = 60 * MIB
-LATEST_SECONDS = 0.3
+ARTIFACT_BYTES = 24 * MIB
+BYTES_PER_SECOND = 120 * MIB
+LATEST_SECONDS = 0.1
 """After the first request; so a kill comes before a half of an artifact is there, and some come after its end."""
 
 CHUNK = 256 * 1024

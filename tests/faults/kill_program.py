@@ -7,6 +7,7 @@ import struct
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -107,4 +108,7 @@ async def save(task: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    # What is loaded when it is first used, once for all children.
+    for module in ("dexcmd.resources.downloads", "dexcmd.transfer.saver", "anyio._backends._asyncio"):
+        import_module(module)
     run_each_task(save)

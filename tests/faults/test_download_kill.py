@@ -18,7 +18,7 @@ from tests.faults.download_kill import STATE, Processes, is_whole, kill_at_rando
 
 pytestmark = pytest.mark.anyio
 
-KILLS = 10
+KILLS = 100
 
 
 async def test_kills_at_random() -> None:
