@@ -11,13 +11,19 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Coroutine
+from importlib import import_module
 from typing import Any
 
 __all__ = ["run_each_task"]
 
+LAZY = ("dexcmd.resources.commands", "dexcmd.resources.downloads", "dexcmd.transfer.saver", "anyio._backends._asyncio")
+"""What is imported when it is first used: once here, and not by each child."""
+
 
 def run_each_task(run: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
     """Run each task that comes in a child of its own, until no more come."""
+    for module in LAZY:
+        import_module(module)
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

@@ -7,7 +7,6 @@ import struct
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +107,4 @@ async def save(task: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    # What is loaded when it is first used, once for all children.
-    for module in ("dexcmd.resources.downloads", "dexcmd.transfer.saver", "anyio._backends._asyncio"):
-        import_module(module)
     run_each_task(save)
