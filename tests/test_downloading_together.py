@@ -569,7 +569,8 @@ class Together:
         else:
             assert len(ranges) == 1
             assert ranges[0] is not None
-        current = described is not None and described.etag == artifact.etag
+        retagged = self.sandbox.state.commands[command_id].retagged
+        current = described is not None and described.etag == artifact.etag and not retagged
         if current and there < artifact.size and not whole and not self.course.lying:
             # What was there is not fetched again.
             assert saved.resumed_from == there
