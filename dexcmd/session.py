@@ -62,8 +62,6 @@ class Request:
     query: Mapping[str, str] = attrs.field(factory=dict[str, str])
     body: bytes | None = None
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
-    silence_seconds: float | None = None
-    """How long not a byte may come; None for as long as an attempt may take."""
 
     @property
     def idempotent(self) -> bool:
@@ -184,7 +182,6 @@ class Session:
         if at_home:
             chain.append(Pace(call, self._pacer, settings.rate_limit, self._slots, self.service_clock))
         chain.append(Attempt(call, settings.token, stream, at_home=at_home, connections=connections))
-        seconds = settings.retry.attempt_seconds
         proxy = self._proxy(url, at_home=at_home)
         failure: DexError
         try:
@@ -199,12 +196,9 @@ class Session:
                 # aiohttp takes gzip data that end early for whole, so bodies are decoded where they are read.
                 auto_decompress=False,
                 middlewares=chain,
-                # The attempt's own limit is set by its middleware; these are for a body that is streamed later.
-                timeout=aiohttp.ClientTimeout(
-                    total=None,
-                    connect=CONNECT_SECONDS,
-                    sock_read=seconds if request.silence_seconds is None else request.silence_seconds,
-                ),
+                # An attempt has its limit by its middleware, a body where it is read.  aiohttp's own for that may be
+                # armed once more when a body has ended, and then strikes the next request on its connection.
+                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS),
                 proxy=None if proxy is None else proxy.url,
                 proxy_headers=None if proxy is None else proxy.headers,
             )

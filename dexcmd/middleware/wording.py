@@ -33,8 +33,6 @@ def failure_text(error: Exception) -> str:
             return f"what came is not HTTP: {error.message}"
         case aiohttp.ConnectionTimeoutError():
             return "no connection in time"
-        case aiohttp.SocketTimeoutError():
-            return "nothing came in time"
         case aiohttp.ClientOSError() | ConnectionError() | ssl.SSLError():
             why = _reason(error)
             return f"the connection was lost{': ' if why else ''}{why}"

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import aiohttp
+import attrs
 
 from dexcmd.async_only import AsyncOnlyIteration
 from dexcmd.errors import InvalidArtifactError, StalledDownloadError, TruncatedArtifactError, one_line
@@ -90,16 +91,17 @@ async def open_artifact(
 ) -> AsyncGenerator[Artifact]:
     """Open the artifact at `path`, or what `ask` asks for of its `version`.
 
-    Silence ends the stream after the time of an attempt, or after `silence_seconds` where that is less.
+    Silence ends the stream after the time of an attempt.  Where `silence_seconds` are less, they are the time of both.
     `on_retry` is as that of `Session.stream`.
 
     Raises `DexError`; where the service sends JSON or HTML instead, or nothing, `InvalidArtifactError`.
     """
     headers = {"Accept": ACCEPT, "Accept-Encoding": "identity", **ask.headers}
-    silence = session.settings.retry.attempt_seconds
-    if silence_seconds is not None:
-        silence = min(silence, silence_seconds)
-    request = Request("GET", path, headers=headers, silence_seconds=silence)
+    policy = session.settings.retry
+    if silence_seconds is not None and silence_seconds < policy.attempt_seconds:
+        policy = attrs.evolve(policy, attempt_seconds=silence_seconds)
+        session = session.with_retry(policy)
+    request = Request("GET", path, headers=headers)
     async with session.stream(request, on_retry) as response:
         if response.content_type in _NOT_AN_ARTIFACT:
             raise InvalidArtifactError(f"GET {path}: the service sends {response.content_type} for an artifact")
@@ -110,7 +112,7 @@ async def open_artifact(
             raise InvalidArtifactError(f"GET {path}: {one_line(str(error))}") from None
         if body.size == 0:
             raise InvalidArtifactError(f"GET {path}: the service sends an artifact without a byte")
-        async with body_chunks(response, decoder=decoder, silence_seconds=silence) as chunks:
+        async with body_chunks(response, decoder=decoder, silence_seconds=policy.attempt_seconds) as chunks:
             left = asyncio.Event()
             try:
                 yield Artifact(chunks, body, filename, path, left)

@@ -56,7 +56,7 @@ async def body_chunks(
 class _Watched:
     """Chunks, none of which is waited for too long.
 
-    aiohttp was told a limit for that, and forgets it with the body where its session is closed meanwhile.
+    A limit of aiohttp's would outlive the body, and be forgotten with it where its session is closed meanwhile.
     """
 
     def __init__(self, response: aiohttp.ClientResponse, seconds: float) -> None:

@@ -26,6 +26,9 @@ MIB = 1024 * 1024
 LEAST_PART = 5 * MIB
 """S3 takes none that is smaller, but for the last."""
 
+_CHECKSUM = re.compile(r".*\.sha256_*", re.IGNORECASE)
+"""Names like those of checksums, and what such names become here."""
+
 _HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -142,7 +145,11 @@ class Objects:
     async def target(self, name: ArtifactName, verify: Verify) -> AsyncGenerator["ObjectTarget"]:
         """Return the target of an artifact.  Raises `UnsafeFilenameError`, `ArtifactExistsError`, `DownloadError`."""
         sink = self._sink
-        key = "/".join((sink.prefix.strip("/"), *name.parts)).lstrip("/")
+        *above, last = name.parts
+        if _CHECKSUM.fullmatch(last):
+            # Or it would meet the checksum of the artifact whose name is its own without the suffix.
+            last += "_"
+        key = "/".join((sink.prefix.strip("/"), *above, last)).lstrip("/")
         target = self._target(
             name,
             self._place(sink.store, key, sink.buffer_size, sink.concurrency),

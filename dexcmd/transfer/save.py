@@ -191,10 +191,10 @@ class _Download(Generic[R]):
                 there = max(artifact.received, target.have.offset)
                 self._report(options.on_progress, there, artifact.size, now)
             if throttle is not None:
-                await throttle.take(len(chunk))
+                await throttle.take(len(chunk), until=self._deadline)
             if stall.stalled(now - asked, len(chunk)):
                 raise StalledDownloadError(f"{self._path}: too slow after {artifact.received} bytes")
-            if now > self._deadline:
+            if now >= self._deadline:
                 raise self._too_late()
             now = clock.monotonic()
         if options.on_progress is not None and artifact.size is None:

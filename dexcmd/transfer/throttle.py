@@ -1,5 +1,7 @@
 """A limit on bytes a second, shared by downloads that run side by side."""
 
+import math
+
 from dexcmd.clock import Clock
 
 __all__ = ["Throttle"]
@@ -19,9 +21,9 @@ class Throttle:
         self._clock = clock
         self._free_at = clock.monotonic()
 
-    async def take(self, size: int) -> None:
-        """Return when `size` more bytes fit."""
+    async def take(self, size: int, *, until: float = math.inf) -> None:
+        """Return when `size` more bytes fit, or at `until` by the clock: they count in either case."""
         now = self._clock.monotonic()
         self._free_at = max(self._free_at, now - BURST_SECONDS) + size / self._rate
-        if self._free_at > now:
-            await self._clock.sleep(self._free_at - now)
+        if (end := min(self._free_at, until)) > now:
+            await self._clock.sleep(end - now)

@@ -11,6 +11,7 @@ import pytest
 
 from dexcmd import Command, DexError, InvalidArtifactError, RateLimitError, RetryPolicy, StalledDownloadError
 from dexcmd.clock import ManualClock
+from dexcmd.events import RequestSent
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.sandbox.state import NewCommand
 from dexcmd.transfer.partfile import PartFile
@@ -174,3 +175,17 @@ async def test_what_starts_over_is_not_durable_any_more(rig: Rig, tmp_path: Path
     rig.sandbox.behaviour = Behaviour.instant(ranges=False)
     await leave_a_part(rig, tmp_path, command)
     assert json.loads(state.read_text())["durable"] == 0
+
+
+async def test_a_limit_of_a_body_does_not_strike_what_comes_after_it(rig: Rig) -> None:
+    # Where reading lags, aiohttp finds the end of a body as it goes on with what it holds, and then arms its own limit
+    # once more: on a connection that is idle by then, and fails the next request on it at once.
+    await rig.start(artifact_size=560_000)
+    made = rig.sandbox.state.create(NewCommand(rig.sandbox.state.devices[0], "speed-test"))
+    async with rig.dex.downloads.open(Command(id=made.id)) as artifact:
+        await asyncio.sleep(1)
+        assert sum([len(chunk) async for chunk in artifact]) == 560_000
+    # Longer than an attempt may take, and not so long that connections are not kept.
+    await asyncio.sleep(10)
+    await rig.dex.commands.create(rig.requests())
+    assert [event.method for event in rig.events if isinstance(event, RequestSent)] == ["GET", "POST"]

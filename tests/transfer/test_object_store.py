@@ -932,6 +932,17 @@ async def test_a_prefix_is_a_folder(rig: Rig, prefix: str, below: str) -> None:
     assert listed(sink.store) == [stored.key, f"{stored.key}.sha256"]
 
 
+async def test_no_artifact_meets_the_checksum_of_another(place: Place) -> None:
+    keys = {"c.zip": "c.zip", "c.zip.sha256": "c.zip.sha256_", "c.zip.SHA256_": "c.zip.SHA256__"}
+    async with serving(zipped(ZIP_DEFLATED, b"x")) as (dex, asked):
+        for skipped in (False, True):
+            for name, key in keys.items():
+                stored = await dex.downloads.save(Command(id="c", filename=name), place.sink())
+                assert (stored.key, stored.skipped) == (f"{place.prefix}{key}", skipped)
+    assert len(asked) == len(keys)
+    place.assert_holds(*(f"{place.prefix}{key}" for key in keys.values()))
+
+
 async def test_a_name_without_a_suffix_is_stored_as_bytes(place: Place) -> None:
     async with serving(b"no zip") as (dex, _):
         stored = await dex.downloads.save(Command(id="c", filename="notes"), place.sink())

@@ -302,6 +302,20 @@ class TestLimits:
                 limits=DownloadLimits(total_seconds=50.0, stall_bytes_per_second=0.001),
             )
 
+    async def test_nor_longer_where_it_has_to_wait_for_its_share_of_a_limit(self, tmp_path: Path) -> None:
+        clock = ManualClock()
+        script, command = Script(sends(BODY[:100_000], BODY[100_000:], length=len(BODY))), Command(id="c1")
+        limits = DownloadLimits(total_seconds=50.0)
+        async with (
+            Service(script) as service,
+            service.client(retry=RETRY, clock=clock) as dex,
+            dex.downloads.save_many([command], tmp_path, bytes_per_second=1.0, limits=limits) as results,
+        ):
+            [result] = [result async for result in results]
+        assert isinstance(result.error, StalledDownloadError)
+        assert "not whole after 50 s" in str(result.error)
+        assert clock.monotonic() == 50.0
+
     async def test_no_attempt_begins_after_that(self, tmp_path: Path) -> None:
         script = Script(sends(BODY[:100], length=len(BODY), breaks=True))
         with pytest.raises(TruncatedArtifactError):

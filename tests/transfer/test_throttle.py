@@ -55,6 +55,17 @@ async def test_a_chunk_larger_than_a_second_is_waited_for(clock: ManualClock) ->
     assert clock.monotonic() == pytest.approx(100.0)
 
 
+async def test_it_holds_nobody_longer_than_told(clock: ManualClock) -> None:
+    throttle = Throttle(10.0, clock)
+    await throttle.take(1000, until=30.0)
+    assert clock.monotonic() == 30.0
+    # What was taken counts all the same.
+    await throttle.take(10)
+    assert clock.monotonic() == pytest.approx(101.0)
+    await throttle.take(10, until=50.0)
+    assert clock.monotonic() == pytest.approx(101.0)
+
+
 class Steps:
     """A clock on which a sleep is over at once."""
 
