@@ -723,6 +723,17 @@ class TestSchedule:
         schedule.recount()
         [look] = schedule.plan(10.0)
         assert sorted(look.missing) == ["almost", "due"]
+        schedule.drop("almost")
+        assert list(schedule.open_of(look)) == ["due"]
+
+    def test_a_look_that_is_refused_tells_nothing(self):
+        schedule = Schedule(Rhythm(2.0))
+        one = listed("a", 0.0)
+        schedule.add(one)
+        schedule.expect([one])
+        schedule.filters = False
+        assert shape(schedule.end(Look({"a": one}, device_id="device of a"), 20.0)) == ["walk 1"]
+        assert (one.looked, one.asker) == (0.0, schedule)
 
     def test_a_deadline_is_a_time_to_look(self):
         schedule = Schedule(Rhythm(2.0))
