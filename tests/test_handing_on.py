@@ -138,6 +138,48 @@ async def collect(one: Watch, found: list[list[str | None]]) -> None:
     found.append(await ended(one))
 
 
+async def test_who_leaves_hands_on_what_it_was_to_ask_for_others(rig: Rig) -> None:
+    made = await start(rig, 160, rate_limit=ONE_REQUEST_AT_A_TIME)
+    one, new, other = watch(rig, made[1]), watch(rig), watch(rig, made[0])
+    new.add(made[2].id, is_new=True)
+    async with waiting_for(rig, one, new, other) as [_, rest]:
+        await one.poll()
+        one.leave()
+        # Not to one that does not wait for it.
+        assert [each.is_due(-math.inf) for each in (one, new, other)] == [False, False, True]
+        with anyio.fail_after(5):
+            await rest
+    assert await ended(other) == [made[0].id]
+    assert [request.query["page"] for request in lists(rig)] == ["1", "2", "3", "4"]
+    new.leave()
+    assert_at_rest(rig)
+
+
+async def test_who_gets_something_to_ask_for_at_once_does_not_rest_any_longer(rig: Rig, clock: ManualClock) -> None:
+    made = await start(rig, 2)
+    one = watch(rig)
+    one.add(made[0].id, is_new=True)
+    now = clock.monotonic()
+    async with resting(one) as [rest]:
+        one.add(made[1].id)
+        await rest
+    assert clock.monotonic() == now
+
+
+async def test_a_poll_that_has_failed_begins_anew(rig: Rig) -> None:
+    made = await start(rig, 160, retry=RetryPolicy(attempts=1))
+    rig.sandbox.faults.add(
+        Fault.error(500), on="list_commands", times=1, where=lambda request: request.query["page"] == "2"
+    )
+    one = watch(rig, made[0])
+    with pytest.raises(ServerError):
+        await one.poll()
+    one.add(made[-1].id)
+    # What came to be followed meanwhile is on the first page.
+    assert made[-1].id in await ended(one)
+    assert [request.query["page"] for request in lists(rig)][:3] == ["1", "2", "1"]
+
+
 # --- One that asks for others
 
 

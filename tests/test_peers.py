@@ -1,6 +1,7 @@
 """Followers of one client, each by itself: they share their polls, and none depends on another."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Sequence
 from datetime import timedelta
 
@@ -83,6 +84,12 @@ async def test_sixty_waits_cost_what_one_would_that_waits_for_all(rig: Rig, cloc
         assert len([command async for command in ended]) == 60
     assert together <= 3 * (len(lists(rig)) - together)
     assert_at_rest(rig)
+
+
+async def test_nothing_is_kept_of_commands_that_nobody_follows_any_more(rig: Rig) -> None:
+    for command in await start(rig, 10):
+        await rig.dex.commands.wait(command.id)
+    assert rig.dex.commands.peers.known.rows.ours(-math.inf, math.inf) <= 1
 
 
 async def test_a_client_with_another_retry_policy_shares_them(rig: Rig) -> None:

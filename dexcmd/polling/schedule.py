@@ -195,13 +195,12 @@ class Schedule:
         return bool(left)
 
     def waits_for(self, other: "Schedule") -> bool:
-        """Tell whether the poll of another has still to tell of any of these, and none of its own has."""
-        return not self.asks_for_own and any(one.asker is other for one in self.pending.values())
+        """Tell whether the poll of another has still to tell of any of these."""
+        return any(one.asker is other for one in self.pending.values())
 
     def bequeath(self, heir: "Schedule") -> None:
         """Have its own poll be that of another from now on."""
         heir.expect(one for one in self._asked if one.asker is self)
-        self._asked = []
 
     def expect(self, asked: Iterable[Pending]) -> None:
         """Note what its own poll, which has begun, is to tell of."""

@@ -303,8 +303,7 @@ class Watch:
 
     def _settle(self, *, queues_up: bool) -> None:
         """Set the times of all that the poll has told of, and leave to the peers what it does not go on with."""
-        told = [peer for peer in self._peers.resting(self) if peer.schedule.is_touched]
-        for watch in (self, *told):
+        for watch in (self, *(peer for peer in self._peers.resting(self) if peer.schedule.is_touched)):
             watch.settle()
         self._peers.known.forget()
         if not queues_up:
@@ -312,8 +311,6 @@ class Watch:
             self.hand_back()
         if not self._looks:
             self._leave_turn()
-        for peer in told:
-            peer.wake()
         for peer in self._peers.resting(self):
             peer.wake_if_due()
 

@@ -1,16 +1,18 @@
 """The parts of `dexcmd capture` that decide and tell."""
 
+import io
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import attrs
 import pytest
+from rich.console import Console
 
 from dexcmd import CommandFailedError, ConfigurationError, NotFoundError, Outcome, Pcap, WaitTimeoutError
 from dexcmd.capture import CaptureResult
 from dexcmd.cli.capture.advice import advice
 from dexcmd.cli.capture.choice import Choice, Left, Name, choose, name_of_line
-from dexcmd.cli.capture.preview import preview_lines
+from dexcmd.cli.capture.preview import preview, preview_lines
 from dexcmd.cli.capture.rows import TABLE, Row, row_document
 from dexcmd.cli.capture.standing import Standing
 from dexcmd.cli.common import Common
@@ -107,6 +109,21 @@ def test_preview():
     assert list(preview_lines(Choice((device(),), ()), Quota(5, 1), NOW, named=True)) == [
         "takes 1 of 4 commands left of the day's quota"
     ]
+    # As many as are shown, and as there is room for.
+    just = Choice(tuple(device(f"d{number}", status="connected") for number in range(10)), ())
+    assert list(preview_lines(just, Quota(10, 0), NOW, named=False)) == [
+        "takes 10 of 10 commands left of the day's quota"
+    ]
+
+
+def test_the_preview_names_devices_as_people_know_them():
+    choice = Choice((device("d1", device_name="laptop", platform="linux"), device("d2")), ())
+    written, drawn = io.StringIO(), io.StringIO()
+    preview(Console(file=written), choice, Quota(), Pcap(), named=True)
+    assert written.getvalue().splitlines() == ["pcap on:", "laptop\ta@b\tlinux\t", "d2\ta@b\t\t"]
+    preview(Console(file=drawn, force_terminal=True, width=80), choice, Quota(), Pcap(), named=True)
+    assert [line.split()[:2] for line in drawn.getvalue().splitlines()[-2:]] == [["laptop", "a@b"], ["d2", "a@b"]]
+    assert "\t" not in drawn.getvalue()
 
 
 # --- how it stands

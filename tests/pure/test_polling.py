@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dexcmd.polling.durations import EARLY_GUESS, LEAST_SAMPLES, SAMPLES, Durations
+from dexcmd.polling.known import Known
 from dexcmd.polling.looks import ASKED, MOST_PROBES, Look, Rows, ask, choose_looks, glance, looks_after, runs
 from dexcmd.polling.pending import Pending, created_between
 from dexcmd.polling.rhythm import (
@@ -663,6 +664,10 @@ class TestSchedule:
         look = Look({"a": one}, status="FAILED", is_probe=True, is_complete=True, begun=12.0, brought=brought)
         assert schedule.end(look, 20.0) == []
         assert (one.probes, one.probed, one.looked) == (probes, 12.0, 20.0)
+        one.deadline = 15.0
+        assert not one.was_pending_at_deadline, "it was not seen"
+        schedule.touch(one, 30.0)
+        assert one.was_pending_at_deadline
 
     def test_slow_ones_of_many_lengths_cost_less_than_a_walk_for_each_look(self):
         rng = random.Random(1)
@@ -678,6 +683,7 @@ class TestSchedule:
             schedule.add(Pending(command_id=str(index), not_before=at(-1), born=-1.0, added=0.0, is_new=True))
         # What the first were due at is put off once there are many.
         assert schedule.next_due == 2.0
+        assert schedule.joining(2.0) == [], "nor is a peer to look for them"
         [look] = schedule.plan(2.0)
         assert look.is_glance
         assert (look.since, len(look.missing)) == (at(-2), 100)
@@ -687,6 +693,47 @@ class TestSchedule:
         assert schedule.plan(14.9) == []
         assert shape(schedule.plan(15.0)) == ["walk 100"]
         assert GLANCE_SECONDS > 15.0
+
+    def test_those_are_glanced_at_that_are_new_and_that_the_list_has_not_shown(self):
+        schedule = Schedule(Rhythm(2.0))
+        schedule.rhythm.followed = 100
+        shown = Pending(command_id="shown", not_before=at(-1), born=-1.0, is_new=True)
+        schedule.add(shown)
+        schedule.add(Pending(command_id="old", not_before=at(-1), born=-1.0))
+        assert schedule.next_due == 2.0
+        shown.seen = Command(id="shown", status="PENDING_EXEC")
+        schedule.touch(shown, 1.0)
+        schedule.settle(1.0, changed=True)
+        assert schedule.next_due > 10.0
+        for name, added in (("new", 3.0), ("newer", 4.0)):
+            schedule.add(Pending(command_id=name, not_before=at(2), born=2.0, added=added, is_new=True))
+        assert schedule.next_due == 5.0
+        [look] = schedule.plan(5.0)
+        assert look.is_glance
+        assert sorted(look.missing) == ["new", "newer"]
+
+    def test_of_many_those_that_are_almost_due_are_looked_for_as_well(self):
+        schedule = Schedule(Rhythm(2.0))
+        schedule.rhythm.followed = 100
+        schedule.filters = False
+        for name, due in (("due", 10.0), ("almost", 15.0), ("later", 20.0)):
+            one = listed(name, 0.0)
+            schedule.add(one)
+            one.due = due
+        schedule.recount()
+        [look] = schedule.plan(10.0)
+        assert sorted(look.missing) == ["almost", "due"]
+        schedule.drop("almost")
+        assert list(schedule.open_of(look)) == ["due"]
+
+    def test_a_look_that_is_refused_tells_nothing(self):
+        schedule = Schedule(Rhythm(2.0))
+        one = listed("a", 0.0)
+        schedule.add(one)
+        schedule.expect([one])
+        schedule.filters = False
+        assert shape(schedule.end(Look({"a": one}, device_id="device of a"), 20.0)) == ["walk 1"]
+        assert (one.looked, one.asker) == (0.0, schedule)
 
     def test_a_deadline_is_a_time_to_look(self):
         schedule = Schedule(Rhythm(2.0))
@@ -721,11 +768,53 @@ class TestSchedule:
 
     def test_what_only_its_file_name_is_missing_of_is_looked_for_at_the_end_of_its_time(self):
         schedule = Schedule(Rhythm(2.0))
-        one = listed("a", 0.0, "SUCCESS", named_by=1.5)
+        one = listed("a", 0.0, "SUCCESS", named_by=3.5)
         schedule.add(one)
-        schedule.touch(one, 0.0)
-        schedule.settle(0.0, changed=True)
-        assert schedule.next_due == 1.5
-        schedule.touch(one, 1.5)
-        schedule.settle(1.5, changed=True)
-        assert schedule.next_due == 3.5
+        for now, then in ((0.0, 2.0), (2.0, 3.5), (3.5, 5.5)):
+            schedule.touch(one, now)
+            schedule.settle(now, changed=True)
+            assert schedule.next_due == then
+
+
+class TestPeers:
+    """The schedules of two followers that share their polls."""
+
+    def setup_method(self) -> None:
+        known = Known()
+        self.mine, self.theirs = Schedule(Rhythm(2.0), known), Schedule(Rhythm(2.0), known)
+        self.a, self.b, self.c = (listed(name, created) for name, created in (("a", 2.0), ("b", 0.0), ("c", 1.0)))
+        self.mine.add(self.a)
+        self.theirs.add(self.b)
+        self.theirs.add(self.c)
+
+    def test_rows_are_kept_as_long_as_any_of_them_needs_them(self):
+        self.mine.known.forget()
+        assert self.mine.known.rows.ours(0.0, 2.0) == 3
+
+    def test_one_poll_is_for_all(self):
+        [look] = self.mine.plan(5.0, [self.theirs])
+        assert sorted(look.missing) == ["a", "b", "c"]
+        assert self.theirs.next_due == math.inf
+        assert self.theirs.plan(5.0) == []
+
+    def test_what_was_told_is_not_left_to_whoever_goes_on(self):
+        self.mine.plan(5.0, [self.theirs])
+        self.mine.touch(self.a, 5.0)
+        self.theirs.touch(self.c, 5.0)
+        self.mine.bequeath(self.theirs)
+        assert (self.a.asker, self.b.asker, self.c.asker) == (None, self.theirs, None)
+
+    def test_who_is_not_told_may_ask(self):
+        self.mine.plan(5.0, [self.theirs])
+        assert self.mine.release()
+        assert self.a.asker is self.mine
+        assert self.theirs.next_due <= 5.0
+        assert self.b.tried == -math.inf, "the poll of another was no try"
+        assert not self.mine.release()
+
+    def test_who_leaves_has_tried_by_its_own_poll_only(self):
+        self.mine.plan(5.0, [self.theirs])
+        self.theirs.forgo()
+        self.mine.forgo()
+        assert self.theirs.next_due <= 5.0
+        assert (self.a.tried, self.b.tried) == (5.0, -math.inf)

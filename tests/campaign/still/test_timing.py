@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from dexcmd import RateLimit
-from dexcmd.campaign.events import AccountStopped, ArtifactSaved, QuotaWaited, TargetDropped
+from dexcmd.campaign.events import AccountStopped, ArtifactSaved, IntentClosed, QuotaWaited, TargetDropped
 from dexcmd.campaign.spec import Pace, Retries
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
 from dexcmd.sandbox.requestlog import Operation
@@ -136,6 +136,32 @@ async def test_what_waits_to_be_tried_again_is_given_up_at_the_deadline(
     assert (status.state, status.count("failed", "not_attempted")) == ("finished", 2)
     late = [event.at - EPOCH - DEADLINE for event in rig.of(TargetDropped)]
     assert timedelta(0) <= min(late) <= max(late) < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(("away", "least", "most"), [(0.0, 110.0, 130.0), (450.0, 20.0, 40.0), (3600.0, 0.0, 10.0)])
+async def test_what_a_process_left_open_is_looked_for_until_the_list_is_to_be_believed(
+    rigs: Callable[[], Awaitable[CampaignRig]], away: float, least: float, most: float
+) -> None:
+    rig = await rigs()
+    sandbox = await rig.account(devices=2, behaviour=Behaviour(**HEALTHY))
+    sandbox.faults.add(Fault.drop(), on="create_commands", times=1)
+    async with rig.campaign(rig.spec()) as campaign:
+        with anyio.CancelScope() as process:
+
+            async def end_once_lost() -> None:
+                while not rig.asked("create_commands"):
+                    await rig.clock.sleep(0.1)
+                process.cancel()
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(end_once_lost)
+                await campaign.run()
+    await rig.clock.sleep(away)
+    again = rig.clock.now()
+    status = await rig.run("one")
+    assert (status.count("saved"), len(sandbox.state.commands)) == (2, 2)
+    absent = [event.at - again for event in rig.of(IntentClosed) if event.outcome == "absent"]
+    assert timedelta(seconds=least) <= min(absent) <= max(absent) <= timedelta(seconds=most)
 
 
 MOST_REQUESTS = 1.25
