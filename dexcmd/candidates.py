@@ -1,4 +1,4 @@
-"""Which rows of the list may be commands whose create answer was lost, and which is whose.  Pure."""
+"""Which rows of the list may be commands whose create response was lost, and which belongs to which.  Pure."""
 
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -14,7 +14,7 @@ OLDEST = datetime.min.replace(tzinfo=UTC)
 
 
 class Candidates:
-    """Rows of the list that may be the lost commands, by device and type; what else a walk shows is not kept."""
+    """Rows of the list that may be the lost commands, by device and type; other rows are not kept."""
 
     def __init__(self, lost: Collection[Lost], created: CreatedLog) -> None:
         self._own: dict[Kind, dict[Lost, None]] = defaultdict(dict)
@@ -143,7 +143,7 @@ def assign(lost: Sequence[Lost], rows: Iterable[Command]) -> dict[Lost, Command]
 
 
 def _eligible(one: Lost, rows: Iterable[Command]) -> Iterator[Command]:
-    """Give the rows that may be its own, those first that name what it asked for."""
+    """Yield the rows that may belong to it, those with the requested registration first."""
     since = one.since
     if since is not None:
         for exact in (True, False):

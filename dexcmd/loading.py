@@ -15,9 +15,9 @@ from dexcmd.async_only import running_loop
 __all__ = ["load"]
 
 BACKEND = "anyio._backends._asyncio"
-"""What anyio imports when it is first used.  It is not public: under another name it would be late again, no more."""
+"""What anyio imports on first use.  Not public: if it were renamed, it would only be imported late again."""
 
-# All of anyio before a thread imports parts of it: those of older versions import each other in circles.
+# Import all of anyio before a thread imports parts of it: those of older versions have circular imports.
 import_module("anyio")
 
 _loads: dict[str, "Future[None]"] = {}
