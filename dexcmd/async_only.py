@@ -1,4 +1,4 @@
-"""A plain mistake with a plain answer: sync `with` and `for` on what is async, and async without asyncio."""
+"""Clear errors for common mistakes: sync `with` and `for` on async objects, and async without asyncio."""
 
 import asyncio
 from typing import NoReturn
@@ -9,7 +9,7 @@ __all__ = ["AsyncOnlyContext", "AsyncOnlyIteration", "running_loop"]
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
-    """Return the event loop that runs; raises `ConfigurationError` where it is none of asyncio's."""
+    """Return the running event loop; raises `ConfigurationError` if asyncio isn't running one."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -17,7 +17,7 @@ def running_loop() -> asyncio.AbstractEventLoop:
 
 
 class AsyncOnlyContext:
-    """Has `async with` only."""
+    """Supports only `async with`."""
 
     def __enter__(self) -> NoReturn:
         """Raise `TypeError`: write `async with`."""
@@ -28,7 +28,7 @@ class AsyncOnlyContext:
 
 
 class AsyncOnlyIteration:
-    """Has `async for` only."""
+    """Supports only `async for`."""
 
     def __iter__(self) -> NoReturn:
         """Raise `TypeError`: write `async for`."""

@@ -1,4 +1,4 @@
-"""Results that tasks produce while they are iterated over."""
+"""Results produced by background tasks while the caller iterates over them."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -18,41 +18,41 @@ __all__ = ["Background", "Results"]
 T = TypeVar("T")
 
 BUFFERED_RESULTS = 16
-"""Results that may wait for the consumer before the tasks do: a slow consumer slows them down, and memory
-stays flat.
+"""How many results are buffered before the tasks wait: a slow consumer slows them down, and memory use stays
+constant.
 """
 
 
 class Results(Generic[T]):
-    """What is produced, on its way to whoever iterates.
+    """The queue from the producing tasks to the consumer.
 
-    anyio's streams hand an item to a task that waits, and lose it if that is cancelled before it runs.
+    anyio's streams hand an item to a waiting task, and lose it if that task is cancelled before it runs.
     """
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[tuple[T, ...]] = asyncio.Queue(BUFFERED_RESULTS)
-        """Each alone in a tuple; an empty one is the end."""
+        """Each result in a tuple of its own; an empty tuple marks the end."""
 
         self._turn = asyncio.Lock()
-        """Of those that wait for room: a queue lets others in before them."""
+        """Held by the sender that waits for room: a queue alone would let others overtake it."""
 
     async def send(self, result: T) -> None:
-        """Hand on a result, once there is room."""
+        """Send a result, waiting for room."""
         async with self._turn:
             await self._queue.put((result,))
 
     async def end(self) -> None:
-        """Tell that no more come, once there is room."""
+        """Mark the end, waiting for room."""
         await self._queue.put(())
 
     def drop(self) -> None:
-        """Forget what nobody has taken, and end.  Nothing may be sent any more."""
+        """Discard unread results, and end.  Nothing may be sent afterwards."""
         while not self._queue.empty():
             self._queue.get_nowait()
         self._queue.put_nowait(())
 
     async def receive(self) -> T:
-        """Return the next; raises `StopAsyncIteration` at the end, to each who asks."""
+        """Return the next result; at the end raises `StopAsyncIteration`, for every caller."""
         for result in await self._queue.get():
             return result
         self._queue.put_nowait(())
@@ -62,14 +62,14 @@ class Results(Generic[T]):
 class Background(AsyncOnlyContext, AsyncOnlyIteration, ABC, Generic[T]):
     """An `async with` object to be iterated over with `async for`.
 
-    Leaving the block ends what runs behind it.
+    Leaving the block stops its background tasks.
     """
 
     def __init__(self) -> None:
         self._entered = False
         self._group: TaskGroup | None = None
         self._sent: Results[T] | None = None
-        """There once it is entered."""
+        """Set once entered."""
 
         self._left = False
         self._failure: Exception | None = None
@@ -93,24 +93,24 @@ class Background(AsyncOnlyContext, AsyncOnlyIteration, ABC, Generic[T]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End what is under way and wait until it has cleaned up."""
+        """Stop what is in progress and wait until it has cleaned up."""
         if self._group is not None and self._sent is not None:
             self._left = True
             self._group.cancel_scope.cancel()
             try:
-                # The body's exception is left out, so that it comes to the caller as it is and not in a group.
+                # Without the body's exception, so that it reaches the caller as it is and not in a group.
                 await self._group.__aexit__(None, None, None)
             finally:
                 self._sent.drop()
 
     def __aiter__(self) -> Self:
-        """Return itself: each result comes once."""
+        """Return itself: each result is returned once."""
         return self
 
     async def __anext__(self) -> T:
-        """Return the next result as soon as there is one.
+        """Wait for the next result and return it.
 
-        A wait that is cancelled loses none.
+        Cancelling the wait loses no result.
         """
         if self._sent is None:
             raise RuntimeError(f"{type(self).__name__}: enter it with `async with` before iterating over it")
@@ -126,6 +126,6 @@ class Background(AsyncOnlyContext, AsyncOnlyIteration, ABC, Generic[T]):
     async def _run(self, results: Results[T]) -> None:
         try:
             await self._produce(results)
-        except Exception as error:  # noqa: BLE001 - whatever it is belongs to whoever iterates
+        except Exception as error:  # noqa: BLE001 - raised for the consumer
             self._failure = error
         await results.end()

@@ -1,4 +1,4 @@
-"""Which requests go into which POST, and what of its answer is about which of them.  Pure."""
+"""Which requests go into which POST, and which part of its response concerns which request.  Pure."""
 
 import re
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ _POINTER = re.compile(r"/commands/(\d{1,3})(/.*)?")
 
 
 def plan_batches(requests: Sequence[CommandRequest]) -> list[Batch]:
-    """Return the requests in runs of at most ten, in order."""
+    """Split the requests into batches of at most ten, in order."""
     return [tuple(requests[start : start + MOST_PER_POST]) for start in range(0, len(requests), MOST_PER_POST)]
 
 
 def split_culprits(requests: Sequence[CommandRequest], error: APIError) -> tuple[list[CommandRequest], list[Batch]]:
-    """Return which requests a refusal is about, and how the others are to be sent anew.
+    """Return the requests that a refusal concerns, and the batches in which to resend the others.
 
-    Pointers name the culprits.  Where they don't, the requests are halved until the culprits stand alone.
+    Pointers name the culprits.  Without pointers, the requests are halved until the culprits are isolated.
     """
     named = culprits(error.errors, len(requests))
     if len(requests) == 1:
@@ -36,7 +36,7 @@ def split_culprits(requests: Sequence[CommandRequest], error: APIError) -> tuple
 
 
 def culprits(errors: Sequence[ErrorDetail], count: int) -> dict[int, list[ErrorDetail]]:
-    """Return the errors that name a command of a POST of `count` by its pointer, such as `/commands/3/device_id`."""
+    """Return the errors whose pointer names a command of a POST of `count`, such as `/commands/3/device_id`."""
     named: dict[int, list[ErrorDetail]] = {}
     for error in errors:
         found = _POINTER.fullmatch(error.pointer or "")
@@ -46,11 +46,11 @@ def culprits(errors: Sequence[ErrorDetail], count: int) -> dict[int, list[ErrorD
 
 
 def match_rows(batch: Sequence[CommandRequest], rows: Sequence[Command]) -> list[Command | None]:
-    """Return for each request the row that is its own, or None.
+    """Return the matching row for each request, or None.
 
-    The service promises neither the order of the request nor as many rows.  A row is claimed once; one that names
-    the registration that was asked for goes first, and one without a registration, or for a request without one,
-    after that.  Rows that nobody asked for are left over.
+    The service guarantees neither the order of the request nor as many rows.  Each row is used once: first those with
+    exactly the requested registration, then those where the row or the request has none.  Rows that match no
+    request are left out.
     """
     free: dict[str, Command] = {}
     for row in rows:
@@ -67,7 +67,7 @@ def match_rows(batch: Sequence[CommandRequest], rows: Sequence[Command]) -> list
 
 
 def is_for(row: Command, request: CommandRequest, exact: bool) -> bool:
-    """Tell whether a row may be of a request, and with `exact` names just the registration that was asked for."""
+    """Tell whether a row may belong to a request; with `exact`, it must have the requested registration."""
     if (row.device_id, row.type) != (request.device_id, request.type):
         return False
     if exact:

@@ -1,4 +1,4 @@
-"""Which rows of the list may be commands whose create answer was lost, and which is whose.  Pure."""
+"""Which rows of the list may be commands whose create response was lost, and which belongs to which.  Pure."""
 
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -14,7 +14,7 @@ OLDEST = datetime.min.replace(tzinfo=UTC)
 
 
 class Candidates:
-    """Rows of the list that may be the lost commands, by device and type; what else a walk shows is not kept."""
+    """Rows of the list that may be the lost commands, by device and type; other rows are not kept."""
 
     def __init__(self, lost: Collection[Lost], created: CreatedLog) -> None:
         self._own: dict[Kind, dict[Lost, None]] = defaultdict(dict)
@@ -23,21 +23,21 @@ class Candidates:
         self._created = created
         self._rows: dict[Kind, list[Command]] = {each: [] for each in self._own}
         self._short = set(self._own)
-        """Those of which there are fewer rows than lost."""
+        """The kinds with fewer rows than lost requests."""
 
     @property
     def since(self) -> datetime:
-        """Return how far back the rows are to go that `matches` chooses from."""
+        """How far back the rows must go for `matches` to choose from."""
         return min(
             (one.since for some in self._contenders().values() for one in some if one.since is not None), default=OLDEST
         )
 
     def _contenders(self) -> dict[Kind, list[Lost]]:
-        """Return all that may have a row, in the order in which they choose.
+        """Return all lost requests that may have a row, in the order in which they choose.
 
-        Who is believed to have none the soonest chooses first: what the others have may show later.  Of equals those
-        that name their registration choose before those that take any, and the later before the earlier, for which more
-        rows will do.  Among them are those for which somebody else looks at the moment: what is theirs is left to them.
+        Those that settle soonest choose first, as rows for the others may appear later.  Among equals, those with a
+        registration choose before those without, and later ones before earlier ones, which more rows can match.  They
+        include the requests that other searches are looking for, so that their rows are left to them.
         """
         contenders = {each: list(own) for each, own in self._own.items()}
         for one in self._created.sought():
@@ -52,11 +52,11 @@ class Candidates:
         return contenders
 
     def of(self, rows: Iterable[Command]) -> list[Command]:
-        """Return the rows that are of a device and a type of the lost."""
+        """Return the rows with a device and type of the lost requests."""
         return [row for row in rows if (row.device_id or "", row.type or "") in self._rows]
 
     def add(self, rows: Iterable[Command]) -> None:
-        """Take note of rows, those of other devices and types excepted."""
+        """Add rows, except those of other devices and types."""
         for row in self.of(rows):
             which = row.device_id or "", row.type or ""
             self._rows[which].append(row)
@@ -64,24 +64,24 @@ class Candidates:
                 self._short.discard(which)
 
     def all_matches(self) -> dict[Lost, Command] | None:
-        """Return what `matches` does if each of the lost has a row, else None."""
+        """Return the same as `matches` if each of the lost requests has a row, else None."""
         if self._short:
-            # Told cheaply: a walk may be for thousands, and has hundreds of pages.
+            # A cheap check: a walk may be for thousands of requests and have hundreds of pages.
             return None
         found = self.matches(complete=False)
         return found if len(found) == sum(map(len, self._own.values())) else None
 
     def matches(self, *, complete: bool) -> dict[Lost, Command]:
-        """Return those of the lost that have a row, each row for one of them, and none that this client has claimed.
+        """Assign rows to the lost requests, each row to at most one, without rows that this client has claimed.
 
-        While the walk is not complete, none of a device and type for which somebody has no row yet: what there is may
-        be all that will do for that one, while older rows will do for the others.
+        While the walk is incomplete, leave out kinds of which some request has no row yet: the present rows may be the
+        only ones that match it, while older rows may match the others.
         """
         found: dict[Lost, Command] = {}
         for each, contenders in self._contenders().items():
             own = self._own[each]
-            # The oldest first: the later ones may be of somebody who has not said so yet, such as another process.
-            # Those without a date are by the order of the list.
+            # The oldest first: later ones may belong to somebody unknown, such as another process.  Rows without a date
+            # keep the order of the list.
             rows = sorted(
                 (row for row in reversed(self._rows[each]) if row.id not in self._created),
                 key=lambda row: row.created_date or OLDEST,
@@ -143,7 +143,7 @@ def assign(lost: Sequence[Lost], rows: Iterable[Command]) -> dict[Lost, Command]
 
 
 def _eligible(one: Lost, rows: Iterable[Command]) -> Iterator[Command]:
-    """Give the rows that may be its own, those first that name what it asked for."""
+    """Yield the rows that may belong to it, those with the requested registration first."""
     since = one.since
     if since is not None:
         for exact in (True, False):

@@ -1,4 +1,4 @@
-"""Create, follow and save in one: from targets to whole files."""
+"""Create, follow and save in one step: from targets to complete files."""
 
 import logging
 import os
@@ -37,13 +37,13 @@ CaptureState = OutcomeState | Literal["failed", "saved"]
 
 @attrs.frozen
 class CaptureResult(Generic[R]):
-    """What became of one target.
+    """The result for one target.
 
-    `saved`: the artifact is on disk, in `artifact`.  `failed`: the command was created but there is no
-    artifact, and `error` says why: the device reported FAILED (`CommandFailedError`), it did not end in time
-    (`WaitTimeoutError`), the list could not be read any more, or it could not be downloaded.  `rejected`,
-    `not_attempted` and `unknown` are those of `Outcome`, and so are `created` and `adopted`: `stop` was called
-    before there was an artifact.
+    `saved`: `artifact` has been stored.  `failed`: the command was created but its artifact was not saved, and
+    `error` says why: the device reported FAILED (`CommandFailedError`), the command did not end in time
+    (`WaitTimeoutError`), the list could no longer be read, or the download failed.  `rejected`, `not_attempted` and
+    `unknown` are as in `Outcome`; so are `created` and `adopted`, which mean that `stop` was called before the
+    artifact was saved.
     """
 
     request: CommandRequest
@@ -52,39 +52,42 @@ class CaptureResult(Generic[R]):
     artifact: R | None = None
     error: DexError | None = None
     reason: str | None = None
-    """Why it was not attempted: `quota`, `abort` or `cancelled`; the latter for what was left, too."""
+    """Why it was `not_attempted` (`quota`, `abort`, `cancelled`), `unknown` (as in `Outcome`), or left by `stop`
+    (`cancelled`).
+    """
 
 
 @attrs.frozen(kw_only=True)
 class CaptureOptions(Generic[R]):
-    """How a capture is done."""
+    """The settings of a capture."""
 
     bulk: BulkOptions
     into: "str | os.PathLike[str] | Sink[R]"
     concurrency: int = attrs.field(validator=count)
-    """Downloads at a time."""
+    """How many downloads run at once."""
 
     timeout: float = attrs.field(validator=above_zero)
-    """Seconds that a command has from its creation to its end."""
+    """How many seconds a command may take from its creation to its end."""
 
     poll_interval: float = attrs.field(validator=above_zero)
-    """Seconds between polls at least."""
+    """The minimum number of seconds between polls."""
 
     most_in_flight: int = attrs.field(validator=count)
-    """Commands that are created and neither saved nor failed; no more are created meanwhile, but for one POST each.
+    """At how many commands that are created but neither saved nor failed creation pauses.
 
-    Of the `bulk.concurrency` that send POSTs, each waits only once it has commands, up to ten, for which there is no
-    room.  So up to ten times as many come on top, and those whose answers were lost, until they are found.
+    Each of the `bulk.concurrency` workers pauses only once it has sent a POST, of up to ten commands, that exceeds
+    the limit.  So it may be exceeded by ten times `bulk.concurrency`, plus commands whose create response was lost and
+    that are still being searched for.
     """
 
     on_progress: OnProgress | None
 
 
 class Capture(Background[CaptureResult[R]]):
-    """The results of `dex.capture`, one a target, each as soon as it is known."""
+    """The results of `dex.capture`, one per target, each as soon as it is known."""
 
     _results: Results[CaptureResult[R]]
-    """There once it produces."""
+    """Set when the results start."""
 
     def __init__(self, session: Session, commands: CommandsResource, options: CaptureOptions[R]) -> None:
         super().__init__()
@@ -96,10 +99,10 @@ class Capture(Background[CaptureResult[R]]):
             session, peers=commands.peers, poll_interval=options.poll_interval, filename_grace=FILENAME_GRACE
         )
         self._made: dict[str, Outcome] = {}
-        """Those whose command was created and is not done with."""
+        """Those whose command was created but neither saved nor failed yet."""
 
         self._stopped = False
-        # Where there is room it is taken at once, so that polls see the commands of one POST come together.
+        # Free room is taken without yielding, so that polls see the commands of one POST appear together.
         self._room = anyio.Semaphore(options.most_in_flight, fast_acquire=True)
         self._change = anyio.Event()
         self._all_created = False
@@ -107,15 +110,15 @@ class Capture(Background[CaptureResult[R]]):
 
     @property
     def created(self) -> BulkResult:
-        """Return what was created so far, an outcome for each request: also after leaving early or a cancellation."""
+        """The outcome of creating each request, as it stands now; available after leaving early or cancellation too."""
         return self._bulk.result
 
     def stop(self) -> None:
-        """Create no more commands, begin no more downloads, and wait for no device; then the iteration ends.
+        """Create no more commands, start no more downloads, stop waiting for devices, and end the iteration.
 
-        What is being sent or received comes to its end.  Each request still gets its result: a command that was created
-        and whose artifact is not there is `created` or `adopted`, for the reason `cancelled`, and can be followed
-        and downloaded later.
+        Requests and downloads in progress are completed.  Each request still gets a result: a command that was created
+        but whose artifact was not saved is `created` or `adopted`, with reason `cancelled`, and can be followed and
+        downloaded later.
         """
         self._stopped = True
         self._bulk.stop()
@@ -124,7 +127,7 @@ class Capture(Background[CaptureResult[R]]):
 
     async def _produce(self, results: Results[CaptureResult[R]]) -> None:
         self._results = results
-        # Before anything is created: a capture that has nowhere to go costs quota and privacy for nothing.
+        # Before anything is created: a capture that can't be stored wastes quota and privacy.
         options = SaveOptions(on_progress=self._options.on_progress)
         await load("dexcmd.transfer.saver")
         from dexcmd.transfer.saver import saver, sink_of
@@ -134,7 +137,7 @@ class Capture(Background[CaptureResult[R]]):
             await self._capture(save)
 
     async def _capture(self, saver: Save[R]) -> None:
-        # More would have nothing to do.
+        # More workers would have nothing to do.
         concurrency = min(self._options.concurrency, len(self._options.bulk.requests))
         ended, to_save = anyio.create_memory_object_stream[Command](concurrency)
 
@@ -158,7 +161,7 @@ class Capture(Background[CaptureResult[R]]):
         self._change.set()
 
     async def _take(self, outcomes: Sequence[Outcome]) -> None:
-        # Told now: the devices are at work while there is no room yet.
+        # Set now, as the devices are already at work while this waits for room.
         deadline = self._clock.monotonic() + self._options.timeout
         for outcome in outcomes:
             if outcome.command_id is not None:
@@ -195,7 +198,7 @@ class Capture(Background[CaptureResult[R]]):
             await self._watch.rest(self._options.poll_interval)
             if not self._stopped:
                 await self._poll()
-            # A peer's poll may have told of these, although there is none for this one any more.
+            # A peer's poll may have reported these, even after this one's own polling has stopped.
             for command in self._watch.take_ended():
                 if command.succeeded:
                     await ended.send(command)
@@ -212,7 +215,7 @@ class Capture(Background[CaptureResult[R]]):
                 self._watch.drop(command_id)
                 await self._fail(command_id, error)
         except DexError as error:
-            # What was created stays created: the next poll may tell, until each command's own time is over.
+            # The commands still exist: the next poll may succeed, until each command's own timeout.
             logger.warning("a poll failed: %s", error)
 
     async def _give_up_overdue(self, ended: MemoryObjectSendStream[Command]) -> None:
@@ -220,7 +223,7 @@ class Capture(Background[CaptureResult[R]]):
             succeeded = self._watch.succeeded(command_id)
             command = self._watch.drop(command_id)
             if succeeded and command is not None:
-                # Its file name is still missing, and can be guessed.
+                # Only its file name is missing, and that can be guessed.
                 await ended.send(command)
             else:
                 message = f"command {command_id} has not ended after {self._options.timeout:g} s"
@@ -241,7 +244,7 @@ class Capture(Background[CaptureResult[R]]):
             await self._finish(command_id, CaptureResult(request, "saved", command, artifact))
 
     async def _leave(self, command_id: str, command: Command | None) -> None:
-        """Tell of a command that nobody waits for any more."""
+        """Report a command that is no longer waited for."""
         made = self._made[command_id]
         result = CaptureResult[R](made.request, made.state, command or made.command, reason="cancelled")
         await self._finish(command_id, result)

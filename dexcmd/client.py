@@ -1,6 +1,6 @@
-"""The client: settings checked, and the resources hung up on one session.
+"""The client: checks the settings and exposes the resources, which share one session.
 
-A resource is loaded when it is first used: the import of all takes a fifth of what that of aiohttp does.
+Each resource is imported on first use: importing all of them takes a fifth of the time that aiohttp takes.
 """
 
 import copy
@@ -47,7 +47,7 @@ __all__ = ["DexClient"]
 RESOURCES = ("commands", "devices", "downloads", "quota")
 
 SERVICE_LIMIT = RateLimit()
-"""What the service allows a user: 1200 requests in 5 minutes."""
+"""The service's limit per user: 1200 requests in 5 minutes."""
 
 
 class DexClient(AsyncOnlyContext):
@@ -56,8 +56,8 @@ class DexClient(AsyncOnlyContext):
         async with DexClient() as dex:
             quota = await dex.quota.get()
 
-    The resources are `commands`, `devices`, `downloads` and `quota`; `capture` joins them.  One client is
-    made for many concurrent calls from one event loop; those from another one raise `ConfigurationError`.
+    The resources are `commands`, `devices`, `downloads` and `quota`; `capture` combines them.  One client serves
+    many concurrent calls from one event loop; calls from another loop raise `ConfigurationError`.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class DexClient(AsyncOnlyContext):
     ) -> None:
         """Check the settings; nothing is sent yet.
 
-        `api_token`, `account_id` and `base_url` come from `CLOUDFLARE_API_TOKEN`, `CLOUDFLARE_ACCOUNT_ID` and
-        `CLOUDFLARE_BASE_URL` where they are not given; a variable that is empty counts as not set, an argument that is
-        empty is a mistake.  `session` is used and never closed; its timeouts, middlewares and redirects do not apply.
-        `on_event` is called with each `dexcmd.events.Event`.  `retry` bounds each call, and `rate_limit=None` leaves
-        the pace to the service's own word.  `settle_seconds` is how late a created command may show up in the list.
-        `clock` and `random` (a function that gives [0, 1)) are for tests.
+        `api_token`, `account_id` and `base_url` default to `CLOUDFLARE_API_TOKEN`, `CLOUDFLARE_ACCOUNT_ID` and
+        `CLOUDFLARE_BASE_URL`; an empty variable counts as unset, an empty argument is an error.  `session` is used but
+        never closed; its timeouts, middlewares and redirect settings do not apply.  `on_event` is called with each
+        `dexcmd.events.Event`.  `retry` bounds each request and its retries.  With `rate_limit=None`, only the service's
+        responses set the pace.  `settle_seconds` is how long a created command may take to appear in the list.
+        `clock` and `random` (a function returning a float in [0, 1)) are for tests.
 
         Raises `ConfigurationError`.
         """
@@ -125,7 +125,7 @@ class DexClient(AsyncOnlyContext):
         return weakref.WeakValueDictionary()
 
     def _common_searches(self) -> "Searches":
-        """Return the searches of all clients that share everything with this one, the retry policy too."""
+        """Return the searches shared by all views of this client that have the same retry policy."""
         from dexcmd.searches import Searches
 
         policy = self._session.settings.retry
@@ -142,39 +142,37 @@ class DexClient(AsyncOnlyContext):
 
     @cached_property
     def devices(self) -> "DevicesResource":
-        """Devices that can be sent commands."""
+        """Devices that commands can be sent to."""
         from dexcmd.resources.devices import DevicesResource
 
         return DevicesResource(self._session)
 
     @cached_property
     def downloads(self) -> "DownloadsResource":
-        """Artifacts of commands, on their way to disk or elsewhere."""
+        """Downloads of command artifacts, to disk or elsewhere."""
         from dexcmd.resources.downloads import DownloadsResource
 
         return DownloadsResource(self._session)
 
     @cached_property
     def quota(self) -> "QuotaResource":
-        """The day's quota of commands."""
+        """The daily command quota."""
         from dexcmd.resources.quota import QuotaResource
 
         return QuotaResource(self._session)
 
     def with_retry(self, retry: RetryPolicy) -> "DexClient":
-        """Return a client with another retry policy, for one call or many.
+        """Return a view of this client with another retry policy, for one call or many.
 
             quota = await dex.with_retry(RetryPolicy(total_seconds=5)).quota.get()
 
-        It shares everything else with this one, connections included: closing either closes both.  Raises
-        `ConfigurationError`.
+        It shares everything else, including connections: closing either closes both.  Raises `ConfigurationError`.
         """
         if not isinstance(retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"retry must be a RetryPolicy, not {retry!r}")
-        # Made before it is copied, so that it is shared: what one of them has created is no answer to the other's POST.
+        # Created before copying, so that both share it: a command created by one must not be adopted by the other.
         _ = self._created
-        # Likewise, for whoever follows commands by either of them shares the polls, and those with equal policies look
-        # for lost answers together.
+        # Likewise: all followers share their polls, and views with equal policies search for lost commands together.
         _ = self._peers
         _ = self._searches
         view = copy.copy(self)
@@ -215,7 +213,7 @@ class DexClient(AsyncOnlyContext):
         on_progress: "OnProgress | None" = None,
     ) -> "Capture[R]": ...
 
-    # These types are what `typing.get_type_hints` gives: only public names of the package load when they are asked for.
+    # The types that `typing.get_type_hints` resolves, so they name only the package's public (lazily loaded) names.
     def capture(
         self,
         requests: "Iterable[dexcmd.CommandRequest]",
@@ -230,18 +228,18 @@ class DexClient(AsyncOnlyContext):
         most_in_flight: int = 1000,
         on_progress: "Callable[[dexcmd.Progress], object] | None" = None,
     ) -> "dexcmd.Capture[Any]":
-        """Create commands, follow them and save their artifacts into a folder, or another `Sink`, in one.
+        """Create commands, follow them and save their artifacts to a folder or another `Sink`, in one step.
 
             async with dex.capture(requests, into="captures/") as results:
-                async for result in results: ...        # CaptureResult, one a request, as they come
+                async for result in results: ...        # one CaptureResult per request, as each completes
 
-        `create_concurrency` POSTs and `concurrency` downloads run at a time.  A command that has not ended
-        `timeout` seconds after its creation is given up (it goes on: the service can't cancel it).  While
-        `most_in_flight` commands are created and not done with, no more are created, except that each of the
-        `create_concurrency` goes on until its POST's commands, ten at the most, find no room.
-        The rest is as for `create_many`, `follow` and `save`.  What fails is a result and no exception.
-        `results.stop()` begins nothing new and ends it.  Leaving the block early stops everything and removes
-        unfinished files.
+        At most `create_concurrency` POSTs and `concurrency` downloads run at once.  A command that has not ended
+        `timeout` seconds after its creation is reported as failed (it keeps running: the service can't cancel it).
+        While `most_in_flight` commands are created but not yet saved or failed, no more are created; each of the
+        `create_concurrency` workers pauses only after a POST, of at most ten commands, that exceeds the limit.
+        Everything else is as for `create_many`, `follow` and `save`.  Failures are results, not exceptions.
+        `results.stop()` starts nothing new and ends the iteration.  Leaving the block early stops everything and
+        removes unfinished files.
 
         Raises `ConfigurationError`, before anything is sent.
         """
@@ -271,15 +269,15 @@ class DexClient(AsyncOnlyContext):
 
     @property
     def session(self) -> Session:
-        """The session core: for what dexcmd builds on clients, no public name."""
+        """The session core, for dexcmd's own use; not part of the public API."""
         return self._session
 
     async def close(self) -> None:
-        """Close the client.  What is under way fails, and a later call raises `ConfigurationError`."""
+        """Close the client.  Calls in progress fail, and later calls raise `ConfigurationError`."""
         await self._session.close()
 
     async def __aenter__(self) -> Self:
-        """Return the client.  Raises `ConfigurationError` where no event loop of asyncio runs."""
+        """Return the client.  Raises `ConfigurationError` if no asyncio event loop is running."""
         running_loop()
         return self
 
@@ -290,7 +288,7 @@ class DexClient(AsyncOnlyContext):
         await self.close()
 
     def __repr__(self) -> str:
-        """Name the account and the base URL, and no token."""
+        """Show the account and the base URL, but not the token."""
         settings = self._session.settings
         return f"<DexClient account_id={settings.account_id!r} base_url={settings.base_url.text!r}>"
 
@@ -301,14 +299,14 @@ def _checked_clock(clock: Clock) -> Clock:
     try:
         weakref.ref(clock)
     except TypeError:
-        # What is counted by a clock outlives clients and goes with the clock.
+        # The rate limit counted by a clock outlives clients and is dropped with the clock.
         raise ConfigurationError(f"clock must be a Clock that takes weak references, not {clock!r}") from None
     return clock
 
 
 def _base_url(given: str | None) -> str:
     if given == "":
-        # A setting that got lost on its way here must not lead to the real service instead of the one that was meant.
+        # A setting that got lost must not send requests to the real service instead of the intended one.
         raise ConfigurationError("base_url is empty: leave it out for CLOUDFLARE_BASE_URL or the service")
     return given if given is not None else os.environ.get("CLOUDFLARE_BASE_URL") or DEFAULT_BASE_URL
 

@@ -1,4 +1,4 @@
-"""Time as everything in dexcmd sees it, so that a test or a sandbox can run it faster."""
+"""The clock used by all of dexcmd, replaceable so that a test or a sandbox can run time faster."""
 
 import asyncio
 import heapq
@@ -15,10 +15,10 @@ __all__ = ["Clock", "ManualClock", "ScaledClock", "SystemClock", "default_clock"
 
 
 class Clock(Protocol):
-    """What dexcmd asks of time.  Pass your own to `DexClient` to control waiting in tests."""
+    """The clock interface.  Pass your own to `DexClient` to control waiting in tests."""
 
     def monotonic(self) -> float:
-        """Return seconds from an arbitrary start, never going back."""
+        """Return seconds since an arbitrary start; never goes backwards."""
         ...
 
     def now(self) -> datetime:
@@ -30,7 +30,7 @@ class Clock(Protocol):
         ...
 
 
-# On Linux `time.monotonic` stands still while the machine is suspended, and time goes on for the service.
+# On Linux `time.monotonic` stops while the machine is suspended, but time goes on for the service.
 _seconds_passed = (
     partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
 )
@@ -40,7 +40,7 @@ class SystemClock:
     """The machine's own clock."""
 
     def monotonic(self) -> float:
-        """Return seconds that go on while the machine is suspended, where the system can tell them."""
+        """Return monotonic seconds, including time spent suspended where the system supports it."""
         return _seconds_passed()
 
     def now(self) -> datetime:
@@ -79,15 +79,15 @@ class ScaledClock:
 
 
 class ManualClock:
-    """A clock that stands still until somebody sleeps on it or moves it, and then jumps.
+    """A clock that stands still until something sleeps on it or advances it, and then jumps.
 
-    It jumps to the earliest end of a sleep, after giving what is under way on sockets a millisecond of real
-    time, and some rounds of the event loop. So sleepers wake in the order of their ends, and hours pass in a moment.
-    Event loops of several threads can share one.
+    It jumps to the earliest wake-up time, after allowing a millisecond of real time and a few event loop iterations for
+    socket I/O in progress.  So sleepers wake in the right order, and hours pass in an instant.  Event loops in
+    several threads can share one clock.
     """
 
     SETTLE_SECONDS = 0.001
-    # On a busy machine the time may be over before anything was done in it.
+    # On a busy machine that time may pass before anything has run.
     _SETTLE_ROUNDS = 10
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, 12, tzinfo=UTC)) -> None:
@@ -95,15 +95,15 @@ class ManualClock:
         self._elapsed = 0.0
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._count = itertools.count()
-        # Each loop that has a sleeper has a timer: a loop may stop at any time, and the others must go on.
+        # Each loop with a sleeper has its own timer: one loop may stop at any time, and the others must go on.
         self._armed: set[asyncio.AbstractEventLoop] = set()
         self._jumped = 0.0
         self._lock = threading.Lock()
         self.slept: list[float] = []
-        """The seconds of each sleep, in the order in which they began."""
+        """The duration of each sleep in seconds, in the order in which they started."""
 
     def monotonic(self) -> float:
-        """Return the seconds that this clock was moved by."""
+        """Return how many seconds this clock has advanced."""
         return self._elapsed
 
     def now(self) -> datetime:
@@ -111,12 +111,12 @@ class ManualClock:
         return self._epoch + timedelta(seconds=self._elapsed)
 
     def advance(self, seconds: float) -> None:
-        """Move the clock on by `seconds`."""
+        """Advance the clock by `seconds`."""
         with self._lock:
             self._elapsed += seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Return once the clock has moved by `seconds`, which it does by itself."""
+        """Return once the clock has advanced by `seconds`, which it does by itself."""
         loop = asyncio.get_running_loop()
         end = loop.create_future()
         with self._lock:
@@ -131,7 +131,7 @@ class ManualClock:
             loop.call_later(seconds, self._settle, loop, self._SETTLE_ROUNDS)
 
     def _settle(self, loop: asyncio.AbstractEventLoop, rounds: int) -> None:
-        """Let the loop do what there is to do, and jump then."""
+        """Let the loop run what is ready, then jump."""
         if rounds:
             loop.call_soon(self._settle, loop, rounds - 1)
         else:
@@ -142,11 +142,11 @@ class ManualClock:
             self._armed.discard(loop)
             left = self.SETTLE_SECONDS - (time.monotonic() - self._jumped)
             if left > 0:
-                # Another loop's timer has just made it jump, and whoever woke has done nothing yet.
+                # Another loop's timer has just made it jump, and the woken sleepers have not run yet.
                 self._arm(loop, left)
                 return
             while self._sleepers and _is_over(self._sleepers[0][2]):
-                # It was cancelled in its sleep, and time does not pass for it.
+                # Its sleep was cancelled, so time must not jump to its end.
                 heapq.heappop(self._sleepers)
             if self._sleepers:
                 self._elapsed = max(self._elapsed, self._sleepers[0][0])
@@ -162,11 +162,11 @@ def _is_over(end: "asyncio.Future[None]") -> bool:
 
 
 def _wake(end: "asyncio.Future[None]", loop: asyncio.AbstractEventLoop) -> None:
-    """Wake a sleeper, from `loop`, whichever its own is."""
+    """Wake a sleeper from `loop`, even if it sleeps on another loop."""
     if end.get_loop() is loop:
         _finish(end)
         return
-    # A loop that is closed by now has nobody left to wake.
+    # A loop that is closed by now has no sleeper left to wake.
     with suppress(RuntimeError):
         end.get_loop().call_soon_threadsafe(_finish, end)
 
@@ -180,13 +180,13 @@ _default: Clock = SystemClock()
 
 
 def default_clock() -> Clock:
-    """Return the clock of whoever is given none: the machine's, unless `use_clock` says otherwise."""
+    """Return the default clock: the machine's, unless `use_clock` has replaced it."""
     return _default
 
 
 @contextmanager
 def use_clock(clock: Clock) -> Generator[None]:
-    """Let `clock` be that of everything made inside the block without one, in all threads: a switch for tests."""
+    """Make `clock` the default for everything created inside the block, in all threads; for tests."""
     global _default
     before, _default = _default, clock
     try:

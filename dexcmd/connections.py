@@ -1,4 +1,4 @@
-"""The aiohttp sessions of a client, and how long they live."""
+"""The aiohttp sessions of a client, and their lifetime."""
 
 import asyncio
 from weakref import WeakSet
@@ -14,18 +14,18 @@ KEEP_ALIVE_SECONDS = 15.0
 
 
 class Connections:
-    """Makes a session when it is first needed, or uses one that was injected, which it never closes."""
+    """Creates a session on first use, or uses an injected one, which it never closes."""
 
     def __init__(self, injected: aiohttp.ClientSession | None) -> None:
         self._home = injected
         self._elsewhere: aiohttp.ClientSession | None = None
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        """The event loop that connections were made in, for they are of no use in another one."""
+        """The event loop that the connections belong to; they can't be used in another one."""
 
         self.injected: bool = injected is not None
         self.answers: WeakSet[aiohttp.ClientResponse] = WeakSet()
-        """Answers whose bodies may still be on their way."""
+        """Responses whose bodies may still be arriving."""
 
     @property
     def home(self) -> aiohttp.ClientSession:
@@ -37,16 +37,16 @@ class Connections:
         if self._home is None:
             self._loop = asyncio.get_running_loop()
             self._home = aiohttp.ClientSession(
-                # No limit on connections: a session bounds its calls itself, and a wait for a connection would eat an
-                # attempt's time.
+                # No limit on connections: a session limits its calls itself, and waiting for a connection would use up
+                # an attempt's time.
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._home
 
     def check_open(self) -> None:
-        """Raise `ConfigurationError` where nothing can be sent: in no or another event loop, or once it is closed."""
-        # The loop first: one may have closed the client at its end, and whoever runs another one has closed nothing.
+        """Raise `ConfigurationError` if nothing can be sent: no event loop, another event loop, or closed."""
+        # The loop first: it may have closed the client at its end, which the user of another loop doesn't know about.
         if self._loop not in (None, running_loop()):
             raise ConfigurationError("this client was used in another event loop: make one in each")
         if self.closed:
@@ -56,12 +56,12 @@ class Connections:
 
     @property
     def closed(self) -> bool:
-        """Tell whether nothing can be sent any more."""
+        """Whether nothing can be sent any more."""
         return self._closed or (self._home is not None and self._home.closed)
 
     @property
     def elsewhere(self) -> aiohttp.ClientSession:
-        """Return a session for other origins, which shares the connections and nothing else.
+        """The session for other origins, which shares only the connections.
 
         An injected session may have secrets in its headers.
         """
@@ -73,9 +73,9 @@ class Connections:
         return self._elsewhere
 
     async def close(self) -> None:
-        """Close what is not injected.  What is under way fails."""
+        """Close everything but an injected session.  Calls in progress fail."""
         self._closed = True
-        # Whoever waits for more of a body is not told by the session: aiohttp forgets the body with its connection.
+        # Closing a session does not wake readers of a body: aiohttp forgets the body with its connection.
         for answer in list(self.answers):
             answer.close()
         if self._elsewhere is not None:

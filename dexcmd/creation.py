@@ -1,12 +1,12 @@
-"""Creating commands so that none is made twice and no outcome is lost.
+"""Creating commands so that none is created twice and no outcome is lost.
 
-Batches wait in a queue for workers that send their POSTs.  A POST that was refused for some of its commands comes back
-to the queue without them.  One whose answer was lost is looked for in the list by a single task, together with all
-others, while the workers go on; what is found is adopted, and what the list does not show after the settling time comes
-back to the queue, once.
+Batches wait in a queue for workers that send their POSTs.  A POST that was refused because of some of its commands is
+requeued without them.  If a response is lost, a single task searches the list for its commands, together with all other
+lost ones, while the workers continue; commands found are adopted, and those not in the list after the settling time are
+requeued, once.
 
-`run` takes all that is to be created at once.  `serve` goes on until cancelled, with batches that `submit` brings: a
-campaign decides as it goes.
+`run` takes everything to create at once.  `serve` runs until cancelled and takes batches from `submit`: a campaign
+decides as it goes.
 """
 
 import logging
@@ -46,34 +46,34 @@ __all__ = ["Creation", "OnOutcomes", "Record"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 STOPS = (QuotaExceededError, AuthenticationError, PermissionDeniedError, NotFoundError, RateLimitError)
-"""Refusals that the next POST would meet as well, unless they name a command that is to blame."""
+"""Refusals that the next POST would meet as well, unless they name the command that caused them."""
 
 Record = Callable[[Outcome], None]
 OnOutcomes = Callable[[Sequence[Outcome]], Awaitable[None]]
 
 BeforePost = Callable[[Batch, datetime | None], Awaitable[str | None]]
-"""Awaited before each POST, with the service's time then, a little too early (None while it is not known).
+"""Awaited before each POST, with the service's time then, a little too early (None if unknown).
 
-What it returns, if not None, is the reason why this POST is not to be sent.
+If it returns a string, the POST is not sent, for that reason.
 """
 
 
 @attrs.define(eq=False)
 class _Sent:
-    """When a POST went out last."""
+    """A POST that has started, and when it was last sent."""
 
     started: float
     since: datetime | None
-    """The service's time then."""
+    """The service's time at `started`."""
 
     under_way: bool = False
-    """Whether it may have an effect.  Else it waits for `before_post`, its turn, or to be sent again."""
+    """Whether it may have an effect.  Otherwise it waits for `before_post`, its turn, or a retry."""
 
     taken_back: bool = False
-    """Whether it is not to be sent, or not again where it is under way."""
+    """Whether it must not be sent or, if in progress, not retried."""
 
     scope: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
-    """Ends it while it is not under way."""
+    """Cancels it while it is not in progress."""
 
     def take_back(self) -> None:
         self.taken_back = True
@@ -91,12 +91,12 @@ class _Sent:
 class Creation:
     """Creates commands.
 
-    Each outcome is told to `record` at once, and may be told anew: while a POST is under way its requests are
-    `unknown`, so that a cancellation at any moment leaves the truth.  Those that are final are handed to
-    `on_outcomes`, which may hold the work back.  Without `split` a refusal is one of all requests of its POST, and
-    without `again` nothing is sent anew that the list does not show.  `known` keeps commands from being taken for the
-    answer to a request that are known to be another's, and `settle_seconds` is asked whenever an answer is lost, and
-    is by default the client's.  With `searches` the list is looked at together with others that have no such hook.
+    Each outcome is passed to `record` at once, and may be replaced later: while a POST is in progress its requests are
+    `unknown`, so that the record is true whenever it is cancelled.  Final outcomes are passed to `on_outcomes`, which
+    may hold up the work.  Without `split`, a refusal rejects all requests of its POST; without `again`, commands that
+    the list does not show are not sent again.  `known` prevents commands known to belong to others from being
+    attributed to a request.  `settle_seconds` is called whenever a response is lost; by default it is the client's.
+    With `searches`, the list is searched together with other calls that have no `known` hook.
     """
 
     def __init__(
@@ -125,22 +125,22 @@ class Creation:
         self._on_outcomes = on_outcomes
         self._before_post = before_post
         self._final: list[Outcome] = []
-        """Those that are still to be handed to `on_outcomes`."""
+        """Those still to be passed to `on_outcomes`."""
 
         self._concurrency = concurrency
         self._split = split
         self._queue: deque[Batch] = deque()
         self._busy = 0
-        """How many workers have a batch."""
+        """How many workers are processing a batch."""
 
         self._closing = False
-        """Whether no more is going to be submitted."""
+        """Whether nothing more will be submitted."""
 
         self._stopped = False
-        """Whether `stop` was called; what is submitted after that is not sent either."""
+        """Whether `stop` was called; batches submitted later are not sent either."""
 
         self._sending: set[_Sent] = set()
-        """The POSTs that are begun and not over."""
+        """The POSTs that have started and not ended."""
 
         self._change = anyio.Event()
         self.stopped_by: DexError | None = None
@@ -148,11 +148,11 @@ class Creation:
 
     @property
     def out_of_quota(self) -> bool:
-        """Tell whether it was the quota that stopped the last run: what is left can be run later."""
+        """Whether the quota stopped the last run, so that the rest can be run later."""
         return isinstance(self.stopped_by, QuotaExceededError)
 
     async def run(self, batches: Sequence[Batch]) -> None:
-        """Create the commands of `batches`.  What fails is an outcome, and no exception."""
+        """Create the commands of `batches`.  Failures are outcomes, not exceptions."""
         self.go_on()
         self._queue.extend(batches)
         self._closing = True
@@ -161,7 +161,7 @@ class Creation:
     async def serve(self) -> None:
         """Create what is submitted, until cancelled.
 
-        What fails is an outcome; an exception of a hook is raised.
+        Failures are outcomes; exceptions of hooks are raised.
         """
         await self._run_workers(self._concurrency)
 
@@ -175,9 +175,9 @@ class Creation:
         self._touch()
 
     async def wait_for_room(self) -> bool:
-        """Return when a worker of `serve` has nothing to do, so that what is submitted is sent at once.
+        """Wait until a worker of `serve` is idle, so that a submitted batch is sent at once.
 
-        Tells whether that took any time.
+        Returns whether it had to wait.
         """
         waited = False
         while len(self._queue) + self._busy >= self._concurrency:
@@ -186,39 +186,39 @@ class Creation:
         return waited
 
     def stop(self) -> None:
-        """Send nothing more: what was not sent is `not_attempted`, for the reason `cancelled`.
+        """Send nothing more: what was not sent is `not_attempted`, with reason `cancelled`.
 
-        What was sent comes to its end: answers are awaited, and lost ones looked for.
+        What was sent is completed: responses are awaited, and commands of lost ones searched for.
         """
         self._stopped = True
         self.take_back()
 
     def take_back(self) -> None:
-        """Have POSTs that wait for their turn not be sent, nor those that are under way be sent again.
+        """Don't send the POSTs that are waiting for their turn, and don't retry those in progress.
 
-        They are as after `stop`.  What is submitted afterwards is sent.
+        Their outcomes are as after `stop`.  Batches submitted afterwards are sent.
         """
         for sent in self._sending:
             sent.take_back()
 
     def go_on(self) -> None:
-        """Forget what stopped it: the next POST may fare better."""
+        """Clear `stopped_by`: the next POST may succeed."""
         self.stopped_by = None
 
     def look_for(self, request: CommandRequest, cause: DexError, since: datetime, wait: float, *, again: bool) -> None:
-        """Look for a command whose POST got lost some time ago: see `LostCommands.look_for`."""
+        """Search for a command whose POST was lost some time ago: see `LostCommands.look_for`."""
         self.lost.look_for(request, cause, since, wait, again=again)
         self._touch()
 
     async def wait_until_idle(self) -> None:
-        """Return when no POST is under way, nor one that was answered being handed on."""
+        """Wait until no POST is in progress and all outcomes of answered ones have been passed on."""
         while self._busy:
             await self._change.wait()
 
     # --- the queue
 
     def _touch(self) -> None:
-        """Wake whoever waits for a change."""
+        """Wake everything that waits for a change."""
         self._change.set()
         self._change = anyio.Event()
 
@@ -252,7 +252,7 @@ class Creation:
             await self._on_outcomes(outcomes)
 
     def _abort(self, error: DexError, batch: Batch) -> None:
-        """Leave `batch`, and all that waits behind it: the next POST would meet the same error."""
+        """Abandon `batch` and the whole queue: the next POST would meet the same error."""
         self.stopped_by = error
         self._queue.appendleft(batch)
         while self._queue:
@@ -271,7 +271,7 @@ class Creation:
         try:
             reason = None if self._before_post is None else await self._before_post(batch, sent.since)
             if reason is None and sent.taken_back:
-                # Meanwhile; what was being done before it was done to its end.
+                # It was taken back during `before_post`, which was allowed to finish.
                 reason = "cancelled"
             if reason is not None:
                 self._leave(batch, reason)
@@ -282,7 +282,7 @@ class Creation:
             self._sending.discard(sent)
         if sent.scope.cancelled_caught:
             if sent.under_way:
-                # It went out in the same moment.
+                # It was sent at the same moment.
                 self._lose(batch, AmbiguousCreateError("stopped while its POST was under way"), sent)
             else:
                 self._leave(batch, "cancelled")
@@ -291,7 +291,7 @@ class Creation:
         def on_sent(under_way: bool) -> None:
             if under_way:
                 sent.started = self._clock.monotonic()
-                # Told now, from what earlier answers said: the one that is going to be lost may say anything.
+                # Determined now, from earlier responses: the one that will be lost may claim anything.
                 sent.since = since(self._session, sent.started)
             sent.note(under_way=under_way)
             error = AmbiguousCreateError("cancelled while its POST was under way")
@@ -305,7 +305,7 @@ class Creation:
         try:
             posted = await self._poster.post(batch, on_sent)
         except CampaignError:
-            # Of a hook, while something may have been created.
+            # From a hook, when something may already have been created.
             raise
         except Ambiguous as ambiguous:
             self._lose(batch, ambiguous.cause, sent)
@@ -338,7 +338,7 @@ class Creation:
             self._conclude(Outcome(request, "rejected", error=error))
         self._queue.extendleft(reversed(rest))
 
-    # --- lost answers
+    # --- lost responses
 
     def _lose(self, requests: Sequence[CommandRequest], cause: DexError, sent: _Sent) -> None:
         for outcome in self.lost.lose(requests, cause, sent.started, sent.since):
@@ -352,14 +352,14 @@ class Creation:
             try:
                 await self.lost.look()
             finally:
-                # The look of another call may have told this one something just before it was cancelled.
+                # Another call's search may have found something for this one just before it was cancelled.
                 absent = self._conclude_settled()
             self._queue.extend(plan_batches(absent))
             self._touch()
             await self._hand_on()
 
     def _conclude_settled(self) -> list[CommandRequest]:
-        """Conclude what is not looked for any more, and return what is to be sent again."""
+        """Conclude what is no longer searched for, and return what must be sent again."""
         absent: list[CommandRequest] = []
         for request, outcome in self.lost.take_settled():
             if outcome is not None:
@@ -372,6 +372,6 @@ class Creation:
 
 
 def _not_attempted(request: CommandRequest, error: DexError) -> Outcome:
-    """Return the outcome of a request that is left for what stopped another one."""
+    """Return the outcome of a request abandoned because of the error of another one."""
     reason = "quota" if isinstance(error, QuotaExceededError) else "abort"
     return Outcome(request, "not_attempted", error=error, reason=reason)

@@ -1,6 +1,7 @@
-"""Every exception that a public call of dexcmd raises, in one tree under `DexError`.
+"""The exceptions of dexcmd, in one tree under `DexError`.
 
-The text of each is one line, safe to log: bodies are cut to 200 characters and the API token never shows.
+The text of each is one line and safe to log: bodies are cut to 200 characters and the API token never appears.
+Misuse of an object raises Python's own `TypeError` or `RuntimeError` instead.
 """
 
 import re
@@ -51,8 +52,8 @@ __all__ = [
 EXCERPT_LENGTH = 200
 
 _NOT_PRINTABLE = re.compile(
-    # Blanks and control characters; zero-width and bidi ones, which change what a reader sees; half surrogates, which
-    # no log can encode.
+    # Whitespace and control characters; zero-width and bidi ones, which change what a reader sees; lone surrogates,
+    # which no log can encode.
     "[\x00-\x20\x7f-\xa0\u061c\u2028\u2029\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+"
 )
 _MOST_READ = 65536
@@ -63,7 +64,7 @@ _USER = re.compile(r"(//)[^\s/@\"'<>()]*@")
 
 
 def repr_text(value: object) -> str:
-    """Return the `repr` of a value; for a whole number of more digits than Python writes, what it is."""
+    """Return the `repr` of a value, or a description of an integer with more digits than Python converts."""
     try:
         return repr(value)
     except ValueError:
@@ -71,43 +72,49 @@ def repr_text(value: object) -> str:
 
 
 def one_line(text: str, length: int = EXCERPT_LENGTH) -> str:
-    """Return `text` with runs of blank, control and bidi characters made one blank, cut to `length`."""
+    """Return `text` with each run of whitespace, control and bidi characters as one space, cut to `length`."""
     line = _NOT_PRINTABLE.sub(" ", text[:_MOST_READ]).strip()
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
 def without_secrets(text: str) -> str:
-    """Return `text` with what may let anybody in struck out of the URLs in it: queries, users and passwords."""
+    """Return `text` with possible credentials removed from the URLs in it: queries, users and passwords."""
     return _USER.sub(r"\1", _QUERY.sub(r"\1", text))
 
 
 def told_url(location: str) -> str:
-    """Return as much of what is to be a URL, absolute or not, as may be told."""
+    """Return the parts of a (perhaps relative or malformed) URL that are safe to show."""
     return without_secrets(location.partition("?")[0].partition("#")[0])
 
 
 class DexWarning(UserWarning):
-    """A value that is outside what the service documents, but that it may accept all the same."""
+    """A value is outside the documented range, but the service may still accept it."""
 
 
 class DexError(Exception):
-    """The base of all that dexcmd raises."""
+    """The base class of dexcmd's exceptions.
+
+    Misuse of an object raises `TypeError` or `RuntimeError` instead, such as a plain `with` on an async object.
+    """
 
 
 class ConfigurationError(DexError, ValueError):
-    """An argument or a setting can't be right; raised before anything is sent."""
+    """An argument or a setting is invalid, or the client is closed or belongs to another event loop.
+
+    Raised before the request is sent.
+    """
 
 
 @attrs.define(eq=False, slots=False)
 class TransportError(DexError):
-    """No answer could be had: no connection, a broken connection, or a body cut short."""
+    """No complete response arrived: no connection, a broken connection, or a truncated body."""
 
     message: str
     sent: bool = True
     """Whether the request may have reached the service."""
 
     permanent: bool = False
-    """Whether the same request would fail in the same way again, as with a certificate that isn't trusted."""
+    """Whether the same request would fail the same way again, as with an untrusted certificate."""
 
     def __str__(self) -> str:
         """Return the message."""
@@ -115,23 +122,23 @@ class TransportError(DexError):
 
 
 class TransportTimeoutError(TransportError, TimeoutError):
-    """The service did not answer in time."""
+    """The service did not respond in time."""
 
 
 @attrs.frozen
 class ErrorDetail:
-    """One error of an answer, as the service words it."""
+    """One error from a response, as the service words it."""
 
     message: str
     code: int | None = None
-    """Cloudflare's own number; codes below 1000 occur, so go by the HTTP status first."""
+    """Cloudflare's error code; codes below 1000 occur, so classify by HTTP status first."""
 
     documentation_url: str | None = None
     pointer: str | None = None
-    """A JSON pointer to the part of the request that is to blame, such as `/commands/3/device_id`."""
+    """A JSON pointer to the offending part of the request, such as `/commands/3/device_id`."""
 
     def __str__(self) -> str:
-        """Return the message, with the code and the pointer where there are any."""
+        """Return the message, followed by the code and the pointer if present."""
         code = "" if self.code is None else f" (code {self.code})"
         where = "" if self.pointer is None else f" at {self.pointer}"
         return f"{self.message}{code}{where}"
@@ -139,22 +146,22 @@ class ErrorDetail:
 
 @attrs.define(eq=False, slots=False)
 class APIError(DexError):
-    """The service answered, and refused or failed."""
+    """The service responded with a refusal or a failure."""
 
     status: int
-    """The HTTP status.  It is 200 where the envelope said `success: false`."""
+    """The HTTP status; 200 if the response said `success: false` under that status."""
 
     errors: tuple[ErrorDetail, ...] = ()
     ray_id: str | None = None
-    """The `cf-ray` of the answer: what Cloudflare's support asks for."""
+    """The response's `cf-ray`, which Cloudflare's support asks for."""
 
     method: str = ""
     path: str = ""
     retry_after: float | None = None
-    """How many seconds the service, or the rate limit, wants this client to wait."""
+    """How many seconds to wait before retrying, according to the service or the rate limit."""
 
     def __str__(self) -> str:
-        """Return method, path, status, what the service said, and the ray id, in one line."""
+        """Return the method, path, status, service messages and ray id, in one line."""
         said = one_line("; ".join(str(error) for error in self.errors)) or "no reason given"
         wait = "" if self.retry_after is None else f"; retry after {self.retry_after:g} s"
         ray = "" if self.ray_id is None else f" [cf-ray {one_line(self.ray_id, 64)}]"
@@ -163,7 +170,7 @@ class APIError(DexError):
 
 
 class BadRequestError(APIError):
-    """The service refused the request for what it says (400 and the rarer 4xx)."""
+    """The service refused the request because of its content (400 and the rarer 4xx)."""
 
 
 class AuthenticationError(APIError):
@@ -173,20 +180,23 @@ class AuthenticationError(APIError):
 class PermissionDeniedError(APIError):
     """The token was refused or lacks a permission (403).
 
-    Creating commands needs `Cloudflare DEX Write`; all else also works with `Cloudflare DEX Read`.
+    Creating commands requires `Cloudflare DEX Write`; everything else also works with `Cloudflare DEX Read`.
     """
 
 
 class NotFoundError(APIError):
-    """There is no such thing, or no longer (404, 410); artifacts are kept for 7 days."""
+    """The resource does not exist, or no longer does (404, 410); artifacts are kept for 7 days."""
 
 
 class RateLimitError(APIError):
-    """The rate limit is used up (429), and the wait for it, `retry_after`, does not fit the call's budget."""
+    """The rate limit is used up (429), and the retry policy allows no further wait or attempt.
+
+    `retry_after` is the wait in seconds, if known.
+    """
 
 
 class QuotaExceededError(APIError):
-    """The day's quota of commands is used up."""
+    """The daily command quota is used up."""
 
 
 class ServerError(APIError):
@@ -195,33 +205,33 @@ class ServerError(APIError):
 
 @attrs.define(eq=False, slots=False)
 class ResponseDecodeError(DexError):
-    """An answer is not what the API documents: not JSON, no envelope, or a value of another type."""
+    """A response does not match the API's documentation: not JSON, no envelope, or a value of the wrong type."""
 
     message: str
     path: str | None = None
-    """Where in the answer, such as `$.result.commands[3].created_date`."""
+    """The place in the response, such as `$.result.commands[3].created_date`."""
 
     def __str__(self) -> str:
-        """Return the message, led by the path where there is one."""
+        """Return the message, preceded by the path if there is one."""
         return self.message if self.path is None else f"{self.path}: {self.message}"
 
 
 @attrs.define(eq=False, slots=False)
 class AmbiguousCreateError(DexError):
-    """It can't be told whether a POST created its commands, so it was not sent again.
+    """Not all requested commands are known to exist; some may have been created without confirmation.
 
-    Each command costs quota and a user's privacy: look at `dex.commands.list` before trying again.
+    Each command costs quota and a user's privacy: check `dex.commands.list` before trying again.
     """
 
     message: str
     created: "Sequence[dexcmd.Command]" = ()
-    """The commands that are known to have been created."""
+    """The commands known to have been created."""
 
     cause: DexError | None = None
     """What happened to the POST."""
 
     outcomes: "Sequence[dexcmd.Outcome]" = ()
-    """What is known of each request, where `create` raises it."""
+    """The outcome of each request, if raised by `create`."""
 
     def __str__(self) -> str:
         """Return the message."""
@@ -234,17 +244,17 @@ class CommandFailedError(DexError):
 
 @attrs.define(eq=False, slots=False)
 class WaitTimeoutError(DexError, TimeoutError):
-    """Commands did not end in the time given; they go on, for the service can't cancel them."""
+    """Commands did not end in time; they keep running, since the service can't cancel them."""
 
     message: str
     pending: tuple[str, ...] = ()
-    """The ids of the commands that had not ended."""
+    """The ids of the commands that have not ended."""
 
     unlisted: tuple[str, ...] = ()
-    """Those of them that the list has never shown: of another account, or no ids of commands at all."""
+    """Those that never appeared in the list: they belong to another account, or are not command ids."""
 
     last_seen: "Sequence[dexcmd.Command]" = ()
-    """What the list last showed of the others: those in `PENDING_EXEC` wait for their device."""
+    """The others, as the list last showed them; those in `PENDING_EXEC` are waiting for their device."""
 
     def __str__(self) -> str:
         """Return the message."""
@@ -252,89 +262,89 @@ class WaitTimeoutError(DexError, TimeoutError):
 
 
 class DownloadError(DexError):
-    """An artifact could not be brought to its place.  Nothing is left under its final name."""
+    """An artifact could not be downloaded, stored or read.  No incomplete artifact has its final name."""
 
 
 class TruncatedArtifactError(DownloadError):
-    """The body ended before, or went on past, the length that was announced."""
+    """The body was shorter or longer than announced."""
 
 
 class StalledDownloadError(DownloadError):
-    """No bytes arrived for too long."""
+    """No bytes arrived for too long, or they arrived too slowly."""
 
 
 class ArtifactChangedError(DownloadError):
-    """What comes can't be joined to what is there.
+    """The response can't be appended to the partial download.
 
-    Another version of the artifact, or other bytes than asked for.
+    It is another version of the artifact, or not the requested range.
     """
 
 
 class InvalidArtifactError(DownloadError):
-    """What was served is not a whole zip archive."""
+    """The artifact is not a complete zip archive."""
 
 
 class UnsafeFilenameError(DownloadError):
-    """A name from the service can't be made a file name, or a member of an artifact would leave the folder."""
+    """A name from the service can't become a file name, or a member of an artifact would escape the folder."""
 
 
 class InsufficientSpaceError(DownloadError):
-    """The disk is full."""
+    """The disk is full, or has too little space left."""
 
 
 class ArtifactExistsError(DownloadError):
-    """There is already a file under the final name."""
+    """A file with the final name already exists."""
 
 
 class ArtifactTooLargeError(DownloadError):
-    """An artifact, or a member of it, unpacks to more than the caller allows."""
+    """An artifact or one of its members unpacks to more than the caller allows."""
 
 
 class MemberNotFoundError(DownloadError, LookupError):
-    """There is no member of that name in the artifact."""
+    """The artifact has no member with that name."""
 
 
 class UnreadableMemberError(DownloadError):
-    """A member of an artifact is encrypted, or compressed in a way that can't be undone here."""
+    """A member of an artifact is encrypted, or uses an unsupported compression method."""
 
 
 class CampaignError(DexError):
-    """A campaign can't go on."""
+    """A campaign can't continue."""
 
 
 class CampaignExistsError(CampaignError):
-    """There is already a campaign of that name, with another plan."""
+    """A campaign with that name already exists, with a different plan."""
 
 
 class CampaignNotFoundError(CampaignError, LookupError):
-    """The journal has no campaign of that name."""
+    """The journal has no campaign with that name."""
 
 
 class CampaignBusyError(CampaignError):
-    """Another process runs the campaign at this moment."""
+    """Another process is running the campaign."""
 
 
 @attrs.define(eq=False, slots=False)
 class TargetBusyError(CampaignError):
-    """A POST of the same type for the same target is open, in this campaign or another of the journal."""
+    """A POST of the same type for the same target is open, in this campaign or another one in the journal."""
 
     targets: tuple[int, ...]
-    """The numbers of the targets that are busy."""
+    """The numbers of the busy targets."""
 
     def __str__(self) -> str:
-        """Say which."""
+        """Name the targets."""
         return f"a POST is open already for the targets {', '.join(map(str, self.targets))}"
 
 
 @attrs.define(eq=False, slots=False)
 class CampaignFileError(ConfigurationError):
-    """A campaign file has mistakes; all of them are told at once."""
+    """A campaign file has mistakes; all are reported at once."""
 
     source: str
-    """What the file is called."""
+    """The name of the file."""
 
     mistakes: tuple[str, ...]
-    """One line each, led by its path, such as `accounts[1].token_env: ...`."""
+    """One line each, beginning with the path, such as `accounts[1].token_env: ...`."""
 
     def __str__(self) -> str:
         """Return all of them in one line."""

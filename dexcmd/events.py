@@ -1,7 +1,7 @@
-"""What happens inside a client, as typed events for metrics, traces and progress views.
+"""Typed events about what a client does, for metrics, traces and progress displays.
 
-Pass `on_event=` to `DexClient`.  It is called on the event loop, so it must return at once.  What it raises
-is logged and goes no further.  No event holds the token.
+Pass `on_event=` to `DexClient`.  It is called on the event loop, so it must not block.  Exceptions it raises are
+logged and otherwise ignored.  No event contains the token.
 """
 
 import attrs
@@ -20,7 +20,7 @@ __all__ = [
 
 @attrs.frozen
 class RequestSent:
-    """An attempt at a request begins."""
+    """An attempt at a request starts."""
 
     method: str
     path: str
@@ -30,13 +30,13 @@ class RequestSent:
 
 @attrs.frozen
 class RequestFinished:
-    """One attempt at a request ended, well or badly."""
+    """An attempt at a request ended, successfully or not."""
 
     method: str
     path: str
     attempt: int
     status: int | None
-    """None where there was no answer."""
+    """None if there was no response."""
 
     seconds: float
     ray_id: str | None
@@ -44,7 +44,7 @@ class RequestFinished:
 
 @attrs.frozen
 class Retrying:
-    """A request is going to be sent again."""
+    """A request will be retried."""
 
     method: str
     path: str
@@ -59,7 +59,7 @@ class Retrying:
 
 @attrs.frozen
 class Paced:
-    """A request is held back to stay under the rate limit."""
+    """A request is delayed to stay under the rate limit."""
 
     method: str
     path: str
@@ -79,7 +79,7 @@ class CommandCreated:
 
 @attrs.frozen
 class CommandAdopted(CommandCreated):
-    """A command whose create answer was lost was found in the list."""
+    """A command whose create response was lost was found in the list."""
 
 
 @attrs.frozen
@@ -91,4 +91,4 @@ class CommandFinished:
 
 
 Event = RequestSent | RequestFinished | Retrying | Paced | CommandCreated | CommandAdopted | CommandFinished
-"""Whatever `on_event` may be called with."""
+"""Any event that `on_event` may be called with."""

@@ -1,4 +1,4 @@
-"""Many targets: batches of ten, several POSTs at a time, and an outcome for each request whatever happens."""
+"""Many targets: batches of ten, several POSTs at once, and an outcome for each request whatever happens."""
 
 import logging
 from collections.abc import Coroutine, Generator, Sequence
@@ -24,33 +24,33 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 LEAST_QUOTA_WAIT = 1.0
 MOST_QUOTA_WAIT = 300.0
-"""Seconds between questions after a reset of the quota that is due and does not show."""
+"""Seconds between quota requests while a reset is overdue."""
 
 QUOTA_WAIT_SLICE = 60.0
-"""Seconds after which a wait looks whether the client is closed."""
+"""How often a wait checks, in seconds, whether the client is closed."""
 
 OnQuota = Literal["stop", "wait"]
 
 
 @attrs.frozen(kw_only=True)
 class BulkOptions:
-    """What is created in bulk, and how; raises `ConfigurationError` for what can't be right."""
+    """What to create in bulk, and how; raises `ConfigurationError` for an invalid value."""
 
     requests: Sequence[CommandRequest] = attrs.field(converter=check_targets)
     concurrency: int = attrs.field(default=4, validator=count)
-    """POSTs at a time."""
+    """How many POSTs run at once."""
 
     on_quota: OnQuota = attrs.field(default="stop", validator=one_of("stop", "wait"))
-    """Whether what exceeds the day's quota is left, or waits for the reset."""
+    """Whether requests beyond the daily quota are skipped, or wait for the reset."""
 
     quota_wait_seconds: float = attrs.field(default=90_000.0, validator=above_zero)
-    """How long it waits for resets in all."""
+    """The total wait for resets."""
 
 
 class BulkCreate(Coroutine[Any, Any, BulkResult]):
-    """A `create_many` to be awaited.
+    """The awaitable that `create_many` returns.
 
-    What it has made can be read from `result` at any time, after a cancellation too:
+    `result` says what it has created at any time, including after a cancellation:
 
         bulk = dex.commands.create_many(requests)
         try:
@@ -90,32 +90,33 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
 
     @property
     def result(self) -> BulkResult:
-        """Return the outcomes as they stand.
+        """The outcomes as they stand.
 
-        A request that was not got to yet is `not_attempted`, reason `cancelled`.
+        A request that has not been processed yet is `not_attempted`, with reason `cancelled`.
         """
         return BulkResult(tuple(self._outcomes))
 
     def stop(self) -> None:
-        """Send nothing more, and let what was sent come to its end; then it ends.
+        """Send nothing more, complete what was sent, and then end.
 
-        What was not sent is `not_attempted`, for the reason `cancelled`.  A lost answer is still looked for.
+        What was not sent is `not_attempted`, with reason `cancelled`.  Commands of a lost response are still searched
+        for.
         """
         self._stopped = True
         self._creation.stop()
         self._wait.cancel()
 
     def __await__(self) -> Generator[Any, Any, BulkResult]:
-        """Create the commands and return the outcomes.  What fails is an outcome and no exception.
+        """Create the commands and return the outcomes.  Failures are outcomes, not exceptions.
 
-        Awaiting it again, once it has ended, gives the same outcomes.
+        Awaiting it again after it has ended gives the same outcomes.
         """
         return self._run().__await__()
 
-    # A coroutine in all but name, so that `asyncio.create_task` takes it.
+    # The coroutine protocol, so that `asyncio.create_task` accepts it.
 
     def send(self, value: Any) -> Any:
-        """Go on, as the event loop does."""
+        """Resume, as the event loop does."""
         self._run_once = self._run_once or self._run()
         try:
             return self._run_once.send(value)
@@ -124,7 +125,7 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
             raise
 
     def throw(self, *error: Any) -> Any:
-        """Go on with an exception, as the event loop does for a cancellation."""
+        """Resume with an exception, as the event loop does for a cancellation."""
         self._run_once = self._run_once or self._run()
         try:
             return self._run_once.throw(*error)
@@ -133,7 +134,7 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
             raise
 
     def close(self) -> None:
-        """End it; what was made can still be read from `result`."""
+        """Close it; `result` still says what was created."""
         if self._run_once is not None:
             self._run_once.close()
 
@@ -169,20 +170,17 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
         try:
             return await QuotaResource(self._session).get()
         except DexError as error:
-            # The POST itself will tell whether there is room, so this is no reason to give up.
+            # The POST itself will show whether there is room, so this is no reason to fail.
             logger.warning("the quota can't be told: %s", error)
             return Quota()
 
     async def _wait_for_reset(self, quota: Quota) -> bool:
-        """Sleep until the quota is whole again and tell whether it is.
-
-        False where that is not wanted or takes too long.
-        """
+        """Sleep until the quota is reset; return False if that is not wanted or takes too long."""
         clock = self._session.settings.clock
         if self._options.on_quota == "stop" or quota.reset_time is None:
             return False
         wait = max(self._least_wait, (quota.reset_time - self._session.service_now()).total_seconds() + 1.0)
-        # A reset that should have been is asked for less and less often.
+        # An overdue reset is checked less and less often.
         self._least_wait = min(self._least_wait * 2, MOST_QUOTA_WAIT)
         if wait > self._quota_wait_left:
             return False
@@ -196,13 +194,13 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
         return not self._session.closed
 
     async def _create(self, requests: Sequence[CommandRequest]) -> list[CommandRequest]:
-        """Create what the quota has room for, and return what was refused for the quota all the same."""
+        """Create what fits the quota, and return what was still refused because of the quota."""
         await self._creation.run(plan_batches(requests))
         outcomes = [self._outcomes[self._index[request.target]] for request in requests]
         return [outcome.request for outcome in outcomes if outcome.reason == "quota"]
 
     async def _leave(self, requests: Sequence[CommandRequest], reason: str) -> None:
-        """Note why requests are not attempted."""
+        """Record why requests are not attempted."""
         error = None if reason == "cancelled" else self._creation.stopped_by
         outcomes = [Outcome(request, "not_attempted", error=error, reason=reason) for request in requests]
         for outcome in outcomes:
@@ -211,7 +209,7 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
             await self._on_outcomes(outcomes)
 
     async def _hand_on(self, outcomes: Sequence[Outcome]) -> None:
-        """Hand on what is final.  What was left for the quota is not: it may be created in another run."""
+        """Pass on final outcomes.  Those left for the quota are not final: they may be created in another run."""
         final = [outcome for outcome in outcomes if outcome.reason != "quota"]
         if self._on_outcomes is not None and final:
             await self._on_outcomes(final)

@@ -1,4 +1,4 @@
-"""Following commands to their end, as something to iterate."""
+"""Following commands to their end, as an async iterator."""
 
 import asyncio
 from collections import Counter, deque
@@ -21,8 +21,8 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
         async with dex.commands.follow(ids) as commands:
             async for command in commands: ...
 
-    It polls only while it is iterated, so a slow consumer costs no requests, and there is no task to leave
-    behind.  Several tasks may share the iteration: each command comes to one of them.
+    It polls only while it is iterated, so a slow consumer costs no requests, and no task is left behind.  Several tasks
+    may share the iteration: each command goes to one of them.
     """
 
     def __init__(self, clock: Clock, watch: Watch, *, timeout: float) -> None:
@@ -34,7 +34,7 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
         self._turn = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        """Start the time that `timeout` counts."""
+        """Start the `timeout`."""
         running_loop()
         self._watch.give_until(self._clock.monotonic() + self._timeout)
         self._entered = True
@@ -43,40 +43,40 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give up its place among those that poll.  The commands themselves go on."""
+        """Stop polling.  The commands themselves keep running."""
         self._watch.leave()
 
     @property
     def unlisted(self) -> tuple[str, ...]:
-        """Return the ids of those that the list has never shown, although it was looked through.
+        """The ids of commands that the list has never shown, although it was searched.
 
-        It shows new commands late.  One that it does not show for minutes is of another account, or not an id.
+        New commands appear late.  One that is missing for minutes belongs to another account, or is not a command id.
         """
         return self._watch.unlisted
 
     def __aiter__(self) -> Self:
-        """Return itself: following goes on where it stands."""
+        """Return itself: iteration continues where it left off."""
         return self
 
     async def __anext__(self) -> Command:
         """Return the next command that has ended.
 
-        Raises `WaitTimeoutError` once the time is over, with the ids that are still pending, and `DexError`.
+        Raises `WaitTimeoutError`, with the ids still pending, once the timeout has expired, and `DexError`.
         """
         if not self._entered:
             raise RuntimeError("Follow: enter it with `async with` before iterating over it")
-        # A poll can't be done by two tasks at a time.
+        # Two tasks can't poll at once.
         async with self._turn:
             try:
                 return await self._next()
             except BaseException:
-                # Nobody may come for more, and others may wait for what it was about to ask.
+                # This iteration may not continue, and others may be waiting for what it was about to poll.
                 self._watch.hand_back()
                 raise
 
     async def _next(self) -> Command:
         while True:
-            # What an earlier poll was told before it failed, or was cancelled, or what that of a peer was told.
+            # From an earlier poll that failed or was cancelled later on, or from a peer's poll.
             self._ended.extend(self._watch.take_ended())
             if self._ended:
                 return self._ended.popleft()
@@ -88,7 +88,7 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
                 await self._watch.rest()
                 await self._watch.poll()
             except DexError:
-                # What has ended comes first; if the trouble lasts, the next poll tells.
+                # Ended commands come first; if the problem persists, the next poll raises.
                 self._ended.extend(self._watch.take_ended())
                 if not self._ended:
                     raise

@@ -1,7 +1,7 @@
-"""Loading what downloads need, beside the event loop.
+"""Importing what downloads need without blocking the event loop.
 
-What saves artifacts takes some 60 ms to import, and anyio's backend another 30.  A program that only asks for the quota
-is spared that, and one that serves others meanwhile does not stand still for it.
+The code that saves artifacts takes some 60 ms to import, and anyio's backend another 30.  A program that only requests
+the quota is spared that, and a server is not blocked by it.
 """
 
 import asyncio
@@ -15,32 +15,32 @@ from dexcmd.async_only import running_loop
 __all__ = ["load"]
 
 BACKEND = "anyio._backends._asyncio"
-"""What anyio imports when it is first used.  It is not public: under another name it would be late again, no more."""
+"""What anyio imports on first use.  Not public: if it were renamed, it would only be imported late again."""
 
-# All of anyio before a thread imports parts of it: those of older versions import each other in circles.
+# Import all of anyio before a thread imports parts of it: those of older versions have circular imports.
 import_module("anyio")
 
 _loads: dict[str, "Future[None]"] = {}
 
 
 async def load(module: str) -> None:
-    """Import a module and anyio's backend, in a thread of their own.
+    """Import a module and anyio's backend, in a separate thread.
 
-    Raises what the import does, `RuntimeError` where there is no thread for it, and `ConfigurationError` where no event
-    loop of asyncio runs.
+    Raises whatever the import raises, `RuntimeError` if no thread can be started, and `ConfigurationError` if no
+    asyncio event loop is running.
     """
     running_loop()
     done = _loads.get(module)
     if done is None:
         done = _loads[module] = Future()
-        # It runs from here on: who is cancelled meanwhile does not cancel it for others.
+        # Mark it as running: a cancelled waiter must not cancel it for others.
         done.set_running_or_notify_cancel()
-        # Not one of the loop's own threads, for these may all be busy, and wait for what is loaded here.
+        # Not one of the loop's own threads: they may all be busy, waiting for this import.
         thread = threading.Thread(target=_import, args=(module, done), name="dexcmd-import", daemon=True)
         try:
             thread.start()
         except RuntimeError as error:
-            # The system has no more threads, and may have some for the next one.
+            # The system is out of threads, but may have one for the next call.
             del _loads[module]
             done.set_exception(error)
     if not done.done():
@@ -53,8 +53,8 @@ def _import(module: str, done: "Future[None]") -> None:
         with suppress(ImportError):
             import_module(BACKEND)
         import_module(module)
-    except BaseException as error:  # noqa: BLE001 - it is of whoever waits
-        # The next one tries again.
+    except BaseException as error:  # noqa: BLE001 - raised for the waiters
+        # The next call tries again.
         del _loads[module]
         done.set_exception(error)
     else:

@@ -1,4 +1,4 @@
-"""Commands whose create answer got lost: when the list is looked at for them, and what becomes of each."""
+"""Commands whose create response was lost: when to search the list for them, and the outcome of each."""
 
 import logging
 import math
@@ -21,17 +21,17 @@ __all__ = ["LostCommands", "Settled"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 LOOK_INTERVALS = (0.0, 1.0, 2.0, 4.0, 8.0)
-"""Seconds between looks for a lost command, the last one for all that follow."""
+"""Seconds between searches for a lost command; the last value applies to all that follow."""
 
 Settled = tuple[CommandRequest, Outcome | None]
-"""A request that is not looked for any more, and its outcome: None where it is to be sent again."""
+"""A request that is no longer searched for, and its outcome: None if it must be sent again."""
 
 
 class LostCommands:
-    """The commands that a call looks for, until the list shows them or is believed that it does not.
+    """The commands that a call searches for, until the list shows them or they are considered absent.
 
-    One that it does not show is absent, and may be sent once more, unless `again` says otherwise: one that is lost then
-    as well is unknown.  `settle_seconds` is asked whenever an answer is lost.
+    An absent one is sent once more if `again` is true; if that POST is lost as well, the command is unknown.
+    `settle_seconds` is called whenever a response is lost.
     """
 
     def __init__(
@@ -51,34 +51,34 @@ class LostCommands:
         self._again = again
         self._lost: list[Lost] = []
         self._absent: dict[Target, Lost] = {}
-        """What was lost once, and what the list did not show after the settling time."""
+        """What was lost once and not in the list after the settling time."""
 
         self._settled: list[Settled] = []
-        """What is not looked for any more, until `take_settled` returns it."""
+        """What is no longer searched for, until `take_settled` returns it."""
 
         self._nap = Nap(self._clock)
         self._looks = 0
-        """How many have told of all that is lost."""
+        """How many searches have covered everything that is lost."""
 
         self._began = -math.inf
         self._looked_at = -math.inf
-        """When the last look that told anything began, and when it ended."""
+        """When the last search that gave a result began, and when it ended."""
 
     def __bool__(self) -> bool:
-        """Tell whether any are looked for, or were and `take_settled` has not said so yet."""
+        """Tell whether any are searched for, or settled but not yet returned by `take_settled`."""
         return bool(self._lost or self._settled)
 
     def lose(
         self, requests: Sequence[CommandRequest], cause: DexError, started: float, since: datetime | None
     ) -> list[Outcome]:
-        """Look for the commands of a POST that got lost, and return their outcomes meanwhile.
+        """Search for the commands of a lost POST, and return their provisional outcomes.
 
-        It began at `started` of the monotonic clock, which is `since` of the service's, if that is known.
+        The POST started at `started` by the monotonic clock, and at `since` by the service's, if known.
         """
         logger.warning("looking for %d commands whose create answer is lost: %s", len(requests), cause)
         until = self._clock.monotonic() + self._settle_seconds()
         for request in requests:
-            # The first POST may still have had an effect that shows late, so it is looked for from there.
+            # The first POST may have had an effect that shows late, so the search starts from there.
             first = self._absent.get(request.target)
             if first is None:
                 self._lost.append(Lost(request, cause, started, until, since))
@@ -89,10 +89,10 @@ class LostCommands:
         return [Outcome(request, "unknown", error=error) for request in requests]
 
     def look_for(self, request: CommandRequest, cause: DexError, since: datetime, wait: float, *, again: bool) -> None:
-        """Look for a command whose POST got lost some time ago, perhaps before this object was made.
+        """Search for a command whose POST was lost some time ago, perhaps before this object was created.
 
-        Its POST began no earlier than `since` of the service's clock.  After `wait` seconds the list is believed;
-        with `again` what it does not show then may be sent once more.
+        Its POST started no earlier than `since` by the service's clock.  After `wait` seconds the list is trusted; with
+        `again`, a command still missing then may be sent once more.
         """
         now = self._clock.monotonic()
         lost = Lost(request, cause, now, now + wait, since)
@@ -104,40 +104,40 @@ class LostCommands:
         self._look_anew()
 
     def was_absent(self, request: CommandRequest) -> bool:
-        """Tell whether an earlier POST for the target got lost and the list did not show its command."""
+        """Tell whether an earlier POST for the target was lost and the list did not show its command."""
         return request.target in self._absent
 
     def forget_absent(self, request: CommandRequest) -> None:
-        """Note that the target has its command: what is asked for next is another one, and has its own tries."""
+        """Record that the target has its command: the next request is for another one, with attempts of its own."""
         self._absent.pop(request.target, None)
 
     async def look(self) -> None:
-        """Look at the list until some are not looked for any more.  There are some to look for.
+        """Search the list until some are settled.  There must be some to search for.
 
-        Raises what the hook `Known` of the searches does.  Whatever ends it, `take_settled` has what came of it.
+        Raises whatever the `Known` hook of the searches raises.  However it ends, `take_settled` has its results.
         """
         with self._searches.join(self):
             while not self._settled:
-                # Also for no time at all: whoever loses an answer in the same moment is then looked for with it.
+                # Even for 0 seconds: responses lost at the same moment are then searched for together.
                 await self._nap.sleep(self._seconds_to_next_look())
                 if not self._settled and self._seconds_to_next_look() == 0.0:
                     await self._searches.look()
 
     def take_settled(self) -> list[Settled]:
-        """Return those that are not looked for any more, each once."""
+        """Return those that are no longer searched for, each once."""
         settled, self._settled = self._settled, []
         return settled
 
     def _look_anew(self) -> None:
-        """Have what was just lost looked for as soon as what was lost first."""
+        """Restart the search intervals, for what has just been lost."""
         self._looks = 0
         self._nap.end()
 
     def _seconds_to_next_look(self) -> float:
-        """Return when the list is to be looked at again.
+        """Return how many seconds remain until the next search.
 
-        There is a look when one of the lost has settled, neither before nor much later.  Those before it are to find
-        things early, and take no more than a share of the rate limit.
+        There is a search at the moment when one of the lost has settled, not much later.  The searches before that
+        serve to find commands early, and use no more than a share of the rate limit.
         """
         interval = LOOK_INTERVALS[min(self._looks, len(LOOK_INTERVALS) - 1)]
         at = max(self._looked_at + interval, self._created.look_free_at)
@@ -145,11 +145,11 @@ class LostCommands:
         return max(0.0, at - self._clock.monotonic())
 
     def sought(self) -> list[Lost]:
-        """Return what is looked for."""
+        """Return what is searched for."""
         return list(self._lost)
 
     def tell(self, lost: list[Lost], findings: Findings, began: float) -> None:
-        """Note what the look that `began` then showed of `lost`."""
+        """Record the findings, for `lost`, of the search that started at `began`."""
         self._began, self._looked_at = began, self._clock.monotonic()
         if len(lost) == len(self._lost):
             self._looks += 1
@@ -160,7 +160,7 @@ class LostCommands:
             self._nap.end()
 
     def _judged(self, lost: list[Lost], findings: Findings) -> Iterator[tuple[Lost, Outcome | None]]:
-        """Give those of the lost about which a look says something, with what a `Settled` has."""
+        """Yield the lost ones that a search settles, each with its outcome as in `Settled`."""
         for one in lost:
             command = findings.found.get(one)
             if command is not None:
@@ -181,7 +181,7 @@ class LostCommands:
         return Outcome.made(request, "adopted", command)
 
     def _missing(self, one: Lost, findings: Findings) -> Outcome | None:
-        """Return the outcome of what the list does not show after the settling time; None to send it again."""
+        """Return the outcome of a command missing after the settling time; None to send it again."""
         if not findings.complete:
             return _unknown(one, "the list can't be read", "unreadable")
         if not self._again or self.was_absent(one.request):

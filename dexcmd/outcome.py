@@ -1,4 +1,4 @@
-"""What became of each request of a bulk."""
+"""The outcome of each request of a bulk create."""
 
 from typing import Literal
 
@@ -15,25 +15,25 @@ OutcomeState = Literal["created", "adopted", "rejected", "not_attempted", "unkno
 
 @attrs.frozen
 class Outcome:
-    """What became of one request.
+    """The outcome of one request.
 
     - `created`: the service confirmed it.
-    - `adopted`: the answer was lost, and the command was found in the list.
-    - `rejected`: the service refused it, and `error` says why.
-    - `not_attempted`: it was not sent, or surely not processed; `reason` says why (`quota`, `abort`, `cancelled`).
-    - `unknown`: it may have been created, and it can't be told; `error` holds what is known, and `reason` says why:
-      the list can't be read (`unreadable`), or does not show it (`not_listed`).
+    - `adopted`: the response was lost, and the command was found in the list.
+    - `rejected`: the service refused it; `error` says why.
+    - `not_attempted`: it was not sent, or certainly not processed; `reason` says why (`quota`, `abort`, `cancelled`).
+    - `unknown`: it may or may not have been created; `error` holds what is known, and `reason` says why: the list
+      can't be read (`unreadable`) or does not show it (`not_listed`).
     """
 
     request: CommandRequest
     state: OutcomeState
     command_id: str | None = None
-    """The id of the command, where one is known to exist."""
+    """The id of the command, if one is known to exist."""
 
     error: DexError | None = None
     reason: str | None = None
     command: Command | None = None
-    """The command, where one is known to exist."""
+    """The command, if one is known to exist."""
 
     @classmethod
     def made(cls, request: CommandRequest, state: Literal["created", "adopted"], command: Command) -> "Outcome":
@@ -43,15 +43,15 @@ class Outcome:
 
 @attrs.frozen
 class BulkResult:
-    """The outcomes of `create_many`, one a request, in the order of the requests."""
+    """The outcomes of `create_many`, one per request, in the order of the requests."""
 
     outcomes: tuple[Outcome, ...]
 
     @property
     def commands(self) -> list[Command]:
-        """Return the commands that are known to exist."""
+        """Return the commands known to exist."""
         return [outcome.command for outcome in self.outcomes if outcome.command is not None]
 
     def in_state(self, *states: OutcomeState) -> list[Outcome]:
-        """Return the outcomes in one of the states."""
+        """Return the outcomes in any of the given states."""
         return [outcome for outcome in self.outcomes if outcome.state in states]

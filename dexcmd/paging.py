@@ -22,9 +22,9 @@ __all__ = ["MOST_AT_ONCE", "ListQuery", "Listing", "given_filters"]
 T = TypeVar("T")
 
 MOST_AT_ONCE = 8
-"""How many pages a walk over all of a list asks for at once, at most.
+"""The most pages that a walk over a whole list requests at once.
 
-One after the other, each would take the way to the service and back; and these are what a walk holds in memory.
+One after the other, each would cost a round trip; and this many are held in memory.
 """
 
 
@@ -39,9 +39,9 @@ def _text_filters(_: object, __: object, value: Mapping[str, object]) -> None:
 
 
 def given_filters(filters: Mapping[str, str | None]) -> dict[str, str]:
-    """Return those that are not None; raises `ConfigurationError` for one that is empty.
+    """Return the filters that are not None; raises `ConfigurationError` for an empty one.
 
-    To the service that may be no filter, and whoever asked for one user's rows would have those of all.
+    The service may treat that as no filter, and return everybody's rows instead of one user's.
     """
     for name, text in filters.items():
         if text == "":
@@ -51,34 +51,34 @@ def given_filters(filters: Mapping[str, str | None]) -> dict[str, str]:
 
 @attrs.frozen
 class ListQuery:
-    """What a walk asks for on each page."""
+    """What a walk requests for each page."""
 
     path: str
     per_page: int = attrs.field(validator=_page_size)
     filters: Mapping[str, str] = attrs.field(factory=dict[str, str], validator=_text_filters)
     bound: Literal["to"] | None = None
-    """The query parameter that keeps rows made during the walk out of it, where the endpoint has one."""
+    """The query parameter that excludes rows created during the walk, if the endpoint has one."""
 
     at_once: int = 1
-    """How many pages are asked for at once, at most: 1 where the walk is likely to be left early."""
+    """The most pages requested at once: 1 if the walk is likely to be left early."""
 
     def request(self, page: int, filters: Mapping[str, str]) -> Request:
-        """Return the request for a page, from 1."""
+        """Return the request for a page, counted from 1."""
         return Request("GET", self.path, {"page": str(page), "per_page": str(self.per_page), **filters})
 
 
 class Listing(AsyncOnlyIteration, Generic[T]):
-    """A list on the service, fetched page by page as it is iterated; each iteration starts anew.
+    """A list on the service, fetched page by page during iteration; each iteration starts from the beginning.
 
         async for row in listing: ...           # row by row, up to eight pages in memory
         rows = await listing                    # all of them, as a list
         async for page in listing.pages(): ...  # lists of rows, as the service pages them
 
-    A row that moved to another page during the walk comes once.  Rows made after the walk began are kept out
-    where the endpoint can do so.  The first page is asked for alone, the next ones two, four and then eight at once, as
-    far as the service says that they are there.  Iterating raises `DexError`, after the rows of the pages before.
-    Several tasks may share one iteration: each row comes to one of them.  `asyncio.gather`, `wait_for` and
-    `ensure_future` take a listing as it is; `create_task` and task groups take coroutines only.
+    A row that moves to another page during the walk is returned once.  Rows created after the walk began are excluded
+    if the endpoint supports it.  The first page is requested alone, the next ones two, four and then eight at once, as
+    far as the service says they exist.  Iterating raises `DexError`, after the rows of the pages before.  Several tasks
+    may share one iteration: each row goes to one of them.  `asyncio.gather`, `wait_for` and `ensure_future` accept a
+    listing directly; `create_task` and task groups accept only coroutines.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Listing(AsyncOnlyIteration, Generic[T]):
         self._new_walk = partial(Pages[T], session, query, decode, identity)
 
     def pages(self) -> "Pages[T]":
-        """Iterate over pages; each is a list with at least one row that was not on an earlier page."""
+        """Iterate over pages, each a list with at least one row that was not on an earlier page."""
         return self._new_walk()
 
     def __aiter__(self) -> "Rows[T]":
@@ -109,7 +109,7 @@ class Listing(AsyncOnlyIteration, Generic[T]):
 class Pages(AsyncOnlyIteration, Generic[T]):
     """One walk over the pages of a `Listing`.
 
-    An iterator and no generator: one that is left early holds nothing, so there is nothing to close.
+    An iterator, not a generator: if it is left early, there is nothing to close.
     """
 
     def __init__(
@@ -134,27 +134,27 @@ class Pages(AsyncOnlyIteration, Generic[T]):
         self.ended: bool = False
         """Whether there is no next page."""
         self.fetched: int = 0
-        """How many pages have come."""
+        """How many pages have been fetched."""
         self.served_at: datetime | None = None
-        """The service's time of the first page."""
+        """The service's time when it served the first page."""
 
     def __aiter__(self) -> "Pages[T]":
-        """Return itself: a walk goes on where it stands."""
+        """Return itself: a walk continues where it left off."""
         return self
 
     async def __anext__(self) -> list[T]:
-        """Return the next page that has rows not seen before.  Raises `DexError`."""
+        """Return the new rows of the next page that has any.  Raises `DexError`."""
         while not self.ended:
             if fresh := await self.fresh_rows():
                 return fresh
         raise StopAsyncIteration
 
     async def fresh_rows(self) -> list[T]:
-        """Return what the next page has that was not seen before, which may be nothing.  Raises `DexError`.
+        """Return the new rows of the next page, perhaps none.  Raises `DexError`.
 
-        One request where pages are asked for one at a time, and none where there is no next page.
+        Takes one request if pages are requested one at a time, and none if there is no next page.
         """
-        # Two tasks that share a walk would each ask for the same page, and skip the next one.
+        # Otherwise two tasks that share a walk would request the same page and skip the next one.
         async with self._turn:
             if self.ended:
                 return []
@@ -168,7 +168,7 @@ class Pages(AsyncOnlyIteration, Generic[T]):
             return self._take(answer)
 
     async def _ask(self) -> "list[_Page[T] | Exception]":
-        """Fetch the next pages, side by side: nothing of it goes on when this is over."""
+        """Fetch the next pages concurrently; nothing is left running afterwards."""
         self._asked = self._to_ask_for
         if self._asked == 1:
             return [await self._fetch(self._page)]
@@ -176,7 +176,7 @@ class Pages(AsyncOnlyIteration, Generic[T]):
             tasks = [group.create_task(self._fetch(self._page + ahead)) for ahead in range(self._asked)]
         answers = [task.result() for task in tasks]
         if not fit_together(answer.info for answer in answers if isinstance(answer, _Page)):
-            # The first one fits to what was there before; those after it are asked for anew.
+            # The first one continues the pages before; those after it are requested again.
             self._asked = 1
             del answers[1:]
         return answers
@@ -185,13 +185,13 @@ class Pages(AsyncOnlyIteration, Generic[T]):
         try:
             envelope = await self._session.call(self._query.request(page, self._filters))
             rows = self._decode(envelope.result)
-        except Exception as error:  # noqa: BLE001 - it is raised for whoever gets as far as this page
+        except Exception as error:  # noqa: BLE001 - raised when the iteration reaches this page
             return error
         self.fetched += 1
         return _Page(rows, envelope.page_info, envelope.served_at)
 
     def _take(self, answer: "_Page[T]") -> list[T]:
-        """Go on by a page, and return those of its rows that are new."""
+        """Advance by a page, and return its new rows."""
         fresh = [row for row in answer.rows if self._recent.add(self._identity(row))]
         page, rows, per_page = self._page, len(answer.rows), self._query.per_page
         self.ended = is_last_page(
@@ -230,7 +230,7 @@ class Rows(AsyncOnlyIteration, Generic[T]):
         self._turn = asyncio.Lock()
 
     def __aiter__(self) -> "Rows[T]":
-        """Return itself: a walk goes on where it stands."""
+        """Return itself: a walk continues where it left off."""
         return self
 
     async def __anext__(self) -> T:
@@ -238,19 +238,19 @@ class Rows(AsyncOnlyIteration, Generic[T]):
         for row in self._rows:
             return row
         async with self._turn:
-            # Another task may have brought a page meanwhile, and its rows come first.
+            # Another task may have fetched a page meanwhile, whose rows come first.
             for row in self._rows:
                 return row
-            # A page that `Pages` gives is never empty.
+            # `Pages` never returns an empty page.
             self._rows = iter(await anext(self._pages))
             return next(self._rows)
 
 
 def _bound(filters: dict[str, str], name: str, served_at: datetime | None) -> None:
-    """Bound the pages after the first by the time at which the service answered that one.
+    """Bound the pages after the first by the time at which the service served that one.
 
-    The service's clock, not this machine's: a bound set too early would hide rows.  Its `Date` is cut to the
-    second, so the next second is the earliest that surely leaves all of the first page in.
+    By the service's clock, not this machine's: a bound set too early would hide rows.  `Date` is truncated to the
+    second, so the next second is the earliest that certainly includes all of the first page.
     """
     if served_at is not None and name not in filters:
         filters[name] = format_time(name, served_at.astimezone(UTC) + timedelta(seconds=1))

@@ -1,4 +1,4 @@
-"""One POST of up to ten commands: sent, and what its answer says of each."""
+"""One POST of up to ten commands, and what its response says about each."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -23,16 +23,16 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 @attrs.frozen
 class Posted:
-    """A good answer: for each request its row, or the error that names it, or neither."""
+    """A good response: for each request its row, or the error that names it, or neither."""
 
     rows: tuple[Command | None, ...]
     errors: tuple[DexError | None, ...]
     said: tuple[ErrorDetail, ...] = ()
-    """All that the answer calls an error."""
+    """All errors in the response."""
 
 
 class Ambiguous(Exception):  # noqa: N818 - what is known of a POST, which never gets past `creation`
-    """It can't be told from the answer whether the POST had an effect."""
+    """The response does not tell whether the POST had an effect."""
 
     def __init__(self, cause: DexError) -> None:
         super().__init__(str(cause))
@@ -48,10 +48,10 @@ class Poster:
         self._known = known
 
     async def post(self, batch: Sequence[CommandRequest], on_sent: Callable[[bool], None]) -> Posted:
-        """Send the POST of a checked batch; `on_sent` is as that of `Call`.
+        """Send the POST of a checked batch; `on_sent` is as in `Call`.
 
-        Raises `DexError` where surely nothing was created, as `QuotaExceededError` where that is why, and
-        `Ambiguous` where something may have been.
+        Raises `DexError` if certainly nothing was created (`QuotaExceededError` if that is the reason), and
+        `Ambiguous` if something may have been.
         """
         clock = self._session.settings.clock
         started = clock.monotonic()
@@ -70,13 +70,13 @@ class Poster:
                 on_sent(False)
                 refusal = error
             else:
-                # One that a lost POST has adopted meanwhile is not this one's as well.
+                # A row adopted meanwhile for a lost POST does not belong to this one as well.
                 rows = await unclaimed(told, self._created, self._known)
         if refusal is not None:
             raise await self._reason(refusal, batch, clock.monotonic() - started) from refusal
         not_before = None
         if served_at is not None:
-            # `Date` is cut to the second, and told when the answer was made.
+            # `Date` is truncated to the second, and dates from when the response was created.
             not_before = served_at - timedelta(seconds=clock.monotonic() - started + 1)
         matched = match_rows(batch, rows)
         for asked, row in zip(batch, matched, strict=True):
@@ -94,15 +94,15 @@ class Poster:
         return Posted(tuple(matched), tuple(errors), said)
 
     async def _reason(self, error: DexError, batch: Sequence[CommandRequest], elapsed: float) -> DexError:
-        """Return `QuotaExceededError` where the quota is the reason for a refusal.
+        """Return `QuotaExceededError` if the quota is the reason for a refusal, else the error itself.
 
-        Which status and code say so is not documented, so the quota itself is asked.
+        The status and code for that are not documented, so the quota itself is requested.
         """
         if not isinstance(error, APIError) or error.status == 401 or culprits(error.errors, len(batch)):
             return error
         session, retry = self._session, self._session.settings.retry
         if error.status == 429 and error.retry_after is not None:
-            # The question has to wait as well, and may take what is left of the call's time and no more.
+            # That request has to wait as well, and may take only what is left of the POST's time.
             session = session.with_retry(attrs.evolve(retry, total_seconds=max(0.001, retry.total_seconds - elapsed)))
         try:
             quota = await QuotaResource(session).get()

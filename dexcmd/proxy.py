@@ -1,4 +1,4 @@
-"""The proxy that the environment names, or a session, with its password apart from its address."""
+"""The proxy from the environment or a session, with its password kept apart from its address."""
 
 import base64
 import urllib.request
@@ -15,18 +15,18 @@ __all__ = ["Proxy", "proxy_for", "proxy_of"]
 
 @attrs.frozen
 class Proxy:
-    """A proxy to send through."""
+    """A proxy for requests."""
 
     url: URL
-    """Without a user: errors of aiohttp quote it."""
+    """Without credentials, as aiohttp's errors quote it."""
 
     headers: dict[str, str] = attrs.field(repr=False)
 
 
 def proxy_for(scheme: str, host: str) -> Proxy | None:
-    """Return the proxy that the environment names for a host, as `HTTPS_PROXY` and `NO_PROXY` do.
+    """Return the proxy for a host according to the environment (`HTTPS_PROXY`, `NO_PROXY` and the like).
 
-    Raises `ConfigurationError` where what it names is no proxy.
+    Raises `ConfigurationError` if it is not a valid proxy.
     """
     if is_loopback(host) or urllib.request.proxy_bypass(host):
         return None
@@ -34,13 +34,13 @@ def proxy_for(scheme: str, host: str) -> Proxy | None:
     if not text:
         return None
     try:
-        # Without a scheme it is http, as it is for curl.
+        # The default scheme is http, as for curl.
         url = URL(text if "://" in text else f"http://{text}")
         usable = url.scheme in ("http", "https") and bool(url.host and url.host.encode("idna"))
     except ValueError:
         url, usable = URL(), False
     if not usable:
-        # Told without the text itself: there may be a password in it.
+        # Without the text itself, which may contain a password.
         raise ConfigurationError(
             f"{scheme.upper()}_PROXY names no http(s) proxy: its scheme, host or port can't be used"
         )
@@ -48,7 +48,7 @@ def proxy_for(scheme: str, host: str) -> Proxy | None:
 
 
 def proxy_of(session: aiohttp.ClientSession) -> Proxy | None:
-    """Return the proxy that a session was given.  It has been sent through, so it is one."""
+    """Return the proxy that a session was given.  It has been used already, so it is valid."""
     # aiohttp has no public names for these.
     named, auth = (getattr(session, f"_default_{name}", None) for name in ("proxy", "proxy_auth"))
     if named is None:

@@ -1,9 +1,9 @@
-"""Looking for commands whose create answer was lost.
+"""Searching for commands whose create response was lost.
 
-Creating is not idempotent, and there is no key that would make it so.  The list is the only witness.  A command is
-taken for the lost one if it is of the same type, for the same device and registration, was created since just before
-the POST by the service's own clock, and belongs to no other request: of this client, or of whatever else tells which
-commands it knows.  What stays possible: another operator's equal command in the same moments is taken for ours.
+Creating is not idempotent, and there is no idempotency key.  The list is the only witness.  A command is considered the
+lost one if it has the same type, device and registration, was created since just before the POST by the service's own
+clock, and belongs to no other request of this client, or of anything else that reports which commands it knows.  The
+remaining risk: another operator's identical command created at the same time is taken for ours.
 """
 
 import logging
@@ -28,39 +28,39 @@ __all__ = ["Findings", "Reconciler", "since"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 MARGIN_SECONDS = 5.0
-"""How much earlier than its POST a command may seem to be created.
+"""How much earlier than its POST a command may seem to have been created.
 
-`Date` is cut to the second, its answer was on the way for a while, and the clock behind `created_date` need not be
-quite the same.
+`Date` is truncated to the second, its response took time to arrive, and `created_date` may come from a slightly
+different clock.
 """
 
 
 def since(session: Session, started: float) -> datetime | None:
-    """Return the service's time a little before `started` of the monotonic clock; None while it is not known."""
+    """Return the service's time a little before `started` of the monotonic clock; None if unknown."""
     began = session.service_clock.at(started)
     return None if began is None else began - timedelta(seconds=MARGIN_SECONDS)
 
 
 @attrs.frozen
 class Findings:
-    """What one look at the list showed."""
+    """The result of one search of the list."""
 
     found: dict[Lost, Command]
     complete: bool
-    """Whether the walk could be finished; only then does it say what is missing."""
+    """Whether the walk was completed; only then does it show what is missing."""
 
     pages: int = 1
     """How many requests it took."""
 
     undecided: frozenset[Lost] = frozenset()
-    """Those whose command can't be told from that of another POST, which was under way during the look."""
+    """Those whose command can't be distinguished from one of another POST, which was in progress during the search."""
 
     unreadable: DexError | None = None
-    """Why the list can't be read, where the next look would meet the same."""
+    """Why the list can't be read, if the next search would fail the same way."""
 
 
 class Reconciler:
-    """Looks lost requests up in the list, many with one walk."""
+    """Looks up lost requests in the list, many in one walk."""
 
     def __init__(self, session: Session, created: CreatedLog, known: Known | None = None) -> None:
         self._session = session
@@ -68,9 +68,9 @@ class Reconciler:
         self._known = known
 
     async def look(self, lost: Sequence[Lost]) -> Findings:
-        """Walk the list once, newest first, as far back as the earliest of the POSTs, or for as long as it can be read.
+        """Walk the list once, newest first, back to the earliest of the POSTs, or until it can't be read.
 
-        Raises what `known` does.
+        Raises whatever `known` raises.
         """
         try:
             await self._date(lost)
@@ -82,7 +82,7 @@ class Reconciler:
     async def _walk(self, lost: Sequence[Lost], posts: Collection[Kind]) -> Findings:
         sought = [one for one in lost if one.kind not in posts]
         if not sought or any(one.since is None for one in sought):
-            # Or the service says no time, so no row can be told to be new.
+            # Or the service sends no time, so rows can't be recognised as new.
             return Findings({}, complete=False, undecided=frozenset(lost) - frozenset(sought))
         candidates = Candidates(sought, self._created)
         query = ListQuery("/dex/commands", MOST_PER_PAGE, {"from": format_time("since", candidates.since)}, bound="to")
@@ -96,12 +96,12 @@ class Reconciler:
                 if found is not None:
                     break
         except CampaignError:
-            # Of the hook, and not of the list.
+            # From the hook, not from the list.
             raise
         except DexError as error:
-            # Not every call would have walked so far, so what is seen by then is found.
+            # Not every search would have got this far, so what was found until then counts.
             complete, unreadable = False, _lasting(error)
-        # While the list was walked, a POST may have begun, which may be lost by now.
+        # A POST may have started during the walk, and may be lost by now.
         undecided = frozenset(one for one in lost if one.kind in posts)
         if found is None:
             found = candidates.matches(complete=complete)
@@ -109,21 +109,21 @@ class Reconciler:
         return Findings(found, complete, pages.fetched, undecided, unreadable)
 
     async def _date(self, lost: Sequence[Lost]) -> None:
-        """Tell for those of the lost that have none yet what time their POST began, by the service's clock.
+        """Set `since`, the start of the POST by the service's clock, where it is missing.
 
-        Also for those of others, which choose among the same rows.
+        Also for the lost requests of other searches, which choose among the same rows.
         """
         if self._session.service_clock.at(0.0) is None and any(one.since is None for one in lost):
-            # No answer has come so far; this one brings a `Date`.
+            # There was no response so far; this one has a `Date`.
             await QuotaResource(self._session).get()
-        # Told only now who they are: others may have got lost meanwhile.
+        # Collected only now, as others may have been lost meanwhile.
         for one in (*lost, *self._created.sought()):
             if one.since is None:
                 one.since = since(self._session, one.started)
 
 
 def _lasting(error: DexError) -> DexError | None:
-    """Return why the list could not be read, if the next look would meet the same; None if it may fare better."""
+    """Return why the list could not be read, if the next search would fail the same way; None if it may succeed."""
     if isinstance(error, ACCOUNT_ERRORS):
         return error
     logger.warning("the list can't be read: %s", error)

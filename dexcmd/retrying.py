@@ -1,4 +1,4 @@
-"""Trying again: tenacity drives, whoever calls decides."""
+"""Retrying: tenacity runs the attempts, the caller decides."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -11,15 +11,15 @@ __all__ = ["try_again"]
 T = TypeVar("T")
 
 Decide = Callable[[Exception], float | None]
-"""Returns the seconds to wait before the next attempt; None where there is to be none."""
+"""Returns the seconds to wait before the next attempt; None for no further attempt."""
 
 
 async def try_again(
     attempt: Callable[[], Awaitable[T]], decide: Decide, sleep: Callable[[float], Awaitable[None]]
 ) -> T:
-    """Return what `attempt` does, as often as `decide` says; then its last exception is raised.
+    """Return the result of `attempt`, retrying as `decide` says; then raise its last exception.
 
-    Only from the first failure on is tenacity worth what it costs a call, and its import.  Cancellations pass through.
+    tenacity is only imported and used after a first failure, as it costs time per call.  Cancellations pass through.
     """
     failures: list[Exception] = []
     try:

@@ -1,4 +1,4 @@
-"""The searches of one client for what lost POSTs made: each look at the list is for all of them."""
+"""The searches of one client for commands of lost POSTs: each look at the list serves all of them."""
 
 import asyncio
 from collections.abc import Generator
@@ -14,23 +14,23 @@ __all__ = ["Search", "Searches"]
 
 
 class Search(Protocol):
-    """What one call looks for."""
+    """The search of one call."""
 
     def sought(self) -> list[Lost]:
-        """Return what is looked for."""
+        """Return what is searched for."""
         ...
 
     def tell(self, lost: list[Lost], findings: Findings, began: float) -> None:
-        """Note what a look that `began` then, by the monotonic clock, showed of those that it was for."""
+        """Record the findings, for `lost`, of a look that started at `began` by the monotonic clock."""
         ...
 
 
 class Searches:
-    """Those of one client and one retry policy.
+    """The searches of one client and one retry policy.
 
-    One look at a time.  Whoever is due first makes it, for all that look for something then, and those that are due
-    meanwhile wait for what it tells.  So calls depend on one another for no longer than one of them would take itself:
-    what a look that was cancelled has not told, the next in line looks for.
+    There is one look at a time.  The first search that is due makes it, for all current searches, and those that become
+    due meanwhile wait for its result.  So no call depends on another for longer than its own look would take: if a look
+    is cancelled, the next search in line repeats it.
     """
 
     def __init__(self, session: Session, created: CreatedLog, known: Known | None = None) -> None:
@@ -40,11 +40,11 @@ class Searches:
         self._reconciler = Reconciler(session, created, known)
         self._joined: list[Search] = []
         self._over: asyncio.Event | None = None
-        """Set when the look that is under way is over; None while none is."""
+        """Set when the look in progress ends; None if there is none."""
 
     @contextmanager
     def join(self, search: Search) -> Generator[None]:
-        """Have a search told what the looks of the others show."""
+        """Report the results of other searches' looks to this one inside the block."""
         self._joined.append(search)
         try:
             yield
@@ -52,10 +52,10 @@ class Searches:
             self._joined.remove(search)
 
     async def look(self) -> None:
-        """Look at the list for all that have joined; or wait for the end of the look that is under way.
+        """Look at the list for all searches that have joined, or wait for the end of the look in progress.
 
-        That one may have been cancelled, or have begun before somebody joined, and then tells nothing.  Raises what the
-        hook `known` does.
+        That one gives no result if it is cancelled, or started before the caller joined.  Raises whatever the `known`
+        hook raises.
         """
         if self._over is not None:
             await self._over.wait()
@@ -69,18 +69,18 @@ class Searches:
 
     async def _look(self) -> None:
         began = self._clock.monotonic()
-        # Counted before it is known what it takes: those who look by other searches would begin in the same moment.
+        # Counted before the number of pages is known, or other clients' searches would start at the same moment.
         self._count(1)
         lost = {search: search.sought() for search in self._joined}
         findings = await self._reconciler.look([one for some in lost.values() for one in some])
         self._count(max(0, findings.pages - 1))
         for search, some in lost.items():
-            # One that was cancelled meanwhile has nothing to do with what was found, and leaves it to others.
+            # A search that was cancelled meanwhile can't use the findings, and leaves them to others.
             if search in self._joined:
                 search.tell(some, findings, began)
 
     def _count(self, pages: int) -> None:
-        """Have looks wait that there is no reason for now, for as long as the share of the rate limit asks for."""
+        """Delay looks that are not urgent, for as long as the share of the rate limit requires."""
         limit = self._session.settings.rate_limit
         if limit is not None:
             free_at = max(self._created.look_free_at, self._clock.monotonic())

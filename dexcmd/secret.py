@@ -1,4 +1,4 @@
-"""The API token, wrapped so that it shows nowhere by accident."""
+"""The API token, wrapped so that it can't be shown by accident."""
 
 import hashlib
 import string
@@ -11,7 +11,7 @@ _ALLOWED = frozenset(string.ascii_letters + string.digits + string.punctuation)
 
 
 class Secret:
-    """A token.  `reveal` gives it to the one place that puts it into a header; nothing else can print it."""
+    """A token.  Only `reveal`, for the one place that sets the header, returns it; it never appears in output."""
 
     __slots__ = ("_value",)
 
@@ -27,15 +27,15 @@ class Secret:
         return self._value
 
     def digest(self) -> str:
-        """Return a hash that tells tokens apart without holding one."""
+        """Return a hash that distinguishes tokens without containing one."""
         return hashlib.sha256(self._value.encode()).hexdigest()
 
     def redact(self, body: bytes) -> bytes:
-        """Return `body` with the token struck out, for a service that quotes what it was sent."""
+        """Return `body` with the token redacted, in case the service quotes what it was sent."""
         return body.replace(self._value.encode(), b"[api token]")
 
     def redact_text(self, text: str) -> str:
-        """Return `text` with the token struck out."""
+        """Return `text` with the token redacted."""
         return text.replace(self._value, "[api token]")
 
     def __repr__(self) -> str:
@@ -43,5 +43,5 @@ class Secret:
         return "Secret(...)"
 
     def __reduce__(self) -> str | tuple[object, ...]:
-        """Refuse to be pickled: a pickle would hold the token in the clear."""
+        """Refuse to be pickled: a pickle would contain the token in plain text."""
         raise TypeError("an API token can't be pickled or copied")

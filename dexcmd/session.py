@@ -1,4 +1,4 @@
-"""The session core: the one place that turns a request into a result or a typed error."""
+"""The session core: the one place where a request becomes a result or a typed error."""
 
 import asyncio
 import copy
@@ -44,18 +44,18 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 STREAMED = frozenset({200, 206})
 
 MOST_CALLS_AT_ONCE = 64
-"""Calls of one client that are under way at a time; more wait, outside the time limit of an attempt."""
+"""How many calls of a client may be in progress at once; others wait, outside the time limit of an attempt."""
 
 CONNECT_SECONDS = 10.0
-"""How long a connection may take to come about, for another attempt may have one at once."""
+"""The connect timeout: short, as another attempt may connect at once."""
 
 SETTLE_SECONDS = 120.0
-"""How late a created command may show up in the list, where nothing else is said."""
+"""By default, how long a created command may take to appear in the list."""
 
 
 @attrs.frozen
 class Request:
-    """A call to make, as data.  `path` is below the account and percent-encoded; `body` is JSON, encoded."""
+    """A call to make, as data.  `path` is below the account and percent-encoded; `body` is encoded JSON."""
 
     method: str
     path: str
@@ -65,13 +65,13 @@ class Request:
 
     @property
     def idempotent(self) -> bool:
-        """Tell whether sending it twice has no other effect than sending it once."""
+        """Whether sending it twice has the same effect as sending it once."""
         return self.method == "GET"
 
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """What a session needs to know."""
+    """The settings of a session."""
 
     base_url: BaseURL
     account_id: str
@@ -91,33 +91,33 @@ class Session:
         self.settings = settings
         self.service_clock: ServiceClock = ServiceClock()
         self._connections = connections
-        # Asking the environment takes longer than all else that is done for a request before it is sent.
+        # Reading the environment takes longer than all other work before a request is sent.
         self._proxy_for = lru_cache(maxsize=16)(proxy_for)
         self._slots = asyncio.Semaphore(MOST_CALLS_AT_ONCE)
         self._pacer = pacer_for(settings.clock, str(settings.base_url.origin), settings.token.digest())
 
     @property
     def polls(self) -> PollShare:
-        """What polling takes of the rate limit, shared as widely as that is."""
+        """Polling's share of the rate limit, shared as widely as the limit itself."""
         return self._pacer.polls
 
     def opens_at(self, now: float) -> float:
-        """Return before what time the rate limit lets no request out; `now` if it does."""
+        """Return the earliest time at which the rate limit lets a request out; `now` if it does so now."""
         return self._pacer.opens_at(self.settings.rate_limit, now)
 
     def service_now(self) -> datetime:
-        """Return the service's time; this machine's, which may be minutes off, while no answer has told it."""
+        """Return the service's time; until a response has told it, this machine's, which may be minutes off."""
         clock = self.settings.clock
         return self.service_clock.at(clock.monotonic()) or clock.now()
 
     def with_retry(self, retry: RetryPolicy) -> "Session":
-        """Return a session that tries otherwise and shares everything else."""
+        """Return a session with another retry policy that shares everything else."""
         session = copy.copy(self)
         session.settings = attrs.evolve(self.settings, retry=retry)
         return session
 
     async def call(self, request: Request, on_sent: Callable[[bool], None] | None = None) -> Envelope:
-        """Send a request for JSON and return its envelope; `on_sent` is as that of `Call`.
+        """Send a request for JSON and return its envelope; `on_sent` is as in `Call`.
 
         Raises `DexError`.
         """
@@ -129,14 +129,13 @@ class Session:
     async def stream(
         self, request: Request, on_retry: Callable[[], None] | None = None
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        """Send a request for bytes and give the answer, status 200 or 206, with its body still to be read.
+        """Send a request for bytes and yield the response, with status 200 or 206 and its body not yet read.
 
-        Redirects are followed, at most five and https only (http is for loopback).  Along a redirect
-        neither the token nor any header of an injected session is sent.  `on_retry` is as that of `Call`.  Raises
-        `DexError`.
+        Redirects are followed, at most five and only to https (http is for loopback).  Neither the token nor any header
+        of an injected session is sent along a redirect.  `on_retry` is as in `Call`.  Raises `DexError`.
         """
         url, at_home = self._url(request), True
-        # One for all hops: they share its time and its attempts.
+        # One call for all hops: they share its time and attempts.
         call = self._call(request, on_retry=on_retry)
         for _ in range(MOST_REDIRECTS + 1):
             response = await self._send(call, url, request, stream=STREAMED | REDIRECTS, at_home=at_home)
@@ -144,27 +143,27 @@ class Session:
                 if response.status not in REDIRECTS:
                     yield response
                     return
-                # Once away it stays away: not even a way back to the base URL's origin gets the token.
+                # Once redirected, always without the token: even a redirect back to the base URL's origin.
                 url, at_home = _redirect(url, response), False
         raise DownloadError(f"{request.method} {request.path}: more than {MOST_REDIRECTS} redirects")
 
     async def close(self) -> None:
-        """Close the connections, unless they are an injected session's.  What is under way fails."""
+        """Close the connections, unless they belong to an injected session.  Calls in progress fail."""
         await self._connections.close()
 
     @property
     def closed(self) -> bool:
-        """Tell whether nothing can be sent any more."""
+        """Whether nothing can be sent any more."""
         return self._connections.closed
 
     def check_open(self) -> None:
-        """Raise `ConfigurationError` where nothing can be sent: in no or another event loop, or once it is closed."""
+        """Raise `ConfigurationError` if nothing can be sent: no event loop, another event loop, or closed."""
         self._connections.check_open()
 
     def emit(self, event: Event) -> None:
-        """Hand an event to the user's hook.
+        """Pass an event to the user's hook.
 
-        What the hook raises is logged, for it must not change what happens.
+        Exceptions of the hook are logged, since it must not change what happens.
         """
         if self.settings.on_event is None:
             return
@@ -190,26 +189,26 @@ class Session:
                 url,
                 data=request.body,
                 headers={"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPT_ENCODING, **request.headers},
-                # A middleware runs on each hop of a redirect, and would carry the token along.
+                # A middleware runs on each hop of a redirect, and would send the token along.
                 allow_redirects=False,
                 raise_for_status=False,
-                # aiohttp takes gzip data that end early for whole, so bodies are decoded where they are read.
+                # aiohttp accepts truncated gzip data as complete, so bodies are decoded where they are read.
                 auto_decompress=False,
                 middlewares=chain,
-                # An attempt has its limit by its middleware, a body where it is read.  aiohttp's own for that may be
-                # armed once more when a body has ended, and then strikes the next request on its connection.
+                # The attempt's middleware bounds an attempt, and whoever reads a body bounds that.  aiohttp may arm its
+                # own limit again when a body has ended, which then strikes the next request on the connection.
                 timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS),
                 proxy=None if proxy is None else proxy.url,
                 proxy_headers=None if proxy is None else proxy.headers,
             )
         except aiohttp.ClientError as error:
-            # Of an injected session: what it names as its proxy, say.
+            # From an injected session, for example because of its proxy.
             sent = not isinstance(error, aiohttp.InvalidURL)
             failure = transport_error(error, call.method, call.path, settings.token, sent=sent)
         except ValueError:
             if call.begun or not http.trust_env:
                 raise
-            # Told without its text, which may hold a password.
+            # Without the original text, which may contain a password.
             failure = ConfigurationError(
                 "the session has trust_env=True, and the environment what can't be used: a proxy that is no URL, or "
                 "a user in a netrc file beside the session's own Authorization"
@@ -217,13 +216,13 @@ class Session:
         raise failure
 
     def _proxy(self, url: URL, *, at_home: bool) -> Proxy | None:
-        """Return the proxy to name to aiohttp, which has that of an injected session itself."""
+        """Return the proxy to pass to aiohttp; None where an injected session applies its own."""
         connections = self._connections
         if not connections.injected:
             return self._proxy_for(url.scheme, url.host or "")
         if at_home:
             return None
-        # The session for other origins knows nothing of the injected one's settings.
+        # The session for other origins does not have the injected one's settings.
         return proxy_of(connections.home) or (
             self._proxy_for(url.scheme, url.host or "") if connections.home.trust_env else None
         )
@@ -254,18 +253,18 @@ class Session:
 
 
 def _redirect(url: URL, response: aiohttp.ClientResponse) -> URL:
-    """Return where an answer redirects to; raises `DownloadError` where a download must not go there."""
+    """Return the target of a redirect; raises `DownloadError` if a download must not go there."""
     location = response.headers.get("Location", "")
     try:
         text = urljoin(str(url), location)
-        # Asked for as it is told, for what is signed is the text.  Only what no request may hold is encoded.
+        # Requested exactly as given, as the signature covers the text.  Only invalid characters are encoded.
         target = URL(text, encoded=text.isascii() and text.isprintable() and " " not in text)
         host = target.host or ""
-        # What is no name would be an error of the resolver's, and of no type of ours.
+        # An invalid name would fail in the resolver, with an error that is not a `DexError`.
         host.encode("idna")
     except ValueError:
         target, host = URL(), ""
-    # A service on the network must not be able to point this client at what listens on its own machine.
+    # A service on the network must not be able to send this client to services on its own machine.
     on_loopback = url.scheme == "http" and target.scheme == "http" and is_loopback(host)
     if not location or not host or not (target.scheme == "https" or on_loopback):
         raise DownloadError(f"{response.method} {url.path}: refusing a redirect to {one_line(told_url(location))!r}")

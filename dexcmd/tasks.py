@@ -1,4 +1,4 @@
-"""Running tasks side by side, with plain exceptions: no exception group leaves dexcmd."""
+"""Running tasks concurrently, with plain exceptions: no exception group escapes dexcmd."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -13,7 +13,7 @@ __all__ = ["run_as_needed", "run_beside", "run_tasks"]
 async def run_tasks(tasks: Sequence[Callable[[], Awaitable[object]]]) -> None:
     """Run all of `tasks` and return when they are done.
 
-    The first that raises cancels the others, and its exception is raised as it is.
+    The first that raises cancels the others, and its exception is raised unchanged.
     """
 
     def start(group: TaskGroup) -> None:
@@ -24,7 +24,7 @@ async def run_tasks(tasks: Sequence[Callable[[], Awaitable[object]]]) -> None:
 
 
 async def run_as_needed(task: Callable[[Callable[[], None]], Awaitable[object]], most: int) -> None:
-    """Run `task`, and once more beside it whenever one calls what it is given, `most` times in all; as `run_tasks`."""
+    """Run `task`, starting another copy whenever one calls its argument, at most `most` in all; as `run_tasks` does."""
     begun = 0
 
     def start(group: TaskGroup) -> None:
@@ -55,9 +55,9 @@ async def _run_group(start: Callable[[TaskGroup], None]) -> None:
 
 
 async def run_beside(main: Callable[[], Awaitable[object]], helpers: Sequence[Callable[[], Awaitable[object]]]) -> None:
-    """Run `main` with `helpers` beside it, and cancel these when it ends.
+    """Run `main` together with `helpers`, which are cancelled when it ends.
 
-    The first of them all that raises cancels the others, and its exception is raised as it is.
+    The first of them all that raises cancels the others, and its exception is raised unchanged.
     """
     with anyio.CancelScope() as scope:
 

@@ -1,4 +1,4 @@
-"""Blocking work in a thread, seen through to its end."""
+"""Blocking work in a thread, always run to completion."""
 
 import asyncio
 import errno
@@ -18,7 +18,7 @@ __all__ = ["GroupThread", "Stopped", "let_go", "raise_if_stopped", "run_stoppabl
 T = TypeVar("T")
 
 
-class Stopped(Exception):  # noqa: N818 - it is seen by nobody
+class Stopped(Exception):  # noqa: N818 - it never escapes
     """The call was cancelled."""
 
 
@@ -30,9 +30,9 @@ def raise_if_stopped(stop: threading.Event) -> None:
 
 @contextmanager
 def starting() -> Generator[None]:
-    """Raise an `OSError`, which is what it is, where the system has no more threads to start.
+    """Turn the `RuntimeError` for a system out of threads into an `OSError`.
 
-    It may have some a moment later: so it costs what needed it, and nothing else.
+    There may be threads again a moment later, so only the operation that needed one fails.
     """
     try:
         yield
@@ -41,17 +41,17 @@ def starting() -> Generator[None]:
 
 
 async def run_to_the_end(function: Callable[[], T]) -> T:
-    """Call `function` in a thread and return what it returns; a cancellation is held back until it has.
+    """Call `function` in a thread and return its result; a cancellation is delayed until it has returned.
 
-    Work on a file can't be left half-way: its thread would go on, and meet whatever is done next to the same file.
+    Work on a file can't be abandoned half-way: its thread would go on, and clash with the next use of the file.
     """
     return await _run(_Once(function), lambda: None)
 
 
 async def let_go(function: Callable[[], None]) -> None:
-    """Call `function`, which gives up what is held, as `run_to_the_end` does; where there is no thread, without one.
+    """Call `function`, which releases resources, like `run_to_the_end`; without a thread if none can be started.
 
-    Files, locks and threads would stay as long as the process: better hold the event loop up.
+    Files, locks and threads would leak for the life of the process: it is better to block the event loop.
     """
     once = _Once(function)
     try:
@@ -63,10 +63,10 @@ async def let_go(function: Callable[[], None]) -> None:
 
 
 async def run_stoppable(function: Callable[[threading.Event], T], stop: threading.Event | None = None) -> T:
-    """Call `function` in a thread and return what it returns; a cancellation sets the event that it gets.
+    """Call `function` in a thread and return its result; a cancellation sets the event that it is passed.
 
-    The function looks at the event between its steps, and clears up and returns or raises where it is set.  It is
-    waited for: the thread is not left to go on alone.  `stop` is the event where others look at it as well.
+    The function checks the event between its steps and, once it is set, cleans up and returns or raises.  It is always
+    awaited, so no thread is left running.  Pass `stop` if the event is shared with others.
     """
     stop = stop or threading.Event()
     return await _run(_Once(partial(function, stop)), stop.set)
@@ -83,9 +83,9 @@ async def _run(once: "_Once[T]", on_cancel: Callable[[], None]) -> T:
             cancelled = await _end_of(hop) or error
         if not hop.cancelled():
             break
-        # `asyncio.run` cancels all tasks when its main function is over, and so this one, but no thread.
+        # `asyncio.run` cancels all tasks when its main function ends, including this one, but not the thread.
     if cancelled is not None:
-        # What it raised, if anything, gives way to the cancellation.
+        # The cancellation takes precedence over any exception.
         hop.exception()
         raise cancelled
     with starting():
@@ -94,7 +94,7 @@ async def _run(once: "_Once[T]", on_cancel: Callable[[], None]) -> T:
 
 
 class _Once(Generic[T]):
-    """A function that is called once, however often that is asked for."""
+    """A function that is called only once, however often `call` is called."""
 
     def __init__(self, function: Callable[[], T]) -> None:
         self._function = function
@@ -103,24 +103,24 @@ class _Once(Generic[T]):
         self._raised: BaseException | None = None
 
     def call(self) -> None:
-        """Call it, or wait in this thread until another one has."""
+        """Call the function, or wait in this thread until another thread has."""
         with self._calling:
             if not self._returned and self._raised is None:
                 try:
                     self._returned.append(self._function())
-                except BaseException as error:  # noqa: BLE001 - it is of whoever waits
+                except BaseException as error:  # noqa: BLE001 - raised by `result`
                     self._raised = error
 
     def result(self) -> T:
-        """Return what it returned; raises what it raised."""
+        """Return what the function returned, or raise what it raised."""
         if self._raised is not None:
             raise self._raised
         return self._returned[0]
 
 
 async def _end_of(work: "asyncio.Future[Any]") -> asyncio.CancelledError | None:
-    """Wait for `work` to end, and return the last cancellation that came meanwhile."""
-    # A shielded scope holds back anyio's cancellations only, so those of `Task.cancel` are taken in.
+    """Wait for `work` to end, and return the last cancellation received meanwhile."""
+    # A shielded scope only holds back anyio's cancellations, so those of `Task.cancel` are caught.
     cancelled: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):
         while not work.done():
@@ -139,9 +139,9 @@ class _Given(Generic[T]):
     error: Exception | None = None
 
     def end(self) -> None:
-        """Tell whoever waits for it, on the event loop."""
+        """Wake the waiter, on the event loop."""
         self.ended = True
-        # It is not pending where who waited for it was cancelled.
+        # It is already done if the waiter was cancelled.
         if not self.done.done():
             if self.error is None:
                 self.done.set_result(None)
@@ -150,9 +150,9 @@ class _Given(Generic[T]):
 
 
 class GroupThread(Generic[T]):
-    """Has one thread do what one event loop gives it: in one go all that has come while it was busy.
+    """Processes the items of one event loop in one thread, with all items that arrive while it is busy as one group.
 
-    `work` is called in the thread, and returns for each item what went wrong with it, None where nothing did.
+    `work` is called in the thread, and returns for each item its error, or None.
     """
 
     def __init__(self, work: Callable[[list[T]], Sequence[Exception | None]], name: str) -> None:
@@ -165,37 +165,37 @@ class GroupThread(Generic[T]):
         self._loop = asyncio.get_running_loop()
 
     async def do(self, item: T) -> None:
-        """Return when `item` is done; raises what went wrong with it.
+        """Wait until `item` is done; raises its error.
 
-        Seen through to its end, whatever is cancelled meanwhile.
+        A cancellation is delayed until then.
         """
         if self._closing:
             raise RuntimeError(f"{self._name} is closed")
         given = _Given(item, self._loop.create_future())
         if not self._given:
-            # What other tasks give in this turn of the loop goes along.
+            # Items that other tasks add in this iteration of the loop join the group.
             self._loop.call_soon(self._hand_over)
         self._given.append(given)
         try:
-            # Not shielded, for that is most of what it takes where nothing is cancelled.
+            # Not shielded, as that would be most of the cost if nothing is cancelled.
             await given.done
         except asyncio.CancelledError:
             if not given.ended:
                 given.done = self._loop.create_future()
                 await _end_of(given.done)
             if not given.done.cancelled():
-                # It gives way to the cancellation, and has to be looked at to be forgotten.
+                # The cancellation takes precedence; retrieve the exception so that asyncio does not report it.
                 given.done.exception()
             raise
 
     def close(self) -> None:
-        """Have the thread end, once it has done all that it was given.  Like `do`, for the event loop."""
+        """Let the thread end once it has processed all items.  Like `do`, called on the event loop."""
         self._closing = True
         self._hand_over()
         self._queue.put(None)
 
     def join(self) -> None:
-        """Return when the thread has ended.  Blocking."""
+        """Wait, blocking, until the thread has ended."""
         if self._thread is not None:
             self._thread.join()
 
@@ -209,7 +209,7 @@ class GroupThread(Generic[T]):
                 with starting():
                     thread.start()
             except OSError as error:
-                # The next one that is given something tries again.
+                # The next item tries again.
                 for given in group:
                     given.error = error
                 _end_all(group)
@@ -237,7 +237,7 @@ class GroupThread(Generic[T]):
         try:
             for given, error in zip(group, self._work([given.item for given in group]), strict=True):
                 given.error = error
-        except Exception as failure:  # noqa: BLE001 - whatever it is, nobody must wait for ever
+        except Exception as failure:  # noqa: BLE001 - whatever it is, no waiter may be left waiting forever
             for given in group:
                 given.error = failure
         self._loop.call_soon_threadsafe(_end_all, group)

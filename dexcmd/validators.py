@@ -30,11 +30,11 @@ __all__ = [
 ]
 
 LONGEST_TOLD = 80
-"""Characters of the `repr` of an argument that an error tells: that of a row or an outcome would be a page."""
+"""The longest `repr` of an argument that an error quotes: that of a row or an outcome would fill a page."""
 
 
 class SeveralMistakesError(ConfigurationError):
-    """Several mistakes of one value."""
+    """Several mistakes in one value."""
 
     def __init__(self, mistakes: Iterable[str]) -> None:
         self.mistakes: tuple[str, ...] = tuple(mistakes)
@@ -42,9 +42,9 @@ class SeveralMistakesError(ConfigurationError):
 
 
 def finite_number(name: str, value: object) -> float:
-    """Return `value` if it is a finite number, and no boolean."""
+    """Return `value` if it is a finite number and not a boolean."""
     if not isinstance(value, bool) and isinstance(value, int | float):
-        # An int may be beyond all floats, and then it is as good as infinite.
+        # An int may exceed all floats, which is as bad as infinite.
         try:
             if math.isfinite(value):
                 return value
@@ -67,14 +67,14 @@ def above_zero(_: object, attribute: "attrs.Attribute[Any]", value: object) -> N
 
 
 def whole_number(name: str, value: object) -> int:
-    """Return `value` if it is a whole number of at least 1."""
+    """Return `value` if it is an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigurationError(f"{name} must be a whole number of at least 1, not {value!r}")
     return value
 
 
 def count(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    """Accept whole numbers from 1."""
+    """Accept integers of at least 1."""
     whole_number(attribute.name, value)
 
 
@@ -89,7 +89,7 @@ def one_of(*words: str) -> Callable[[Any, "attrs.Attribute[Any]", Any], None]:
 
 
 def identifier(name: str, value: object) -> str:
-    """Return `value` if it is a string that holds something."""
+    """Return `value` if it is a string that is not blank."""
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(f"{name} must be a string that is not empty, not {value!r}")
     return value
@@ -103,7 +103,7 @@ def as_text(name: str, value: object) -> str:
 
 
 def encodable_text(name: str, value: object) -> str:
-    """Return `value` if it is a string that can be sent: no bytes that were no text, as in an argument of a program."""
+    """Return `value` if it is a string that can be encoded, unlike a program argument with undecodable bytes."""
     text = as_text(name, value)
     try:
         text.encode()
@@ -113,20 +113,20 @@ def encodable_text(name: str, value: object) -> str:
 
 
 def told(value: object) -> str:
-    """Return what an argument is, for people: as it was written, or by its type where that is long."""
+    """Describe an argument for people: by its `repr`, or its type if that is too long."""
     text = repr(value)
     return text if len(text) <= LONGEST_TOLD else type(value).__name__
 
 
 def several(name: str, value: object, what: str, *, asynchronous: bool = False) -> None:
-    """Raise where `value` can't be iterated over, with `async for` at most where `asynchronous`, or is one string."""
+    """Raise if `value` is a string or not iterable; async iterables are accepted only if `asynchronous`."""
     given = value
     is_asynchronous = isinstance(value, AsyncOnlyIteration) or not isinstance(value, Iterable)
     if isinstance(value, AsyncIterable) and is_asynchronous and not asynchronous:
         raise ConfigurationError(
             f"{name} must be several {what}, not asynchronous: gather them first, as in `[one async for one in ...]`"
         )
-    # The letters of an id would each be one.
+    # Each letter of an id would count as an item.
     if isinstance(value, str | bytes) or not (
         isinstance(value, Iterable) or (asynchronous and isinstance(value, AsyncIterable))
     ):
@@ -134,7 +134,7 @@ def several(name: str, value: object, what: str, *, asynchronous: bool = False) 
 
 
 def function(name: str, value: object) -> None:
-    """Raise where `value` can't be called, or gives what would have to be awaited, which nobody does."""
+    """Raise if `value` is not callable, or is async: its result would not be awaited."""
     if not callable(value):
         raise ConfigurationError(f"{name} must be a function, not {value!r}")
     if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(type(value).__call__):
@@ -148,9 +148,9 @@ def yes_or_no(_: object, attribute: "attrs.Attribute[Any]", value: object) -> No
 
 
 def folder_path(name: str, value: object) -> Path:
-    """Return `value` as a path if it is one, made of text.
+    """Return `value` as a path if it is a path made of text.
 
-    One that is empty is none, and not the current folder: that is ".".
+    An empty string is an error, not the current folder, which is ".".
     """
     try:
         path = Path(cast("str", value))

@@ -1,4 +1,4 @@
-"""The innermost middleware: one attempt, bounded in time, ending in a good answer or a typed error."""
+"""The innermost middleware: one attempt, bounded in time, ending in a good response or a typed error."""
 
 import logging
 from collections.abc import Collection
@@ -30,10 +30,10 @@ __all__ = ["MOST_ERROR_BYTES", "MOST_JSON_BYTES", "Attempt", "transport_error"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 MOST_JSON_BYTES = 32 * 1024 * 1024
-"""Fifty rows are some 20 KiB.  What is this large is no page, and must not fill the memory."""
+"""Fifty rows take some 20 KiB.  Anything this large is not a page, and must not fill the memory."""
 
 MOST_ERROR_BYTES = 64 * 1024
-"""As much of an error's body is read, which is plenty to tell what it says."""
+"""How much of an error's body is read; plenty for its message."""
 
 _PERMANENT = (
     aiohttp.ClientConnectorCertificateError,
@@ -59,9 +59,9 @@ class Attempt:
         self._connections = connections
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        """Return a good answer.
+        """Return a good response.
 
-        Raises `TransportError`, `APIError` or `ResponseDecodeError`; `ConfigurationError` once the client is closed.
+        Raises `TransportError`, `APIError` or `ResponseDecodeError`; `ConfigurationError` if the client is closed.
         """
         call = self._call
         started = call.clock.monotonic()
@@ -73,7 +73,7 @@ class Attempt:
                 f"{call.method} {call.path}: not sent: the time of the call is over", sent=False
             )
         if self._token is not None:
-            # Put in here and nowhere else, so that no other frame of dexcmd holds it for a traceback to show.
+            # Only set here, so that no other frame of dexcmd holds it for a traceback to show.
             request.headers[AUTHORIZATION] = f"Bearer {self._token.reveal()}"
         if call.on_sent is not None:
             call.on_sent(True)

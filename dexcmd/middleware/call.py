@@ -1,4 +1,4 @@
-"""What the middlewares of one call share."""
+"""The state shared by the middlewares of one call."""
 
 from collections.abc import Callable
 
@@ -30,32 +30,32 @@ class Call:
     """When the budget of the call ends, by `clock.monotonic()`."""
 
     on_sent: Callable[[bool], None] | None
-    """Called with True when an attempt is about to go out, for it may have an effect from then on, and with False once
-    it surely had none."""
+    """Called with True when an attempt is about to be sent, as it may have an effect from then on, and with False once
+    it certainly had none."""
 
     on_retry: Callable[[], None] | None = None
-    """Called for each attempt that has failed and is followed by another one."""
+    """Called for each failed attempt that is followed by another one."""
 
     begun: bool = False
-    """Whether it has come as far as the middlewares: what aiohttp refuses before was never sent."""
+    """Whether it has reached the middlewares: a request that aiohttp refused before was never sent."""
 
     attempt: int = 1
     unreadable: int = 0
-    """How many answers could not be read."""
+    """How many responses could not be parsed."""
 
     waited: float = 0.0
     """Seconds spent on waits between and before attempts."""
 
     headers: CIMultiDictProxy[str] | None = None
-    """Those of the last attempt's answer, if there was one."""
+    """Those of the last attempt's response, if there was one."""
 
     answered_at: float = 0.0
-    """When those headers came, by `clock.monotonic()`: a body may take long after them."""
+    """When those headers arrived, by `clock.monotonic()`; the body may take much longer."""
 
     envelope: Envelope = attrs.field(init=False)
-    """What the good answer held, where the call is for JSON; set by the attempt that succeeds."""
+    """The content of the good response, if the call is for JSON; set by the attempt that succeeds."""
 
     @property
     def seconds_left(self) -> float:
-        """Return what remains of the budget; negative once it is overdrawn."""
+        """What remains of the budget; negative if exceeded."""
         return self.deadline - self.clock.monotonic()

@@ -1,4 +1,4 @@
-"""A limit in time, fair to what came while nobody could look."""
+"""A timeout that prefers a result that has already arrived."""
 
 import asyncio
 from types import TracebackType
@@ -7,11 +7,11 @@ __all__ = ["TimeLimit"]
 
 
 class TimeLimit:
-    """Cancels its block after so many seconds and raises `TimeoutError`.
+    """Cancels its block after a number of seconds and raises `TimeoutError`.
 
-    `asyncio.timeout` does so even if what is waited for has just come, as it is where something else has held the
-    event loop up: an answer that is there would then be a lost one.  So whoever is woken gets to run first.  The
-    limit of anyio does that too, and its import takes a fifth of what that of aiohttp does.
+    `asyncio.timeout` does so even if the awaited result has just arrived, for instance when something else has blocked
+    the event loop: a received response would then count as lost.  So tasks already woken run first.  anyio's timeout
+    does that too, but importing it takes a fifth of the time that aiohttp takes.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -26,7 +26,7 @@ class TimeLimit:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Raise `TimeoutError` where the time was over."""
+        """Raise `TimeoutError` if the time is over."""
         self._timer.cancel()
         await self._timeout.__aexit__(kind, error, trace)
 

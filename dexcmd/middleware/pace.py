@@ -1,4 +1,4 @@
-"""The pace middleware: holds a request back until it is its turn under the rate limit."""
+"""The pace middleware: delays a request until its turn under the rate limit."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 
 class Pace:
-    """Holds each attempt of one call back until it may go out, and learns from its answer."""
+    """Delays each attempt of one call until it may be sent, and learns from its response."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Pace:
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send the request in its turn.
 
-        Raises `RateLimitError`, with the wait, where that does not fit what is left of the call's budget.
+        Raises `RateLimitError`, with the wait, if that does not fit the rest of the call's budget.
         """
         place = Place(self._limit)
         try:
@@ -51,13 +51,13 @@ class Pace:
                         return await self._send(request, handler)
                 finally:
                     self._slots.release()
-                # Without the slot: whoever waits for the rate limit keeps nobody else from an answer.
+                # Without the slot: a request that waits for the rate limit must not block others.
                 await self._wait(wait)
         finally:
             self._pacer.leave(place)
 
     async def _take_slot(self) -> None:
-        """Wait until one of the calls under way is done, if there are too many, within the budget."""
+        """Wait, within the budget, until one of the calls in progress is done if there are too many."""
         if not self._slots.locked():
             await self._slots.acquire()
             return
@@ -88,7 +88,7 @@ class Pace:
         try:
             response = await handler(request)
             if call.headers is not None:
-                # From good answers only: an error page may be of anything on the way, and so may its clock.
+                # From good responses only: an error page, and its clock, may come from anything on the way.
                 self._service_clock.learn(call.headers, call.answered_at)
             return response
         except RateLimitError as error:
@@ -97,7 +97,7 @@ class Pace:
         finally:
             allowance = None
             if call.headers is not None:
-                # Limits may come in a header each, which means the same as all of them in one.
+                # Several limits may be sent in one header each, which is equivalent to a single header.
                 allowance = parse_ratelimit(",".join(call.headers.getall("Ratelimit", ())))
             self._pacer.answered(clock.monotonic(), allowance)
 

@@ -1,4 +1,4 @@
-"""Who may send when: what every client of a token in this process shares, so that they stay under its rate limit."""
+"""Who may send when: shared by all clients of a token in this process, to stay under its rate limit."""
 
 import threading
 import weakref
@@ -16,10 +16,10 @@ __all__ = ["Pacer", "Place", "pacer_for"]
 
 @attrs.define
 class Place:
-    """A request's place in the queue of its token: the time at which it is to go out."""
+    """A request's place in the queue of its token: the time at which it may be sent."""
 
     limit: RateLimit | None
-    """None: only the pauses and allowances that the service itself tells hold the request back."""
+    """None: only the pauses and allowances from the service delay the request."""
 
     time: float | None = None
 
@@ -27,13 +27,13 @@ class Place:
 class Pacer:
     """Who may send when, for one token at one origin.
 
-    Shared by all clients of the token, whatever event loop or thread they run in, so every method takes a
-    lock, briefly. Times are seconds by the clock that the clients share.
+    Shared by all clients of the token, in any event loop or thread, so every method briefly takes a lock.  Times are
+    seconds by the clock that the clients share.
     """
 
     def __init__(self, address: Window) -> None:
         self.polls: PollShare = PollShare()
-        """What polling takes of the limit of the token, by all who share that."""
+        """Polling's share of the token's limit, for all who share it."""
 
         self._lock = threading.Lock()
         self._token = Window()
@@ -42,12 +42,12 @@ class Pacer:
         self._in_flight = 0
 
     def ask(self, place: Place, now: float) -> float:
-        """Return when `place` may go out.
+        """Return when `place` may be sent.
 
-        If that is not after `now`, it goes and is under way until `answered`.
+        If that is not after `now`, it counts as sent, and as in progress until `answered`.
 
-        What is returned the first time is a place behind all that wait already.  When that time has come,
-        what has really gone out by then decides.
+        The first call returns a place behind all that already wait.  When that time has come, the requests really sent
+        by then decide.
         """
         with self._lock:
             at = max(self._service.earliest(now, _requests(place.limit)), self._turn(place, now))
@@ -63,28 +63,28 @@ class Pacer:
             return at
 
     def opens_at(self, limit: RateLimit | None, now: float) -> float:
-        """Return before what time no request can go out, whoever sends it; `now` if one can.
+        """Return the earliest time at which any request can be sent; `now` if one can be sent now.
 
-        The limit on one second's requests is no matter here: it holds back nobody for long.
+        The limit per second is ignored here, as it never delays a request for long.
         """
         with self._lock:
             at = self._service.earliest(now, _requests(limit))
             return at if limit is None else max(at, self._token.earliest(now, limit.requests, limit.seconds))
 
     def leave(self, place: Place) -> None:
-        """Give up a place that was not used."""
+        """Release a place that was not used."""
         with self._lock:
             self._release(place)
 
     def answered(self, now: float, allowance: Allowance | None) -> None:
-        """Note that a request ended, and what its answer said of the limit."""
+        """Record that a request ended, and what its response said about the limit."""
         with self._lock:
             self._in_flight -= 1
             if allowance is not None:
                 self._service.learn(allowance, now, self._in_flight)
 
     def pause(self, until: float) -> None:
-        """Hold every request of the token back until a time: the service refused one for its rate limit."""
+        """Delay every request of the token until a time, as the service refused one for its rate limit."""
         with self._lock:
             self._service.pause(until)
 
@@ -114,10 +114,10 @@ def _requests(limit: RateLimit | None) -> int:
 
 @attrs.frozen
 class _Counted:
-    """What is counted by one clock."""
+    """The counters that belong to one clock."""
 
     clock: weakref.ref[Clock]
-    """Its end takes the rest along."""
+    """When it is garbage collected, the rest is dropped."""
 
     addresses: dict[str, Window] = attrs.field(factory=dict[str, Window], init=False)
     pacers: dict[tuple[str, str], Pacer] = attrs.field(factory=dict[tuple[str, str], Pacer], init=False)
@@ -128,14 +128,14 @@ class _Registry:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # By identity: a clock need have no hash, and one that is equal to another is another all the same.
+        # By identity: a clock need not be hashable, and equal clocks are still different ones.
         self._counted: dict[int, _Counted] = {}
 
     def pacer(self, clock: Clock, origin: str, token_digest: str) -> Pacer:
         with self._lock:
             counted = self._counted.get(id(clock))
             if counted is None:
-                # Called before another object can get the number, and from any thread, so it takes no lock.
+                # Called before another object can get the same id, and from any thread, so it takes no lock.
                 gone = partial(self._forget, id(clock))
                 counted = self._counted[id(clock)] = _Counted(weakref.ref(clock, gone))
             address = counted.addresses.setdefault(origin, Window())
@@ -151,7 +151,6 @@ _registry = _Registry()
 def pacer_for(clock: Clock, origin: str, token_digest: str) -> Pacer:
     """Return the one pacer of a token at an origin.
 
-    It outlives the clients: one made for each operation in turn must not start from an empty window every
-    time.
+    It outlives the clients: creating a client for each operation must not start with an empty window every time.
     """
     return _registry.pacer(clock, origin, token_digest)

@@ -16,20 +16,17 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 
 class Retry:
-    """Tries one call until it succeeds, its failure is final, or its budget is spent.
+    """Retries one call until it succeeds, fails for good, or uses up its budget, and then raises the last error.
 
-    Then raises the last error.
-
-    The handlers below it raise nothing but `DexError`.  So aiohttp, which repeats the whole chain of an
-    idempotent request for a dropped connection, never sees one, and the attempts stay as many as the policy
-    says.
+    The handlers below it raise only `DexError`.  So aiohttp, which repeats the whole chain of an idempotent request
+    after a dropped connection, never sees one, and there are only as many attempts as the policy allows.
     """
 
     def __init__(self, call: Call) -> None:
         self._call = call
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        """Send the request, again where that is right."""
+        """Send the request, retrying as the policy allows."""
         self._call.begun = True
         return await try_again(lambda: handler(request), self._decide, self._call.clock.sleep)
 
@@ -54,7 +51,7 @@ class Retry:
             if call.on_retry is not None:
                 call.on_retry()
             if call.on_sent is not None and not call.idempotent:
-                # Only what surely had no effect is sent again.
+                # Only a request that certainly had no effect is retried.
                 call.on_sent(False)
             return decision.wait
         logger.debug("%s %s: giving up: %s", call.method, call.path, decision.reason)

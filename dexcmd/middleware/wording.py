@@ -1,4 +1,4 @@
-"""What is said of a request that got no answer: aiohttp's words are for those who know aiohttp."""
+"""Messages for requests without a response, since aiohttp's own require knowing aiohttp."""
 
 import os
 import ssl
@@ -12,14 +12,14 @@ __all__ = ["failure_text"]
 
 
 def failure_text(error: Exception) -> str:
-    """Return why no answer could be had; what came instead may be quoted, over several lines."""
+    """Return why there is no response; it may quote what was received instead, over several lines."""
     match error:
         case aiohttp.ClientConnectorError():
             return _unconnected(error)
         case aiohttp.ClientHttpProxyError():
             return f"the proxy refused: {error.status} {error.message}"
         case aiohttp.InvalidURL():
-            # What is no URL may be a proxy of an injected session, with its password anywhere in it.
+            # The invalid URL may be the proxy of an injected session, containing its password.
             return "there is no such URL"
         case aiohttp.ServerFingerprintMismatch():
             return f"the certificate of {error.host}:{error.port} has another fingerprint"
@@ -63,8 +63,8 @@ def _unconnected(error: aiohttp.ClientConnectorError) -> str:
 
 
 def _reason(error: OSError) -> str:
-    """Return what a number says; nothing where there is none."""
-    # TLS has numbers of its own.  aiohttp takes them for the system's.
+    """Return the meaning of an error number; empty if there is none."""
+    # TLS has its own error numbers, which aiohttp takes for the system's.
     tls = error if isinstance(error, ssl.SSLError) else error.__cause__
     if isinstance(tls, ssl.SSLError):
         return tls.reason or str(tls)

@@ -1,4 +1,4 @@
-"""How long commands take, learnt from those that have ended."""
+"""How long commands take, learned from those that have ended."""
 
 from bisect import bisect_right, insort
 from collections import deque
@@ -8,22 +8,22 @@ import attrs
 __all__ = ["Durations"]
 
 SAMPLES = 500
-"""Of each type so many are remembered, the latest: what commands do may change."""
+"""How many durations are kept per type, the latest ones, as commands may change."""
 
 LEAST_SAMPLES = 20
-"""Fewer say nothing about the first or the last."""
+"""With fewer samples, the extremes are unknown."""
 
 EARLY = 0.02
-"""The share of commands that ends before the age which `early` tells."""
+"""The share of commands that end before the age returned by `early`."""
 
 EARLY_GUESS = 4.0
-"""Seconds that a device needs at least to hear of a command, do it and upload what it brought."""
+"""The least seconds that a device needs to receive a command, run it and upload the result."""
 
 MOST = 0.9
-"""The share of those still pending that ends before the age which `most` tells."""
+"""The share of those still pending that end before the age returned by `most`."""
 
 DOUBT = 2.0
-"""How many samples the guess is worth that a command goes on for as long as it has taken already."""
+"""The weight, in samples, of the guess that a command will take as long again as it has taken already."""
 
 
 @attrs.define
@@ -41,29 +41,29 @@ class _Samples:
 class Durations:
     """Seconds from the creation of commands to their end, by type.
 
-    What has ended is what it learns from, so at first the long ones are missing.  What it says is therefore for
-    deciding when a look pays, and not for what has ended.
+    It learns only from commands that have ended, so at first the long ones are missing.  Its estimates therefore serve
+    only to decide when a look at the list is worthwhile.
     """
 
     def __init__(self) -> None:
         self._types: dict[str | None, _Samples] = {}
 
     def add(self, command_type: str | None, seconds: float) -> None:
-        """Take note of one; a negative one is the work of two clocks and says nothing."""
+        """Add a duration; a negative one, caused by two differing clocks, is ignored."""
         if seconds >= 0:
             self._types.setdefault(command_type, _Samples()).add(seconds)
 
     def early(self, command_type: str | None) -> float:
-        """Return the age before which hardly any command ends, a guess where that is not known."""
+        """Return the age before which hardly any command ends; a guess if unknown."""
         known = self._quantile(command_type, -1.0, EARLY)
         return EARLY_GUESS if known is None else known
 
     def most(self, command_type: str | None, age: float) -> float | None:
-        """Return the age at which most of those that outlived `age` have ended; None where that is not known."""
+        """Return the age at which most of those that outlived `age` have ended; None if unknown."""
         return self._quantile(command_type, age, MOST)
 
     def chance(self, command_type: str | None, age: float, later: float) -> float:
-        """Return how likely a command that was pending at `age` has ended at the age of `later`."""
+        """Return the probability that a command pending at `age` has ended at the age of `later`."""
         if later <= age:
             return 0.0
         ordered = self._ordered(command_type)

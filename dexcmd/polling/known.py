@@ -1,4 +1,4 @@
-"""What polls have taught of a list of commands.  Pure."""
+"""What polls have learned about a list of commands.  Pure."""
 
 import math
 from typing import TYPE_CHECKING
@@ -17,13 +17,13 @@ __all__ = ["Known"]
 
 @attrs.define(eq=False)
 class Known:
-    """What all polls of a client add to, and plan by."""
+    """The knowledge shared by all polls of a client, which add to it and plan by it."""
 
     rows: Rows = attrs.field(factory=Rows)
     durations: Durations = attrs.field(factory=Durations)
     schedules: "WeakSet[Schedule]" = attrs.field(factory=WeakSet["Schedule"])
-    """Those of all followers that have not been forgotten."""
+    """Those of all live followers."""
 
     def forget(self) -> None:
-        """Forget of the rows what lies too far back to matter to any of them."""
+        """Drop the rows that are too old to matter to any of them."""
         self.rows.forget_before(min((schedule.oldest for schedule in self.schedules), default=math.inf))

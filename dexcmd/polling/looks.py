@@ -1,4 +1,4 @@
-"""What to ask the list so that few requests tell what has become of many commands."""
+"""What to request from the list so that few requests show the state of many commands."""
 
 import math
 from bisect import bisect_left, bisect_right, insort
@@ -15,31 +15,31 @@ from dexcmd.wire.pages import MOST_PER_PAGE
 __all__ = ["Look", "Rows", "Run", "ask", "choose_looks", "glance", "looks_after", "runs"]
 
 ASK_FROM = 3.0
-"""A query by status pays from so many requests on: it is one more, and may leave some to be looked for."""
+"""From how many requests on a query by status pays off: it costs one more, and may leave some commands open."""
 
 ASKED = (PENDING_EXEC, PENDING_UPLOAD, FAILED)
-"""What to ask for, in this order.  What takes long mostly waits for its device, or failed with it."""
+"""The statuses to query, in this order.  Commands that take long mostly wait for their device, or failed with it."""
 
 PROBED = (SUCCESS, FAILED)
 PROBE_SAVES = 2.0
-"""A probe pays where it is likely to save so many requests: it is one or two more where it does not."""
+"""How many requests a probe must be likely to save: if it doesn't, it costs one or two more."""
 
 PROBE_UNSEEN_FROM = 5.0
-"""Of what was never seen, so many pages are probed, as long as less than a page of them has ended."""
+"""From how many pages on commands never seen are probed, as long as less than a page of them has ended."""
 
 MOST_PROBES = 2
-"""So many probes in a row may be all that is asked about a command: a service may not know what it is asked."""
+"""How many probes in a row may be the only requests about a command: the service may not support the filter."""
 
 QUIET = 0.25
-"""What is less likely than this to have ended is asked about with the others."""
+"""Commands less likely than this to have ended may join a query by status for others."""
 
 
 @attrs.define(eq=False)
 class Look:
-    """One walk over the list, or over what filters leave of it, to be ended as soon as nothing is missing."""
+    """One walk over the list, or a filtered part of it, which ends as soon as nothing is missing."""
 
     missing: dict[str, Pending]
-    """The commands that it is for, less those that it has shown."""
+    """The commands it is for, except those it has shown."""
 
     since: datetime | None = None
     until: datetime | None = None
@@ -49,43 +49,43 @@ class Look:
     """Whether it ends with its first page."""
 
     is_probe: bool = False
-    """Whether it goes on to the end of all that have that status: what it does not show has another."""
+    """Whether it covers all commands with that status, so that those it does not show have another."""
 
     most_rows: float = math.inf
-    """After so many a probe is given up: a walk over all would have been cheaper."""
+    """After how many rows a probe is abandoned: a walk over everything would have been cheaper."""
 
     begun: float = -math.inf
-    """When a probe was decided on: what ends later it need not show, however long it takes."""
+    """When a probe was planned: it need not show commands that end later, however long it takes."""
 
     brought: bool = False
-    """Whether it has shown any of its commands."""
+    """Whether it has shown any of its commands yet."""
 
     start: float = -math.inf
-    """Where in time its commands begin, by the monotonic clock."""
+    """The creation time of its first command, by the monotonic clock."""
 
     end: float = math.inf
-    """Where in time they end."""
+    """The creation time of its last command."""
 
     rows: int = 0
-    """How many it has shown."""
+    """How many rows it has shown."""
 
     is_complete: bool = False
-    """Whether it has come to the end of what it asked for."""
+    """Whether it has reached the end of what it requested."""
 
     @property
     def is_walk(self) -> bool:
-        """Tell whether it shows whatever there is: what is missing at its end is not in the list."""
+        """Whether it shows everything, so that commands missing at its end are not in the list."""
         return self.status is None and not self.is_glance
 
     @property
     def filters(self) -> dict[str, str]:
-        """Return the filters other than the times."""
+        """The filters other than the times."""
         given = {"status": self.status, "device_id": self.device_id}
         return {name: value for name, value in given.items() if value is not None}
 
 
 class Rows:
-    """Where in time the rows of the list lie, as far as is known: ours, and how many there are to one of ours.
+    """The known distribution of the list's rows over time: ours, and how many rows there are per row of ours.
 
     Places are times of the monotonic clock.
     """
@@ -96,46 +96,46 @@ class Rows:
         self._crowd = 1.0
 
     def add(self, place: float) -> None:
-        """Note a row of ours."""
+        """Add a row of ours."""
         insort(self._places, place)
 
     def move(self, old: float, new: float) -> None:
-        """Note that a row of ours is elsewhere."""
+        """Move a row of ours."""
         del self._places[bisect_left(self._places, old)]
         insort(self._places, new)
 
     def end(self, place: float) -> None:
-        """Note that a row of ours tells of an end."""
+        """Record that the command of a row of ours has ended."""
         insort(self._ended, place)
 
     def forget_before(self, place: float) -> None:
-        """Forget what lies too far back to matter."""
+        """Drop the rows before `place`, which are too old to matter."""
         del self._places[: bisect_left(self._places, place)]
         del self._ended[: bisect_left(self._ended, place)]
 
     def learn(self, walk: Look) -> None:
-        """Take note of how many rows a walk showed."""
+        """Learn from how many rows a walk showed."""
         ours = self.ours(walk.start, walk.end)
         if walk.device_id is None and ours > 1:
             self._crowd = max(1.0, walk.rows / ours)
 
     def pages(self, start: float, end: float) -> float:
-        """Return how many pages the rows from `start` to `end` are likely to fill."""
+        """Estimate how many pages the rows from `start` to `end` fill."""
         return max(1.0, self.ours(start, end) * self._crowd / MOST_PER_PAGE)
 
     def ended(self, start: float, end: float) -> float:
-        """Return how many rows from `start` to `end` may tell of an end: those of ours that do, and all others."""
+        """Estimate how many rows from `start` to `end` may be of ended commands: ours known to be, and all others."""
         known = bisect_right(self._ended, end) - bisect_left(self._ended, start)
         return known + (self._crowd - 1.0) * self.ours(start, end)
 
     def apart(self, earlier: float, later: float) -> bool:
-        """Tell whether a page or more is likely to lie between two commands, so that two walks are cheaper than one."""
+        """Tell whether a page or more probably lies between two commands, so that two walks are cheaper than one."""
         seconds = later - earlier
         between = (self.ours(earlier, later) - 1) * self._crowd
         return seconds > 2 * MARGIN_SECONDS and between * (1 - 2 * MARGIN_SECONDS / seconds) > MOST_PER_PAGE
 
     def ours(self, start: float, end: float) -> int:
-        """Return how many rows of ours lie from `start` to `end`, ended ones included."""
+        """Return how many rows of ours lie from `start` to `end`, including ended ones."""
         return bisect_right(self._places, end) - bisect_left(self._places, start)
 
 
@@ -147,31 +147,31 @@ class Run:
     start: float
     end: float
     pages: float
-    """How many requests a walk over them is likely to take."""
+    """The estimated number of requests for a walk over them."""
 
     @property
     def is_cheaper_by_device(self) -> bool:
-        """Tell whether asking for the device of each takes fewer requests than a walk."""
+        """Whether querying the device of each takes fewer requests than a walk."""
         return len(self.commands) < self.pages and all(one.device_id is not None for one in self.commands)
 
     @property
     def cost(self) -> float:
-        """Return how many requests it is likely to take to look for all of them."""
+        """The estimated number of requests to look for all of them."""
         return len(self.commands) if self.is_cheaper_by_device else self.pages
 
     def ends(self, durations: Durations, now: float) -> float:
-        """Return how many of them are likely to have ended since they were last looked for."""
+        """Estimate how many of them have ended since they were last looked for."""
         return sum(one.chance(durations, now) for one in self.commands)
 
 
 def runs(pending: Iterable[Pending], rows: Rows) -> list[Run]:
-    """Return the commands in runs, each worth a walk of its own."""
+    """Group the commands into runs, each worth a walk of its own."""
     known: list[Pending] = []
     unknown: list[Pending] = []
     strays: list[Pending] = []
     for one in pending:
         (known if one.created is not None else strays if one.is_stray else unknown).append(one)
-    # A walk for what was created at an unknown time goes on to the newest row, and passes these.
+    # A walk for commands created at an unknown time continues to the newest row, and covers these as well.
     passed = min(map(_start, unknown), default=math.inf)
     unknown += [one for one in known if one.place >= passed]
     groups = [group for group in (unknown, strays) if group]
@@ -187,11 +187,10 @@ def runs(pending: Iterable[Pending], rows: Rows) -> list[Run]:
 def choose_looks(
     due: Sequence[Pending], others: Iterable[Pending], rows: Rows, durations: Durations, now: float, *, filters: bool
 ) -> list[Look]:
-    """Return the looks that tell most cheaply what has become of the commands that are due.
+    """Return the looks that show the state of the due commands with the fewest requests.
 
-    Where few of many are likely to have ended, a query by status shows those that have not, and the rows of the rest
-    are looked at; that query can take in `others` that are not due.  `filters` says whether the service can be asked
-    like that.
+    If few of many have probably ended, a query by status shows those that have not, and the others are looked up; that
+    query can include `others` that are not due.  `filters` says whether the service supports such queries.
     """
     found = runs(due, rows)
     if not filters:
@@ -211,13 +210,13 @@ def choose_looks(
 
 
 def ask(commands: Sequence[Pending], status: str) -> Look:
-    """Return the look that shows which of the commands have that status."""
+    """Return the look that shows which of the commands have the given status."""
     since, until = created_between(commands)
     return Look({one.command_id: one for one in commands}, since, until, status)
 
 
 def looks_after(look: Look, rows: Rows, durations: Durations, now: float, *, filters: bool) -> list[Look]:
-    """Return how to look for what a query by status did not show, or one that the service refused."""
+    """Return the looks for what a query by status did not show, or for a query that the service refused."""
     if look.is_glance or (look.is_walk and look.is_complete) or not look.missing:
         return []
     missing = list(look.missing.values())
@@ -235,7 +234,7 @@ def looks_after(look: Look, rows: Rows, durations: Durations, now: float, *, fil
 
 
 def glance(unseen: Iterable[Pending]) -> Look:
-    """Return the look at the newest page, which tells how soon new commands show up in the list."""
+    """Return the look at the newest page, which shows how soon new commands appear in the list."""
     commands = {one.command_id: one for one in unseen}
     return Look(commands, created_between(commands.values())[0], is_glance=True)
 
@@ -264,15 +263,15 @@ def _looks(found: Iterable[Run], rows: Rows, durations: Durations, now: float) -
 
 
 def _worth_of_a_probe(run: Run, rows: Rows, durations: Durations, now: float) -> float:
-    """Return how many rows a probe may show before it is not worth any more; 0 where it is not to begin with."""
+    """Return how many rows a probe may show before it stops being worthwhile; 0 if it never is."""
     if any(one.probes >= MOST_PROBES or now >= one.deadline for one in run.commands):
         return 0.0
     if not all(one.was_pending for one in run.commands):
-        # A walk tells more: when they were created, and for which device.  So nobody may have ended yet.
+        # A walk tells more: creation times and devices.  So a probe pays only if hardly any can have ended yet.
         others = rows.ours(run.start, run.end) - len(run.commands)
         is_quiet = run.pages >= PROBE_UNSEEN_FROM and others < MOST_PER_PAGE / 2
         return float(MOST_PER_PAGE) if is_quiet else 0.0
-    # With a page for those that failed.
+    # Including a page for those that failed.
     pages = 2.0 + (rows.ended(run.start, run.end) + run.ends(durations, now)) / MOST_PER_PAGE
     return run.pages * MOST_PER_PAGE if pages + PROBE_SAVES <= run.pages else 0.0
 

@@ -1,4 +1,4 @@
-"""A sleep that can be ended from elsewhere."""
+"""A sleep that can be interrupted."""
 
 import asyncio
 import math
@@ -9,20 +9,20 @@ __all__ = ["Nap"]
 
 
 class Nap:
-    """The sleeps of one task, one after the other."""
+    """The interruptible sleeps of one task, one at a time."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._limit: asyncio.Timeout | None = None
-        """Of the sleep that is under way."""
+        """The timeout of the sleep in progress."""
 
         self.ends: float = -math.inf
-        """When that is over by itself, by the monotonic clock; minus infinity where none is under way."""
+        """When the sleep in progress ends by itself, by the monotonic clock; minus infinity if there is none."""
 
     async def sleep(self, seconds: float, patience: float | None = None) -> None:
-        """Sleep for `seconds`, which may be infinite, until `end`, and for `patience` seconds at the most.
+        """Sleep for `seconds`, which may be infinite, or until `end` is called, but at most for `patience` seconds.
 
-        The latter are of the event loop's time, which goes on while sockets are silent.
+        `patience` is in the event loop's time, which passes while sockets are silent.
         """
         self.ends = self._clock.monotonic() + seconds
         try:
@@ -36,6 +36,6 @@ class Nap:
             self._limit, self.ends = None, -math.inf
 
     def end(self) -> None:
-        """End the sleep that is under way."""
+        """End the sleep in progress."""
         if self._limit is not None and not self._limit.expired():
             self._limit.reschedule(0.0)

@@ -1,4 +1,4 @@
-"""What the rows of the list tell of commands that are pending."""
+"""What the rows of the list say about pending commands."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -13,22 +13,22 @@ from dexcmd.session import Session
 __all__ = ["FILENAME_GRACE", "Notes", "OnFirstSeen"]
 
 FILENAME_GRACE = 60.0
-"""For who fetches artifacts: SUCCESS may come before the file name; after so many seconds the usual name is tried."""
+"""For downloading artifacts: SUCCESS may come before the file name; after this many seconds the usual name is tried."""
 
 PROBE_GRACE = 5.0
-"""Seconds for which a status may be older than the date that comes with it."""
+"""By how many seconds a status may lag behind the date that comes with it."""
 
 WIDENING_SECONDS = 5.0
-"""How much further back a new command is looked for each time that it was not where it must be."""
+"""How much further back to look for a new command each time it was not where it must be."""
 
 TELLING_SECONDS = 20.0
-"""What is looked for later than that after its creation, for the first time, says nothing about how the list lags."""
+"""A command first looked for later than this after its creation says nothing about the list's lag."""
 
 OnFirstSeen = Callable[[str, float], object]
 
 
 class Notes:
-    """Takes note of what rows tell of the commands of a schedule, whoever has asked; see `Watch` for the settings."""
+    """Records what rows say about the commands of a schedule, from any poll; see `Watch` for the settings."""
 
     def __init__(
         self, session: Session, schedule: Schedule, *, filename_grace: float, on_first_seen: OnFirstSeen | None
@@ -38,18 +38,18 @@ class Notes:
         self._filename_grace = filename_grace
         self._on_first_seen = on_first_seen
         self._changed = False
-        """Whether the poll that is under way has brought anything new."""
+        """Whether the poll in progress has shown anything new."""
 
         self.ended: list[Command] = []
-        """The commands that have ended, and were not taken yet."""
+        """The commands that have ended but were not taken yet."""
 
     def take_ended(self) -> list[Command]:
-        """Return the commands that have ended since this was last asked, in the order in which they did."""
+        """Return the commands that have ended since the last call, in the order in which they ended."""
         ended, self.ended = self.ended, []
         return sorted(ended, key=lambda command: command.completed_date or datetime.max.replace(tzinfo=UTC))
 
     def take_over(self, shown: Mapping[str, Command]) -> bool:
-        """Take over what rows tell, by the ids of their commands, and tell whether that is of any that is pending."""
+        """Process rows, given by command id, and tell whether any of them belong to pending commands."""
         pending = self._schedule.pending
         known = pending.keys() & shown.keys()
         for command_id, command in shown.items() if known else ():
@@ -58,14 +58,14 @@ class Notes:
         return bool(known)
 
     def settle(self) -> None:
-        """Set the times of all that a poll has told of."""
+        """Reschedule all commands that a poll has shown."""
         self._schedule.settle(self._session.settings.clock.monotonic(), changed=self._changed)
         self._changed = False
 
     def expect_late(self, look: Look, walked_at: datetime | None) -> None:
-        """Note that commands which a whole walk did not show must be recent: the list shows them late.
+        """Record that commands missing from a complete walk must be recent, as the list shows them late.
 
-        Or the clock behind `created_date` is not quite that of `Date`: so they are looked for from a little earlier on.
+        Or the clocks of `created_date` and `Date` differ slightly, so the next look starts a little earlier.
         """
         if walked_at is None or not look.is_walk:
             return
@@ -78,7 +78,7 @@ class Notes:
                 one.not_before = shifted(one.not_before, -WIDENING_SECONDS)
 
     def moment(self, time: datetime | None) -> float | None:
-        """Return when it was `time` for the service, by the monotonic clock; None where that can't be told."""
+        """Convert a time of the service to the monotonic clock; None if unknown."""
         now = self._session.settings.clock.monotonic()
         served_at = self._session.service_clock.at(now)
         if time is None or served_at is None:
@@ -110,7 +110,7 @@ class Notes:
             self._session.emit(CommandFinished(one.command_id, command.status or ""))
 
     def _check_probe(self, one: Pending, command: Command) -> None:
-        """Take note where a command had ended that the service did not show among those that had."""
+        """Stop using filters if the service did not show an ended command among the ended ones."""
         ended = self.moment(command.completed_date)
         if ended is not None and ended < one.probed - PROBE_GRACE:
             self._schedule.filters = False
@@ -119,7 +119,7 @@ class Notes:
         served_at = self._session.service_clock.at(now)
         if self._on_first_seen is None or one.created is None or served_at is None:
             return
-        # `Date` is cut to the second.
+        # `Date` is truncated to the second.
         seconds = max(0.0, (served_at - one.created).total_seconds() + 1.0)
         if seconds <= TELLING_SECONDS or one.is_stray:
             self._on_first_seen(one.command_id, seconds)

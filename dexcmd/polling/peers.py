@@ -1,4 +1,4 @@
-"""The followers of one client, which tell one another what their polls are told."""
+"""The followers of one client, which share the results of their polls."""
 
 import asyncio
 from collections.abc import Generator
@@ -14,39 +14,39 @@ if TYPE_CHECKING:
 __all__ = ["Peers"]
 
 PATIENCE = 10.0
-"""A poll that was told nothing for so many seconds is not waited for any more: the next in line asks.
+"""After how many seconds without a response a poll is no longer waited for: the next in line polls.
 
-Where the rate limit lets nobody ask, that is put off by as much, again and again.
+While the rate limit blocks everybody, that is put off by the same time, repeatedly.
 """
 
 
 class Peers:
-    """The watches of one client: what they know together, and which of them asks, one at a time.
+    """The watches of one client: their shared knowledge, and which of them polls, one at a time.
 
-    One that rests is told by the polls of the others, which look for its commands with their own where these are due.
+    A resting watch gets the results of the others' polls, which look for its due commands together with their own.
     """
 
     def __init__(self) -> None:
         self.known: Known = Known()
         self.turn: Turn = Turn()
-        """In the queue of all that share the rate limit."""
+        """Their turn in the queue of all that share the rate limit."""
 
         self._resting: dict[Watch, None] = {}
-        """In the order in which they came to rest."""
+        """In the order in which they began to rest."""
 
         self._asking: Watch | None = None
-        """The one whose poll is under way."""
+        """The one whose poll is in progress."""
 
         self._until = 0.0
-        """How long it is waited for, by the clock of the event loop: that goes on while sockets are silent."""
+        """Until when the others wait for it, by the event loop's clock, which runs while sockets are silent."""
 
     def resting(self, watch: "Watch") -> "list[Watch]":
-        """Return those that rest, but for one."""
+        """Return the resting watches, except one."""
         return [other for other in self._resting if other is not watch]
 
     @contextmanager
     def rest(self, watch: "Watch") -> Generator[None]:
-        """Have a watch told by the others."""
+        """Report the others' results to a watch inside the block."""
         self._resting[watch] = None
         try:
             yield
@@ -55,7 +55,7 @@ class Peers:
 
     @contextmanager
     def ask(self, watch: "Watch") -> Generator[None]:
-        """Have the others wait for what a poll is told."""
+        """Let the others wait for the results of a poll inside the block."""
         self._asking = watch
         self.note_progress(watch)
         try:
@@ -65,19 +65,19 @@ class Peers:
                 self._asking = None
 
     def note_progress(self, watch: "Watch") -> None:
-        """Note that a poll goes on."""
+        """Record that a poll is making progress."""
         if self._asking is watch:
             self._until = asyncio.get_running_loop().time() + PATIENCE
 
     def longest_rest(self, watch: "Watch") -> float:
-        """Return for how many seconds a watch may rest that waits for the poll of another, which may get stuck."""
+        """Return for how many seconds a watch may rest while waiting for another's poll, which may get stuck."""
         left = self.wait_for_asker(watch)
         return PATIENCE if left is None else left
 
     def wait_for_asker(self, watch: "Watch") -> float | None:
-        """Return for how many seconds a watch is to wait for the poll of another; None where it is not to.
+        """Return for how many seconds a watch must wait for another's poll; None if it need not wait.
 
-        One that was told nothing for too long is given up by that: what it has not told, others may ask for.
+        This abandons a poll that has had no response for too long: others may then request what it has not shown.
         """
         if self._asking is None or self._asking is watch:
             return None
@@ -85,7 +85,7 @@ class Peers:
         if left > 0:
             return left
         if watch.would_be_held_back():
-            # So is the poll, or what has become of it: another would ask the same, and get no further.
+            # The stuck poll is held back as well: another one would get no further.
             self.note_progress(self._asking)
             return PATIENCE
         self._asking.give_up_peers()

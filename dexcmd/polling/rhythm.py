@@ -8,84 +8,84 @@ from dexcmd.validators import above_zero
 __all__ = ["PATIENT", "PROMPT", "Rhythm", "Spacing"]
 
 SLOWEST_FACTOR = 5.0
-"""Polls that bring nothing come up to so many times as far apart as asked for."""
+"""By which factor the interval grows, at most, while polls bring nothing new."""
 
 GROWTH = 1.5
 
 FEW = 10
-"""Up to so many commands are polled for as often as asked for: each poll is one request."""
+"""Up to this many commands are polled at the requested interval: each poll is one request."""
 
 MANY = 50
-"""From so many on, which is a page, requests are what counts."""
+"""From this many on, a full page, saving requests has priority."""
 
 MANY_FACTOR = 6.0
-"""One of many is looked for so many times as far apart as asked for, at the least."""
+"""By which factor, at least, the interval between looks for one of many commands is longer than requested."""
 
 SLACK = 0.4
-"""Of many commands those that have waited for all but so much of their time are looked for with those that are due."""
+"""With many commands, those with no more than this share of their wait left join those that are due."""
 
 TIMEOUT_SECONDS = 600.0
-"""After so long the service lets a command fail whose device is not connected.
+"""After this time the service fails a command whose device is not connected.
 
-https://developers.cloudflare.com/cloudflare-one/insights/dex/remote-captures/ says so.
+https://developers.cloudflare.com/cloudflare-one/insights/dex/remote-captures/ documents it.
 """
 
 
 @attrs.frozen
 class Spacing:
-    """How far apart the looks for one of many commands are."""
+    """The interval between looks for one of many commands."""
 
     patience: float
-    """Its end may be noticed so much of its own duration late."""
+    """By what part of the command's own duration its end may be noticed late."""
 
     rarity: float
-    """It is looked for again after so much of its own age at the least: of the old ones, many at once."""
+    """After what part of its age, at least, it is looked for again, so that many old ones are looked for at once."""
 
 
 PROMPT = Spacing(patience=0.5, rarity=0.1)
-"""For whoever waits for the ends."""
+"""For callers that wait for the commands to end."""
 
 PATIENT = Spacing(patience=1.25, rarity=0.5)
-"""Where the artifacts, which are kept for days, are fetched by the way, and requests count more than minutes."""
+"""For fetching artifacts in the background: they are kept for days, so requests matter more than minutes."""
 
 
 @attrs.define
 class Rhythm:
     """How long to wait before a command is looked for again.
 
-    Few commands: `interval` seconds, and longer while nothing changes.  Many: until most of them are likely to have
-    ended, but so that each end is noticed within `MANY_FACTOR` intervals, or the part of the command's own duration
-    that `spacing` says, if that is longer.  What lies between shifts from the one to the other.
+    Few commands: `interval` seconds, and longer while nothing changes.  Many: until most of them have probably ended,
+    but so that each end is noticed within `MANY_FACTOR` intervals, or the part of the command's own duration that
+    `spacing` allows, if that is longer.  In between, there is a gradual transition.
     """
 
     interval: float = attrs.field(validator=above_zero)
     spacing: Spacing = PROMPT
     durations: Durations = attrs.field(factory=Durations)
     followed: int = 0
-    """How many commands there were in all."""
+    """How many commands there have been in all."""
 
     beside: int = 0
-    """How many others are polled for with them."""
+    """How many commands of others are polled together with them."""
 
     _factor: float = 1.0
 
     def note(self, *, changed: bool) -> None:
-        """Take note of a poll, and whether it brought anything."""
+        """Record a poll, and whether it showed any change."""
         self._factor = 1.0 if changed else min(SLOWEST_FACTOR, self._factor * GROWTH)
 
     @property
     def crowding(self) -> float:
-        """Return how much requests count: from 0 for few commands to 1 for many."""
+        """How much saving requests matters: from 0 for few commands to 1 for many."""
         return min(1.0, max(0.0, (self.followed + self.beside - FEW) / (MANY - FEW)))
 
     @property
     def least(self) -> float:
-        """Return the seconds that lie between two looks for a command at least."""
+        """The minimum seconds between two looks for a command."""
         return self.interval * max(self._factor, 1.0 + (MANY_FACTOR - 1.0) * self.crowding)
 
     @property
     def slack(self) -> float:
-        """Return for how much of its time a command need not have waited to be looked for with those that are due."""
+        """The share of its wait that a command may have left and still join those that are due."""
         return 1.0 - (1.0 - SLACK) * self.crowding
 
     def wait(self, command_type: str | None, age: float) -> float:
@@ -94,8 +94,7 @@ class Rhythm:
         if crowding == 0.0:
             return self.least
         least = max(self.least, self.spacing.rarity * crowding * age)
-        # The first that may have ended since sets the time by which to look; if most end before that, so much the
-        # better.
+        # The first that may have ended since sets the time of the next look, unless most end before that.
         first = max(age, self.durations.early(command_type))
         due = first + max(least, self.spacing.patience * crowding * first)
         most = self.durations.most(command_type, age)
@@ -106,5 +105,5 @@ class Rhythm:
         return due - age
 
     def first_age(self, command_type: str | None) -> float:
-        """Return the age at which a command is worth its first look."""
+        """Return the age at which a command should get its first look."""
         return 0.0 if self.crowding == 0.0 else self.wait(command_type, 0.0)

@@ -11,19 +11,19 @@ from dexcmd.polling.rhythm import Rhythm
 __all__ = ["GLANCE_SECONDS", "Schedule"]
 
 GLANCE_SECONDS = 60.0
-"""While many new commands wait for their first look, the newest page is looked at so often."""
+"""How often the newest page is requested while many new commands wait for their first look."""
 
 JOINING_SLACK = 0.5
-"""What has waited for all but so much of its time is looked for in another follower's poll, and nothing any sooner."""
+"""Only commands with no more than this share of their wait left join another follower's poll."""
 
 
 class Schedule:
     """The pending commands of one follower, and when each is due.  Times are of the monotonic clock.
 
-    A poll tells of those of other followers as well, its peers: each then sets its own times anew.  `Pending.asker` is
-    by whose poll a command is asked for: set by `plan` for all that the poll is to tell of (`expect`), and cleared when
-    it has (`touch`), when it is not followed any more (`drop`), or when nobody is to tell of it: of any of one's own
-    (`forgo`), or by one's own poll of any of the peers' (`release`).  A poll may change hands (`bequeath`).
+    A poll also covers commands of other followers, its peers, each of which then reschedules its own.  `Pending.asker`
+    is the schedule whose poll must show a command: set by `plan` for all commands of the poll (`expect`), and cleared
+    when the command is shown (`touch`), no longer followed (`drop`), or no longer expected: any of one's own from any
+    poll (`forgo`), or any of the peers' from one's own poll (`release`).  A poll may be passed on (`bequeath`).
     """
 
     def __init__(self, rhythm: Rhythm, known: Known | None = None) -> None:
@@ -31,31 +31,31 @@ class Schedule:
         self.known: Known = Known(durations=rhythm.durations) if known is None else known
         self.pending: dict[str, Pending] = {}
         self.filters = True
-        """Whether the service lets its list be filtered, as far as is known."""
+        """Whether the service supports filters, as far as is known."""
 
         self.oldest: float = math.inf
-        """Where in time the first of the commands stands, or one that was there before."""
+        """The place of the earliest command, perhaps one that is no longer pending."""
 
         self._next = math.inf
-        """When the first of the commands is due of which no poll is to tell already."""
+        """When the first command is due that no poll covers yet."""
 
         self._asked: list[Pending] = []
-        """Those of which this one's own poll is to tell, peers' as well."""
+        """The commands that this schedule's own poll covers, including peers'."""
 
         self._newcomer = math.inf
-        """When the first of the new commands was added that the list has not shown."""
+        """When the first of the new commands not yet shown by the list was added."""
 
         self._glanced = -math.inf
-        """When the newest page was last asked for."""
+        """When the newest page was last requested."""
 
         self._touched: dict[str, Pending] = {}
-        """Those of which the poll that is under way has told."""
+        """The commands that the poll in progress has shown."""
 
         self.known.schedules.add(self)
 
     @property
     def next_due(self) -> float:
-        """When there is something to look for, infinity where nothing is pending."""
+        """When there is something to look for; infinity if nothing is pending."""
         return min(self._next, self._next_glance)
 
     @property
@@ -64,11 +64,11 @@ class Schedule:
 
     @property
     def deadline(self) -> float:
-        """When whoever follows wants to be told that one has not ended; infinity where nothing is pending."""
+        """When the follower must first learn that a command has not ended; infinity if nothing is pending."""
         return min((one.deadline for one in self.pending.values()), default=math.inf)
 
     def add(self, one: Pending) -> None:
-        """Take on a command."""
+        """Add a command."""
         self.rhythm.followed += 1
         self.pending[one.command_id] = one
         one.schedule = self
@@ -80,25 +80,25 @@ class Schedule:
             self._newcomer = min(self._newcomer, one.added)
 
     def give_until(self, deadline: float) -> None:
-        """Let all that is pending have this deadline."""
+        """Set this deadline for all pending commands."""
         for one in self.pending.values():
             one.deadline = deadline
             one.due = self._until_deadline(one, one.due)
         self.recount()
 
     def drop(self, command_id: str) -> Pending:
-        """Let go of a command; raises `KeyError` where it is not pending."""
+        """Remove a command; raises `KeyError` if it is not pending."""
         one = self.pending.pop(command_id)
         one.asker = None
         return one
 
     def place(self, one: Pending, born: float) -> None:
-        """Note when a command was created."""
+        """Record when a command was created."""
         old, one.born = one.place, born
         self.known.rows.move(old, one.place)
 
     def touch(self, one: Pending, now: float) -> None:
-        """Note that the list has told of a command, or did not show it where it must be."""
+        """Record that the list has shown a command, or did not show it where it must be."""
         one.looked = now
         one.probes = 0
         one.asker = None
@@ -106,29 +106,29 @@ class Schedule:
 
     @property
     def is_touched(self) -> bool:
-        """Tell whether the poll that is under way has told of any of them."""
+        """Whether the poll in progress has shown any of them."""
         return bool(self._touched)
 
     @property
     def waits_for_any(self) -> bool:
-        """Tell whether there is a poll under way that has still to tell of any of them."""
+        """Whether a poll in progress still has to show any of them."""
         return any(one.asker is not None for one in self.pending.values())
 
     def open_of(self, look: Look) -> dict[str, Pending]:
-        """Return those of a look that this one's poll has still to tell of."""
+        """Return the commands of a look that this schedule's poll still has to show."""
         if look.is_glance:
             return look.missing
         return {command_id: one for command_id, one in look.missing.items() if one.asker is self}
 
     def plan(self, now: float, peers: Sequence["Schedule"] = ()) -> list[Look]:
-        """Return what to ask the list for now: for what is due, and what of the peers is, or almost."""
+        """Return the looks to make now: for the commands that are due, and those of peers that are, or almost are."""
         due = self._due(now)
         if not due and self._next_glance <= now:
             self._glanced = now
             return [glance(one for one in self.pending.values() if one.is_new and one.seen is None)]
         if not due:
             return []
-        # Its own last: of two that are the same command, the last is what a look is for.
+        # Its own last: if two follow the same command, the look is for the last one.
         due = [*(one for peer in peers for one in peer.joining(now)), *due]
         for one in due:
             one.tried = now
@@ -138,7 +138,7 @@ class Schedule:
         others = (one for one in self.free() if one.command_id not in chosen)
         known = self.known
         looks = choose_looks(due, others, known.rows, known.durations, now, filters=self.filters)
-        # Its own first: the rest is for its peers to ask for.
+        # Its own first: the peers can request the rest.
         looks.sort(key=self._is_for_peers)
         self.expect([*due, *(one for look in looks for one in look.missing.values())])
         for peer in peers:
@@ -149,17 +149,17 @@ class Schedule:
         return all(one.schedule is not self for one in look.missing.values())
 
     def free(self) -> Iterator[Pending]:
-        """Give those of which no poll is to tell already."""
+        """Yield the commands that no poll covers yet."""
         return (one for one in self.pending.values() if one.asker is None)
 
     def joining(self, now: float) -> list[Pending]:
-        """Return what may be looked for in the poll of another follower."""
+        """Return the commands that may join another follower's poll."""
         self._renew_first()
         slack = min(self.rhythm.slack, JOINING_SLACK)
         return [one for one in self.free() if _is_near(one, now, slack)]
 
     def end(self, look: Look, now: float) -> list[Look]:
-        """Note that a look is at its end, and return those that what it did not show makes necessary."""
+        """Record the end of a look, and return the further looks for what it did not show."""
         look.missing = self.open_of(look)
         known = self.known
         if look.is_walk and look.is_complete:
@@ -170,23 +170,23 @@ class Schedule:
         found = looks_after(look, known.rows, known.durations, now, filters=self.filters)
         if look.is_probe and not found:
             for one in self._missing(look):
-                # What has shown others is likely to have shown this one as well, if there was anything to show.
+                # A probe that has shown others would probably have shown this one as well.
                 probes = 1 if look.brought else one.probes + 1
                 _touch(one, now)
                 one.probes, one.probed = probes, look.begun
         return found
 
     def _missing(self, look: Look) -> list[Pending]:
-        """Return what a look did not show: several may follow the same command, of which it has but one."""
+        """Return what a look did not show; it has only one entry per command, even if several follow it."""
         return [one for one in self._asked if one.asker is self and one.command_id in look.missing]
 
     @property
     def asks_for_own(self) -> bool:
-        """Tell whether its own poll has still to tell of any of its own."""
+        """Whether its own poll still has to show any of its own."""
         return any(one.asker is self for one in self.pending.values())
 
     def release(self) -> bool:
-        """Have its own poll tell no more of those of its peers, and tell whether there were any: these may ask."""
+        """Stop covering peers' commands with its own poll, and tell whether there were any: the peers may poll them."""
         left = [one for one in self._asked if one.asker is self and one.schedule is not self]
         for one in left:
             _free(one)
@@ -195,27 +195,27 @@ class Schedule:
         return bool(left)
 
     def waits_for(self, other: "Schedule") -> bool:
-        """Tell whether the poll of another has still to tell of any of these."""
+        """Tell whether another's poll still has to show any of these."""
         return any(one.asker is other for one in self.pending.values())
 
     def bequeath(self, heir: "Schedule") -> None:
-        """Have its own poll be that of another from now on."""
+        """Pass its own poll on to another schedule."""
         heir.expect(one for one in self._asked if one.asker is self)
 
     def expect(self, asked: Iterable[Pending]) -> None:
-        """Note what its own poll, which has begun, is to tell of."""
+        """Record which commands its own poll, which has begun, must show."""
         self._asked = list(dict.fromkeys(asked))
         for one in self._asked:
             one.asker = self
 
     def forgo(self) -> None:
-        """Have no poll tell of any of its own."""
+        """Stop expecting any of its own from any poll."""
         for one in self.pending.values():
             _free(one)
         self.recount()
 
     def settle(self, now: float, *, changed: bool) -> None:
-        """Set the next time for all that was looked for."""
+        """Schedule the next look for all commands that were looked for."""
         if self._touched:
             self.rhythm.note(changed=changed)
         for one in self._touched.values():
@@ -224,7 +224,7 @@ class Schedule:
         self.recount()
 
     def fail(self, now: float) -> None:
-        """Put off what is due, but not that of its peers: the list can't be read at the moment."""
+        """Postpone its own due commands, not its peers', as the list can't be read at the moment."""
         self.forgo()
         self.rhythm.note(changed=False)
         for one in self.pending.values():
@@ -242,7 +242,7 @@ class Schedule:
         return [one for one in self.free() if _is_near(one, now, self.rhythm.slack)]
 
     def _renew_first(self) -> None:
-        """Set the times of first looks anew: more is known of how long one may take, and of how many it is one."""
+        """Reschedule first looks, as more is now known about durations and the number of commands."""
         for one in self.pending.values():
             if one.looked is None:
                 one.due = self._first_due(one)
@@ -256,7 +256,7 @@ class Schedule:
     def _next_look(self, one: Pending, now: float) -> float:
         if one.named_by is None:
             return now + self.rhythm.wait(one.command_type, one.age(now))
-        # It has ended, but for the name of its file.
+        # It has ended, but its file name is missing.
         due = now + self.rhythm.least
         return min(due, one.named_by) if one.named_by > now else due
 
@@ -265,7 +265,7 @@ class Schedule:
         return due if one.tried >= one.deadline else min(due, one.deadline)
 
     def recount(self) -> None:
-        """Find out anew which of the commands is the first to be due, and the like."""
+        """Recompute which command is due first, and similar values."""
         commands = self.pending.values()
         self._next = min((one.due for one in self.free()), default=math.inf)
         self._newcomer = min((one.added for one in commands if one.is_new and one.seen is None), default=math.inf)
@@ -277,7 +277,7 @@ def _is_near(one: Pending, now: float, slack: float) -> bool:
 
 
 def _free(one: Pending) -> None:
-    """Have no poll tell of a command; where that was to be a peer's, its own follower has not tried."""
+    """Stop expecting a command from any poll; if it was a peer's poll, its own follower has not tried."""
     if one.asker is not None and one.asker is not one.schedule:
         one.tried = -math.inf
     one.asker = None

@@ -1,4 +1,4 @@
-"""A walk over the list of commands that may change hands."""
+"""A walk over the list of commands that can be passed to a peer."""
 
 from dexcmd.paging import Pages
 from dexcmd.resources.command import Command
@@ -8,8 +8,8 @@ __all__ = ["Walk"]
 
 
 class Walk(Pages[Command]):
-    """The pages of a look, which a peer may go on with."""
+    """The pages of a look, which a peer may continue."""
 
     def go_on_by(self, session: Session) -> None:
-        """Ask by another session from now on, which has its own way to try again."""
+        """Use another session from now on, with its own retry policy."""
         self._session = session

@@ -1,4 +1,4 @@
-"""The engine that follows commands: it asks the list what the schedule says, with its peers and for them."""
+"""The engine that follows commands: it polls the list as scheduled, together with its peers and on their behalf."""
 
 import logging
 import math
@@ -32,16 +32,16 @@ logger: logging.Logger = logging.getLogger(__name__)
 class Watch:
     """The pending commands of one follower, and the polls for them.
 
-    There is no call for a single command, so following means listing.  Whoever follows awaits `rest`, or sleeps until
-    `next_poll_at`, and then awaits `poll`, which asks for what is due by then.
+    There is no call for a single command, so following means listing.  The follower awaits `rest`, or sleeps until
+    `next_poll_at`, and then awaits `poll`, which requests what is due by then.
 
-    Of `peers`, each poll is also for what is due of those that rest, and tells them what it is told.  Meanwhile they
-    ask for nothing.  What it has not told when it ends, for whatever reason, the next of them asks for.
+    Each poll also covers the due commands of resting `peers`, and passes its results on to them.  Meanwhile they send
+    no requests.  What it has not shown when it ends, for whatever reason, the next of them requests.
 
-    A command in SUCCESS whose file name is missing counts as pending for `filename_grace` seconds more.
-    `on_first_seen` tells how the list lags: it is called with the id of a command that was added as new, once the list
-    shows it, and with the seconds from its creation until then, which are an upper bound.  It is not called where that
-    says nothing, because nobody looked for the command any earlier.
+    A command in SUCCESS whose file name is missing counts as pending for another `filename_grace` seconds.
+    `on_first_seen` measures the list's lag: it is called once the list shows a command that was added as new, with its
+    id and an upper bound for the seconds since its creation.  It is not called if that says nothing about the lag,
+    because nobody looked for the command earlier.
     """
 
     def __init__(
@@ -64,10 +64,10 @@ class Watch:
         self._nap = Nap(self._clock)
         self._looks: deque[Look] = deque()
         self._pages: Walk | None = None
-        """The walk of the first of the looks, once it has begun."""
+        """The walk of the first look, once it has begun."""
 
         self._polls = False
-        """Whether a poll is under way."""
+        """Whether a poll is in progress."""
 
     def __len__(self) -> int:
         """Return how many commands are pending."""
@@ -75,17 +75,17 @@ class Watch:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Return the ids of the pending commands."""
+        """The ids of the pending commands."""
         return tuple(self._pending)
 
     @property
     def unlisted(self) -> tuple[str, ...]:
-        """Return the ids of the pending commands that the list has never shown, although it was looked through."""
+        """The ids of the pending commands that the list has never shown, although it was searched."""
         return tuple(one.command_id for one in self._pending.values() if one.is_stray)
 
     @property
     def last_seen(self) -> tuple[Command, ...]:
-        """Return what the list last showed of the pending commands, but for those that it has not shown."""
+        """The pending commands as the list last showed them, without those it has never shown."""
         return tuple(one.seen for one in self._pending.values() if one.seen is not None)
 
     def add(
@@ -101,9 +101,9 @@ class Watch:
     ) -> None:
         """Watch one more command.
 
-        `created` is what the list told of it, `not_before` a time before which it did not exist.  At `deadline`, by the
-        monotonic clock, it is looked for once more, and then it is `overdue`.  One that `is_new` was created just now,
-        so it is not looked for at once.
+        `created` is its creation time from the list, `not_before` a time before which it did not exist.  At `deadline`,
+        by the monotonic clock, it is looked for once more, and then it is `overdue`.  If `is_new`, it was created just
+        now, so it is not looked for at once.
         """
         if command_id in self._pending:
             return
@@ -122,43 +122,43 @@ class Watch:
         self.wake_if_due()
 
     def give_until(self, deadline: float) -> None:
-        """Let all that is pending have this deadline."""
+        """Set this deadline for all pending commands."""
         self.schedule.give_until(deadline)
 
     def drop(self, command_id: str) -> Command | None:
-        """Stop watching a command, and return the last that the list told of it."""
+        """Stop watching a command, and return it as the list last showed it."""
         seen = self.schedule.drop(command_id).seen
         if self._pending:
-            # Whoever follows tells of it first, and that may take long.
+            # The follower first reports it, which may take long.
             self.give_up_peers()
         else:
-            # Nobody polls for nothing.
+            # Nothing is left to poll.
             self.leave()
         return seen
 
     def leave(self) -> None:
-        """Have no part in any poll for now; the next one queues up anew."""
+        """Withdraw from all polls for now; the next one queues up again."""
         self.schedule.forgo()
         if not self._polls:
-            # Or else its poll does so at its end, which comes soon.
+            # Otherwise its poll does so when it ends, which is soon.
             self.hand_back()
             self._leave_turn()
 
     def is_due(self, now: float) -> bool:
-        """Tell whether there is something to ask for."""
+        """Tell whether there is something to request."""
         return bool(self._looks) or self.schedule.next_due <= now
 
     def wake(self) -> None:
-        """End the rest that is under way."""
+        """End the rest in progress."""
         self._nap.end()
 
     async def rest(self, most: float = math.inf) -> None:
-        """Return when a poll is due, when a peer's has told what has ended, or when it is woken; perhaps sooner.
+        """Return when a poll is due, when a peer's poll has shown an end, or when woken; perhaps sooner.
 
-        What is due while the poll of a peer is under way waits for that.  Else it sleeps for `most` seconds at a time.
+        What is due while a peer's poll is in progress waits for that.  Otherwise it sleeps at most `most` seconds.
         """
         if self.schedule.is_touched:
-            # It did not rest any more when the poll was over that told it.
+            # It was no longer resting when the peer's poll that showed its commands ended.
             self.settle()
         patience = self._peers.wait_for_asker(self)
         seconds = self.next_poll_at - self._clock.monotonic()
@@ -174,14 +174,14 @@ class Watch:
                     await self._nap.sleep(min(seconds, most))
 
     def wake_if_due(self) -> None:
-        """End the rest that is under way where it would be too long."""
+        """End the rest in progress if it would be too long."""
         if self._notes.ended or self.next_poll_at < self._nap.ends:
             self.wake()
 
     def hand_back(self) -> None:
-        """Leave to its peers what its poll has still to tell of theirs.
+        """Leave the peers' commands that its poll still has to show to the peers.
 
-        Where that is all that there is left to tell, one of them goes on with it.
+        If only those are left, one of the peers continues the poll.
         """
         if self._looks and self.schedule.asks_for_own:
             self.give_up_peers()
@@ -198,22 +198,22 @@ class Watch:
         self.give_up_peers()
 
     def would_be_held_back(self) -> bool:
-        """Tell whether the rate limit would let it ask for nothing now, but will before its time is over."""
+        """Tell whether the rate limit blocks it now, but not until its deadline."""
         now = self._clock.monotonic()
         return now < self._session.opens_at(now) < self.schedule.deadline
 
     def give_up_peers(self) -> None:
-        """Have its poll tell no more of those of its peers."""
+        """Stop covering its peers' commands with its poll."""
         if self.schedule.release():
             for peer in self._peers.resting(self):
                 peer.wake_if_due()
 
     def can_go_on_for(self, other: Schedule) -> bool:
-        """Tell whether it waits for the poll of another, and has none to go on with itself."""
+        """Tell whether it waits for another's poll, and has none of its own to continue."""
         return not self._looks and self.schedule.waits_for(other)
 
     def go_on_with(self, looks: deque[Look], pages: Walk | None) -> None:
-        """Have the poll of a peer for one's own, with the walk of its first look if that has begun."""
+        """Take over the poll of a peer, with the walk of its first look if that has begun."""
         self._looks, self._pages = looks, pages
         if pages is not None:
             pages.go_on_by(self._session)
@@ -224,7 +224,7 @@ class Watch:
         self._pages = None
 
     def _leave_turn(self) -> None:
-        """Give up the turn of its peers, if none of them needs it: it would be lost to all."""
+        """Release the peers' turn if none of them needs it, as it would be wasted."""
         if self._peers.turn.time is None:
             return
         now = self._clock.monotonic()
@@ -236,11 +236,11 @@ class Watch:
         return self._pending[command_id].named_by is not None
 
     def overdue(self) -> list[str]:
-        """Return the pending commands that had not ended by their deadline, as the list has told since."""
+        """Return the pending commands that, as the list has shown since, had not ended by their deadline."""
         return [one.command_id for one in self._pending.values() if one.was_pending_at_deadline]
 
     def out_of_time(self) -> list[str]:
-        """Return the commands that are `overdue`, and those for which a poll has asked since and was told nothing."""
+        """Return the commands that are `overdue`, and those that a poll has requested since without a result."""
         return [
             one.command_id
             for one in self._pending.values()
@@ -248,33 +248,33 @@ class Watch:
         ]
 
     def take_ended(self) -> list[Command]:
-        """Return the commands that have ended since this was last asked, in the order in which they did.
+        """Return the commands that have ended since the last call, in the order in which they ended.
 
         They are kept until then: a poll that fails on a later page, or is cancelled, loses none of them.
         """
         if self._notes.ended and self._looks:
-            # A peer's poll has told of it while this one waited for its turn, and whoever follows may take long.
+            # A peer's poll showed them while this one waited for its turn, and the follower may take long.
             self.hand_back()
         return self._notes.take_ended()
 
     @property
     def next_poll_at(self) -> float:
-        """When the next poll is due, by the monotonic clock; infinity where nothing is pending."""
+        """When the next poll is due, by the monotonic clock; infinity if nothing is pending."""
         due = self._clock.monotonic() if self._looks else self.schedule.next_due
         turn = self._peers.turn
         return due if turn.time is None else max(due, turn.time)
 
     async def poll(self) -> None:
-        """Ask the list for what is due, as far as the share of the rate limit goes; `take_ended` has what has ended.
+        """Request what is due, as far as the share of the rate limit allows; `take_ended` returns what has ended.
 
-        Where others have used that up, this queues up with them.  While a peer's poll is under way it asks for nothing.
-        Raises `DexError`.  What could not be asked for is due again a little later.
+        If others have used up the share, it queues up with them.  While a peer's poll is in progress it requests
+        nothing.  Raises `DexError`.  What could not be requested is due again a little later.
         """
         if self._peers.wait_for_asker(self) is not None:
             return
         now = self._clock.monotonic()
         if not self._looks:
-            # What is due while others have their turns is looked for together.
+            # Commands that become due while others have their turns are looked for together.
             if self.schedule.next_due > now or not self._is_turn(now):
                 return
             self._looks.extend(self._plan(now))
@@ -302,12 +302,12 @@ class Watch:
         return self.schedule.plan(now, [watch.schedule for watch in watches[1:]])
 
     def _settle(self, *, queues_up: bool) -> None:
-        """Set the times of all that the poll has told of, and leave to the peers what it does not go on with."""
+        """Reschedule all commands that the poll has shown, and leave the rest to the peers unless it continues."""
         for watch in (self, *(peer for peer in self._peers.resting(self) if peer.schedule.is_touched)):
             watch.settle()
         self._peers.known.forget()
         if not queues_up:
-            # Whoever follows has something to deliver first, and may take long, or not come again.
+            # The follower has something to deliver first, and may take long, or not return.
             self.hand_back()
         if not self._looks:
             self._leave_turn()
@@ -315,19 +315,19 @@ class Watch:
             peer.wake_if_due()
 
     def settle(self) -> None:
-        """Set the times of all that a poll has told of."""
+        """Reschedule all commands that a poll has shown."""
         self._notes.settle()
 
     async def _finish(self, look: Look) -> bool:
-        """Go on with a look to its end.
+        """Continue a look to its end.
 
-        Return False where the share of the rate limit is used up before, or what is left to ask for is of peers only:
-        what becomes of that, and how long it takes, is theirs.
+        Returns False if the share of the rate limit is used up before, or if only peers' commands are left: those are
+        up to the peers.
         """
         if self._pages is None:
             self._pages = self._walk(look)
         pages = self._pages
-        # Another look, or the poll of a peer, may have shown what lies beside its own.
+        # Another look, or a peer's poll, may have shown some of its commands.
         while missing := self.schedule.open_of(look):
             look.missing = missing
             if not self._asks_for_its_own(look):
@@ -352,14 +352,14 @@ class Watch:
             if look.is_glance or (look.is_probe and not pages.ended and look.rows >= look.most_rows):
                 return True
             if look.status is not None and not ((brought or look.is_probe) and self.schedule.filters):
-                # A query that shows others' commands, a page of them, is not worth the next one.
+                # If a page of a query shows only other commands, its next page is not worth a request.
                 return True
         look.missing = missing
         look.is_complete = True
         return True
 
     def _asks_for_its_own(self, look: Look) -> bool:
-        """Tell whether there is anything of its own to ask for, now that it is the turn of a look."""
+        """Tell whether a look that is next still covers any of its own commands."""
         return look.is_glance or self.schedule.asks_for_own
 
     def _walk(self, look: Look) -> Walk:
@@ -369,23 +369,23 @@ class Watch:
         return Walk(self._session, query, decode_commands, identity)
 
     def _is_turn(self, now: float) -> bool:
-        """Tell whether one more request is within the share of the rate limit, or else queue up for it."""
+        """Tell whether the share of the rate limit allows one more request; otherwise queue up for it."""
         limit = self._session.settings.rate_limit
         return limit is None or self._session.polls.ask(self._peers.turn, limit, now) <= now
 
     def _take_turn(self, now: float) -> bool:
-        """Count one request that goes out now, if it is within the share of the rate limit, or else queue up for it."""
+        """Count one request as sent now if the share of the rate limit allows it; otherwise queue up for it."""
         limit = self._session.settings.rate_limit
         return limit is None or self._session.polls.take(self._peers.turn, limit, now)
 
     def _note_rows(self, look: Look, rows: Sequence[Command]) -> bool:
-        """Take over what a page tells, and tell whether it was of any that the look is for."""
+        """Process a page, and tell whether it showed any commands of the look."""
         missing = len(look.missing)
         look.rows += len(rows)
         shown: dict[str, Command] = {}
         for command in rows:
             if look.status is not None and command.status in STATUSES - {look.status}:
-                # It lets through what was not asked for, so it may as well hold back what was.
+                # The filter lets through rows that were not requested, so it may also hide requested ones.
                 self.schedule.filters = False
             if command.id is not None:
                 shown[command.id] = command
@@ -395,6 +395,6 @@ class Watch:
         return len(look.missing) < missing
 
     def take_over(self, shown: Mapping[str, Command]) -> None:
-        """Take over what a page tells, of a poll of its own or of a peer's; who rests is woken once it is told all."""
+        """Process a page of its own or a peer's poll; a resting watch is woken once everything expected was shown."""
         if self._notes.take_over(shown) and self._notes.ended and not self.schedule.waits_for_any:
             self.wake()

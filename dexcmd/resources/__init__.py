@@ -1,1 +1,1 @@
-"""The API's resources: the calls, and the models that they give."""
+"""The API's resources: the calls, and the models they return."""

@@ -1,4 +1,4 @@
-"""A command as the service tells of it."""
+"""A command as the service reports it."""
 
 import re
 from collections.abc import Mapping
@@ -29,26 +29,26 @@ SUCCESS = "SUCCESS"
 FAILED = "FAILED"
 
 STATUSES = frozenset({PENDING_EXEC, PENDING_UPLOAD, SUCCESS, FAILED})
-"""All that are documented; others may come."""
+"""All documented values; others may occur."""
 
 _IN_NO_ID = re.compile(r"[ /\\\ufffd]")
-"""The last stands for bytes that are no text."""
+"""The last one stands for undecodable bytes."""
 
 
 @attrs.frozen(kw_only=True)
 class Command:
-    """A command, as a row of the list or of the answer to a POST.
+    """A command, as a row of the list or of the response to a POST.
 
-    Any field may be None: the service promises none in the list, and a POST's answer has no user, dates and
-    file name.
+    Any field may be None: the service guarantees none of them in the list, and the response to a POST has no user,
+    dates or file name.
     """
 
     id: str | None = None
     type: str | None = None
-    """`pcap`, `speed-test` or `warp-diag`; another value is passed through."""
+    """`pcap`, `speed-test` or `warp-diag`; other values are passed through."""
 
     status: str | None = None
-    """`PENDING_EXEC`, `PENDING_UPLOAD`, `SUCCESS` or `FAILED`; another value is passed through."""
+    """`PENDING_EXEC`, `PENDING_UPLOAD`, `SUCCESS` or `FAILED`; other values are passed through."""
 
     device_id: str | None = None
     registration_id: str | None = None
@@ -56,19 +56,19 @@ class Command:
     created_date: datetime | None = None
     completed_date: datetime | None = None
     filename: str | None = None
-    """The artifact's name: bare, or as a URL.  SUCCESS may come before it is set."""
+    """The artifact's name: a bare name, or a URL.  It may still be missing when the status is SUCCESS."""
 
     args: Mapping[str, str] | None = attrs.field(default=None, hash=False)
-    """What the service took of the args, under its own names; only in the answer to a POST."""
+    """The args that the service accepted, under its own names; only in the response to a POST."""
 
     @property
     def ended(self) -> bool:
-        """Tell whether the command is over: SUCCESS or FAILED."""
+        """Whether the command has ended, in SUCCESS or FAILED."""
         return self.status in (SUCCESS, FAILED)
 
     @property
     def succeeded(self) -> bool:
-        """Tell whether the command ended in SUCCESS, which may be partial: one of two interfaces captured."""
+        """Whether the command ended in SUCCESS, which may be partial: one of two interfaces captured."""
         return self.status == SUCCESS
 
 
@@ -81,14 +81,14 @@ def decode_commands(result: object) -> list[Command]:
 
 
 def identity(command: Command) -> object:
-    """Return what tells a row of the list from another."""
+    """Return a key that distinguishes rows of the list."""
     return command if command.id is None else command.id
 
 
 def command_id_of(command: Command | str) -> str:
-    """Return the id of a command that is given as itself or by its id.
+    """Return the id of a command, given as a `Command` or as its id.
 
-    Raises `ConfigurationError` where it has none, and for what is given as one and can be none.
+    Raises `ConfigurationError` for a command without an id, and for text that can't be one.
     """
     command_id = command.id if isinstance(command, Command) else command
     if not isinstance(command_id, str) or not command_id:  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -100,9 +100,9 @@ def command_id_of(command: Command | str) -> str:
 
 
 def check_command_id(text: str, source: str = "") -> None:
-    """Raise `ConfigurationError` for what can be no id, whatever ids look like: they stand in names of files.
+    """Raise `ConfigurationError` for text that can't be an id in any format, since ids become part of file names.
 
-    `source` goes before what is told.
+    The message begins with `source`.
     """
     if text in (".", "..") or not text.isprintable() or _IN_NO_ID.search(text):
         raise ConfigurationError(f"{source}{text[:60]!r} can't be the id of a command")

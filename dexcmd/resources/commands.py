@@ -33,24 +33,24 @@ class CommandsResource:
     def __init__(self, session: Session, created: CreatedLog, peers: Peers, searches: Searches) -> None:
         self._session = session
         self.created = created
-        """The commands that this client has made."""
+        """The commands that this client has created."""
 
         self.peers = peers
-        """All that follows commands by this client."""
+        """Everything that follows commands through this client."""
 
         self._searches = searches
 
     async def create(self, requests: Iterable[CommandRequest]) -> builtins.list[Command]:
         """Create 1 to 10 commands with one POST and return them in the order of the requests.
 
-        The POST is sent again only where it surely was not processed: no connection was made, or it was refused for
-        the rate limit.  Where its answer was lost, the list is asked for the commands until they are found or
-        `settle_seconds` of the client have passed; what is not there by then is sent again, once.  After a
-        cancellation nothing tells what was made: `create_many` does that.
+        The POST is retried only if it certainly was not processed: no connection was made, or the rate limit refused
+        it.  If its response is lost, the list is searched for the commands until they are found or the client's
+        `settle_seconds` have passed; those still missing are then sent once more.  If cancelled, it can't report what
+        was created; `create_many` can.
 
-        Raises `ConfigurationError` for a batch that can't be right, `QuotaExceededError`, another `APIError` where
-        the service refuses, `TransportError` where the POST could not be sent, and `AmbiguousCreateError`, with the
-        commands that are known to exist, where not all of them are.
+        Raises `ConfigurationError` for an invalid batch, `QuotaExceededError`, another `APIError` if the service
+        refuses, `TransportError` if the POST could not be sent, and `AmbiguousCreateError`, holding the commands known
+        to exist, if not all of them are.
         """
         batch = check_batch(requests)
         outcomes: dict[Target, Outcome] = {}
@@ -82,14 +82,14 @@ class CommandsResource:
         on_quota: OnQuota = "stop",
         quota_wait_seconds: float = 90_000.0,
     ) -> BulkCreate:
-        """Create any number of commands, ten a POST and `concurrency` POSTs at a time; await the answer.
+        """Create any number of commands, ten per POST, with `concurrency` POSTs at once.  Await the returned object.
 
-        It gives a `BulkResult` with an outcome for each request; what fails is an outcome and no exception.
-        What exceeds the day's quota is not attempted with `on_quota="stop"`, and waits for the reset with
-        `"wait"`, for `quota_wait_seconds` in all.  After a cancellation the answer's `result` still tells
-        what was made.
+        Awaiting it gives a `BulkResult` with an outcome for each request; failures are outcomes, not exceptions.
+        Requests beyond the daily quota are not attempted with `on_quota="stop"`; with `"wait"` they wait for the
+        reset, for up to `quota_wait_seconds` in total.  After a cancellation, the returned object's `result` still
+        says what was created.
 
-        Raises `ConfigurationError`, before anything is sent, for a target that comes twice and the like.
+        Raises `ConfigurationError` for invalid arguments, such as a duplicate target, before anything is sent.
         """
         return self.bulk(
             BulkOptions(
@@ -101,9 +101,9 @@ class CommandsResource:
         )
 
     def bulk(self, options: BulkOptions, on_outcomes: OnOutcomes | None = None) -> BulkCreate:
-        """Do what `create_many` does, and hand outcomes on as they come.
+        """Do what `create_many` does, and pass on outcomes as they become final.
 
-        `on_outcomes` is awaited with those of a POST.
+        `on_outcomes` is awaited with the outcomes of a POST.
         """
         self._session.check_open()
         return BulkCreate(self._session, self.created, self._searches, options, on_outcomes)
@@ -119,10 +119,10 @@ class CommandsResource:
         until: datetime | None = None,
         per_page: int = MOST_PER_PAGE,
     ) -> Listing[Command]:
-        """List commands, newest first, as far as the filters let through.
+        """List the commands that match the filters, newest first.
 
-        `since` and `until` bound the time of creation.  Iterate the answer with `async for`, await it for a
-        list, or take its `pages()`.  Raises `ConfigurationError` for a filter that is empty, a naive datetime or a
+        `since` and `until` bound the creation time.  Iterate over the listing with `async for`, await it for a
+        list, or iterate over its `pages()`.  Raises `ConfigurationError` for an empty filter, a naive datetime or a
         `per_page` outside 1 to 50, and `DexError` while iterating.
         """
         filters = given_filters(
@@ -141,21 +141,22 @@ class CommandsResource:
     def follow(
         self, commands: Iterable[Command | str], *, timeout: float = 900.0, poll_interval: float = 2.0
     ) -> Follow:
-        """Follow commands, given as themselves or by their ids, until each has reached SUCCESS or FAILED.
+        """Follow commands, given as `Command`s or ids, until each has reached SUCCESS or FAILED.
 
             async with dex.commands.follow(commands) as ended:
                 async for command in ended: ...         # each once, in the order in which they end
 
-        Polls are shared by all of them.  Up to ten are polled for after `poll_interval` seconds, and up to five
-        times as rarely while nothing changes.  Of many, each end is noticed within about six intervals, or half of
-        the command's own duration if that is longer.  Iterating raises `WaitTimeoutError` after `timeout` seconds,
-        and `DexError`.  No request is tried for longer than `timeout`, or one attempt where that is longer.  A device
-        that is not connected lets its command fail after 10 minutes, so a `timeout` below that may give up too early.
+        All of them share the same polls.  Up to ten commands are polled every `poll_interval` seconds, and up to five
+        times less often while nothing changes.  With many commands, each completion is noticed within about six
+        intervals, or half of the command's own duration if that is longer.  Iterating raises `WaitTimeoutError` after
+        `timeout` seconds, and `DexError`.  No request is retried for longer than `timeout`, or `attempt_seconds` if
+        that is longer.  The command of a disconnected device fails after 10 minutes, so a shorter `timeout` may expire
+        too early.
         """
         several("commands", commands, "commands or their ids")
         number_above_zero("timeout", timeout)
         number_above_zero("poll_interval", poll_interval)
-        # The last poll begins when the time is over, so one attempt has to be possible then.
+        # The last poll starts when the timeout expires, so there must be time for one attempt.
         retry = self._session.settings.retry
         budget = min(retry.total_seconds, max(timeout, retry.attempt_seconds))
         session = self._session.with_retry(attrs.evolve(retry, total_seconds=budget))
@@ -176,7 +177,7 @@ class CommandsResource:
         return Follow(self._session.settings.clock, watch, timeout=timeout)
 
     async def wait(self, command: Command | str, *, timeout: float = 900.0, poll_interval: float = 2.0) -> Command:
-        """Wait until a command, given as itself or by its id, has reached SUCCESS or FAILED, and return it.
+        """Wait until a command, given as a `Command` or its id, has reached SUCCESS or FAILED, and return it.
 
         Raises `WaitTimeoutError` after `timeout` seconds, and `DexError`.
         """

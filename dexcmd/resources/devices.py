@@ -1,4 +1,4 @@
-"""Devices that can be sent commands: GET /dex/commands/devices."""
+"""Devices that commands can be sent to: GET /dex/commands/devices."""
 
 from datetime import datetime
 
@@ -18,26 +18,26 @@ __all__ = ["Device", "DevicesResource", "identity", "is_connected"]
 class Device:
     """One registration of one device.
 
-    With multi-user devices the same `device_id` comes once per registration: the identity of a target is the
-    pair (`device_id`, `registration_id`).  Any field may be None, for the service promises none of them.
+    A multi-user device has one row per registration, so the identity of a target is the pair (`device_id`,
+    `registration_id`).  Any field may be None: the service guarantees none of them.
     """
 
     device_id: str | None = None
     device_name: str | None = None
     eligible: bool | None = None
-    """Whether the service would accept a command for it now."""
+    """Whether the service would currently accept a command for it."""
 
     ineligible_reason: str | None = None
     person_email: str | None = None
     platform: str | None = None
-    """Such as `windows`, `mac`, `linux`."""
+    """For example `windows`, `mac` or `linux`."""
 
     registration_id: str | None = None
     status: str | None = None
-    """Such as `connected`."""
+    """For example `connected`."""
 
     timestamp: datetime | str | None = None
-    """When the device was last seen; a string as it came where it is no time."""
+    """When the device was last seen; the original string if it can't be parsed."""
 
     version: str | None = None
     """The version of the WARP client."""
@@ -45,7 +45,7 @@ class Device:
     def request(self, args: CommandArgs) -> CommandRequest:
         """Return a request for a command on this device, for its user and registration.
 
-        Raises `ConfigurationError` where the service told no device id or no email.
+        Raises `ConfigurationError` if the device id or the email is missing.
         """
         if self.device_id is None or self.person_email is None:
             raise ConfigurationError(
@@ -70,12 +70,12 @@ register_model(
 
 
 def identity(device: Device) -> object:
-    """Return what tells a row of the list from another."""
+    """Return a key that distinguishes rows of the list."""
     return (device.device_id, device.registration_id) if device.device_id is not None else device
 
 
 def is_connected(device: Device) -> bool:
-    """Tell whether the service has a device as connected, or has no status of it."""
+    """Tell whether the service reports a device as connected, or without a status."""
     return (device.status or "connected").strip().casefold() == "connected"
 
 
@@ -86,11 +86,11 @@ class DevicesResource:
         self._session = session
 
     def list(self, *, search: str | None = None, per_page: int = MOST_PER_PAGE) -> Listing[Device]:
-        """List the devices that were connected within the last hour, one row a registration.
+        """List the devices that were connected within the last hour, one row per registration.
 
-        `search` is looked for in names and emails.  Iterate the answer with `async for`, await it for a list,
-        or take its `pages()`.  Raises `ConfigurationError` for a `search` that is empty or a `per_page` outside
-        1 to 50, and `DexError` while iterating.
+        `search` matches names and emails.  Iterate over the listing with `async for`, await it for a list, or iterate
+        over its `pages()`.  Raises `ConfigurationError` for an empty `search` or a `per_page` outside 1 to 50, and
+        `DexError` while iterating.
         """
         filters = given_filters({"search": search})
         query = ListQuery("/dex/commands/devices", per_page, filters, at_once=MOST_AT_ONCE)

@@ -1,6 +1,6 @@
 """Artifacts: GET /dex/commands/{command_id}/downloads/{filename}.
 
-What does the work is loaded when it is first awaited (`dexcmd.loading`).
+The implementation is imported when first awaited (`dexcmd.loading`).
 """
 
 import asyncio
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 __all__ = ["DownloadsResource", "OpenArtifact", "check_into"]
 
 MOST_FINISHING = 16
-"""Artifacts of `save_many` that are received and not yet synced: enough to be synced together, at most 1 MiB each in
-memory.
+"""How many artifacts of `save_many` may be received but not yet synced: enough to sync them together, each with at
+most 1 MiB in memory.
 """
 
 
 class OpenArtifact(AsyncOnlyContext):
-    """An artifact that is opened by `async with`."""
+    """An artifact to be opened with `async with`."""
 
     def __init__(self, context: "AbstractAsyncContextManager[dexcmd.Artifact]") -> None:
         self._context = context
         self._entered = False
 
     async def __aenter__(self) -> "dexcmd.Artifact":
-        """Send the request and return the artifact, its body still to be read.  Raises `DexError`."""
+        """Send the request and return the artifact, its body not yet read.  Raises `DexError`."""
         if self._entered:
             raise RuntimeError("an artifact can be opened once; ask for it again")
         self._entered = True
@@ -52,7 +52,7 @@ class OpenArtifact(AsyncOnlyContext):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the body; what was not read is dropped."""
+        """Close the body, discarding what was not read."""
         await self._context.__aexit__(kind, error, trace)
 
 
@@ -70,10 +70,9 @@ class DownloadsResource:
             async with dex.downloads.open(command) as artifact:
                 async for chunk in artifact: ...
 
-        A stream that breaks is not taken up again: `save` does that.  Raises `ConfigurationError`,
-        `UnsafeFilenameError` for a file name that is none and, when entered or iterated, `DexError`: `NotFoundError`
-        for an artifact that is not there yet or no longer (they are kept 7 days), `TruncatedArtifactError`,
-        `StalledDownloadError`.
+        A broken stream is not resumed; `save` does that.  Raises `ConfigurationError`, `UnsafeFilenameError` for an
+        unusable file name and, when entered or iterated, `DexError`: `NotFoundError` for an artifact that does not
+        exist yet or any more (they are kept for 7 days), `TruncatedArtifactError`, `StalledDownloadError`.
         """
         where = address(command, command_id, filename)
         return OpenArtifact(_opened(self._session, where))
@@ -118,23 +117,23 @@ class DownloadsResource:
         limits: DownloadLimits = DEFAULT_LIMITS,
         on_progress: OnProgress | None = None,
     ) -> "dexcmd.Saved":
-        """Save an artifact into a folder, or another `Sink`, and return what is there then.
+        """Save an artifact to a folder or another `Sink`, and return a description of the saved artifact.
 
             saved = await dex.downloads.save(command, "captures/")      # SavedArtifact
 
-        The file is streamed to a part file, verified, synced to disk and then renamed: under its final name it is
-        whole or it is not there.  A download that breaks is taken up where it broke, by this call or a later one of
-        any process, if the artifact is still the same.  `FileSink` says what becomes of a file that is there already;
-        by default a whole one is left as it is (`skipped`), and another one replaced.  Files and folders are private
-        to the user.  `ObjectStoreSink` brings artifacts into S3, R2, GCS or Azure instead.
+        The data is streamed to a part file, verified, synced to disk and then renamed, so a file with the final name
+        is always complete.  A broken download is resumed where it broke off, by this call or a later one in any
+        process, if the artifact has not changed.  `FileSink` says how an existing file is treated; by default a
+        complete one is kept (`skipped`), and any other is replaced.  Files and folders are private to the user.
+        `ObjectStoreSink` stores artifacts in S3, R2, GCS or Azure instead.
 
-        `place` says where below the folder it goes, instead of under its own name: the names of folders, then the
-        file's, which holds the command's id.  They have to be safe as they stand: `PlaceTemplate` makes such names.
+        `place` is the path below the folder, in place of the default name: the names of folders, then the file name,
+        which contains the command's id.  The names must already be safe; `PlaceTemplate` makes such names.
 
-        `verify` is `"zip"` (length, and each checksum in the archive; the default for names in `.zip`), `"size"` or
-        `"none"`.  `limits` bound the time, and `on_progress` is called with `Progress`, seldom enough to leave it on.
+        `verify` is `"zip"` (length, and each checksum in the archive; the default for names ending in `.zip`), `"size"`
+        or `"none"`.  `limits` bounds the time, and `on_progress` is called with `Progress`, at most ten times a second.
 
-        Raises `DexError`, in particular `NotFoundError` (artifacts are kept 7 days), `TruncatedArtifactError`,
+        Raises `DexError`, in particular `NotFoundError` (artifacts are kept for 7 days), `TruncatedArtifactError`,
         `StalledDownloadError`, `InvalidArtifactError`, `ArtifactExistsError` and `InsufficientSpaceError`.
         """
         where = address(command, command_id, filename)
@@ -188,23 +187,24 @@ class DownloadsResource:
         limits: DownloadLimits = DEFAULT_LIMITS,
         on_progress: OnProgress | None = None,
     ) -> "dexcmd.SaveMany[Any]":
-        """Save the artifacts of many commands, `concurrency` at a time, and no faster than `bytes_per_second` in all.
+        """Save the artifacts of many commands, `concurrency` at once and at most `bytes_per_second` in total.
 
             async with dex.downloads.save_many(dex.commands.list(status="SUCCESS"), "captures/") as results:
                 async for result in results: ...        # SaveResult
             print(results.totals)
 
-        They are begun in the order given, as places get free, and results come as artifacts end, or in the order
-        given if `ordered`: then at most some thousand behind one that takes long are begun.  One that fails is a result
-        with an error and stops no other.  Files that are finished together are synced together, so durability costs
-        little.  `results.stop()` begins no more of them.  The rest is as for `save`.
+        Downloads start in the order given.  Results arrive as downloads finish or, with `ordered`, in the order given;
+        then at most about a thousand downloads are started behind a slow one.  A failure is a result with an error and
+        does not stop the others.  Files finished at about the same time are synced together, so durability costs
+        little.  `results.stop()` starts no more downloads.  Everything else is as for `save`.
 
-        Raises `ConfigurationError`, and while iterated what `commands` raises, after the results of those before.
+        Raises `ConfigurationError` and, while iterated, whatever `commands` raises, after the results of the commands
+        before that.
         """
         several("commands", commands, "commands or their ids", asynchronous=True)
         if bytes_per_second is not None:
             bytes_per_second = number_above_zero("bytes_per_second", bytes_per_second)
-        # While some are received, others are finished.
+        # While some are being received, others are being finished.
         places = whole_number("concurrency", concurrency) + MOST_FINISHING
         options = SaveOptions(verify=verify, limits=limits, on_progress=on_progress)
         check_into(into)
@@ -233,7 +233,7 @@ async def _opened(session: Session, where: ArtifactAddress) -> "AsyncGenerator[A
 
 
 def check_into(into: object) -> None:
-    """Raise `ConfigurationError` where `into` is neither a folder nor a `Sink`."""
+    """Raise `ConfigurationError` if `into` is neither a folder nor a `Sink`."""
     folder = isinstance(into, str | os.PathLike) and isinstance(os.fspath(into), str) and into != ""
     if not folder and (isinstance(into, os.PathLike) or not callable(getattr(into, "open", None))):
         raise ConfigurationError(f"into must be a folder or a Sink, not {into!r}")

@@ -1,4 +1,4 @@
-"""The day's quota of commands: GET /dex/commands/quota."""
+"""The daily command quota: GET /dex/commands/quota."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ __all__ = ["Quota", "QuotaResource"]
 class Quota:
     """How many commands may be created until `reset_time`.
 
-    Per day an account has 100 (Free), 200 (Standard) or 800 (Enterprise), which Cloudflare can raise:
+    An account has 100 (Free), 200 (Standard) or 800 (Enterprise) per day, which Cloudflare can raise:
     https://developers.cloudflare.com/cloudflare-one/insights/dex/remote-captures/.
     """
 
@@ -25,11 +25,11 @@ class Quota:
     """Commands already created."""
 
     reset_time: datetime | None = None
-    """When the usage goes back to 0, timezone-aware."""
+    """When the usage is reset to 0; timezone-aware."""
 
     @property
     def remaining(self) -> int | None:
-        """Return how many commands may still be created; None where the service doesn't tell."""
+        """How many commands may still be created; None if the service doesn't say."""
         if self.quota is None or self.quota_usage is None:
             return None
         return max(0, self.quota - self.quota_usage)
@@ -45,6 +45,6 @@ class QuotaResource:
         self._session = session
 
     async def get(self) -> Quota:
-        """Return the account's quota as it stands.  Raises `DexError`."""
+        """Return the account's current quota.  Raises `DexError`."""
         envelope = await self._session.call(Request("GET", "/dex/commands/quota"))
         return structure(envelope.result, Quota, "$.result")

@@ -1,4 +1,4 @@
-"""What can be asked of a device: the three kinds of command, their args, and the request for one.
+"""What a device can be asked to do: the three kinds of command, their args, and the request for one.
 
 Keys, defaults and maxima are those of
 https://developers.cloudflare.com/api/resources/zero_trust/subresources/dex/subresources/commands/methods/create/.
@@ -30,10 +30,10 @@ __all__ = [
 ]
 
 MOST_PER_POST = 10
-"""At most so many devices may be named in one POST."""
+"""The maximum number of devices in one POST."""
 
 Target = tuple[str, str | None, str]
-"""What tells one command of a POST from another: device id, registration id, type."""
+"""What distinguishes the commands of a POST: device id, registration id, type."""
 
 CommandType = Literal["pcap", "speed-test", "warp-diag"]
 
@@ -68,23 +68,23 @@ def _args(_: object, __: object, value: Any) -> None:
 class Pcap:
     """A packet capture on the default and the tunnel interface.
 
-    None leaves a value to the service's default.  Raises `ConfigurationError` for a value that can't be right, and
-    warns (`DexWarning`) of one above the documented maximum.
+    None means the service's default.  Raises `ConfigurationError` for an invalid value, and warns (`DexWarning`) about
+    one above the documented maximum.
     """
 
     type: ClassVar[CommandType] = "pcap"
 
     max_file_size_mb: float | None = attrs.field(default=None, validator=optional(_at_least_1))
-    """Megabytes from 1 to 50, by default 5.  A larger capture is not uploaded at all."""
+    """Megabytes, 1 to 50, 5 by default.  A larger capture is not uploaded at all."""
 
     packet_size_bytes: float | None = attrs.field(default=None, validator=optional(_at_least_1))
-    """How many bytes of each packet are kept, from 1 to 1500, by default 160."""
+    """How many bytes of each packet are kept, 1 to 1500, 160 by default."""
 
     time_limit_min: float | None = attrs.field(default=None, validator=optional(_at_least_1))
-    """Minutes from 1 to 10, by default 5."""
+    """Minutes, 1 to 10, 5 by default."""
 
     def __attrs_post_init__(self) -> None:
-        """Warn of what is above the maximum that is documented now; it has moved before, so the service decides."""
+        """Warn about values above the documented maximum; it has changed before, so the service decides."""
         for name, most in DOCUMENTED_MAXIMUM.items():
             value: float | None = getattr(self, name)
             if value is not None and value > most:
@@ -93,46 +93,45 @@ class Pcap:
 
 @attrs.frozen(kw_only=True)
 class WarpDiag:
-    """The diagnostic bundle of the WARP client: logs, settings and some captures.  It holds personal data.
+    """The diagnostic bundle of the WARP client: logs, settings and some captures.  It contains personal data.
 
-    Raises `ConfigurationError` for a value that can't be right.
+    Raises `ConfigurationError` for an invalid value.
     """
 
     type: ClassVar[CommandType] = "warp-diag"
 
     test_all_routes: bool | None = attrs.field(default=None, validator=optional(yes_or_no))
-    """Whether every route is tested, by default true."""
+    """Whether to test every route; true by default."""
 
 
 @attrs.frozen(kw_only=True)
 class SpeedTest:
-    """A speed test.  Raises `ConfigurationError` for a value that can't be right."""
+    """A speed test.  Raises `ConfigurationError` for an invalid value."""
 
     type: ClassVar[CommandType] = "speed-test"
 
     interfaces: Sequence[Literal["default", "tunnel"]] | None = attrs.field(
         default=None, converter=_tuple, validator=optional(_interfaces)
     )
-    """Which interfaces are tested; by default the service's choice."""
+    """Which interfaces to test; the service's choice by default."""
 
 
 CommandArgs = Pcap | WarpDiag | SpeedTest
-"""What a command does, and how."""
+"""The type of a command, with its parameters."""
 
 
 @attrs.frozen(kw_only=True)
 class CommandRequest:
     """One command for one registration of one device.
 
-    `Device.request` makes it from a row of the device list.  Raises `ConfigurationError` for a value that can't be
-    right.
+    `Device.request` makes one from a row of the device list.  Raises `ConfigurationError` for an invalid value.
     """
 
     device_id: str = attrs.field(validator=_identifier)
     user_email: str = attrs.field(validator=_identifier)
     args: CommandArgs = attrs.field(validator=_args)
     registration_id: str | None = attrs.field(default=None, validator=optional(_identifier))
-    """Which registration of a multi-user device; None leaves the choice to the service."""
+    """The registration of a multi-user device; None leaves the choice to the service."""
 
     @property
     def type(self) -> CommandType:
@@ -146,9 +145,9 @@ class CommandRequest:
 
 
 def check_targets(requests: Iterable[CommandRequest]) -> tuple[CommandRequest, ...]:
-    """Return the requests; raises `ConfigurationError` where two can't be told apart in an answer.
+    """Return the requests; raises `ConfigurationError` if two can't be distinguished in a response.
 
-    That is a target that comes twice, and a device that is asked for both with and without a registration.
+    That is a duplicate target, or a device requested both with and without a registration.
     """
     several("requests", requests, "CommandRequests")
     checked = tuple(requests)
@@ -167,7 +166,7 @@ def check_targets(requests: Iterable[CommandRequest]) -> tuple[CommandRequest, .
 
 
 def check_batch(requests: Iterable[CommandRequest]) -> tuple[CommandRequest, ...]:
-    """Return the requests of one POST; raises `ConfigurationError` unless they are 1 to 10 targets."""
+    """Return the requests of one POST; raises `ConfigurationError` unless they are 1 to 10 distinct targets."""
     batch = check_targets(requests)
     if not 1 <= len(batch) <= MOST_PER_POST:
         raise ConfigurationError(

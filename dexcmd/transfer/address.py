@@ -18,19 +18,19 @@ __all__ = ["ArtifactAddress", "address"]
 
 @attrs.frozen
 class ArtifactAddress:
-    """Where an artifact is: the command's id and the artifact's bare name."""
+    """The address of an artifact: the command's id and the artifact's bare name."""
 
     command_id: str
     filename: str
 
     @property
     def path(self) -> str:
-        """Return the API path below the account."""
+        """The API path below the account."""
         command_id, filename = segment("command_id", self.command_id), segment("filename", self.filename)
         return f"/dex/commands/{command_id}/downloads/{filename}"
 
     def name(self, place: Parts | None) -> "ArtifactName":
-        """Return what a sink calls it that may have a place.  Raises `ConfigurationError` where that can be none."""
+        """Return its name for a sink, perhaps with a place.  Raises `ConfigurationError` for an invalid place."""
         from dexcmd.transfer.sink import ArtifactName
 
         return ArtifactName(self.command_id, self.filename, place)
@@ -39,11 +39,10 @@ class ArtifactAddress:
 def address(
     command: Command | str | None, command_id: str | None = None, filename: str | None = None
 ) -> ArtifactAddress:
-    """Return where the artifact of a command, given as itself or by its id, is.
+    """Return the address of the artifact of a command, given as a `Command` or its id.
 
-    The file name may be missing (it can lag behind SUCCESS) and is then `{command_id}.zip`, as the service
-    names them. Raises `ConfigurationError` where there is no command, or both a command and an id, and
-    `UnsafeFilenameError`.
+    If the file name is missing (it can lag behind SUCCESS), it is `{command_id}.zip`, the service's own scheme.  Raises
+    `ConfigurationError` for no command, or both a command and an id, and `UnsafeFilenameError`.
     """
     if (command is None) == (command_id is None):
         raise ConfigurationError("pass either a command, or command_id= and filename=")

@@ -1,4 +1,4 @@
-"""An artifact as it streams in."""
+"""An artifact as a stream."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -18,7 +18,7 @@ from dexcmd.wire.coding import CodingError, Decoder
 __all__ = ["Artifact", "open_artifact"]
 
 ACCEPT = "application/zip, application/octet-stream;q=0.9, application/json;q=0.5, */*;q=0.1"
-"""Zip first.  JSON is named because the gateway tells its errors in that form only to those who accept it."""
+"""Zip first.  JSON is included because the gateway sends its errors as JSON only to clients that accept it."""
 
 WHOLE = Ask()
 UNKNOWN = Version()
@@ -27,7 +27,7 @@ _NOT_AN_ARTIFACT = ("application/json", "application/problem+json", "text/html")
 
 
 class Artifact(AsyncOnlyIteration):
-    """A body that is being received.  Iterate over it with `async for` for its bytes as they arrive."""
+    """An artifact being received.  Iterate over it with `async for` to get its bytes as they arrive."""
 
     def __init__(self, chunks: AsyncIterator[bytes], body: Body, filename: str, path: str, left: asyncio.Event) -> None:
         self._chunks = chunks
@@ -37,25 +37,25 @@ class Artifact(AsyncOnlyIteration):
         self.filename = filename
         """The bare name that the service gives the artifact.  It is not checked for use as a file name."""
         self.size: int | None = body.size
-        """Bytes of the whole artifact; None where the service does not announce them."""
+        """Bytes of the whole artifact; None if the service does not announce it."""
         self.etag: str | None = body.version.etag
         self.offset: int = body.offset
-        """Where in the artifact the body starts: 0 but in a resumed download."""
+        """The offset in the artifact at which the body starts: 0 except in a resumed download."""
         self.received: int = body.offset
-        """Bytes of the artifact up to where the body has arrived."""
+        """The offset in the artifact up to which the body has been received."""
 
     def __aiter__(self) -> "Artifact":
-        """Return itself: the bytes come once."""
+        """Return itself: the bytes can be read once."""
         return self
 
     async def __anext__(self) -> bytes:
-        """Return the next bytes, as many as have arrived.
+        """Return the next bytes that have arrived.
 
-        Raises `StalledDownloadError` where none come for the time of an attempt, `TruncatedArtifactError`
-        where the body is not as long as announced, or has not a byte.
+        Raises `StalledDownloadError` if none arrive within the time of an attempt, `TruncatedArtifactError` if the
+        body is broken off, not as long as announced, or empty.
         """
         if self._left.is_set():
-            # Or it would look as if the service had broken it off.
+            # Otherwise it would look as if the service had broken it off.
             raise RuntimeError("Artifact: iterate over it inside its `async with` block")
         try:
             chunk = await anext(self._chunks)
@@ -63,7 +63,7 @@ class Artifact(AsyncOnlyIteration):
             if self.size is not None and self.received != self.size:
                 raise TruncatedArtifactError(f"{self._path}: {self.received} of {self.size} bytes came") from None
             if not self.received:
-                # No artifact is so, and without a length a broken connection looks just like it.
+                # No artifact is empty, and without a length a broken connection looks the same.
                 raise TruncatedArtifactError(f"{self._path}: not a byte came") from None
             raise
         except TimeoutError:
@@ -89,12 +89,12 @@ async def open_artifact(
     silence_seconds: float | None = None,
     on_retry: Callable[[], None] | None = None,
 ) -> AsyncGenerator[Artifact]:
-    """Open the artifact at `path`, or what `ask` asks for of its `version`.
+    """Open the artifact at `path`, or the range of its `version` that `ask` requests.
 
-    Silence ends the stream after the time of an attempt.  Where `silence_seconds` are less, they are the time of both.
-    `on_retry` is as that of `Session.stream`.
+    The stream ends with an error if nothing arrives for the time of an attempt; `silence_seconds`, if less, replaces
+    that time.  `on_retry` is as in `Session.stream`.
 
-    Raises `DexError`; where the service sends JSON or HTML instead, or nothing, `InvalidArtifactError`.
+    Raises `DexError`; if the service sends JSON or HTML instead, or nothing, `InvalidArtifactError`.
     """
     headers = {"Accept": ACCEPT, "Accept-Encoding": "identity", **ask.headers}
     policy = session.settings.retry

@@ -1,4 +1,4 @@
-"""What is checked of an artifact, on its way and at the end."""
+"""The checks on an artifact, while it arrives and at the end."""
 
 import hashlib
 import threading
@@ -12,15 +12,15 @@ __all__ = ["BodyCheck"]
 
 
 class BodyCheck:
-    """Takes the bytes of an artifact in their order, and hashes and checks them.
+    """Takes the bytes of an artifact in order, and hashes and checks them.
 
-    Costs some 0.6 ms a MiB, most of it sha256, in which other threads go on: for a thread, not for the event loop.
-    Of a zip archive `most` bytes are unpacked; one that has more is `unknown`.
+    It takes some 0.6 ms per MiB, mostly sha256, which lets other threads run: for a thread, not the event loop.  At
+    most `most` bytes of a zip archive are unpacked; the verdict on a larger one is `unknown`.
     """
 
     def __init__(self, verify: Verify, stop: threading.Event | None = None, most: int = MOST_UNPACKED) -> None:
         self.stop: threading.Event = stop or threading.Event()
-        """Set to end a `feed` that is under way, within a piece: few bytes may unpack to very many."""
+        """Set to end a `feed` in progress, even within a piece: a few bytes may unpack to very many."""
 
         self._sha256 = hashlib.sha256()
         self._zip = ZipStream(self.stop, most) if verify == "zip" else None
@@ -28,7 +28,7 @@ class BodyCheck:
         """Bytes taken."""
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes.  Raises `Stopped` where `stop` is set: what was taken is then not known."""
+        """Take the next bytes.  Raises `Stopped` if `stop` is set; how much was taken is then unknown."""
         raise_if_stopped(self.stop)
         self._sha256.update(data)
         if self._zip is not None:
@@ -41,5 +41,5 @@ class BodyCheck:
         return self._sha256.hexdigest()
 
     def verdict(self, *, joined: bool = False) -> Verdict:
-        """Tell whether the archive is whole, as `ZipStream.verdict` does; `whole`, too, where it is not checked."""
+        """Tell whether the archive is complete, as `ZipStream.verdict` does; `whole` if it is not checked."""
         return "whole" if self._zip is None else self._zip.verdict(joined=joined)

@@ -1,7 +1,7 @@
-"""Finished files made durable and given their names, many at a time.
+"""Group commit: finished files are synced and given their names, many at once.
 
-A sync costs mostly one commit of the file system's journal, whether that holds one file or a hundred.  So files that
-are finished while others are being synced wait for these, and are then synced together, as databases do it.
+A sync mostly costs one commit of the file system's journal, for one file or a hundred.  So files that are finished
+while others are being synced wait for them, and are then synced together, as databases do.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,19 +15,19 @@ __all__ = ["FinishedFile", "GroupCommit"]
 
 
 class FinishedFile(Protocol):
-    """A file whose bytes have all come.  Its methods are called in a thread, in this order."""
+    """A file whose bytes have all arrived.  Its methods are called in a thread, in this order."""
 
     @property
     def folder(self) -> Path:
-        """Where it gets its name."""
+        """The folder of its final name."""
         ...
 
     def write_rest(self) -> None:
-        """Write and check what is not yet."""
+        """Write and check the rest."""
         ...
 
     def start_writeback(self) -> None:
-        """Have the system begin to write it to disk."""
+        """Let the system start writing it to disk."""
         ...
 
     def sync(self) -> None:
@@ -40,25 +40,25 @@ class FinishedFile(Protocol):
 
 
 class GroupCommit:
-    """Commits files from one event loop through one thread, which is there until it is closed."""
+    """Commits the files of one event loop in one thread, which runs until closed."""
 
     def __init__(self) -> None:
         self._thread = GroupThread[FinishedFile](_commit, "dexcmd-commit")
 
     async def commit(self, file: FinishedFile) -> None:
-        """Return when the file is durable under its final name; raises what its methods do.
+        """Wait until the file is durable under its final name; raises whatever its methods raise.
 
-        Seen through to its end, whatever is cancelled meanwhile.
+        A cancellation is delayed until then.
         """
         await self._thread.do(file)
 
     def close(self) -> None:
-        """End the thread, once all commits have come to their ends."""
+        """End the thread once all commits are done."""
         self._thread.close()
 
 
 def _commit(files: list[FinishedFile]) -> list[Exception | None]:
-    """Commit files together, and return for each what went wrong with it."""
+    """Commit files together, and return the error of each, or None."""
     failed: dict[int, Exception] = {}
 
     def each(step: Callable[[FinishedFile], None], files: Iterable[FinishedFile]) -> None:

@@ -34,31 +34,30 @@ MIB = 1024 * 1024
 
 @attrs.frozen
 class ExtractLimits:
-    """How much an artifact may unpack to.  What is over a limit is refused before anything is written.
+    """How much an artifact may unpack to.  An artifact over a limit is refused before anything is written.
 
-    Raises `ConfigurationError` for a value that can't be right.
+    Raises `ConfigurationError` for an invalid value.
     """
 
     total_bytes: int = attrs.field(default=2048 * MIB, validator=count)
-    """Bytes of all files that are extracted.  A `warp-diag` bundle holds captures of up to 100 MB."""
+    """Total bytes of the extracted files.  A `warp-diag` bundle contains captures of up to 100 MB."""
 
     ratio: float = attrs.field(default=200.0, validator=above_zero)
-    """How many times their size in the archive the files may have together.
+    """The maximum ratio of the files' total size to their size in the archive.
 
-    Logs come to 20 and a log of zeros to 1000, which is as much as the usual method gives, but not all that is in an
-    artifact.
+    Logs reach 20, and a log of zeros 1000, the maximum of the usual method; a whole artifact does not.
     """
 
     ratio_from_bytes: int = attrs.field(default=256 * MIB, validator=count)
-    """Up to so many bytes any ratio will do: these harm nobody."""
+    """Up to this total size in bytes any ratio is accepted, as it does no harm."""
 
     members: int = attrs.field(default=10_000, validator=count)
-    """How many members the archive may have, and how many files and folders may come of them."""
+    """The maximum number of members in the archive, and of files and folders created from them."""
 
 
 @attrs.frozen
 class _Plan:
-    """What is to be made: decided before anything is."""
+    """The files and folders to create, decided before any is written."""
 
     folders: tuple[Parts, ...]
     files: tuple[tuple[zipfile.ZipInfo, Parts], ...]
@@ -67,21 +66,21 @@ class _Plan:
 async def extract_members(
     path: Path, into: Path, names: Iterable[str] | None = None, *, limits: ExtractLimits | None = None
 ) -> tuple[Path, ...]:
-    """Extract the members of a zip archive, or those that are called exactly as `names` says, into a folder.
+    """Extract all members of a zip archive, or those with exactly the given `names`, to a folder.
 
-    Returns the files, in the archive's order or in that of `names`.  The folder is made if need be; files and folders
-    are private to the user, whatever the archive says.  Each file is checked and then gets its name, and replaces one
-    that is there: doing it twice gives the same.  Nothing is synced, for the archive is there to do it again.
-    Of several members of one name the last counts.  Names that some system does not take are changed, names that are
-    one on some system are told apart by numbers, in the same way on each system and whatever `names` says.  Archives
-    inside the archive are files like others.
+    Returns the files, in the order of the archive or of `names`.  The folder is created if missing; files and folders
+    are private to the user, whatever the archive says.  Each file gets its name after it was checked, replacing any
+    existing file, so extracting twice gives the same result.  Nothing is synced, as it can be extracted again.
+    Of several members with one name the last counts.  Names that some system does not accept are changed, and names
+    that collide on some system get numbers, identically on every system and whatever `names` says.  Archives
+    inside the archive are extracted as files.
 
-    Nothing is written where a member would leave the folder or is a link (`UnsafeFilenameError`), where the limits are
-    exceeded (`ArtifactTooLargeError`), a name is missing (`MemberNotFoundError`), a member is encrypted or
-    compressed in an unknown way (`UnreadableMemberError`), or members overlap (`InvalidArtifactError`).  A damaged
+    Nothing is written if a member would escape the folder or is a link (`UnsafeFilenameError`), if the limits are
+    exceeded (`ArtifactTooLargeError`), a name is missing (`MemberNotFoundError`), a member is encrypted or its
+    compression method is unsupported (`UnreadableMemberError`), or members overlap (`InvalidArtifactError`).  A damaged
     member raises `InvalidArtifactError`, a full disk `InsufficientSpaceError`, a link in the folder
-    `UnsafeFilenameError`, whatever else can't be written `DownloadError`; then, and where the call is cancelled, the
-    files before it stay, and are whole.  Where there can be no folder `into`, `ConfigurationError` is raised.
+    `UnsafeFilenameError`, any other write failure `DownloadError`; then, and after a cancellation, the files extracted
+    before stay, and are complete.  If the folder `into` can't be created, `ConfigurationError` is raised.
     """
     wanted = None if names is None else _checked_names(names)
     if not isinstance(limits, ExtractLimits | None):  # pyright: ignore[reportUnnecessaryIsInstance]

@@ -1,4 +1,4 @@
-"""The file sink: artifacts into a folder."""
+"""The file sink: saves artifacts to a folder."""
 
 import os
 from collections.abc import AsyncGenerator
@@ -31,30 +31,30 @@ def _folder(folder: str | os.PathLike[str]) -> Path:
 class FileSink:
     """Saves artifacts as files in a folder.  `downloads.save(command, "captures/")` makes one with the defaults.
 
-    Raises `ConfigurationError` for a value that can't be right.
+    Raises `ConfigurationError` for an invalid value.
     """
 
     folder: Path = attrs.field(converter=_folder)
-    """Made if need be, private to the user, as the files are."""
+    """Created if missing; private to the user, as are the files."""
 
     existing: Existing = attrs.field(default="verify", validator=one_of("verify", "overwrite", "rename", "error"))
-    """What becomes of a file that is there under the final name.
+    """What to do with an existing file that has the final name.
 
-    - `verify`: a whole one is left as it is, and nothing is fetched; another one is replaced.  With `verify="zip"`
-      that is told from the file alone, without a request; otherwise by its size;
+    - `verify`: a complete one is kept, and nothing is downloaded; any other is replaced.  With `verify="zip"` the file
+      itself is checked, without a request; otherwise its size decides;
     - `overwrite`: it is replaced;
-    - `rename`: it stays, and the new one gets a number: `name (1).zip`;
-    - `error`: it stays, and `ArtifactExistsError` is raised.
+    - `rename`: it is kept, and the new one gets a number: `name (1).zip`;
+    - `error`: it is kept, and `ArtifactExistsError` is raised.
     """
 
     keep_part: bool = attrs.field(default=True, validator=yes_or_no)
-    """Whether what came of a download that failed or was cancelled stays, as a hidden `.part` file beside a small
-    state file, for the next call (of any process) to go on from.
+    """Whether to keep what a failed or cancelled download has received, as a hidden `.part` file beside a small state
+    file, for the next call (in any process) to resume.
     """
 
     @asynccontextmanager
     async def open(self, clock: Clock) -> AsyncGenerator["Folder"]:
-        """Make the folder.  Raises `ConfigurationError` where there can be none."""
+        """Create the folder.  Raises `ConfigurationError` if it can't be created."""
         await run_to_the_end(partial(make_folder, self.folder))
         folder = Folder(self, clock)
         try:
@@ -65,13 +65,13 @@ class FileSink:
 
 @attrs.define
 class _Known:
-    """What is known of the folder itself, or of one below it."""
+    """What is known about the folder itself, or one below it."""
 
     names: set[str] | None
-    """What is in it, once that was asked."""
+    """Its contents, once listed."""
 
     begun: set[str] = attrs.field(factory=set[str], init=False)
-    """The names of those that were to go there."""
+    """The names of the artifacts started there."""
 
 
 class Folder:
@@ -86,14 +86,14 @@ class Folder:
         self._known: dict[Parts, _Known] = {(): _Known(None)}
 
     def close(self) -> None:
-        """End what runs behind it."""
+        """End its background work."""
         self._commit.close()
 
     @asynccontextmanager
     async def target(self, name: ArtifactName, verify: Verify) -> AsyncGenerator[FileTarget]:
         """Return the target of an artifact.
 
-        Raises `UnsafeFilenameError`, `ArtifactExistsError`, and `DownloadError` where a folder can't be made.
+        Raises `UnsafeFilenameError`, `ArtifactExistsError`, and `DownloadError` if a folder can't be created.
         """
         parts = name.parts
         final = self._sink.folder.joinpath(*parts)
@@ -107,38 +107,38 @@ class Folder:
             yield target
         except BaseException as error:
             if len(parts) > 1 and isinstance(error.__cause__, FileNotFoundError):
-                # Somebody has put the folder away: the next one for it makes it anew.
+                # The folder has been removed: the next artifact for it creates it again.
                 self._known.pop(parts[:-1], None)
             await target.leave()
             raise
 
     async def _make(self, above: Parts) -> _Known:
-        """Make the folders that are missing, and return what is then known of the last one."""
+        """Create the missing folders, and return what is then known about the last one."""
         async with self._making:
             if above not in self._known:
                 made = await run_to_the_end(partial(make_below, self._sink.folder, above))
-                # What was just made is empty.
+                # A new folder is empty.
                 self._known[above] = _Known(set() if made else None)
             return self._known[above]
 
     async def _may_be_there(self, final: Path, known: _Known) -> bool:
-        """Tell whether it is worth a look: for many files, one look at their folder answers for all."""
+        """Tell whether to look for the file: with many files, one listing of their folder answers for all."""
         first, again = not known.begun, final.name in known.begun
         known.begun.add(final.name)
         if again or (first and known.names is None):
             return True
         if known.names is None:
             async with self._listing:
-                # Another one may have looked meanwhile.
+                # Another task may have listed it meanwhile.
                 if known.names is None:
                     known.names = await run_to_the_end(partial(_names, final.parent))
         parts = part_names(final.name)
-        # Also a state alone: what is small gets a part without one, and must not find another's beside it.
+        # A state file alone counts too: a small artifact has a part without one, and must not find a stale one there.
         return known.names is None or not known.names.isdisjoint((final.name, *parts, state_name(parts[0])))
 
 
 def _names(folder: Path) -> set[str] | None:
-    """Return the names in a folder, None where it can't be listed."""
+    """Return the names in a folder, or None if it can't be listed."""
     try:
         return set(os.listdir(folder))  # noqa: PTH208 - strings, for there may be very many
     except OSError:

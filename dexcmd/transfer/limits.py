@@ -1,4 +1,4 @@
-"""How long a download may take, and how slow it may be.  Pure."""
+"""The limits on the duration and slowness of a download.  Pure."""
 
 import attrs
 
@@ -9,31 +9,31 @@ __all__ = ["DownloadLimits", "StallMeter"]
 
 @attrs.frozen(kw_only=True)
 class DownloadLimits:
-    """Bounds of one download, over all of its attempts.
+    """The limits of one download, over all of its attempts.
 
-    How often it is tried is the `RetryPolicy`'s: attempts count only while they bring nothing.
-    Raises `ConfigurationError` for a value that can't be right.
+    `RetryPolicy` limits the number of attempts, of which only those that bring no progress count.
+    Raises `ConfigurationError` for an invalid value.
     """
 
     total_seconds: float = attrs.field(default=21_600.0, validator=above_zero)
-    """From the first request to the whole file; waits for a place among those of `save_many` don't count.
+    """The time from the first request to the complete file, not counting waits for a slot in `save_many`.
 
-    What is left to check when all bytes have come is not cut off: it is bounded by itself.
+    Checks that remain once all bytes have arrived are not cut off; they take a bounded time anyway.
     """
 
     stall_seconds: float = attrs.field(default=30.0, validator=above_zero)
-    """A connection that was slower than `stall_bytes_per_second` for so long is given up, and another one goes on.
+    """If a connection is slower than `stall_bytes_per_second` for this long, the download resumes on a new one.
 
-    One on which nothing comes is so after `RetryPolicy.attempt_seconds` where that is less.
+    If it receives nothing at all, `RetryPolicy.attempt_seconds` applies if that is less.
     """
 
     stall_bytes_per_second: float = attrs.field(default=1_000.0, validator=above_zero)
 
 
 class StallMeter:
-    """Finds out whether bytes come too slowly.
+    """Detects that bytes arrive too slowly.
 
-    Only time spent on waiting for them counts: a slow disk, or a limit of ours, is not the connection's fault.
+    Only time spent waiting for them counts: a slow disk or our own throttling is not the connection's fault.
     """
 
     def __init__(self, limits: DownloadLimits) -> None:
@@ -42,7 +42,7 @@ class StallMeter:
         self._bytes = 0
 
     def stalled(self, seconds: float, size: int) -> bool:
-        """Take in that `size` bytes came after `seconds`, and tell whether it has become too slow."""
+        """Record that `size` bytes arrived after `seconds`, and tell whether the connection has become too slow."""
         limits = self._limits
         self._seconds += seconds
         self._bytes += size

@@ -1,4 +1,4 @@
-"""Many artifacts side by side, each with a result of its own."""
+"""Many concurrent downloads, each with its own result."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
@@ -20,15 +20,15 @@ from dexcmd.transfer.sharing import NotBegunError
 __all__ = ["Save", "SaveMany", "SaveResult", "SaveTotals"]
 
 MOST_AHEAD = 1000
-"""Results in the order given that may wait for an earlier one before no more are begun: memory stays flat."""
+"""How many ordered results may wait for an earlier one before no more downloads start, to bound memory."""
 
 
 @attrs.frozen
 class SaveResult(Generic[R]):
-    """What became of one artifact of `save_many`: saved, or an error."""
+    """The result for one artifact of `save_many`: the saved artifact, or an error."""
 
     command: Command | str
-    """As it was given."""
+    """The command or id, as given."""
 
     artifact: R | None = None
     error: DexError | None = None
@@ -36,20 +36,20 @@ class SaveResult(Generic[R]):
 
 @attrs.frozen
 class SaveTotals:
-    """What `save_many` has done so far."""
+    """The totals of `save_many` so far."""
 
     saved: int = 0
-    """Artifacts that were fetched."""
+    """Artifacts that were downloaded."""
 
     skipped: int = 0
-    """Artifacts that were there already."""
+    """Artifacts that were already there."""
 
     failed: int = 0
     size: int = 0
-    """Bytes of the artifacts that were fetched."""
+    """Bytes of the artifacts that were downloaded."""
 
     def including(self, result: SaveResult[R]) -> "SaveTotals":
-        """Return the totals with one more result."""
+        """Return the totals including one more result."""
         artifact = result.artifact
         if artifact is None:
             return attrs.evolve(self, failed=self.failed + 1)
@@ -59,10 +59,10 @@ class SaveTotals:
 
 
 class Save(Protocol[R_co]):
-    """Saves one artifact after the other, or many side by side."""
+    """Saves artifacts, one at a time or concurrently."""
 
     def __call__(self, command: Command | str, place: Parts | None = None) -> Awaitable[R_co]:
-        """Save one, below the sink where `place` says, or under its own name.  Raises `DexError`."""
+        """Save one artifact at `place` below the sink, or under its own name.  Raises `DexError`."""
         ...
 
 
@@ -84,13 +84,13 @@ class SaveMany(Background[SaveResult[R]]):
         self._concurrency = concurrency
         self._ordered = ordered
         self.totals: SaveTotals = SaveTotals()
-        """Of the results that are known, whether iterated over yet or not."""
+        """The totals of all results so far, including those not iterated over yet."""
 
     def stop(self) -> None:
-        """Begin no more artifacts: those that are being received come to their end, and so does the iteration.
+        """Start no more downloads; those in progress are completed, and then the iteration ends.
 
-        What was not begun gives no result.  The next command is still waited for where `commands` is iterated over
-        already: end that, too.
+        Artifacts not started give no result.  If `commands` is being waited on for its next item, that wait goes on:
+        end that iterable, too.
         """
         self._stopped.set()
 
@@ -105,7 +105,7 @@ class SaveMany(Background[SaveResult[R]]):
             nonlocal failure
             is_newest = True
             while not self._stopped.is_set():
-                # An async iterable can't be asked by two at a time.
+                # Two tasks can't advance an async iterable at once.
                 async with taking:
                     if in_order is not None:
                         await in_order.wait_for_room()
@@ -113,11 +113,11 @@ class SaveMany(Background[SaveResult[R]]):
                         number, command = await anext(commands)
                     except StopAsyncIteration:
                         return
-                    except Exception as error:  # noqa: BLE001 - raised when those that are under way have ended
+                    except Exception as error:  # noqa: BLE001 - raised when the downloads in progress have ended
                         failure = error
                         return
                 if is_newest:
-                    # One by one, for there may be places for more than there are commands.
+                    # One by one, as there may be fewer commands than slots.
                     start_one()
                     is_newest = False
                 result: SaveResult[R] | None
@@ -141,22 +141,22 @@ class SaveMany(Background[SaveResult[R]]):
 
 
 class _InOrder(Generic[R]):
-    """Sends results in the order in which their artifacts were begun, whichever ends first."""
+    """Sends results in the order in which their downloads started, whichever ends first."""
 
     def __init__(self, results: Results[SaveResult[R]], most: int) -> None:
         self._results = results
         self._room = anyio.Semaphore(most, fast_acquire=True)
-        """For artifacts that are begun and whose results are not sent."""
+        """Limits the downloads that have started but whose results are not sent yet."""
 
         self._waiting: dict[int, SaveResult[R] | None] = {}
         self._next = 0
 
     async def wait_for_room(self) -> None:
-        """Return when one more may be begun."""
+        """Return when one more may start."""
         await self._room.acquire()
 
     async def add(self, number: int, result: SaveResult[R] | None) -> None:
-        """Take a result, None where there is none, and send all that wait for none before them."""
+        """Add a result, or None if there is none, and send all results that are now next in order."""
         self._waiting[number] = result
         while self._next in self._waiting:
             first = self._waiting.pop(self._next)

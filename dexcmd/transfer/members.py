@@ -1,4 +1,4 @@
-"""The members of an artifact, looked at and read where they are: inside the zip archive."""
+"""Listing and reading the members of an artifact inside its zip archive."""
 
 import threading
 import zipfile
@@ -23,61 +23,61 @@ MOST_AT_ONCE = 64 * 1024 * 1024
 
 @attrs.frozen
 class Member:
-    """A file or a folder inside an artifact, as the archive's directory describes it."""
+    """A file or folder inside an artifact, as the archive's directory describes it."""
 
     name: str
-    """As stored, and not checked for use as a file name: `extract` does that."""
+    """As stored; not checked for use as a file name (`extract` does that)."""
 
     size: int
-    """Bytes, unpacked.  A member that is read never brings more; one that brings fewer is damaged."""
+    """Unpacked size in bytes.  Reading a member never yields more; one that yields fewer is damaged."""
 
     compressed_size: int
-    """Bytes in the archive."""
+    """Size in the archive in bytes."""
 
     modified: datetime | None
-    """By the clock of the device, to two seconds, and without a zone: zip has none.  None where it is no time."""
+    """By the device's clock, to two seconds, without a zone, as zip has none.  None if invalid."""
 
     is_folder: bool
     is_special: bool
-    """Whether it is a link, a pipe or a device: these are not extracted."""
+    """Whether it is a link, a pipe or a device; these are not extracted."""
 
     readable: bool
-    """Whether it can be read: it is neither encrypted nor compressed in a way that is not known."""
+    """Whether it can be read: it is not encrypted, and its compression method is supported."""
 
 
 class MemberStream(AsyncOnlyIteration):
-    """A member that is being read.  Iterate over it with `async for` for its bytes, half a MiB at the most at once."""
+    """A member being read.  Iterate over it with `async for` to get its bytes, at most half a MiB at a time."""
 
     def __init__(self, archive: Archive, info: zipfile.ZipInfo, reading: threading.Lock) -> None:
         self._archive_name = archive.name
         self._pieces = archive.pieces(info)
         self._reading = reading
         self._read: deque[bytes | Exception | None] = deque()
-        """What was read, or came instead, and is not given yet; None stands for the end."""
+        """Pieces read, or errors raised, but not returned yet; None marks the end."""
 
         self._closed = False
         self.name: str = info.orig_filename
         """As stored in the archive."""
         self.size: int = info.file_size
-        """Bytes of the whole member; there are never more."""
+        """Bytes of the whole member; never exceeded."""
 
     def __aiter__(self) -> "MemberStream":
-        """Return itself: the bytes come once."""
+        """Return itself: the bytes can be read once."""
         return self
 
     async def __anext__(self) -> bytes:
         """Return the next bytes.
 
-        Raises `InvalidArtifactError` where the archive is damaged, which a wrong checksum shows before the last bytes
-        are given, and `UnreadableMemberError`.
+        Raises `UnreadableMemberError`, and `InvalidArtifactError` if the archive is damaged; the checksum is compared
+        before the last bytes are returned.
         """
         while True:
             if self._closed:
                 raise RuntimeError(f"{self.name} is closed: read it inside its `async with` block")
-            # What is read in a thread is shielded from scopes: without this, a loop over it would never hear of one.
+            # Reading in a thread is shielded from cancel scopes: without this, a loop would never be cancelled by one.
             await anyio.lowlevel.checkpoint_if_cancelled()
             if not self._read:
-                # It does not return it: what is read for a call that is cancelled is the next one's.
+                # The piece is queued, not returned: if this call is cancelled, the next one gets it.
                 await run_to_the_end(self._read_on)
                 continue
             piece = self._read.popleft()
@@ -89,9 +89,9 @@ class MemberStream(AsyncOnlyIteration):
                 return piece
 
     async def read_all(self, most: int = MOST_AT_ONCE) -> bytes:
-        """Return the bytes that are still to come in one piece, for members that are known to be small.
+        """Return all remaining bytes at once, for members that are known to be small.
 
-        Raises as iterating does, and `ArtifactTooLargeError` where the member has more than `most` bytes.
+        Raises the same errors as iterating, and `ArtifactTooLargeError` if the member has more than `most` bytes.
         """
         if self.size > whole_number("most", most):
             raise ArtifactTooLargeError(
@@ -104,18 +104,18 @@ class MemberStream(AsyncOnlyIteration):
         with self._reading:
             try:
                 self._read.append(next(self._pieces, None))
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is told where the piece would be given
+            except Exception as error:  # noqa: BLE001 - raised where the piece would be returned
                 self._read.append(error)
 
     def close(self) -> None:
-        """End the reading: what was not read is dropped.  Blocking, while a piece is being read."""
+        """Stop reading, discarding the rest.  Blocks while a piece is being read."""
         self._closed = True
         with self._reading:
             self._pieces.close()
 
 
 class OpenMember(AsyncOnlyContext):
-    """A member that is opened by `async with`."""
+    """A member to be opened with `async with`."""
 
     def __init__(self, path: Path, name: str) -> None:
         self._path = path
@@ -123,12 +123,12 @@ class OpenMember(AsyncOnlyContext):
         self._archive: Archive | None = None
         self._stream: MemberStream | None = None
         self._reading = threading.Lock()
-        """Held while a piece is being read, also one for a call that was cancelled."""
+        """Held while a piece is being read, even for a cancelled call."""
 
     async def __aenter__(self) -> MemberStream:
-        """Open the archive and return the member, its bytes still to be read.
+        """Open the archive and return the member, its bytes not yet read.
 
-        Raises `MemberNotFoundError`, `InvalidArtifactError` where the file is no zip archive, `DownloadError` where it
+        Raises `MemberNotFoundError`, `InvalidArtifactError` if the file is not a zip archive, `DownloadError` if it
         can't be read.
         """
         if self._archive is not None:
@@ -136,18 +136,18 @@ class OpenMember(AsyncOnlyContext):
         try:
             return await run_to_the_end(self._open)
         except BaseException:
-            # Also when cancelled: the archive may have been opened all the same.
+            # Also when cancelled: the archive may have been opened anyway.
             self._close()
             raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the archive, once nothing is read from it any more."""
+        """Close the archive, once no read is in progress."""
         if self._reading.locked():
             await run_to_the_end(self._close)
         else:
-            # In the event loop's own thread: closing what was only read waits for nothing.
+            # On the event loop's thread: closing a file opened for reading doesn't block.
             self._close()
 
     def _open(self) -> MemberStream:

@@ -1,4 +1,4 @@
-"""Names for files, made from what the service says: never a way out of the folder, good on every system."""
+"""File names derived from what the service says: they never lead out of the folder, and are valid on every system."""
 
 import hashlib
 import re
@@ -27,17 +27,17 @@ __all__ = [
 ]
 
 Parts = tuple[str, ...]
-"""A path below some folder: the names of folders, and at last the name of a file or a folder."""
+"""A path below some folder: the names of folders, then the name of a file or folder."""
 
 MOST_NAME_BYTES = 200
-"""File systems allow 255; the rest is for what a part file adds."""
+"""File systems allow 255; the rest is reserved for what the name of a part file adds."""
 
 MOST_SUFFIX_BYTES = 16
 
 MOST_PARTS = 32
-"""Folders inside folders: a member's name has room for thousands."""
+"""The maximum depth of a path: a member's name has room for thousands of folders."""
 
-# Separators and drive letters of any system, characters that Windows forbids.
+# Separators and drive letters of any system, and characters that Windows forbids.
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE)
 
@@ -48,13 +48,12 @@ _UPWARDS = re.compile(r"[. ]*\.[. ]*\.[. ]*")
 
 
 def final_name(command_id: str, filename: str) -> str:
-    """Return the name of the file for an artifact.
+    """Return the file name for an artifact.
 
-    It holds the command's id, which is a UUID, before any other: so whatever the service calls them, artifacts of two
-    commands never meet, on any file system, nor does one meet a file that lies beside the other (`.NAME.part`,
-    `NAME.sha256`).  A name that has the id of another command first, or is a hidden one, gets its own before it.  Where
-    `filename` had to be changed, it also holds a hash of it, for two names can become one by that.  Raises
-    `UnsafeFilenameError`.
+    The first id that it contains is the command's own, a UUID.  So whatever the service calls them, artifacts of two
+    commands never collide on any file system, nor with each other's companion files (`.NAME.part`, `NAME.sha256`).  A
+    name that begins with another command's id, or is hidden, is prefixed with its own.  If `filename` had to be
+    changed, the name also contains a hash of it, since two names could become equal.  Raises `UnsafeFilenameError`.
     """
     digest = hashlib.sha256(f"{command_id}/{filename}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
     safe = safe_name(filename)
@@ -66,9 +65,9 @@ def final_name(command_id: str, filename: str) -> str:
 
 
 def _tells(name: str, command_id: str) -> bool:
-    """Tell whether a name can be of no other command's artifact."""
+    """Tell whether a name can't belong to another command's artifact."""
     if not _UUID.fullmatch(command_id.lower()):
-        # None of the service's, but it keeps ids apart that are words.
+        # Not one of the service's ids, but this distinguishes ids that are words.
         return name.startswith(command_id) and not name[len(command_id) :][:1].isalnum()
     _, first = next(ids_in(name), (0, ""))
     return command_id in name and first == command_id.lower() and not name.startswith(".")
@@ -81,17 +80,17 @@ def _marked(name: str, digest: str) -> str:
 
 
 def outline(name: str) -> str:
-    """Return what is the same for all names that are one on some file system.
+    """Return a key that is equal for all names that some file system considers equal.
 
-    They may differ by case, in full (ext4 takes a ligature for its letters), by the way that accents are written, and
-    by characters that count for nothing, none of which is ASCII.
+    They may differ in case (with full case folding: ext4 treats a ligature as its letters), in the encoding of accents,
+    and in ignored characters, none of which is ASCII.
     """
     folded = unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
     return folded.encode("ascii", "ignore").decode()
 
 
 def ids_in(name: str) -> Iterator[tuple[int, str]]:
-    """Yield where in the outline of a name an id begins, and the id, also of those that overlap."""
+    """Yield the position and text of each id in the outline of a name, including overlapping ones."""
     told = outline(name)
     for at in range(len(told)):
         if found := _UUID.match(told, at):
@@ -99,10 +98,10 @@ def ids_in(name: str) -> Iterator[tuple[int, str]]:
 
 
 def safe_name(filename: str) -> str:
-    """Return a file name for an artifact that the service calls `filename`.
+    """Return a safe file name for an artifact that the service calls `filename`.
 
-    What could leave the folder, mislead a reader (control and bidi characters) or fail on some system is
-    replaced by `_`. Raises `UnsafeFilenameError` where nothing is left.
+    Characters that could lead out of the folder, mislead a reader (control and bidi characters) or fail on some system
+    are replaced by `_`.  Raises `UnsafeFilenameError` if nothing is left.
     """
     name = cleaned(artifact_name(filename))
     if not name.strip("._"):
@@ -111,7 +110,7 @@ def safe_name(filename: str) -> str:
 
 
 def is_place(parts: object, command_id: str) -> bool:
-    """Tell whether an artifact may go to `parts`: names that are good as they stand, and at last one with the id."""
+    """Tell whether `parts` is a valid path for an artifact: safe names, the last of which contains the id."""
     if not isinstance(parts, tuple):
         return False
     found = cast("tuple[object, ...]", parts)
@@ -120,11 +119,11 @@ def is_place(parts: object, command_id: str) -> bool:
 
 
 def safe_parts(name: str) -> Parts:
-    """Return where below a folder the member goes that an archive calls `name`.
+    """Return the path below a folder for the member that an archive calls `name`.
 
-    Separators are those of any system, for either kind is written by somebody.  What misleads a reader or fails on some
-    system is replaced as `safe_name` does, empty parts and `.` are left out.  Raises `UnsafeFilenameError` for what
-    means another folder (an absolute name, one with a drive, one with `..`) or more than `MOST_PARTS`.
+    The separators of all systems count, as archives use either.  Characters that mislead a reader or fail on some
+    system are replaced as in `safe_name`; empty parts and `.` are left out.  Raises `UnsafeFilenameError` for a name
+    that leads elsewhere (absolute, with a drive, or with `..`) or has more than `MOST_PARTS`.
     """
     found = re.split(r"[/\\]", name)
     parts = [part for part in (cleaned(part) for part in found if part not in ("", ".")) if part]
@@ -135,10 +134,10 @@ def safe_parts(name: str) -> Parts:
 
 
 def told_apart(files: Iterable[Parts], folders: Iterable[Parts]) -> list[Parts]:
-    """Return a place for each of `files`, so that no two are one, nor one of `folders` or above a file.
+    """Return a path for each of `files`, so that they are distinct from each other, from `folders` and from parents.
 
-    Names that differ by case or by the way that accents are written are one on some systems, and told apart on all: the
-    later gets a number before its suffix.
+    Names that differ only in case or in the encoding of accents are equal on some systems, so on all systems the later
+    one gets a number before its suffix.
     """
     files = list(files)
     taken = {above for parts in files for above in _above(_key(parts))}
@@ -167,7 +166,7 @@ def _key(parts: Parts) -> Parts:
 
 
 def cleaned(name: str) -> str:
-    """Return `name` as the name of a file or a folder, with what misleads or fails replaced; nothing may be left."""
+    """Return `name` as a file or folder name, with misleading or invalid characters replaced; it may become empty."""
     name = shortened(_trimmed(plain(name)))
     if _RESERVED.fullmatch(name):
         name = shortened(f"_{name}")
@@ -175,33 +174,33 @@ def cleaned(name: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return `text` with each character replaced that can be in no name, or should not."""
+    """Return `text` with each character replaced that can't or shouldn't be in a name."""
     if not (text.isascii() and text.isprintable()):
         text = unicodedata.normalize("NFC", text)
-        # Categories C*: control, format (bidi and zero-width among them), surrogate, private, unassigned.
+        # Categories C*: control, format (including bidi and zero-width), surrogate, private, unassigned.
         text = "".join("_" if unicodedata.category(char)[0] == "C" else char for char in text)
     return _FORBIDDEN.sub("_", text)
 
 
 def _trimmed(name: str) -> str:
-    """Cut what Windows drops from a name's end, and blanks before it."""
+    """Strip what Windows drops from the end of a name, and leading blanks."""
     return name.strip(" ").rstrip(". ")
 
 
 def shortened(name: str, most: int = MOST_NAME_BYTES) -> str:
-    """Return a name of at most `most` bytes, with its suffix where that is a short one."""
+    """Shorten a name to at most `most` bytes, keeping its suffix if that is short."""
     if len(name.encode()) <= most:
         return name
     stem, ending = _split(name)
     if len(ending.encode()) >= most:
         stem, ending = name, ""
     kept = _cut(stem, most - len(ending.encode()))
-    # The cut may leave a stem whose end is dropped, or one that changes when it is composed anew.
+    # After the cut, the end of the stem may need stripping as well.
     return _trimmed(f"{_trimmed(kept)}{ending}")
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Return a name's stem, and its suffix with the dot where it has a short one."""
+    """Split a name into its stem and its suffix with the dot, which is empty unless it is short."""
     stem, dot, suffix = name.rpartition(".")
     if not stem or len(suffix.encode()) > MOST_SUFFIX_BYTES:
         return name, ""

@@ -1,4 +1,4 @@
-"""How an artifact is downloaded, as the caller says it.  Light: it is there before anything is fetched."""
+"""The caller's options for a download.  Cheap to import, as it is needed before any download."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -17,12 +17,12 @@ Verify = Literal["zip", "size", "none"]
 """How an artifact is verified.
 
 - `zip`: its length, the structure of the archive and the checksum of every member;
-- `size`: its length, where one is announced;
-- `none`: nothing but that the body came to its end.
+- `size`: its length, if announced;
+- `none`: only that the body was received to its end.
 """
 
 OnProgress = Callable[[Progress], object]
-"""Called on the event loop, ten times a second at the most, and when all bytes are there."""
+"""Called on the event loop, at most ten times a second, and when all bytes have arrived."""
 
 DEFAULT_LIMITS = DownloadLimits()
 
@@ -42,11 +42,11 @@ class SaveOptions:
     """How an artifact is downloaded."""
 
     verify: Verify | None = attrs.field(default=None, validator=optional(one_of("zip", "size", "none")))
-    """None: `zip` for what is called so, `size` for all else."""
+    """None means `zip` for names ending in `.zip`, `size` otherwise."""
 
     limits: DownloadLimits = attrs.field(default=DEFAULT_LIMITS, validator=_limits)
     on_progress: OnProgress | None = attrs.field(default=None, validator=_on_progress)
 
     def verification(self, filename: str) -> Verify:
-        """Return how an artifact of that name is verified."""
+        """Return how an artifact with that name is verified."""
         return self.verify or ("zip" if filename.lower().endswith(".zip") else "size")

@@ -1,4 +1,4 @@
-"""How far a download is, told so rarely that it can be left on.  Pure."""
+"""The progress of a download, reported rarely enough to be always on.  Pure."""
 
 import attrs
 
@@ -8,34 +8,34 @@ INTERVAL = 0.1
 """Seconds between two reports."""
 
 WEIGHT = 0.3
-"""Of the newest stretch in the rate, where that takes `INTERVAL`: high enough to follow a change within a second."""
+"""The weight of the latest sample in the rate if it took `INTERVAL`: high enough to follow a change within a second."""
 
 
 @attrs.frozen
 class Progress:
-    """How far one artifact is."""
+    """The progress of one artifact."""
 
     command_id: str
     filename: str
     received: int
-    """Bytes that are there, those of earlier attempts included."""
+    """Bytes received, including those of earlier attempts."""
 
     size: int | None
-    """Bytes of the whole artifact; None where it is not announced."""
+    """Bytes of the whole artifact; None if not announced."""
 
     rate: float
-    """Bytes a second, of late."""
+    """Recent bytes per second."""
 
     @property
     def eta(self) -> float | None:
-        """Seconds until it is whole at this rate; None where that can't be told."""
+        """Seconds until it is complete at this rate; None if unknown."""
         if self.size is None or self.rate <= 0:
             return None
         return max(0, self.size - self.received) / self.rate
 
 
 class ProgressMeter:
-    """Turns chunks into a few reports."""
+    """Turns many chunks into few reports."""
 
     def __init__(self, command_id: str, filename: str) -> None:
         self._command_id = command_id
@@ -44,18 +44,18 @@ class ProgressMeter:
         self._rate: float | None = None
 
     def start(self, received: int, now: float) -> None:
-        """Note where an attempt starts: what is there already has not come just now."""
+        """Record where an attempt starts: bytes already stored don't count towards the rate."""
         self._last = (now, received)
 
     def report(self, received: int, size: int | None, now: float) -> Progress | None:
-        """Return a report if it is time for one, or if all is there."""
+        """Return a report if one is due, or if all bytes have arrived."""
         since, before = self._last or (now, received)
         seconds = now - since
         if seconds < INTERVAL and received != size:
             return None
         if seconds > 0:
             newest = (received - before) / seconds
-            # The last bytes may come a moment after a report: that is no stretch to tell a rate from.
+            # The last bytes may arrive just after a report: too short a time to measure a rate.
             weight = WEIGHT * min(1.0, seconds / INTERVAL)
             self._rate = newest if self._rate is None else weight * newest + (1 - weight) * self._rate
         self._last = (now, received)

@@ -1,4 +1,4 @@
-"""Which bytes of which version: what to ask for, and what the answer's headers say is coming.
+"""Which bytes of which version: what to request, and what the response's headers announce.
 
 RFC 9110, sections 8.8.3 (ETag), 13.1.5 (If-Range), 14 (ranges).
 """
@@ -14,10 +14,10 @@ from dexcmd.wire.coding import content_coding
 __all__ = ["Ask", "Body", "Have", "Joint", "Version", "describe_body", "is_strong", "what_to_ask"]
 
 OVERLAP = 64 * 1024
-"""So many bytes are fetched once more and compared where no strong ETag vouches for the version."""
+"""How many bytes are requested again and compared if no strong ETag identifies the version."""
 
 _STRONG_ETAG = re.compile(r'"[!#-~]*"')
-"""Of the characters that may stand in a request: a part's state, or a service, may say anything."""
+"""Only characters allowed in a request: the state of a part, or the service, may contain anything."""
 
 _LENGTH = re.compile(r"[0-9]{1,19}")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
@@ -25,36 +25,36 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 
 @attrs.frozen
 class Version:
-    """What tells one version of an artifact from another."""
+    """What distinguishes versions of an artifact."""
 
     etag: str | None = None
     last_modified: str | None = None
     size: int | None = None
-    """Bytes of the whole artifact; None where it is not announced."""
+    """Bytes of the whole artifact; None if not announced."""
 
     def joinable(self, *, checked: bool) -> bool:
-        """Tell whether more can ever be joined to a part of it.
+        """Tell whether a partial download of it can be resumed at all.
 
-        A strong ETag stands for the bytes.  Without one, bytes are joined only where an overlap can be compared,
-        the size is known, and the whole is `checked` in the end, each checksum in the zip: none may be left out then.
+        A strong ETag identifies the bytes.  Without one, a download is resumed only if an overlap can be compared, the
+        size is known, and the whole is `checked` in the end, with every checksum in the zip.
         """
         return is_strong(self.etag) or (checked and self.size is not None)
 
 
 @attrs.frozen
 class Have:
-    """The bytes that are there: the first `offset` of a version."""
+    """The bytes already stored: the first `offset` of a version."""
 
     offset: int = 0
     version: Version = Version()
 
     @property
     def whole(self) -> bool:
-        """Tell whether nothing is missing."""
+        """Whether nothing is missing."""
         return self.offset > 0 and self.offset == self.version.size
 
     def can_go_on(self, *, checked: bool) -> bool:
-        """Tell whether more can be joined to it, or nothing is missing."""
+        """Tell whether the download can be resumed, or nothing is missing."""
         enough = self.offset > (0 if is_strong(self.version.etag) or self.whole else OVERLAP)
         return enough and self.version.joinable(checked=checked)
 
@@ -69,29 +69,29 @@ class Ask:
 
 @attrs.frozen
 class Body:
-    """A body that is about to come: bytes from `offset` up to the end of a version of the artifact."""
+    """An announced body: the bytes from `offset` to the end of a version of the artifact."""
 
     offset: int
     version: Version
     coding: str | None = None
-    """The content coding that it comes in, to be decoded: its length and ranges then count encoded bytes."""
+    """Its content coding, to be decoded: length and ranges then count encoded bytes."""
 
     @property
     def size(self) -> int | None:
-        """Bytes of the whole artifact; None where it is not announced."""
+        """Bytes of the whole artifact; None if not announced."""
         return self.version.size
 
 
 class Joint:
-    """Where new bytes meet those that are there: the bytes of the overlap must be the same."""
+    """The junction of new and stored bytes, which must be equal where they overlap."""
 
     def __init__(self, tail: bytes) -> None:
         self._tail = tail
 
     def join(self, chunk: bytes) -> bytes:
-        """Return what of `chunk` lies behind the overlap.
+        """Return the part of `chunk` after the overlap.
 
-        Raises `ArtifactChangedError` where the overlap is not what is there.
+        Raises `ArtifactChangedError` if the overlap differs from the stored bytes.
         """
         if not self._tail:
             return chunk
@@ -103,27 +103,27 @@ class Joint:
 
 
 def is_strong(etag: str | None) -> bool:
-    """Tell whether an ETag stands for the same bytes, and not just for the same content."""
+    """Tell whether an ETag is strong: it identifies the exact bytes, not just equivalent content."""
     return etag is not None and _STRONG_ETAG.fullmatch(etag) is not None
 
 
 def what_to_ask(have: Have, *, checked: bool) -> Ask:
-    """Return the request that goes on from what is there, as `Have.can_go_on` allows, or the one for all of it."""
+    """Return the request that resumes from the stored bytes if `Have.can_go_on` allows, else one for everything."""
     if not have.can_go_on(checked=checked):
         return Ask()
     etag = have.version.etag
     if etag is not None and is_strong(etag):
         return Ask(have.offset, {"Range": f"bytes={have.offset}-", "If-Range": etag})
-    # A weak ETag may not stand in `If-Range`: the answer's validators and an overlap have to tell.
+    # A weak ETag is not allowed in `If-Range`: the response's validators and an overlap have to do.
     start = have.offset - OVERLAP
     return Ask(start, {"Range": f"bytes={start}-"})
 
 
 def describe_body(status: int, headers: Mapping[str, str], ask: Ask, version: Version) -> Body:
-    """Return what an answer with status 200 or 206 brings, after `ask` for bytes of `version`.
+    """Return the body of a response with status 200 or 206 to `ask`, for bytes of `version`.
 
-    Raises `ArtifactChangedError` where a part comes that can't be joined to what is there: one of another
-    version, or other bytes than those that were asked for.
+    Raises `ArtifactChangedError` if it is a part that can't be appended to the stored bytes: of another version, or not
+    the requested range.
     """
     coding = content_coding(headers)
     answered = Version(headers.get("ETag"), headers.get("Last-Modified"), None if coding else _length(headers))
@@ -135,10 +135,10 @@ def describe_body(status: int, headers: Mapping[str, str], ask: Ask, version: Ve
     if found is None or coding or int(found[1]) != ask.start or not _fits(int(found[1]), int(found[2]), total):
         raise ArtifactChangedError(f"asked for the bytes from {ask.start} on, got {part[:200]!r}")
     if ask.start == 0:
-        # Nobody asked for a part, and nothing is there that it would have to fit.
+        # No part was requested, and there are no stored bytes that it must match.
         return Body(0, attrs.evolve(answered, size=total))
     if total is None and (version.size is None or not is_strong(version.etag)):
-        # Where it ends can't be told: this part may be cut short.
+        # The total size is unknown, so this part may be truncated.
         raise ArtifactChangedError(
             f"asked for the bytes from {ask.start} on, got {part[:200]!r} of nobody knows how many"
         )

@@ -1,4 +1,4 @@
-"""What is told of an artifact that is whole at its destination."""
+"""Descriptions of artifacts that are complete at their destination."""
 
 import os
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from dexcmd.loading import load
 from dexcmd.validators import as_text, folder_path
 
 if TYPE_CHECKING:
-    # Type checkers know it without its being installed; a default for a type variable is Python 3.13's.
+    # Type checkers know it even if it isn't installed; defaults for type variables need Python 3.13.
     from typing_extensions import TypeVar
 else:
     from typing import TypeVar
@@ -22,7 +22,7 @@ __all__ = ["R", "R_co", "Saved", "SavedArtifact", "StoredArtifact"]
 
 @attrs.frozen(kw_only=True)
 class Saved:
-    """An artifact that is whole at its destination."""
+    """An artifact that is complete at its destination."""
 
     size: int
     """Bytes."""
@@ -31,22 +31,22 @@ class Saved:
     """In hex."""
 
     resumed_from: int = 0
-    """The byte at which the last attempt took up what earlier ones, of this call or another, had brought."""
+    """The offset at which the last attempt resumed the download of earlier ones, in this call or another."""
 
     skipped: bool = False
-    """Whether it was there already, so that nothing was fetched."""
+    """Whether it was already there, so that nothing was downloaded."""
 
 
 @attrs.frozen(kw_only=True)
 class SavedArtifact(Saved):
-    """A file that is whole: of the announced length, each checksum in the zip right, synced to disk."""
+    """A complete file: of the announced length, with every checksum in the zip verified, and synced to disk."""
 
     path: Path
 
     async def members(self) -> "tuple[dexcmd.Member, ...]":
-        """Return what is inside the zip, in the order of its directory, without unpacking anything.
+        """List the contents of the zip, in the order of its directory, without unpacking anything.
 
-        Raises `InvalidArtifactError` where the file is no zip archive, `DownloadError` where it can't be read.
+        Raises `InvalidArtifactError` if the file is not a zip archive, `DownloadError` if it can't be read.
         """
         await load("dexcmd.transfer.members")
         from dexcmd.transfer.members import list_members
@@ -59,8 +59,8 @@ class SavedArtifact(Saved):
             async with saved.read("results.json") as member:
                 results = json.loads(await member.read_all())
 
-        Raises, when entered or iterated, `MemberNotFoundError`, `UnreadableMemberError` and `InvalidArtifactError`, and
-        `DownloadError` where the file can't be read.
+        When entered or iterated, raises `MemberNotFoundError`, `UnreadableMemberError`, `InvalidArtifactError`, or
+        `DownloadError` if the file can't be read.
         """
         from dexcmd.transfer.members import read_member
 
@@ -76,10 +76,10 @@ class SavedArtifact(Saved):
     ) -> tuple[Path, ...]:
         """Unpack all members, or those called `names`, into a folder, and return the files.
 
-        Nothing gets out of the folder, whatever the names and links inside; `limits` bound what is unpacked, and each
-        file is whole or not there.  Raises `UnsafeFilenameError`, `ArtifactTooLargeError`, `MemberNotFoundError`,
-        `UnreadableMemberError`, `InvalidArtifactError`, `InsufficientSpaceError` or `DownloadError`, and
-        `ConfigurationError` where there can be no such folder.
+        Nothing is written outside the folder, whatever names and links the archive has; `limits` bounds what is
+        unpacked, and each file is either complete or absent.  Raises `UnsafeFilenameError`, `ArtifactTooLargeError`,
+        `MemberNotFoundError`, `UnreadableMemberError`, `InvalidArtifactError`, `InsufficientSpaceError` or
+        `DownloadError`, and `ConfigurationError` if the folder can't be created.
         """
         folder = folder_path("into", into)
         await load("dexcmd.transfer.extraction")
@@ -90,18 +90,18 @@ class SavedArtifact(Saved):
 
 @attrs.frozen(kw_only=True)
 class StoredArtifact(Saved):
-    """An object that is whole: all that `SavedArtifact` promises but the disk, and its checksum beside it."""
+    """A complete object, verified like a `SavedArtifact`, with its checksum stored beside it."""
 
     key: str
-    """Within the store that was given to the sink."""
+    """The key within the store that was given to the sink."""
 
     e_tag: str | None
-    """As the store says it; None where it says none."""
+    """The ETag that the store reports; None if it reports none."""
 
 
 if TYPE_CHECKING:
     R = TypeVar("R", bound=Saved, default=SavedArtifact)
-    """What a sink returns; in results it is a `SavedArtifact` unless told otherwise."""
+    """What a sink returns; `SavedArtifact` by default in results."""
 else:
     R = TypeVar("R", bound=Saved)
 

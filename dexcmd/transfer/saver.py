@@ -1,4 +1,4 @@
-"""A sink opened for many artifacts, one after the other or side by side."""
+"""A sink opened for many artifacts, saved sequentially or concurrently."""
 
 import os
 from collections.abc import AsyncGenerator
@@ -24,7 +24,7 @@ __all__ = ["saver", "sink_of"]
 async def saver(
     session: Session, sink: Sink[R], options: SaveOptions, shared: Shared = NOTHING_SHARED
 ) -> AsyncGenerator[Save[R]]:
-    """Give a function that saves one artifact after the other, or many side by side."""
+    """Yield a function that saves artifacts, one at a time or concurrently."""
     async with sink.open(session.settings.clock) as store:
 
         async def save(command: Command | str, place: Parts | None = None) -> R:
@@ -34,5 +34,5 @@ async def saver(
 
 
 def sink_of(into: "str | os.PathLike[str] | Sink[R]") -> "Sink[SavedArtifact] | Sink[R]":
-    """Return the sink that `into` names: a folder, or a sink of its own."""
+    """Return the sink for `into`: a `FileSink` for a folder, or `into` itself."""
     return FileSink(Path(into)) if isinstance(into, str | os.PathLike) else into

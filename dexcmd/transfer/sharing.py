@@ -1,4 +1,4 @@
-"""What downloads that run side by side share."""
+"""What concurrent downloads share."""
 
 import asyncio
 
@@ -13,25 +13,25 @@ __all__ = ["NOTHING_SHARED", "NotBegunError", "Shared"]
 
 
 class NotBegunError(DownloadError):
-    """Nothing was asked for, for nothing more is to be begun."""
+    """Nothing was requested, as no more downloads are to be started."""
 
 
 @attrs.frozen(kw_only=True)
 class Shared:
-    """What downloads share; each of it may be missing."""
+    """What downloads share; each field may be None."""
 
     throttle: Throttle | None = None
     slots: "anyio.Semaphore | None" = None
-    """How many may ask for artifacts and receive them at a time, or are about to do so once more; what is received is
-    finished outside of it.
+    """Limits how many may request and receive artifacts, or be about to do so again, at once.  Received artifacts are
+    finished without a slot.
     """
 
     stopped: asyncio.Event | None = None
-    """Once set, no artifact is begun any more, which is a `NotBegunError`; those that are begun go on."""
+    """Once set, no more downloads start (`NotBegunError`); those in progress continue."""
 
     @classmethod
     def among(cls, concurrency: int, bytes_per_second: float | None, stopped: asyncio.Event, clock: Clock) -> "Shared":
-        """Return it for so many at a time, and bytes a second in all."""
+        """Return it for `concurrency` downloads at once, and `bytes_per_second` in total."""
         return cls(
             throttle=None if bytes_per_second is None else Throttle(bytes_per_second, clock),
             slots=anyio.Semaphore(concurrency, fast_acquire=True),

@@ -1,4 +1,4 @@
-"""Where artifacts go: what a destination has to offer, so that the download engine can bring them there."""
+"""Where artifacts go: the protocols that a destination implements for the download engine."""
 
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, runtime_checkable
@@ -24,22 +24,22 @@ def _place(name: "ArtifactName", _: object, place: Parts | None) -> None:
 
 @attrs.frozen
 class ArtifactName:
-    """Which artifact: the command's id, and the bare name that the service gives it.
+    """The identity of an artifact: the command's id, and the bare name that the service gives it.
 
-    Raises `ConfigurationError` for a place that can be none.
+    Raises `ConfigurationError` for an invalid place.
     """
 
     command_id: str
     filename: str
     place: Parts | None = attrs.field(default=None, validator=_place)
-    """Where it goes, if somebody wants it anywhere in particular: names of folders, and at last the file's.
+    """The requested path, if any: the names of folders, then the file name.
 
-    No two artifacts may have the same one, which is the business of whoever makes it.
+    The caller must make sure that no two artifacts have the same one.
     """
 
     @property
     def parts(self) -> Parts:
-        """Return where it goes below the sink: to its place, or to where no other one goes.
+        """The path below the sink: the requested place, or else a unique name.
 
         Raises `UnsafeFilenameError`.
         """
@@ -47,64 +47,64 @@ class ArtifactName:
 
 
 class UncheckedError(InvalidArtifactError):
-    """What came can't be verified while it passes.  Raised by `Target.finish` to have it once more, from the start."""
+    """The data can't be verified in one pass.  Raised by `Target.finish` to request it again, from the start."""
 
 
 class Target(Protocol[R_co]):
-    """The place of one artifact, from the first byte to the last.
+    """The destination of one artifact, from the first byte to the last.
 
-    Entered before anything is asked of the service; left when it is whole, or with the exception that ended it.
+    Entered before anything is requested; exited when the artifact is complete, or with the exception that ended it.
     """
 
     @property
     def have(self) -> Have:
-        """What is there of it, so that the rest can be asked for."""
+        """What is already stored, so that only the rest is requested."""
         ...
 
     async def find(self, size: int | None) -> R_co | None:
-        """Return it if it is there whole.
+        """Return the artifact if it is already stored and complete.
 
-        Called before a request, with None, and again once the size is announced.
+        Called with None before a request, and again once the size is announced.
         """
         ...
 
     async def begin(self, body: Body) -> None:
-        """Prepare for a body: what is there beyond `body.offset` stays if that is not 0, and is dropped if it is."""
+        """Prepare for a body.  If `body.offset` is 0, discard what is stored; else keep it, even beyond the offset."""
         ...
 
     async def tail(self, size: int) -> bytes:
-        """Return the last `size` bytes of what is there."""
+        """Return the last `size` bytes of what is stored."""
         ...
 
     async def write(self, chunk: bytes) -> None:
-        """Take the next bytes, and return when more may come."""
+        """Take the next bytes, and return when ready for more."""
         ...
 
     async def finish(self, resumed_from: int) -> R_co:
-        """Verify it, put it in its place for good, and return it.
+        """Verify the artifact, commit it to its final place, and return it.
 
-        Raises `DownloadError` where it is not whole, `UncheckedError` where that can be told in another pass only.
-        Then nothing of it may be held that another target waits for: those come to their ends before the next attempt.
+        Raises `DownloadError` if it is not complete, `UncheckedError` if only a second pass can tell.  After raising,
+        it must hold nothing that another target waits for: those may finish before the next attempt starts.
         """
         ...
 
 
 class Store(Protocol[R_co]):
-    """A destination that is open."""
+    """An open destination."""
 
     def target(self, name: ArtifactName, verify: Verify) -> AbstractAsyncContextManager[Target[R_co]]:
-        """Return the target of an artifact, which goes to `name.parts`."""
+        """Return the target of an artifact, to be stored at `name.parts`."""
         ...
 
 
 @runtime_checkable
 class Sink(Protocol[R_co]):
-    """A destination for `downloads.save` and `save_many`: `FileSink`, `ObjectStoreSink`, or one of your own.
+    """A destination for `downloads.save` and `save_many`: `FileSink`, `ObjectStoreSink`, or your own.
 
-    One of your own implements the protocols of `dexcmd.transfer.sink`.  What goes wrong with one artifact it raises as
-    a `DownloadError` or an `OSError`.  `isinstance` looks at no more than whether there is an `open`: a `Path` has one.
+    Your own sink implements the protocols of `dexcmd.transfer.sink`, and raises a failure of one artifact as a
+    `DownloadError` or an `OSError`.  `isinstance` only checks for an `open` attribute, which a `Path` has as well.
     """
 
     def open(self, clock: Clock) -> AbstractAsyncContextManager[Store[R_co]]:
-        """Open it for one call of `save` or `save_many`."""
+        """Open the destination for one call of `save` or `save_many`."""
         ...

@@ -1,4 +1,4 @@
-"""Where below a sink artifacts go, from what is known of their commands.  Pure."""
+"""The paths of artifacts below a sink, built from what is known about their commands.  Pure."""
 
 import glob
 import re
@@ -33,17 +33,17 @@ FIELDS = (
 )
 
 UNKNOWN = "unknown"
-"""Stands for what is not known."""
+"""Replaces an unknown value."""
 
 MOST_TEXT_BYTES = 100
-"""Of a name, for what is in the template itself: the rest is for an id and what else comes in."""
+"""The most bytes of a name that the template's own text may take: the rest is for the id and the other values."""
 
 ROOM = MOST_NAME_BYTES - 1
-"""Of a name, for a reserved one gets a character more."""
+"""The most bytes of a name, as a reserved name gets one more character."""
 
 USUAL_TIME = "%Y%m%dT%H%M%SZ"
 
-# Numbers only: what else there is differs by system and language, and then a second run would not find the first one's.
+# Numbers only: other directives depend on system and language, so a second run might not find the first one's files.
 _TIME = re.compile(r"(?=.*%)(?:%[YymdHMSjGVu]|[A-Za-z0-9._ -])+")
 
 
@@ -58,10 +58,10 @@ _Piece = str | _Field
 
 @attrs.frozen
 class PlaceTemplate:
-    """Where artifacts go, such as `{account}/{created:%Y-%m-%d}/{user_email}-{command_id}.zip`.  `parse` makes one.
+    """A path template such as `{account}/{created:%Y-%m-%d}/{user_email}-{command_id}.zip`.  Make one with `parse`.
 
-    A field is one of `FIELDS` in braces; a time may have a format, of numbers.  The last part holds the command's id,
-    so that artifacts of different commands don't meet, whatever devices and people are called.
+    A field is one of `FIELDS` in braces; a time may have a format with numeric directives.  The last part contains the
+    command's id, so artifacts of different commands never collide, whatever devices and people are called.
     """
 
     text: str
@@ -69,7 +69,7 @@ class PlaceTemplate:
 
     @classmethod
     def parse(cls, text: str) -> "PlaceTemplate":
-        """Return the template that `text` is.  Raises `ConfigurationError`, for all that is wrong with it at once."""
+        """Parse a template.  Raises `ConfigurationError`, which lists all mistakes at once."""
         parts, mistakes = _parsed(unicodedata.normalize("NFC", as_text("a template for places", text)))
         if mistakes:
             raise SeveralMistakesError(
@@ -78,12 +78,11 @@ class PlaceTemplate:
         return cls(text, parts)
 
     def place(self, fields: Mapping[str, str | datetime | None]) -> Parts:
-        """Return where the artifact goes of which `fields` are known: safe names, and `unknown` for what is missing.
+        """Return the path for an artifact with these `fields`: safe names, with `unknown` for missing values.
 
-        Times are in UTC, whatever zone they are given in.  What is too long for a name is cut, the longest first and
-        never the id.  In a name that could be that of another command, as it has an id in a value as well, the values
-        have `_` in place of `-`.  Raises `UnsafeFilenameError` where there is no id that can be in a name as it stands,
-        and for a `filename` that is none.
+        Times are converted to UTC.  Values too long for a name are shortened, the longest first and never the id.  If
+        another id in a value could make the name that of another command, `-` becomes `_` in the values.  Raises
+        `UnsafeFilenameError` if there is no id that can appear unchanged in a name, or if `filename` is unusable.
         """
         command_id = fields.get("command_id")
         if isinstance(command_id, str) and command_id and cleaned(command_id) == command_id:
@@ -96,7 +95,7 @@ class PlaceTemplate:
 
 
 def _parsed(text: str) -> tuple[tuple[tuple[_Piece, ...], ...], list[str]]:
-    """Return the parts of a template, and what is wrong with them."""
+    """Return the parts of a template, and the mistakes in it."""
     parts: list[list[_Piece]] = [[]]
     mistakes: list[str] = []
     try:
@@ -108,7 +107,7 @@ def _parsed(text: str) -> tuple[tuple[tuple[_Piece, ...], ...], list[str]]:
                 mistakes += _mistakes_of_field(name, time_format or "", conversion)
                 parts[-1].append(_Field(name, time_format or USUAL_TIME))
     except ValueError as error:
-        # Python's own, for braces that don't match: where the parts end is not known then.
+        # Raised by Python for unbalanced braces: then it is unknown where the parts end.
         return (), [*mistakes, str(error)]
     found = tuple(tuple(piece for piece in part if piece) for part in parts)
     return found, [*mistakes, *_mistakes_of_parts(found)]
@@ -152,12 +151,12 @@ def _mistakes_of_parts(parts: tuple[tuple[_Piece, ...], ...]) -> Iterator[str]:
 
 
 def _texts(pieces: Sequence[_Piece], fields: Mapping[str, str | datetime | None]) -> list[str]:
-    """Return what each piece of a part becomes, all of them not too long for a name."""
+    """Return the text of each piece of a part, shortened to fit into a name."""
     texts = [piece if isinstance(piece, str) else _text(piece, fields.get(piece.name)) for piece in pieces]
     sizes = [len(text.encode()) for text in texts]
     movable = [index for index, piece in enumerate(pieces) if _is_value(piece)]
     room = ROOM - sum(sizes) + sum(sizes[index] for index in movable)
-    # From the shortest on each may have an equal share of what the ones before it have left.
+    # From the shortest on, each may take an equal share of the room that is left.
     movable.sort(key=sizes.__getitem__)
     for others, index in zip(range(len(movable), 0, -1), movable, strict=True):
         texts[index] = shortened(texts[index], max(room, 0) // others)
@@ -170,10 +169,10 @@ def _is_value(piece: _Piece) -> bool:
 
 
 def _told_apart(pieces: Sequence[_Piece], texts: Sequence[str], command_id: str) -> str:
-    """Return the name that the texts make, so that it can be made of no other id.
+    """Join the texts into a name that the template can't produce for any other id.
 
-    It could be, where a value holds that and the rest fits the template as well.  Without `-` in values none of them
-    does: an id that begins elsewhere has one where this one has a digit, or takes one from those in the template.
+    It could if a value contained that id and the rest fitted the template as well.  Without `-` in values that can't
+    happen: an id that begins elsewhere has a `-` where this one has a digit, or takes one from the template's text.
     """
     name = "".join(texts)
     [index] = [index for index, piece in enumerate(pieces) if not isinstance(piece, str) and not _is_value(piece)]
@@ -188,7 +187,7 @@ def _told_apart(pieces: Sequence[_Piece], texts: Sequence[str], command_id: str)
 
 
 def _pattern(pieces: Sequence[_Piece]) -> str:
-    """Return what `fnmatch`, which takes no long time for any, finds all texts of some pieces by."""
+    """Return an `fnmatch` pattern, which is never slow to match, for all texts of some pieces."""
     return "".join(glob.escape(outline(piece)) if isinstance(piece, str) else "*" for piece in pieces)
 
 
@@ -198,5 +197,5 @@ def _text(field: _Field, value: str | datetime | None) -> str:
     if value and field.name == "filename":
         value = artifact_name(value)
     text = plain(value or "").strip() or UNKNOWN
-    # A mark would change the character before it, which may be the id's last.
+    # A combining mark would change the character before it, perhaps the id's last.
     return f"_{text}" if unicodedata.category(text[0])[0] == "M" else text

@@ -1,6 +1,6 @@
-"""Bodies in a content coding, which are not asked for and come all the same: decoded, and checked to the last byte.
+"""Decoding bodies that have a content coding, though none was requested, with a check that they are complete.
 
-aiohttp decodes them as well, but takes gzip data that end early for whole.
+aiohttp decodes them as well, but accepts truncated gzip data as complete.
 """
 
 import zlib
@@ -10,39 +10,39 @@ from typing import Any
 __all__ = ["CODINGS", "CodingError", "Decoder", "content_coding", "decoded"]
 
 CODINGS = ("gzip", "x-gzip", "deflate")
-"""What can be decoded.  RFC 9110, section 8.4.1."""
+"""The supported codings.  RFC 9110, section 8.4.1."""
 
 MOST_AT_ONCE = 256 * 1024
-"""Bytes that are decoded in one go: a little data may stand for very much."""
+"""How many bytes are decoded at once: a little data may decode to very much."""
 
 GZIP = 16 + zlib.MAX_WBITS
 
 
 class CodingError(Exception):
-    """The data are not what the coding says, or end early."""
+    """The data does not match the coding, or ends early."""
 
 
 def content_coding(headers: Mapping[str, str]) -> str | None:
-    """Return the content coding of a body, None where it has none."""
+    """Return the content coding of a body, None if it has none."""
     coding = headers.get("Content-Encoding", "").strip().lower()
     return None if coding in ("", "identity") else coding
 
 
 class Decoder:
-    """Decodes a body as its pieces come."""
+    """Decodes a body piece by piece."""
 
     def __init__(self, coding: str) -> None:
-        """Begin with one of `CODINGS`.  Raises `CodingError` for another one."""
+        """Start decoding one of `CODINGS`.  Raises `CodingError` for any other."""
         if coding not in CODINGS:
             raise CodingError(f"the body is in a coding that was not asked for: {coding}")
         self._gzip = coding in ("gzip", "x-gzip")
         # zlib has no public name for its type.
         self._inflate: Any = None
         self._whole = False
-        """Whether what has come so far may be all of it."""
+        """Whether the data so far may be complete."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Decode the next bytes, and give what they stand for, `MOST_AT_ONCE` at a time.  Raises `CodingError`."""
+        """Decode the next bytes, yielding at most `MOST_AT_ONCE` at a time.  Raises `CodingError`."""
         full = False
         while data or full:
             if self._inflate is None:
@@ -58,7 +58,7 @@ class Decoder:
                 full, data, self._inflate, self._whole = False, self._inflate.unused_data, None, True
 
     def end(self) -> None:
-        """Raise `CodingError` where more would have to come."""
+        """Raise `CodingError` if the data is incomplete."""
         if self._inflate is not None or not self._whole:
             raise CodingError("the encoded body ends early")
 
@@ -66,14 +66,14 @@ class Decoder:
         if self._whole and not self._gzip:
             raise CodingError("there is something behind the encoded body")
         if self._gzip:
-            # One after the other: such data are whole as well (RFC 1952, section 2.2).
+            # Several members in a row are valid as well (RFC 1952, section 2.2).
             return zlib.decompressobj(GZIP)
-        # Some send it bare, without the header and the checksum of zlib (RFC 1950) that `deflate` means.
+        # Some servers send raw data, without the zlib header and checksum (RFC 1950) that `deflate` implies.
         return zlib.decompressobj(zlib.MAX_WBITS if data[0] & 0x0F == zlib.DEFLATED else -zlib.MAX_WBITS)
 
 
 def decoded(body: bytes, coding: str, most: int) -> bytes:
-    """Return what a body stands for, or no more than some `most` bytes of it.  Raises `CodingError`."""
+    """Decode a body, stopping once it exceeds `most` bytes.  Raises `CodingError`."""
     pieces: list[bytes] = []
     size = 0
     decoder = Decoder(coding)

@@ -1,7 +1,7 @@
-"""Rows that are as they should be, read a column at a time.
+"""A fast path that reads well-formed rows a column at a time.
 
-Nearly all are, and of a column each check is one call of a built-in for all of its values.  What is the least bit odd
-is refused without a word, for those who read field by field to take it or to tell what is wrong.
+Nearly all rows are well-formed, and a column needs only one built-in call per check for all of its values.  Anything
+unusual is rejected without an explanation, and left to the code that reads field by field.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +15,13 @@ from dexcmd.wire.times import parse_times
 __all__ = ["Columns", "Reader", "each", "only", "times"]
 
 Reader = Callable[[Sequence[object]], Sequence[object]]
-"""Returns the values of a field for those of the wire; raises `TypeError` or `ValueError` where one is odd."""
+"""Converts wire values to the values of a field; raises `TypeError` or `ValueError` if one is unusual."""
 
 _OBJECTS = frozenset({dict})
 
 
 def only(*kinds: type[Any]) -> Reader:
-    """Return a reader of values that are exactly of these types: a boolean is no whole number."""
+    """Return a reader for values of exactly these types: a boolean is not an integer."""
     allowed = frozenset(kinds)
 
     def read(values: Sequence[object]) -> Sequence[object]:
@@ -33,12 +33,12 @@ def only(*kinds: type[Any]) -> Reader:
 
 
 def each(hook: Callable[[object, object], object]) -> Reader:
-    """Return a reader that asks a hook of cattrs for each value but None."""
+    """Return a reader that calls a cattrs hook for each value except None."""
     return lambda values: [None if value is None else hook(value, None) for value in values]
 
 
 def times(values: Sequence[object]) -> Sequence[object]:
-    """Read times with their zones, and None."""
+    """Read times with zones, and None."""
     return parse_times(cast("Sequence[str | None]", values))
 
 
@@ -53,19 +53,19 @@ class _Column:
 
 
 class Columns:
-    """Reads rows as models of one class, whose fields have neither converters nor validators."""
+    """Reads rows into models of one class, whose fields have neither converters nor validators."""
 
     def __init__(self, model: type[Any], wire_names: Mapping[str, str], readers: Mapping[Any, Reader]) -> None:
         self._model = model
         self._open = _open(model)
         self._columns = [
-            # No reader takes the dots: they stand for what must be there, or has a default of its own.
+            # No reader accepts the ellipsis: it marks a required field, or one with a default other than None.
             _Column(wire_names.get(field.name, field.name), None if field.default is None else ..., readers[field.type])
             for field in attrs.fields(model)
         ]
 
     def read(self, rows: Sequence[object]) -> list[Any] | None:
-        """Return the rows as models; None where anything about them is odd."""
+        """Return the rows as models; None if anything about them is unusual."""
         if not _OBJECTS.issuperset(map(type, rows)):
             return None
         try:
@@ -79,16 +79,16 @@ class Columns:
 
 
 def _open(model: type[Any]) -> type[Any]:
-    """Return a frozen class with slots once more, to be written to, with positions for its arguments.
+    """Return a mutable copy of a frozen class with slots, with positional arguments.
 
-    An instance is the same in memory, and can be made one of `model`.  The `__init__` of that has to get around the
-    lock, field by field, and takes four times as long.
+    Its instances have the same memory layout, and can be turned into instances of `model`.  The `__init__` of `model`
+    has to bypass its own immutability field by field, and takes four times as long.
     """
     return attrs.make_class(
         f"_Open{model.__name__}",
         {field.name: attrs.field() for field in attrs.fields(model)},
         bases=(model,),
-        # Both, or Python takes neither for its own, and each assignment is a call.
+        # Both, or Python doesn't recognise them as its own, and each assignment is a call.
         class_body={"__setattr__": object.__setattr__, "__delattr__": object.__delattr__},
         slots=True,
         eq=False,

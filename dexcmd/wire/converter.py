@@ -1,8 +1,8 @@
-"""JSON to models: the one cattrs converter, strict about types, and the names that the wire uses.
+"""JSON to models: the one cattrs converter, strict about types, and the wire names.
 
-cattrs' own hooks for primitives coerce (None into "None", "false" into True), so they are replaced before any
-model's hook is built.  Rows that are as they should be don't need it: `dexcmd.wire.columns` takes a third of its time
-for them.  It is the authority on all others, and is loaded when there is one.
+cattrs' own hooks for primitives coerce (None to "None", "false" to True), so they are replaced before any model's hook
+is built.  Well-formed rows don't need it: `dexcmd.wire.columns` reads them in a third of the time.  It handles all
+others, and is loaded when there is one.
 """
 
 import json
@@ -38,7 +38,7 @@ def _str(value: object, _: object) -> str:
 
 
 def _int(value: object, _: object) -> int:
-    # JSON has one kind of number: 100.0 is a whole one.
+    # JSON has only one number type: 100.0 is an integer.
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int):
@@ -62,7 +62,7 @@ def _time(value: object, _: object) -> datetime:
 
 
 def _time_or_text(value: object, _: object) -> datetime | str | None:
-    """Structure what the schema calls a plain string: a time where it is one, else the string as it is."""
+    """Structure a field that the schema calls a plain string: as a time if possible, else as the string itself."""
     if value is None:
         return None
     text = _str(value, str)
@@ -73,9 +73,9 @@ def _time_or_text(value: object, _: object) -> datetime | str | None:
 
 
 def _string_pairs(value: object, _: object) -> Mapping[str, str] | None:
-    """Structure echoed args, which the service gives as strings.
+    """Structure echoed args, which the service sends as strings.
 
-    Another kind of value is shown as JSON, and null is left out.
+    Any other value becomes JSON text, and null is left out.
     """
     if value is None:
         return None
@@ -95,19 +95,19 @@ def _or_none(hook: Callable[[object, object], T]) -> Callable[[object, object], 
 
 
 def _str_or_none(value: object, kind: object) -> str | None:
-    # Most of a page's values are these, so they are spared the second call.
+    # Most values of a page are of this type, so they are spared the second call.
     return value if value is None or isinstance(value, str) else _str(value, kind)
 
 
 def shown(value: object) -> str:
-    """Return a value and its type in a few words."""
+    """Describe a value and its type briefly."""
     return f"{one_line(repr_text(value), 60)} ({type(value).__name__})"
 
 
 def strict_converter() -> "Converter":
     """Return a converter with strict primitives.
 
-    Hooks for the optional ones spare cattrs a union dispatch a value.
+    Hooks for the optional types save cattrs a union dispatch per value.
     """
     from cattrs import Converter
 
@@ -136,13 +136,13 @@ _READERS: dict[Any, Reader] = {
     datetime | str | None: each(_time_or_text),
     Mapping[str, str] | None: each(_string_pairs),
 }
-"""What the fields of models are, and how a column of such values is read."""
+"""The reader for a column of each field type that occurs in models."""
 
 _models = cache(strict_converter)
 
 
 class _Model:
-    """How a class is read and written, made when it first is: errors and POSTs are rare, and cattrs takes its time."""
+    """How a class is read and written; built on first use, as errors and POSTs are rare and cattrs is slow to start."""
 
     def __init__(self, model: type[Any], wire_names: Mapping[str, str]) -> None:
         self._model = model
@@ -178,12 +178,12 @@ _registered: dict[type[Any], _Model] = {}
 
 
 def register_model(model: type[Any], **wire_names: str) -> None:
-    """Make a class decodable and encodable; `wire_names` maps its field names to the wire's where they differ."""
+    """Make a class decodable and encodable; `wire_names` maps field names to wire names where they differ."""
     _registered[model] = _Model(model, wire_names)
 
 
 def unstructure_args(args: object) -> dict[str, object]:
-    """Return args of a registered class under the wire's names, without what has its default."""
+    """Return args of a registered class under their wire names, without default values."""
     return _registered[type(args)].unstructure(args)
 
 

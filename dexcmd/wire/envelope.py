@@ -1,4 +1,4 @@
-"""From an answer to its result or a typed error: Cloudflare's envelope, RFC 9457 problems, HTML and garbage.
+"""From a response to its result or a typed error: Cloudflare's envelope, RFC 9457 problems, HTML and garbage.
 
 The envelope is described at https://developers.cloudflare.com/fundamentals/api/how-to/make-api-calls/.
 """
@@ -33,14 +33,14 @@ MOST_CHAINED = 8
 """How deep an `error_chain` is followed."""
 
 MALFORMED_TOKEN = 6003
-"""Code of a 400 for a token that has not even the form of one."""
+"""The error code of a 400 for a malformed token."""
 
 
 @attrs.frozen
 class PageInfo:
-    """The `result_info` of a page.
+    """The `result_info` of a page; unreadable fields are None.
 
-    What of it could be read, the rest None.  Nothing of it is to be trusted alone.
+    No single field is to be trusted.
     """
 
     count: int | None = None
@@ -54,9 +54,9 @@ class PageInfo:
 
 @attrs.frozen
 class Envelope:
-    """A good answer: its `result` as parsed JSON, and what goes with it.
+    """A good response: its `result` as parsed JSON, and what comes with it.
 
-    It is None only for a list of which `result_info` says that it has no rows.
+    `result` is None only for a list that has no rows according to `result_info`.
     """
 
     result: object
@@ -65,14 +65,14 @@ class Envelope:
     """The service's time, in whole seconds, from the `Date` header."""
 
     errors: tuple[ErrorDetail, ...] = ()
-    """What the service says went wrong all the same, as with a POST that was taken in part."""
+    """Errors despite the success, as with a partly accepted POST."""
 
 
 def read_envelope(answer: Answer, now: datetime) -> Envelope:
-    """Return what a whole answer holds.
+    """Return the content of a complete response.
 
-    Raises an `APIError` for what the service refused, `ResponseDecodeError` for a good status without a good
-    envelope. `now` is the time that a `Retry-After` date is set against where the answer has no `Date`.
+    Raises an `APIError` if the service refused, `ResponseDecodeError` for a good status without a valid envelope.
+    A `Retry-After` date is relative to the response's `Date`, or to `now` without one.
     """
     if not 200 <= answer.status < 300:
         raise api_error(answer, now)
@@ -102,9 +102,9 @@ def read_envelope(answer: Answer, now: datetime) -> Envelope:
 
 
 def api_error(answer: Answer, now: datetime) -> APIError:
-    """Return the typed error for an answer that is no success, whatever its body is."""
+    """Return the typed error for an unsuccessful response, whatever its body."""
     details = _details(answer)
-    # By the clock that the date was written by: this machine's may be hours off.
+    # By the clock that the date comes from: this machine's may be hours off.
     asked_at = service_time(answer.headers) or now
     error_class = _error_class(answer.status, details)
     return error_class(
@@ -160,7 +160,7 @@ def _detail(error: object, depth: int = 0) -> ErrorDetail:
     message = one_line(_text(fields.get("message")) or "")
     chain = fields.get("error_chain")
     if isinstance(chain, list) and depth < MOST_CHAINED:
-        # Undocumented, yet it occurs: the outer message is then generic and the inner ones tell the reason.
+        # Undocumented, but it occurs: the outer message is then generic and the inner ones give the reason.
         inner = [_detail(link, depth + 1) for link in cast("list[object]", chain)]
         message = one_line(": ".join([message, *(str(link) for link in inner)]))
     return ErrorDetail(
@@ -172,7 +172,7 @@ def _detail(error: object, depth: int = 0) -> ErrorDetail:
 
 
 def _problem(body: Mapping[str, object]) -> tuple[ErrorDetail, ...]:
-    """Read an RFC 9457 problem, which Cloudflare's gateway answers with when a request accepts JSON."""
+    """Read an RFC 9457 problem, which Cloudflare's gateway sends if the request accepts JSON."""
     said = [_text(body.get(key)) for key in ("title", "detail")]
     message = one_line(": ".join(part for part in said if part))
     if not message:

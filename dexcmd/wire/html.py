@@ -1,4 +1,4 @@
-"""What an error page says, for people: its title, or else its text."""
+"""The human-readable message of an error page: its title, or else its text."""
 
 from dexcmd.errors import one_line
 
@@ -10,10 +10,9 @@ _UNREAD = ("script", "style")
 
 
 def plain_text(body: bytes) -> str:
-    """Return the title of an HTML page, or the start of whatever text it is, in one line of 200 characters.
+    """Return the title of an HTML page, or else the start of its text, in one line of at most 200 characters.
 
-    One pass from tag to tag, in time that grows with the length whatever the page holds: it runs on the event
-    loop.
+    One pass from tag to tag, in linear time for any content, as it runs on the event loop.
     """
     title: list[str] = []
     text: list[str] = []
@@ -28,6 +27,6 @@ def plain_text(body: bytes) -> str:
         elif not inside and name in ("title", *_UNREAD):
             inside = name
         if inside not in _UNREAD:
-            # What has no end is no tag, but text that holds a "<".
+            # Without a closing ">", it is not a tag but text that contains a "<".
             (title if inside == "title" else text).append(after if closed else f"<{tag}")
     return one_line(" ".join(title)) or one_line(" ".join(text))

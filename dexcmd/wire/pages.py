@@ -1,4 +1,4 @@
-"""When a walk over a paged list ends, and how many pages it asks for at once."""
+"""When a walk over a paged list ends, and how many pages it requests at once."""
 
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -9,18 +9,18 @@ from dexcmd.wire.envelope import PageInfo
 __all__ = ["MOST_PER_PAGE", "RecentKeys", "fit_together", "is_last_page", "pages_to_ask_for"]
 
 MOST_PER_PAGE = 50
-"""What the service allows, and the default: the fewest requests a walk."""
+"""The service's maximum, and the default: it needs the fewest requests."""
 
 
 class RecentKeys:
-    """Remembers the last `size` keys, so that a walk of any length tells repeated rows in bounded memory."""
+    """Remembers the last `size` keys, so that a walk of any length detects repeated rows in bounded memory."""
 
     def __init__(self, size: int = 20 * MOST_PER_PAGE) -> None:
         self._size = size
         self._keys: OrderedDict[object, None] = OrderedDict()
 
     def add(self, key: object) -> bool:
-        """Note `key` and tell whether it is new."""
+        """Record `key` and tell whether it is new."""
         if key in self._keys:
             self._keys.move_to_end(key)
             return False
@@ -35,12 +35,11 @@ def is_last_page(
 ) -> bool:
     """Decide whether a walk ends with this page.
 
-    No single sign is trusted.  `total_count` is documented as ignoring the filters, `total_pages` can be
-    wrong or missing, a short page may come from a service that lowered `per_page`, and a page without new
-    rows from rows that moved.  So a walk ends on an empty page; on the second page in a row that brings
-    nothing new (`stale_pages` were so before this one: services have repeated the last page for ever); and on
-    a page that is short while `result_info` agrees that it is the last.  Where `result_info` is missing, one
-    more request tells.
+    No single sign is trusted.  `total_count` is documented as ignoring the filters, `total_pages` can be wrong or
+    missing, a short page may come from a service that lowered `per_page`, and a page without new rows from rows that
+    moved.  So a walk ends on an empty page; on the second page in a row without new rows (`stale_pages` counts those
+    before this one: services have repeated the last page forever); and on a short page if `result_info` agrees that
+    it is the last.  Without `result_info`, one more request is made.
     """
     if rows == 0:
         return True
@@ -53,25 +52,25 @@ def is_last_page(
         return False
     if info.total_pages is not None and page >= info.total_pages:
         return True
-    # The service may have lowered `per_page`: without being told it, what earlier pages held is not known.
+    # The service may have lowered `per_page`: unless it says so, the size of earlier pages is unknown.
     before = 0 if page == 1 else None if told is None else (page - 1) * told
     return info.total_count is not None and before is not None and before + rows >= info.total_count
 
 
 def _told_size(per_page: int, info: PageInfo | None) -> int | None:
-    """Return how many rows a full page holds by what the service tells, for it may have lowered `per_page`."""
+    """Return the size of a full page according to the service, which may have lowered `per_page`."""
     if info is None or info.per_page is None or info.per_page <= 0:
         return None
     return min(per_page, info.per_page)
 
 
 def pages_to_ask_for(*, page: int, asked: int, most: int, rows: int, per_page: int, info: PageInfo | None) -> int:
-    """Decide how many pages to ask for at once after `page`, which held `rows` of the `per_page` that were asked for.
+    """Decide how many pages to request at once after `page`, which had `rows` of the `per_page` requested rows.
 
-    `asked` is how many were asked for at once the last time.  Twice as many, so that a walk which is left early has
-    asked for no more than it has used; up to `most`, and no page beyond the end that `result_info` tells.  That end
-    is not trusted, see `is_last_page`: where it comes too early, or a page is not full, the walk goes on page by page.
-    So it does where `total_count` is missing, without which `fit_together` can't tell.
+    Twice as many as the last time (`asked`), so that a walk that is left early has not requested more than it has used;
+    up to `most`, and no page beyond the end according to `result_info`.  That end is not trusted, see `is_last_page`:
+    if it comes too early, or a page is not full, the walk continues page by page.  The same goes if `total_count`,
+    which `fit_together` needs, is missing.
     """
     size = _told_size(per_page, info) or per_page
     if info is None or info.total_count is None or rows < size:
@@ -82,9 +81,9 @@ def pages_to_ask_for(*, page: int, asked: int, most: int, rows: int, per_page: i
 
 
 def fit_together(infos: Iterable[PageInfo | None]) -> bool:
-    """Tell whether pages that were asked for at once are of the same list.
+    """Tell whether pages that were requested at once belong to the same state of the list.
 
-    A row that comes in at the top moves all others down.  Page after page that shows one of them twice; but where the
-    answer for a page was made before that for the page above it, the row that went from one to the other is on neither.
+    A new row at the top moves all others down.  Requested one after the other, the pages then show a row twice; but if
+    a page was served before the page above it, the row that moved from one to the other is on neither.
     """
     return len({None if info is None else info.total_count for info in infos}) <= 1

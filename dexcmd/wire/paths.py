@@ -1,4 +1,4 @@
-"""URLs and paths: what may be talked to, and how ids and names go into a path."""
+"""URLs and paths: which URLs are allowed, and how ids and names are put into a path."""
 
 import ipaddress
 import re
@@ -36,12 +36,12 @@ class BaseURL:
 
     @classmethod
     def parse(cls, text: str) -> "BaseURL":
-        """Check `text` and cut its last slash.
+        """Check `text` and strip trailing slashes.
 
-        Raises `ConfigurationError` for what is no absolute http(s) URL, has a query, a fragment or
-        credentials, or would send the token in the clear: plain http is for loopback only.
+        Raises `ConfigurationError` if it is not an absolute http(s) URL, has a query, a fragment or credentials, or
+        would send the token unencrypted: plain http is for loopback only.
         """
-        # What is wrong is told without the text itself: there may be credentials in it.
+        # The errors don't quote the text, which may contain credentials.
         if not isinstance(text, str) or not text.isprintable() or " " in text:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError("base_url must be a string without blanks and control characters")
         try:
@@ -49,7 +49,7 @@ class BaseURL:
             host, _ = parts.hostname or "", parts.port
             host.encode("idna")
         except ValueError:
-            # Python's own words quote it: of "https://user:secret/x@host", the first half of a password as the port.
+            # Python's own message quotes it: for "https://user:secret/x@host", half of the password as the port.
             raise ConfigurationError("base_url is no URL: its host or port can't be read") from None
         if parts.scheme not in ("http", "https") or not host:
             raise ConfigurationError("base_url must be an absolute http(s) URL")
@@ -65,18 +65,18 @@ class BaseURL:
 
     @property
     def origin(self) -> URL:
-        """Return scheme, host and port: the only place that the token may go to."""
+        """Scheme, host and port: the only origin that the token may be sent to."""
         return URL(self.text, encoded=True).origin()
 
     def url(self, path: str, query: str = "") -> URL:
-        """Return the URL of a path and a query that are both percent-encoded already."""
+        """Return the URL for a path and a query, both already percent-encoded."""
         return URL(f"{self.text}{path}?{query}" if query else f"{self.text}{path}", encoded=True)
 
 
 def valid_account_id(text: str) -> str:
-    """Return the account id, which is 32 hex digits; raises `ConfigurationError` where it isn't."""
+    """Return the account id; raises `ConfigurationError` unless it is 32 hex digits."""
     if not isinstance(text, str) or not _ACCOUNT_ID.fullmatch(text):  # pyright: ignore[reportUnnecessaryIsInstance]
-        # Not the value itself: it may be the token, with the two mixed up.
+        # Without the value: it may be the token, if the two were mixed up.
         raise ConfigurationError("account_id must be 32 hex digits")
     return text
 
@@ -84,7 +84,7 @@ def valid_account_id(text: str) -> str:
 def segment(name: str, value: str) -> str:
     """Return `value` percent-encoded as one path segment.
 
-    Raises `ConfigurationError`, naming the argument `name`, for what can't be one: nothing, `.` and `..`.
+    Raises `ConfigurationError`, naming the argument `name`, for a value that can't be one, such as "", `.` or `..`.
     """
     if not isinstance(value, str) or value in ("", ".", ".."):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigurationError(f"{name} can't be {value!r}")
@@ -95,10 +95,9 @@ def segment(name: str, value: str) -> str:
 
 
 def artifact_name(filename: str) -> str:
-    """Return the bare name in a command's `filename`, which has been seen as a name and as an absolute URL.
+    """Return the bare name from a command's `filename`, which has been seen both as a name and as an absolute URL.
 
-    Of a URL the last path segment is taken, and nothing else of it is ever used.
-    Raises `UnsafeFilenameError` where nothing usable is left.
+    Only the last path segment of a URL is ever used.  Raises `UnsafeFilenameError` if nothing usable is left.
     """
     is_url = "://" in filename or filename.startswith("/")
     try:

@@ -1,7 +1,7 @@
-"""What the service says of its rate limit, read from headers.
+"""What the service says about its rate limit, parsed from headers.
 
-https://developers.cloudflare.com/fundamentals/api/reference/limits/ tells the limits (1200 requests in 5
-minutes a user, 200 in a second an address) and the headers `Ratelimit`, `Ratelimit-Policy` and `Retry-After`.
+https://developers.cloudflare.com/fundamentals/api/reference/limits/ documents the limits (1200 requests in 5 minutes
+per user, 200 per second per address) and the headers `Ratelimit`, `Ratelimit-Policy` and `Retry-After`.
 """
 
 import math
@@ -20,7 +20,7 @@ _PARAMETER = re.compile(r";\s*([a-z]+)\s*=\s*(\d{1,9})(?![\d.])")
 
 @attrs.frozen
 class Allowance:
-    """What is left of a limit: `remaining` requests for the next `reset_after` seconds."""
+    """The rest of a limit: `remaining` requests for the next `reset_after` seconds."""
 
     remaining: int
     reset_after: float
@@ -29,8 +29,8 @@ class Allowance:
 def parse_ratelimit(value: str) -> Allowance | None:
     """Return the tightest allowance of a `Ratelimit` header such as `"default";r=50;t=30`.
 
-    Where several limits are named, the one with the fewest requests left counts, and of equals the later
-    reset. None where it is empty or can't be read: the header is advice, never a reason to fail.
+    Of several limits, the one with the fewest remaining requests counts, and among equals the one with the latest
+    reset.  None if it is empty or can't be parsed: the header is advice, never a reason to fail.
     """
     found: list[Allowance] = []
     for item in value.split(","):
@@ -41,9 +41,9 @@ def parse_ratelimit(value: str) -> Allowance | None:
 
 
 def parse_retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Return `Retry-After` in seconds, from either of its forms: seconds, or a date, less `now`.
+    """Return `Retry-After` in seconds, from either of its forms: seconds, or a date, minus `now`.
 
-    None where it is missing or can't be read.
+    None if it is missing or can't be parsed.
     """
     value = headers.get("Retry-After", "").strip()
     try:

@@ -1,4 +1,4 @@
-"""Whether a failed attempt is worth another, and when: decided without doing anything."""
+"""Whether and when to retry a failed attempt, as pure decisions."""
 
 import attrs
 
@@ -17,43 +17,46 @@ from dexcmd.validators import above_zero, count
 __all__ = ["ACCOUNT_ERRORS", "GiveUp", "RetryPolicy", "TryAgain", "decide", "rate_limit_wait", "surely_not_processed"]
 
 TRANSIENT_STATUSES = frozenset({408, 500, 502, 503, 504, 520, 521, 522, 523, 524})
-"""525 and 526 are missing on purpose: they tell of a certificate, which does not mend itself.
+"""525 and 526 are missing on purpose: they report a bad certificate, which does not fix itself.
 
 https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/
 """
 
 ACCOUNT_ERRORS = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError)
-"""What the service says to a whole account: another request would meet it as well."""
+"""Errors that concern a whole account: any other request would fail with them as well."""
 
 RATE_LIMIT_BACKOFF = 10.0
-"""First wait, in seconds, after a 429 without Retry-After.  The block lasts up to 5 minutes, and six attempts
-of doubled waits cover that.
+"""The first wait, in seconds, after a 429 without Retry-After.  The block lasts up to 5 minutes, which six attempts
+with doubling waits cover.
 """
 
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """How often and how long a call is tried.  All times are seconds; both bounds hold at once.
+    """How many times, and for how long, a request to the API is attempted.  Times are in seconds; both bounds apply.
 
-    Raises `ConfigurationError` for a value that can't be right.
+    Raises `ConfigurationError` for an invalid value.
     """
 
     attempts: int = attrs.field(default=6, validator=count)
-    """How many times a request is sent at most, the first time included."""
+    """The maximum number of attempts, including the first."""
 
     total_seconds: float = attrs.field(default=330.0, validator=above_zero)
-    """The whole budget of a call: attempts and waits, those for the rate limit included.  A wait that does
-    not fit is not begun: the error comes at once.
+    """The time for one request: all attempts and waits, including waits for the rate limit.  If a wait does not fit,
+    the error is raised at once.
+
+    A call may take longer if it sends several requests: `create` may search the list for `settle_seconds` and then
+    send a second POST.  The body of a download is bounded by `DownloadLimits` instead.
     """
 
     attempt_seconds: float = attrs.field(default=30.0, validator=above_zero)
-    """How long one attempt may take, and how long a download may go without a byte."""
+    """How long one attempt may take, and how long a download may go without receiving a byte."""
 
     backoff_seconds: float = attrs.field(default=0.5, validator=above_zero)
-    """The wait after the first failure; doubled with each further one, less a random part of up to half."""
+    """The wait after the first failure, doubled after each further one, minus a random part of up to half."""
 
     backoff_max_seconds: float = attrs.field(default=30.0, validator=above_zero)
-    """What the doubling stops at."""
+    """The maximum that the doubling stops at."""
 
     @classmethod
     def none(cls) -> "RetryPolicy":
@@ -61,7 +64,7 @@ class RetryPolicy:
         return cls(attempts=1)
 
     def backoff(self, attempt: int, random: float) -> float:
-        """Return the wait in seconds after failure number `attempt` (from 1); `random` is in [0, 1)."""
+        """Return how many seconds to wait after failure number `attempt` (from 1); `random` is in [0, 1)."""
         return _doubled(self.backoff_seconds, attempt, self.backoff_max_seconds) * (1 - random / 2)
 
 
@@ -74,23 +77,23 @@ class TryAgain:
 
 @attrs.frozen
 class GiveUp:
-    """Don't send the request again; `reason` is for people."""
+    """Don't send the request again; `reason` is human-readable."""
 
     reason: str
     wait: float | None = None
-    """The seconds of waiting that did not fit the budget, where that is the reason."""
+    """The wait in seconds that did not fit the budget, if that is the reason."""
 
 
 def surely_not_processed(error: DexError) -> bool:
-    """Tell whether the request that ended in `error` surely had no effect.
+    """Tell whether the request that ended in `error` certainly had no effect.
 
-    It was never sent, or refused by a 4xx.
+    It was never sent, or was refused with a 4xx.
     """
     if isinstance(error, TransportError):
         return not error.sent
     if isinstance(error, ConfigurationError):
         return True
-    # 408 is the one 4xx that says nothing of whether the request had been read.
+    # 408 is the one 4xx that does not say whether the request was read.
     return isinstance(error, APIError) and 400 <= error.status < 500 and error.status != 408
 
 
@@ -104,11 +107,11 @@ def decide(
     policy: RetryPolicy,
     random: float,
 ) -> TryAgain | GiveUp:
-    """Decide on the failure of attempt number `attempt` (from 1).
+    """Decide whether to retry after attempt number `attempt` (from 1) has failed.
 
-    A request that is not idempotent is tried again only if it surely was not processed.  `unreadable` is how
-    many earlier answers of the call could not be read, `seconds_left` what remains of its budget, and `random`,
-    in [0, 1), spreads the waits of many clients.
+    A request that is not idempotent is retried only if it certainly was not processed.  `unreadable` is how many
+    earlier responses to the request could not be parsed, `seconds_left` the rest of its budget, and `random`, in
+    [0, 1), spreads out the waits of many clients.
     """
     if not _transient(error, unreadable):
         return GiveUp("not transient")
@@ -127,7 +130,7 @@ def _transient(error: DexError, unreadable: int) -> bool:
         return error.status == 429 or error.status in TRANSIENT_STATUSES
     if isinstance(error, TransportError):
         return not error.permanent
-    # Garbage may be a proxy's hiccup, or a wrong base URL that stays wrong: one more try tells.
+    # Garbage may be a proxy's hiccup or a wrong base URL: one retry shows which.
     return isinstance(error, ResponseDecodeError) and not unreadable
 
 
@@ -141,9 +144,9 @@ def _wait(error: DexError, attempt: int, policy: RetryPolicy, random: float) -> 
 
 
 def rate_limit_wait(error: APIError, attempt: int) -> float:
-    """Return for how many seconds a 429 holds back.
+    """Return how many seconds to wait after a 429.
 
-    Its Retry-After in full, or a guess that grows where it has none.
+    Its full Retry-After or, without one, a guess that doubles with each attempt.
     """
     if error.retry_after is not None:
         return error.retry_after
@@ -151,5 +154,5 @@ def rate_limit_wait(error: APIError, attempt: int) -> float:
 
 
 def _doubled(first: float, attempt: int, most: float) -> float:
-    # The exponent is bounded, for a policy may allow any number of attempts.
+    # The exponent is bounded because a policy may allow any number of attempts.
     return min(most, first * 2.0 ** min(attempt - 1, 60))

@@ -1,4 +1,4 @@
-"""The service's clock, as far as its answers tell."""
+"""The service's clock, according to its responses."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -9,22 +9,22 @@ __all__ = ["ServiceClock"]
 
 
 class ServiceClock:
-    """Tells what time it was for the service at a moment of this machine's monotonic clock.
+    """Converts this machine's monotonic time to the service's time.
 
-    This machine's own time plays no part: it may be minutes off.
+    This machine's wall clock is not used: it may be minutes off.
     """
 
     def __init__(self) -> None:
         self._known: tuple[datetime, float] | None = None
 
     def learn(self, headers: Mapping[str, str], now: float) -> None:
-        """Take over the `Date` of an answer that arrived at `now`."""
+        """Record the `Date` of a response that arrived at `now`."""
         served_at = service_time(headers)
         if served_at is not None:
             self._known = (served_at, now)
 
     def at(self, moment: float) -> datetime | None:
-        """Return the service's time at `moment`, at most a second and an answer's way too early; None if not known."""
+        """Return the service's time at `moment`, early by a second plus one latency at most; None if unknown."""
         if self._known is None:
             return None
         served_at, then = self._known

@@ -1,4 +1,4 @@
-"""Times between the wire and Python: always timezone-aware."""
+"""Conversion of times between the wire and Python; always timezone-aware."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,9 +9,9 @@ __all__ = ["format_time", "parse_time", "parse_times"]
 
 
 def parse_time(text: str) -> datetime:
-    """Return what an ISO 8601 text such as `2019-12-27T18:11:19.117Z` or `2023-10-11 00:00:00+00` says, in UTC.
+    """Parse an ISO 8601 time such as `2019-12-27T18:11:19.117Z` or `2023-10-11 00:00:00+00`, and return it in UTC.
 
-    Digits past the microsecond are cut.  Raises `ValueError` for anything else, a time without a zone included.
+    Digits beyond microseconds are dropped.  Raises `ValueError` for anything else, including a time without a zone.
     """
     parsed = datetime.fromisoformat(text)
     if parsed.tzinfo is None:
@@ -23,19 +23,19 @@ def parse_time(text: str) -> datetime:
 
 
 def parse_times(texts: Sequence[str | None]) -> list[datetime | None]:
-    """Return what `parse_time` does for each text, and None for None; raises `TypeError` for anything else."""
+    """Apply `parse_time` to each text, keeping None; raises `TypeError` for other types, `ValueError` as that does."""
     parsed: list[datetime | None] = []
     for text in texts:
         time = None if text is None else datetime.fromisoformat(text)
-        # Most are in UTC, and are spared the call.
+        # Most are in UTC and are spared the call.
         parsed.append(time if text is None or (time is not None and time.tzinfo is UTC) else parse_time(text))
     return parsed
 
 
 def format_time(name: str, value: datetime) -> str:
-    """Return `value` as the service takes it, in UTC with microseconds where there are any.
+    """Format `value` for the service, in UTC, with microseconds if there are any.
 
-    Raises `ConfigurationError`, naming the argument `name`, where `value` is no timezone-aware datetime.
+    Raises `ConfigurationError`, naming the argument `name`, unless `value` is a timezone-aware datetime.
     """
     if not isinstance(value, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigurationError(f"{name} must be a datetime, not {type(value).__name__}")

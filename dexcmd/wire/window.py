@@ -1,4 +1,4 @@
-"""How many requests fit into a stretch of time: the arithmetic of staying under a rate limit."""
+"""How many requests fit into a period: the arithmetic of staying under a rate limit."""
 
 import math
 from bisect import bisect_left, insort
@@ -13,28 +13,28 @@ __all__ = ["RateLimit", "ServiceView", "Window"]
 
 @attrs.frozen(kw_only=True)
 class RateLimit:
-    """At most `requests` in any stretch of `seconds`, for all clients of one token in this process.
+    """At most `requests` in any period of `seconds`, shared by all clients of one token in this process.
 
-    The defaults are what the service allows a user over all tokens, and an address:
+    The defaults are the service's limits for a user, over all tokens, and for an IP address:
     https://developers.cloudflare.com/fundamentals/api/reference/limits/.
 
-    Raises `ConfigurationError` for a value that can't be right.
+    Raises `ConfigurationError` for an invalid value.
     """
 
     requests: int = attrs.field(default=1200, validator=count)
     seconds: float = attrs.field(default=300.0, validator=above_zero)
     per_second: int = attrs.field(default=200, validator=count)
-    """At most so many in any one second, to the same origin, whatever the token."""
+    """The maximum in any one second to the same origin, over all tokens."""
 
     def seconds_for(self, requests: int, share: float) -> float:
-        """Return in how many seconds so many requests take no more than a `share` (0 to 1) of the limit."""
+        """Return over how many seconds to spread `requests` so that they use at most `share` (0 to 1) of the limit."""
         return requests * self.seconds / self.requests / share
 
 
 class Window:
-    """A sliding window over the times at which requests went out, and over those at which others plan to.
+    """A sliding window over the times at which requests were sent or are planned to be sent.
 
-    Exact, where a token bucket would let up to twice the limit through in one stretch.
+    It is exact, whereas a token bucket would let through up to twice the limit in one period.
     """
 
     def __init__(self) -> None:
@@ -43,30 +43,30 @@ class Window:
         self._planned: list[float] = []
 
     def earliest(self, now: float, requests: int, seconds: float) -> float:
-        """Return the earliest time, from `now` on, at which one more stays within `requests` in `seconds`."""
+        """Return the earliest time, not before `now`, at which one more stays within `requests` per `seconds`."""
         return _earliest(self._sent, now, requests, seconds)
 
     def plan(self, now: float, requests: int, seconds: float) -> float:
-        """Return when one more may go out behind all that are planned."""
+        """Return when one more may be sent after all that are planned."""
         return _earliest(sorted(self._sent + self._planned), now, requests, seconds)
 
     def reserve(self, time: float) -> None:
-        """Note that one plans to go out at `time`."""
+        """Plan a request at `time`."""
         insort(self._planned, time)
 
     def release(self, time: float) -> None:
-        """Forget a plan, if it is not forgotten already."""
+        """Remove a plan, unless it has already been dropped."""
         at = bisect_left(self._planned, time)
         if self._planned[at : at + 1] == [time]:
             del self._planned[at]
 
     def send(self, now: float, seconds: float) -> None:
-        """Note that one goes out, and forget what is too long ago to matter."""
-        # Clients that share a window may have limits of different lengths.
+        """Record that a request is sent, and drop what is too old to matter."""
+        # Clients that share a window may have limits with different periods.
         self._longest = max(self._longest, seconds)
         insort(self._sent, now)
         for times in (self._sent, self._planned):
-            # A plan may be one that was never used, nor released.
+            # A plan may have been neither used nor released.
             del times[: bisect_left(times, now - self._longest)]
 
 
@@ -75,11 +75,11 @@ def _earliest(times: list[float], now: float, requests: int, seconds: float) -> 
 
 
 class ServiceView:
-    """What the service itself says: the allowance of its headers, and the pause that a 429 asks for."""
+    """What the service itself says: the allowance in its headers, and the pause that a 429 asks for."""
 
     SPREAD_BELOW = 0.1
-    """The share of the limit below which what is left is spread over the time left: others use the account as
-    well.
+    """The share of the limit below which the remaining requests are spread over the remaining time, as others use the
+    account as well.
     """
 
     def __init__(self) -> None:
@@ -89,13 +89,13 @@ class ServiceView:
         self._paused_until = -math.inf
 
     def pause(self, until: float) -> None:
-        """Let nothing go out before `until`."""
+        """Send nothing before `until`."""
         self._paused_until = max(self._paused_until, until)
 
     def learn(self, allowance: Allowance, now: float, in_flight: int) -> None:
-        """Take over what an answer said at `now`, while `in_flight` other requests were under way.
+        """Record the allowance of a response received at `now`, while `in_flight` other requests were in progress.
 
-        The service may not have counted those yet, so they are taken off.
+        The service may not have counted those yet, so they are subtracted.
         """
         self._remaining = max(0, allowance.remaining - in_flight)
         self._reset_at = now + allowance.reset_after
@@ -112,13 +112,13 @@ class ServiceView:
         return earliest
 
     def take(self, time: float) -> None:
-        """Count a request that goes out at `time`."""
+        """Count a request that is sent at `time`."""
         if time < self._reset_at and self._remaining > 0:
             self._remaining -= 1
             self._last_taken = time
 
     def _spread(self) -> float:
-        """Return when the next one is due if those that are left are spread evenly up to the reset."""
+        """Return when the next one is due if the remaining ones are spread evenly until the reset."""
         if self._last_taken == -math.inf:
             return self._last_taken
         return self._last_taken + (self._reset_at - self._last_taken) / (self._remaining + 1)
