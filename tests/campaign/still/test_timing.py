@@ -126,6 +126,19 @@ async def test_what_waits_for_the_quota_is_given_up_at_the_deadline(
     assert stopped.at - EPOCH < DEADLINE + timedelta(minutes=15)
 
 
+async def test_what_runs_at_the_deadline_goes_on_and_is_not_tried_again(
+    rigs: Callable[[], Awaitable[CampaignRig]],
+) -> None:
+    rig = await rigs()
+    await rig.account(devices=25, quota=10, behaviour=Behaviour(**HEALTHY, run_seconds=(1e6, 1e6)))
+    pace, retries = Pace(timeout=timedelta(hours=3)), Retries(timeout=1)
+    status = await rig.run(rig.spec(deadline=DEADLINE, pace=pace, retries=retries))
+    assert (status.count("failed"), status.count("not_attempted")) == (10, 15)
+    # All else is told at once, not when that has ended.
+    late = [event.at - EPOCH - DEADLINE for event in rig.of(TargetDropped)]
+    assert timedelta(0) <= min(late) <= max(late) < timedelta(seconds=1)
+
+
 async def test_what_waits_to_be_tried_again_is_given_up_at_the_deadline(
     rigs: Callable[[], Awaitable[CampaignRig]],
 ) -> None:
