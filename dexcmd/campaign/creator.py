@@ -43,11 +43,8 @@ class Stopped(Exception):  # noqa: N818 - how a shard ends its work early
 class Creator:
     """Creates what is due, in waves, within the quota."""
 
-    def __init__(
-        self, desk: Desk, follower: Follower, created: CreatedLog, record: AccountRecord, deadline: datetime | None
-    ) -> None:
+    def __init__(self, desk: Desk, follower: Follower, created: CreatedLog, record: AccountRecord) -> None:
         self._desk = desk
-        self._deadline = deadline
         self._allowance = Allowance(desk)
         self._due = DueTargets(desk)
         desk.wave = record.wave
@@ -59,23 +56,18 @@ class Creator:
 
     async def heed(self) -> None:
         """Withdraw what is waiting to be sent whenever creating is on hold or over; runs until cancelled."""
-        pulse = self._desk.pulse
+        pulse, deadline = self._desk.pulse, self._desk.deadline
         while True:
             version = pulse.version
             if self._holds():
                 self.posts.take_back()
-            left = None if self._deadline is None else (self._deadline - self._now).total_seconds()
+            left = None if deadline is None else (deadline - self._now).total_seconds()
             await pulse.wait(version, left if left is not None and left > 0 else None)
 
     def _holds(self) -> bool:
         """Return whether nothing is to be sent at the moment, or any more."""
         desk = self._desk
-        return (
-            desk.creating_ended
-            or desk.steering.stopping
-            or desk.steering.control != "run"
-            or (self._deadline is not None and self._now >= self._deadline)
-        )
+        return desk.creating_ended or desk.steering.stopping or desk.steering.control != "run"
 
     async def load(self) -> None:
         """Resume the POSTs of an earlier process whose answers are unknown, and what it was waiting for.
@@ -140,7 +132,7 @@ class Creator:
             begun=total.in_flight + self.posts.submitted,
             undecided_later=total.count("pending") - in_wave.count("pending"),
             wave_ended_at=ledger.decided_at,
-            deadline=self._deadline,
+            deadline=desk.deadline,
             quota_left=self._allowance.left,
             quota_counted_twice=self._allowance.counted_twice,
             quota_again_at=self._allowance.again_at,
@@ -162,7 +154,7 @@ class Creator:
         if batch:
             await self.posts.send(batch)
             return
-        times = (await self._due.next_time(), self._deadline)
+        times = (await self._due.next_time(), self._desk.deadline)
         await self._wait(min((time for time in times if time is not None), default=None), version)
 
     async def drop_pending(self, reason: DropReason) -> None:

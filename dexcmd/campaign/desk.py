@@ -78,6 +78,9 @@ class Desk:
     steering: Steering
     pulse: Pulse
     settling: SettlingTime
+    deadline: datetime | None
+    """When creating ends; None for never."""
+
     flights: dict[int, Flight] = attrs.field(factory=dict[int, Flight])
     """By target number."""
 
@@ -87,8 +90,8 @@ class Desk:
     wave: int = 0
     """The open wave, from 1; 0 before the first."""
 
-    creating_ended: bool = False
-    """Whether nothing more is to be created, even to retry failures."""
+    stopped: bool = False
+    """Whether a rule or the operator has ended creating."""
 
     @property
     def clock(self) -> Clock:
@@ -104,6 +107,11 @@ class Desk:
     def key(self) -> tuple[str, str]:
         """Return the journal's key of the account: the campaign's name and its own."""
         return self.ledger.campaign, self.name
+
+    @property
+    def creating_ended(self) -> bool:
+        """Tell whether nothing more is to be created, whatever fails."""
+        return self.stopped or (self.deadline is not None and self.clock.now() >= self.deadline)
 
     def flight(self, target: TargetRecord) -> Flight:
         """Start tracking a target."""

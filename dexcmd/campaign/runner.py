@@ -155,7 +155,8 @@ class Runner:
             steering=self.steering,
             pulse=pulse,
             settling=SettlingTime(session.settings.settle_seconds, n=lags.n, longest=lags.longest),
+            deadline=deadline,
         )
         template = PlaceTemplate.parse(self.spec.artifacts.name)
         fetch = Destination(session, destination, template, self.spec.name).fetch
-        return Shard(desk, record, Collector(desk, fetch), dex.commands.created, deadline)
+        return Shard(desk, record, Collector(desk, fetch), dex.commands.created)

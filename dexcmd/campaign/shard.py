@@ -37,14 +37,11 @@ AuditEnd = Literal["complete", "adopted", "failed"]
 class Shard:
     """Runs one account, independently of the others."""
 
-    def __init__(
-        self, desk: Desk, record: AccountRecord, collector: Collector, created: CreatedLog, deadline: datetime | None
-    ) -> None:
+    def __init__(self, desk: Desk, record: AccountRecord, collector: Collector, created: CreatedLog) -> None:
         self._desk = desk
-        self._record = record
         self._collector = collector
         self._follower = Follower(desk, collector)
-        self._creator = Creator(desk, self._follower, created, record, deadline)
+        self._creator = Creator(desk, self._follower, created, record)
 
     async def run(self) -> None:
         """Do everything there is to do for the account, unless this process is told to stop before.
@@ -90,7 +87,7 @@ class Shard:
         try:
             await self._creator.run()
         except Stopped as stopped:
-            self._desk.creating_ended = True
+            self._desk.stopped = True
             await self._creator.drop_pending(stopped.kind)
             return stopped.kind, stopped.why
         return "finished", None

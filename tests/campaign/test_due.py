@@ -58,6 +58,7 @@ class Account:
             steering=Steering(self.store, "one", 1.0),
             pulse=Pulse(clock),
             settling=SettlingTime(60.0),
+            deadline=None,
             wave=1,
         )
         self.due = DueTargets(self.desk)

@@ -172,6 +172,8 @@ async def test_what_the_list_shows_too_late_is_stated_as_surplus(campaigns: Camp
     assert status.count("saved") == 10
     assert status.accounts[0].surplus == 10
     assert len({event.command_id for event in campaigns.of(SurplusFound)}) == 10
+    [audited] = campaigns.of(Audited)
+    assert (audited.commands, audited.surplus) == (20, 10)
 
 
 async def test_it_is_told_until_when_the_audit_waits(campaigns: CampaignRig) -> None:
@@ -243,6 +245,9 @@ async def test_waves_come_one_after_the_other(campaigns: CampaignRig) -> None:
     for before, wave in zip((2, 10), opened[1:], strict=True):
         last = sorted(event.at for event in saved)[before - 1]
         assert wave.at - last >= timedelta(minutes=5)
+    # The audit is of all of them.
+    [audited] = campaigns.of(Audited)
+    assert (audited.commands, audited.since) == (20, posts[0].since)
 
 
 async def test_it_is_told_what_the_next_wave_waits_for(campaigns: CampaignRig) -> None:

@@ -126,6 +126,19 @@ async def test_what_waits_for_the_quota_is_given_up_at_the_deadline(
     assert stopped.at - EPOCH < DEADLINE + timedelta(minutes=15)
 
 
+async def test_what_runs_at_the_deadline_goes_on_and_is_not_tried_again(
+    rigs: Callable[[], Awaitable[CampaignRig]],
+) -> None:
+    rig = await rigs()
+    await rig.account(devices=25, quota=10, behaviour=Behaviour(**HEALTHY, run_seconds=(1e6, 1e6)))
+    pace, retries = Pace(timeout=timedelta(hours=3)), Retries(timeout=1)
+    status = await rig.run(rig.spec(deadline=DEADLINE, pace=pace, retries=retries))
+    assert (status.count("failed"), status.count("not_attempted")) == (10, 15)
+    # All else is told at once, not when that has ended.
+    late = [event.at - EPOCH - DEADLINE for event in rig.of(TargetDropped)]
+    assert timedelta(0) <= min(late) <= max(late) < timedelta(seconds=1)
+
+
 async def test_what_waits_to_be_tried_again_is_given_up_at_the_deadline(
     rigs: Callable[[], Awaitable[CampaignRig]],
 ) -> None:
@@ -138,7 +151,7 @@ async def test_what_waits_to_be_tried_again_is_given_up_at_the_deadline(
     assert timedelta(0) <= min(late) <= max(late) < timedelta(seconds=1)
 
 
-@pytest.mark.parametrize(("away", "least", "most"), [(0.0, 110.0, 130.0), (450.0, 20.0, 40.0), (3600.0, 0.0, 10.0)])
+@pytest.mark.parametrize(("away", "least", "most"), [(0.0, 110.0, 130.0), (450.0, 1.0, 40.0), (3600.0, 0.0, 10.0)])
 async def test_what_a_process_left_open_is_looked_for_until_the_list_is_to_be_believed(
     rigs: Callable[[], Awaitable[CampaignRig]], away: float, least: float, most: float
 ) -> None:
@@ -223,6 +236,16 @@ async def test_of_each_account_so_many_requests_are_under_way_as_may_be(
     assert status.count("saved") == 2 * devices
     for sandbox in rig.sandboxes.values():
         assert max(under_way(sandbox, operation)) == most
+
+
+async def test_a_post_that_takes_long_leaves_the_room_of_all_others(rigs: Callable[[], Awaitable[CampaignRig]]) -> None:
+    rig = await rigs()
+    sandbox = await rig.account(devices=40, behaviour=Behaviour.instant(**HEALTHY))
+    sandbox.faults.add(Fault.slow(15.0), on="create_commands", times=1)
+    await rig.run(rig.spec(pace=Pace(in_flight=20)))
+    posts = [request.at for request in sandbox.requests if request.operation == "create_commands"]
+    # The second is answered at once, and what it made is saved while the first goes on.
+    assert posts[2] < posts[0] + 15.0
 
 
 async def test_polls_of_all_accounts_of_a_token_take_a_quarter_of_its_rate_limit(
