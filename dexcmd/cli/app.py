@@ -31,20 +31,23 @@ from dexcmd.cli.typed import Place, Text
 __all__ = ["app", "run"]
 
 _HELP = """\
-Remote captures with Cloudflare's DEX commands API.
+Run remote captures through Cloudflare's DEX commands API.
 
-Set CLOUDFLARE_ACCOUNT_ID, and CLOUDFLARE_API_TOKEN or (the name of a file
-that holds it) CLOUDFLARE_API_TOKEN_FILE.  Without an account, run `dexcmd
-sandbox` in another terminal and paste what it prints.
+Set CLOUDFLARE_ACCOUNT_ID, and either CLOUDFLARE_API_TOKEN or
+CLOUDFLARE_API_TOKEN_FILE, the path of a file that contains the token.
+Without an account, run `dexcmd sandbox` in another terminal and paste what
+it prints.
 
-Results go to stdout: tables on a terminal, lines with tabs in a pipe, JSON
-with --json.  All else goes to stderr.  `dexcmd COMMAND --help` tells more.
+Results go to stdout: tables on a terminal, tab-separated lines in a pipe,
+JSON with --json.  Everything else goes to stderr.  See `dexcmd COMMAND
+--help` for the details of a command.
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 done in part, 4 aborted, 5 refused
-by the service (token, permission, quota, rate limit), 130 interrupted."""
+Exit codes: 0 success, 1 failure, 2 usage error, 3 partial success,
+4 aborted, 5 refused by the service (token, permission, quota, rate limit),
+130 interrupted."""
 
-ACCOUNT = Group("With an account", sort_key=1)
-TRYING = Group("Without one", sort_key=2)
+ACCOUNT = Group("Commands that need an account", sort_key=1)
+TRYING = Group("Commands that need no account", sort_key=2)
 OTHER = Group("Other", sort_key=3)
 
 ACCESS = ("--account", "--base-url", "--token-file")
@@ -83,23 +86,23 @@ app.command(completion, help_formatter=HelpWithout(("--json", "--verbose", "-v",
 def _launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     json: Annotated[
-        bool, Parameter(help="Write JSON: one document, or one a line.", negative="", show_default=False)
+        bool, Parameter(help="Write JSON: one document, or one per line.", negative="", show_default=False)
     ] = False,
-    account: Annotated[Text, Parameter(help="The account id.")] = None,
-    base_url: Annotated[Text, Parameter(help="Where the API is.")] = None,
-    token_file: Annotated[Place | None, Parameter(help="A file that holds the API token.")] = None,
+    account: Annotated[Text, Parameter(help="Account id. [default: CLOUDFLARE_ACCOUNT_ID]")] = None,
+    base_url: Annotated[
+        Text, Parameter(help="Base URL of the API. [default: CLOUDFLARE_BASE_URL, or the service]")
+    ] = None,
+    token_file: Annotated[Place | None, Parameter(help="File that contains the API token.")] = None,
     verbose: Annotated[
         int,
         Parameter(
             name=["--verbose", "-v"],
             count=True,
-            help="Tell of retries and waits on stderr; twice: of each request.",
+            help="Log retries and waits to stderr; given twice, every request.",
             show_default=False,
         ),
     ] = 0,
-    debug: Annotated[
-        bool, Parameter(help="Show where in the code an error comes from.", negative="", show_default=False)
-    ] = False,
+    debug: Annotated[bool, Parameter(help="Show a traceback with an error.", negative="", show_default=False)] = False,
 ) -> object:
     common = Common(json=json, account=account, base_url=base_url, token_file=token_file, verbose=verbose)
     command, bound, ignored = app.parse_args(_with_stdin(tokens), exit_on_error=False, print_error=False)

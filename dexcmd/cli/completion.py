@@ -19,8 +19,8 @@ _IN_FISH = re.compile(r"complete .*_using_command (\S+)' -[ls] (\S+) ")
 _IN_ZSH = re.compile(r" +'\*?(-[\w-]+)\[")
 
 
-def completion(shell: Annotated[Shell, Parameter(name="shell", help="Which shell.")], /) -> int:
-    """Print a script that makes a shell complete commands and options.
+def completion(shell: Annotated[Shell, Parameter(name="shell", help="Shell to complete in.")], /) -> int:
+    """Print a shell script that completes commands and options.
 
     For example:
       eval "$(dexcmd completion bash)"    # in ~/.bashrc

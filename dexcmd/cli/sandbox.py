@@ -39,25 +39,26 @@ def scaled(span: tuple[float, float], speed: float) -> tuple[float, float]:
 
 def sandbox(
     *,
-    devices: Annotated[int, Parameter(help="Rows of its made-up fleet.", validator=Number(gte=1))] = 25,
-    speed: Annotated[float, Parameter(help="How many times as fast its devices work.", validator=_speed)] = 60.0,
+    devices: Annotated[int, Parameter(help="Device rows per account.", validator=Number(gte=1))] = 25,
+    speed: Annotated[
+        float, Parameter(help="How many times faster than real ones the devices work.", validator=_speed)
+    ] = 60.0,
     port: Annotated[
-        int, Parameter(help="Where on 127.0.0.1 it listens; 0: any.", validator=Number(gte=0, lte=65535))
+        int, Parameter(help="Port to listen on, on 127.0.0.1; 0 picks a free one.", validator=Number(gte=0, lte=65535))
     ] = 0,
-    seed: Annotated[int, Parameter(help="The same seed makes the same fleet.")] = 0,
-    quota: Annotated[int, Parameter(help="Commands a day.", validator=Number(gte=0))] = 800,
+    seed: Annotated[int, Parameter(help="The same seed gives the same fleet.")] = 0,
+    quota: Annotated[int, Parameter(help="Commands per day.", validator=Number(gte=0))] = 800,
     accounts: Annotated[
-        int, Parameter(help="How many accounts there are, each with a fleet.", validator=Number(gte=1))
+        int, Parameter(help="Number of accounts, each with its own fleet.", validator=Number(gte=1))
     ] = 1,
     common: WithCommon = Common(),  # noqa: B008 - frozen
 ) -> int:
-    """Run a fake of the service on this machine, to try things out on.
+    """Run a fake of the service on this machine, for trying things out.
 
-    Prints the three environment variables with which a client finds it, as
-    shell lines.  Paste them into another shell, or write them to a file and
-    source that.  The token and the ids of commands are made up anew each
-    time.  The id and the token of a second account are in variables that
-    end in _2, and so on.
+    Prints shell lines that set the three environment variables a client needs
+    to find it.  Paste them into another shell, or write them to a file and
+    source that.  The token and the command ids are different each time.  The
+    id and token of a second account are in variables ending in _2, and so on.
 
     Runs until Ctrl-C (exit code 130) or SIGTERM (exit code 0).
 

@@ -35,9 +35,9 @@ Text = Annotated[str | None, Parameter(converter=_reads(_filled))]
 Place = Annotated[Path, Parameter(converter=_reads(lambda text: Path(_filled(text))))]
 """A file or a folder: an empty text would be the folder one is in."""
 
-Search = Annotated[Text, Parameter(help="Looked for in names and emails.")]
-User = Annotated[Text, Parameter(help="Only those of this email.")]
-Platform = Annotated[Text, Parameter(help="Only these, such as windows, mac or linux.")]
+Search = Annotated[Text, Parameter(help="Search names and emails for this text.")]
+User = Annotated[Text, Parameter(help="Filter by the user's email address.")]
+Platform = Annotated[Text, Parameter(help="Filter by platform, such as windows, mac or linux.")]
 
 Moment = Annotated[datetime, Parameter(converter=_reads(lambda text: parse_moment(text, datetime.now(UTC))))]
 """A time, or so long ago."""
