@@ -97,6 +97,6 @@ def read_token(file: Path) -> str:
         Secret(token)
     except ConfigurationError:
         raise ConfigurationError(
-            f"there is no token in the token file {file}: one is ASCII, without blanks and line ends within"
+            f"there is no token in the token file {file}: tokens are ASCII, without blanks or line breaks"
         ) from None
     return token

@@ -29,7 +29,7 @@ def confirm(question: str, *, yes: bool) -> bool:
         return True
     # The question goes where it does not mix with results, and has to be seen there.
     if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):  # pyright: ignore[reportUnnecessaryComparison] - so it is where one was closed
-        raise ConfigurationError("there is no terminal to ask on: --yes goes ahead without asking")
+        raise ConfigurationError("there is no terminal to ask on: pass --yes to go ahead without asking")
     if sys.platform != "win32":
         # What was typed before the question was there is no answer to it.
         termios.tcflush(sys.stdin, termios.TCIFLUSH)

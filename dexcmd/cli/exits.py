@@ -9,7 +9,7 @@ FAILED = 1
 """Not done, or what was done did not stand up to a check."""
 
 USAGE = 2
-"""The command line, a setting or the installation is not right; nothing was begun."""
+"""The command line, a setting or the installation is not right; nothing was started."""
 
 PARTLY = 3
 """Done in part: some of the targets, commands or artifacts failed."""

@@ -14,13 +14,13 @@ def mistake_text(error: CycloptsError) -> str:
     """Return what is wrong, in one line."""
     match error:
         case UnusedCliTokensError():
-            return f"Not expected here: {' '.join(error.unused_tokens or ())}"
+            return f"Unexpected argument: {' '.join(error.unused_tokens or ())}"
         case MissingArgumentError() if error.keyword is not None:
             return f"{error.keyword} needs a value"
         case MissingArgumentError() if error.argument is not None:
             return f"{error.argument.name.upper()} is missing"
         case CoercionError(token=Token() as token) if token.keyword is not None and error.target_type in KINDS:
-            return f'Invalid value "{token.value}" for {token.keyword}: that is no {KINDS[error.target_type]}'
+            return f'Invalid value "{token.value}" for {token.keyword}: it is not a {KINDS[error.target_type]}'
         case CoercionError(msg=str() as said, token=Token(keyword=None)) if error.argument is not None:
             return f"Invalid value for {error.argument.name.upper()}: {said}"
         case _:

@@ -35,7 +35,7 @@ def parse_moment(text: str, now: datetime) -> datetime:
     try:
         return datetime.fromisoformat(written).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
-        raise ValueError(f"{text!r} is no time; write 2h (ago), or 2026-01-31, or 2026-01-31T09:30") from None
+        raise ValueError(f"{text!r} is not a time; write 2h (ago), or 2026-01-31, or 2026-01-31T09:30") from None
 
 
 def time_text(moment: datetime) -> str:

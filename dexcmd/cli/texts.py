@@ -21,7 +21,7 @@ def parse_size(text: str) -> float:
     written = _SIZE.fullmatch(text.strip())
     size = 0.0 if written is None else float(written[1]) * _UNITS[(written[2] or "").lower()]
     if not size > 0:
-        raise ValueError(f"{text!r} is no size; write 500k, 2.5M or 1G")
+        raise ValueError(f"{text!r} is not a size; write 500k, 2.5M or 1G")
     return size
 
 

@@ -30,9 +30,9 @@ class Waits:
             self._until = self._clock() + event.wait
             seconds = duration_text(event.wait)
             if isinstance(event, Retrying):
-                note(f"{event.error}; tries again in {seconds}")
+                note(f"{event.error}; retrying in {seconds}")
             else:
-                note(f"waits {seconds} for its turn under the rate limit")
+                note(f"waiting {seconds} for the rate limit")
 
 
 def telling_waits(

@@ -34,7 +34,7 @@ def format_of(chosen: ExportFormat | None, output: Path | None, *, as_json: bool
         return ENDINGS[output.suffix.lower()]
     found = chosen or ("jsonl" if as_json else "csv")
     if output is None and found in ("parquet", "sqlite"):
-        raise ConfigurationError(f"{found} is no text for stdout: name a file with --output")
+        raise ConfigurationError(f"{found} can't be written to stdout: name a file with --output")
     return found
 
 

@@ -32,7 +32,7 @@ def journal_of(option: Path | None) -> Path:
     named = named_journal(option, os.environ)
     if named is not None and not named.parent.is_dir():
         raise ConfigurationError(
-            f"there is no folder {named.parent} for the journal {named.name}: make it, or name another journal"
+            f"there is no folder {named.parent} for the journal {named.name}: create it, or name another journal"
         )
     return journal_path(option, os.environ, sys.platform)
 
@@ -51,7 +51,7 @@ def check_new(journal: Path) -> None:
             pass
     except OSError as error:
         raise ConfigurationError(
-            f"no journal can be made at {journal}: {folder}: {error.strerror}; name another with --journal"
+            f"can't create a journal at {journal}: {folder}: {error.strerror}; name another with --journal"
         ) from error
 
 

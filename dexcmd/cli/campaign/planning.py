@@ -107,7 +107,7 @@ def run_plan(common: Common, journal: Path | None, file: Path, *, name_all: bool
 async def _tell_if_known(campaign: Campaign) -> None:
     try:
         if await campaign.known():
-            note(f"{campaign.name} is in the journal already: a run goes on with it, and does not plan it anew")
+            note(f"{campaign.name} is in the journal already: a run resumes it, and does not plan it again")
     except CampaignExistsError as error:
         warn(str(error))
 

@@ -19,14 +19,14 @@ from dexcmd.errors import one_line
 __all__ = ["brief_lines", "plan_document", "plan_lines", "question", "unreadable"]
 
 REASONS: Mapping[SkipReason, str] = {
-    "excluded": "`exclude` has its id, name or email",
+    "excluded": "its id, name or email is in `exclude`",
     "platform": "it is of another platform",
-    "unsupported_version": "its version is not within `version`, or not known",
+    "unsupported_version": "its version is unknown or not within `version`",
     "not_eligible": "the service says so",
     "offline": "the service says that it is not connected",
-    "already_running": "it has a command of the type that has not ended",
-    "not_sampled": "the lot did not fall on it",
-    "not_found": "it is named, and no device list of the last hour shows it",
+    "already_running": "it has an unfinished command of this type",
+    "not_sampled": "it was not drawn for the sample",
+    "not_found": "it is named, but in no device list of the last hour",
 }
 """In the order in which they are looked for."""
 
@@ -63,7 +63,7 @@ def brief_lines(plan: Plan) -> list[str]:
         if (failure := _failure(account)) is not None
     ]
     if left := len(plan.spec.accounts) - len(plan.accounts):
-        lines.append(f"{counted(left, 'more account')}: planned and captured beside, each as soon as it answers")
+        lines.append(f"{counted(left, 'more account')}: planned and captured alongside, each as soon as it answers")
     lines.append(f"artifacts: {_bytes(plan)}, into {plan.spec.artifacts.into}")
     return lines
 
@@ -191,7 +191,7 @@ def _account(plan: AccountPlan, spec: CampaignSpec) -> Iterator[str]:
 
 def _quota(plan: AccountPlan, spec: CampaignSpec) -> list[str]:
     """Return how far the quota goes: how it stands first, then what follows from that."""
-    quota, not_told = plan.quota, "quota: the service does not tell"
+    quota, not_told = plan.quota, "quota: the service does not say"
     if quota is None:
         return [not_told]
     late = [f"{quota.late:,} more would come after the deadline: not created"] if quota.late else []
@@ -201,7 +201,7 @@ def _quota(plan: AccountPlan, spec: CampaignSpec) -> list[str]:
     left = f"; {spec.leave_quota:,} of each day are left to others" if spec.leave_quota else ""
     lines = [f"quota: {quota.usage:,} of {quota.quota:,} used{reset}{left}"]
     if quota.days is None:
-        lines.append("the quota never suffices: nothing can be created")
+        lines.append("the quota is never enough: nothing can be created")
     elif quota.days:
         resets = quota.today is not None and plan.commands > quota.today
         each = f": {quota.today:,} before the reset, then up to {quota.per_day:,} a day" if resets else ""

@@ -44,7 +44,7 @@ from dexcmd.errors import CampaignBusyError, CampaignError, DexError, one_line
 
 __all__ = ["event_line", "run_campaign", "run_resume"]
 
-STOPPING = "creating nothing more and finishing what is being fetched; Ctrl-C again leaves at once"
+STOPPING = "creating no more commands and finishing the downloads in progress; Ctrl-C again quits immediately"
 
 ALL_DONE = ("finished", "aborted", "cancelled")
 
@@ -65,14 +65,14 @@ def run_campaign(common: Common, journal: Path | None, what: str, *, yes: bool) 
         complain(failure)
         return failure.exit_code
     if beginning.plan is not None and not _begin(beginning.plan, journal_of(journal), yes=yes):
-        note("nothing was begun")
+        note("nothing was started")
         return ABORTED
     if beginning.status is not None:
         status = beginning.status
         if status.state in ALL_DONE:
             write_status(common, journal, status)
             return exit_code(status)
-        note(f"goes on with {status.name}: {status.count('saved'):,} of {status.count():,} are fetched")
+        note(f"resuming {status.name}: {status.count('saved'):,} of {status.count():,} fetched")
         if status.control == "pause":
             again = f"`dexcmd campaign resume {status.name}{same_options(common, journal)}`"
             note(f"{status.name} is paused: nothing more is created before {again}")
@@ -91,7 +91,7 @@ def run_resume(common: Common, journal: Path | None, name: str) -> int:
     status = run_until_stopped(resume)
     if not status.running_elsewhere:
         return run_campaign(common, journal, name, yes=True)
-    note(f"{name} goes on in the process that runs it")
+    note(f"{name} resumes in the process that runs it")
     if common.json:
         write_status(common, journal, status)
     return OK
@@ -135,7 +135,7 @@ def _begin(plan: Plan, journal: Path, *, yes: bool) -> bool:
         reasons, why = [f"{reason} {number:,}" for reason, number in plan.skips.items()], "all are skipped"
         if plan.late:
             reasons, why = [*reasons, f"too late {plan.late:,}"], f"{why} or too late for the deadline"
-        raise CampaignError("no device is to be captured" + (f": {why} ({', '.join(reasons)})" if reasons else ""))
+        raise CampaignError("there is no device to capture" + (f": {why} ({', '.join(reasons)})" if reasons else ""))
     console = stderr_console()
     for line in brief_lines(plan):
         say(console, line)
@@ -152,7 +152,7 @@ def _run(common: Common, journal: Path | None, campaign: CampaignSpec | str, pla
         status = run_until_stopped(run.run, gently)
     except (Stopped, DexError, OSError):
         if run.begun:
-            note(f"what was done stays: `dexcmd campaign resume {name}{same_options(common, journal)}` goes on")
+            note(f"progress is kept: `dexcmd campaign resume {name}{same_options(common, journal)}` resumes it")
         raise
     if run.broken is not None:
         raise run.broken
@@ -201,7 +201,7 @@ class _Run:
         if self.common.json:
             self._write(campaign, event)
         elif isinstance(event, AccountStarted) and self._was_not_shown(event.account):
-            note(one_line(f"{event.account}: planned, and begins"))
+            note(one_line(f"{event.account}: planned, starting"))
         elif line := event_line(event, campaign.spec):
             note(line)
 
@@ -226,7 +226,7 @@ def event_line(event: CampaignEvent, spec: CampaignSpec) -> str | None:
         case WaveOpened() if spec.waves.sizes:
             line = f"wave {event.wave} begins"
         case QuotaWaited():
-            line = f"the quota is used up: waits for its reset, until {report_time(event.until)}"
+            line = f"the quota is used up: waiting for its reset, until {report_time(event.until)}"
         case CreatingAborted():
             line = f"nothing more is created: {event.reason}"
         case AccountStopped() if event.kind != "finished":

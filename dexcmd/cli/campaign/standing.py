@@ -41,10 +41,10 @@ LINE_SECONDS = 60.0
 """Between two plain lines, at least."""
 
 CONTROLS: dict[Control, str] = {
-    "run": "goes on: the pause is over",
-    "pause": "is paused: nothing more is created, what runs is followed and fetched",
-    "cancel_keep": "is cancelled: nothing more is created, what runs is followed and fetched",
-    "cancel_drop": "is cancelled: nothing more is created, what runs is left alone",
+    "run": "resumes: the pause is over",
+    "pause": "is paused: nothing more is created, running commands are followed and fetched",
+    "cancel_keep": "is cancelled: nothing more is created, running commands are followed and fetched",
+    "cancel_drop": "is cancelled: nothing more is created, running commands are left alone",
 }
 
 
@@ -182,15 +182,15 @@ def _account_says(account: AccountStatus) -> Iterator[str]:
     if account.waves > 1 and account.wave:
         yield f"wave {account.wave} of {account.waves}"
     if account.waits_until is not None:
-        yield f"waits for the quota: reset in {_left(account.waits_until)}"
+        yield f"waiting for the quota: reset in {_left(account.waits_until)}"
     elif account.next_wave_at is not None and account.next_wave_at > datetime.now(UTC):
-        yield f"waits for its soak: the next wave in {_left(account.next_wave_at)}"
+        yield f"soaking: the next wave in {_left(account.next_wave_at)}"
     elif account.audit_error is not None:
         yield f"the audit failed, and the next run tries it again: {one_line(account.audit_error)}"
     elif account.audit_at is not None and account.audit_at > datetime.now(UTC):
-        yield f"waits with the audit: it begins in {_left(account.audit_at)}"
+        yield f"waiting to audit: begins in {_left(account.audit_at)}"
     elif account.posts and not any(account.states[state] for state in ("pending", "creating", "running", "collecting")):
-        yield "looks for late commands in the list"
+        yield "looking for late commands in the list"
 
 
 def _left(until: datetime) -> str:

@@ -64,7 +64,7 @@ def run_pause(common: Common, journal: Path | None, name: str) -> int:
         return await campaign.status()
 
     status = _with(journal, name, pause)
-    again = f"`dexcmd campaign resume {name}{same_options(common, journal)}` goes on"
+    again = f"`dexcmd campaign resume {name}{same_options(common, journal)}` resumes it"
     left = status.count("creating", "running", "collecting")
     goes_on = f"; {_under_way(left)} still followed and fetched" if left and status.running_elsewhere else ""
     _tell(common, status, f"{name} is paused: nothing more is created{goes_on}; {again}")
@@ -84,16 +84,16 @@ def run_cancel(common: Common, journal: Path | None, name: str, *, drop: bool) -
     said = [f"{name} is cancelled: nothing more is created"]
     if running:
         it, they, s = ("it", "it is", "s") if running == 1 else ("them", "they are", "")
-        said.append(f"{counted(running, 'command')} still run{s}, for the service can't cancel {it}")
+        said.append(f"{counted(running, 'command')} still run{s}, as the service can't cancel {it}")
         said.append(f"{they} {'not collected' if drop else 'followed and fetched'}")
     if not status.running_elsewhere and status.state == "interrupted":
-        said.append(f"`dexcmd campaign resume {name}{same_options(common, journal)}` brings it to its end")
+        said.append(f"`dexcmd campaign resume {name}{same_options(common, journal)}` finishes it")
     _tell(common, status, "; ".join(said))
     return OK
 
 
 def _under_way(number: int) -> str:
-    return f"{number:,} that {'is' if number == 1 else 'are'} under way {'is' if number == 1 else 'are'}"
+    return f"{number:,} in progress {'is' if number == 1 else 'are'}"
 
 
 def _tell(common: Common, status: CampaignStatus, line: str) -> None:

@@ -1,4 +1,4 @@
-"""How to go on with what a capture left behind.  Pure."""
+"""How to continue with what a capture left behind.  Pure."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,19 +23,19 @@ def advice(rows: Sequence[Row], common: Common, into: Path, since: datetime) -> 
     dexcmd = _dexcmd(common)
     if unknown := sum(row.state == "unknown" for row in rows):
         listed = _list(rows, {"--since": time_document(since)})
-        yield f"{unknown} may have been created; before you try again, look at: {dexcmd} {listed}"
+        yield f"{unknown} may have been created; before trying again, check: {dexcmd} {listed}"
     left = [row for row in rows if row.goes_on]
     ids = [row.command_id for row in left if row.command_id is not None]
     if not ids:
         return
     rest = f"| {dexcmd} download - --into {shlex.quote(str(into))}"
     if len(ids) <= MOST_NAMED:
-        yield f"to go on: {dexcmd} follow --json {' '.join(ids)} {rest}"
+        yield f"to continue: {dexcmd} follow --json {' '.join(ids)} {rest}"
     else:
         # What may have been created besides is of any time since.
         bounds = {} if unknown else _bounds(left)
         listed = _list(rows, bounds or {"--since": time_document(since)})
-        yield f"to go on with {len(ids)} commands, and whatever else was created: {dexcmd} {listed} --json" + (
+        yield f"to continue with {len(ids)} commands, and whatever else was created: {dexcmd} {listed} --json" + (
             f" | {dexcmd} follow --json - {rest}"
         )
 

@@ -45,15 +45,15 @@ def preview_lines(choice: Choice, quota: Quota, now: datetime, *, named: bool) -
     count = len(choice.devices)
     if count > MOST_SHOWN:
         yield f"and {count - MOST_SHOWN} more, {count} in all"
-    if choice.not_connected:
-        yield f"{choice.not_connected} of them not connected now: their commands fail after 10 minutes, if they stay so"
+    if away := choice.not_connected:
+        yield f"{away} of them not connected now: their commands fail after 10 minutes, unless they reconnect"
     if choice.left:
-        yield f"left out{' of those named' if named else ', for they are not eligible'}: {len(choice.left)}"
+        yield f"skipped{' of those named' if named else ' as not eligible'}: {len(choice.left)}"
     if quota.remaining is None:
         return
     reset = ""
     if quota.reset_time is not None:
         reset = f", which resets in {duration_text((quota.reset_time - now).total_seconds())}"
-    yield f"takes {count} of {quota.remaining} commands left of the day's quota{reset}"
+    yield f"takes {count} of {quota.remaining} commands left in the day's quota{reset}"
     if count > quota.remaining:
         yield f"warning: the quota has room for {quota.remaining} of {count}"

@@ -19,7 +19,7 @@ __all__ = ["CREATED", "LINES", "MADE", "TABLE", "Row", "row_document"]
 
 MADE = ("created", "adopted")
 
-REASONS = {"quota": "the day's quota is used up", "cancelled": "interrupted", "abort": "given up after another error"}
+REASONS = {"quota": "the day's quota is used up", "cancelled": "interrupted", "abort": "stopped after another error"}
 
 
 @attrs.frozen(kw_only=True)
@@ -87,7 +87,7 @@ class Row:
         if self.error is not None:
             return str(explain(self.error))
         if self.text is None and self.command_id is not None and self.reason == "cancelled":
-            return "interrupted; it goes on"
+            return "interrupted; it keeps running"
         return self.text or REASONS.get(self.reason or "", self.reason)
 
     @property

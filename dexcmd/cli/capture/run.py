@@ -37,7 +37,7 @@ from dexcmd.resources.requests import CommandArgs, Target
 
 __all__ = ["Job", "run_capture"]
 
-FINISHING = "creating no more, and finishing what is under way; Ctrl-C again leaves at once"
+FINISHING = "creating no more commands and finishing what is in progress; Ctrl-C again quits immediately"
 
 MARGIN = timedelta(minutes=1)
 """How far this machine's clock may be ahead of the service's, for the time from which commands are listed."""
@@ -192,7 +192,7 @@ class _Work:
             self._writer.finish("")
 
     def _rest(self) -> list[Row]:
-        """Return the rows of what was left without a result; none where nothing was begun."""
+        """Return the rows of what was left without a result; none where nothing was started."""
         outcomes = self._outcomes.outcomes
         if not self._finished and all(outcome.state == "not_attempted" for outcome in outcomes):
             return []

@@ -84,7 +84,7 @@ class Standing:
         seconds = None if self.stopping or running or not left else self._done.seconds_for(left)
         said = f"{duration_text(now - self.started)}, {size_text(received)}, {size_text(self._bytes.per_second)}/s"
         if self.under_way:
-            said += f", {len(self.under_way)} under way"
+            said += f", {len(self.under_way)} in progress"
         if failed:
             said += f", {failed} failed"
         stages = (

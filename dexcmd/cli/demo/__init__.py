@@ -39,7 +39,7 @@ def demo(
     if common.json:
         raise ConfigurationError("the demo is for people: it has no --json")
     # Said first: to load the SDK takes a moment.
-    sys.stdout.write(f"Capturing {devices} devices of a sandbox over HTTP, with faults on the way\n")
+    sys.stdout.write(f"Capturing {devices} devices of a sandbox over HTTP, with faults along the way\n")
     sys.stdout.flush()
     from dexcmd.cli.demo.run import run_demo
 

@@ -88,7 +88,7 @@ class Progress:
         """Return how it stands, to be shown."""
         held_back = f" {self.paced} held back," if self.paced else ""
         said = (
-            f"{size_text(self.size)}, {self.requests} requests, {self.retries} sent again,"
+            f"{size_text(self.size)}, {self.requests} requests, {self.retries} retried,"
             f" {self.injected} faults,{held_back} {self.seconds:.0f} s"
         )
         return Picture(self.stages, said)

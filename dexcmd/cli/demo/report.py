@@ -50,8 +50,8 @@ def _faults(progress: Progress) -> Iterator[Row]:
     for fault in progress.faults:
         if fault.count:
             yield Row(f"  {fault.kind}", str(fault.count))
-    yield Row("requests sent again", str(progress.retries))
-    yield Row("downloads resumed", str(progress.resumed), "taken up where they broke off")
+    yield Row("requests retried", str(progress.retries))
+    yield Row("downloads resumed", str(progress.resumed), "resumed where they broke off")
 
 
 def _rest(progress: Progress, folder: Path) -> Iterator[Row]:

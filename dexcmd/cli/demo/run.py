@@ -76,7 +76,7 @@ def run_demo(devices: int, into: Path | None, seed: int) -> int:
         return FAILED
     say(
         console,
-        f"{counted(progress.saved, 'whole file')} in {folder}, outcomes as the sandbox has them.",
+        f"{counted(progress.saved, 'whole file')} in {folder}, all outcomes as in the sandbox.",
     )
     say(console, NEXT)
     return OK

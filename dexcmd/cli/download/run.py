@@ -35,7 +35,7 @@ __all__ = ["COLUMNS", "Job", "Row", "Standing", "run_download"]
 HOPELESS = (AuthenticationError, PermissionDeniedError)
 """What the next artifact would be refused for as well."""
 
-FINISHING = "finishing what is under way; Ctrl-C again leaves at once"
+FINISHING = "finishing the downloads in progress; Ctrl-C again quits immediately"
 
 
 @attrs.frozen(kw_only=True)
@@ -137,7 +137,7 @@ class Standing:
         total = self.named if self.all_named else None
         left = None if total is None else self._artifacts.seconds_for(total - self.done - parts)
         remaining = "" if left is None or self.finishing or self.done == total else f"{duration_text(left)} left"
-        said = f"{size_text(received)}, {size_text(self._bytes.per_second)}/s, {len(self.under_way)} under way"
+        said = f"{size_text(received)}, {size_text(self._bytes.per_second)}/s, {len(self.under_way)} in progress"
         if self.skipped:
             said += f", {self.skipped} already there"
         if self.failed:
@@ -153,7 +153,7 @@ class Standing:
         if self.failed:
             parts.append(f"{self.failed} failed")
         if left := self.named - self.done:
-            parts.append(f"{left} not begun")
+            parts.append(f"{left} not started")
         return ", ".join(parts)
 
     def exit_code(self, *, interrupted: bool) -> int:
@@ -173,7 +173,7 @@ def run_download(common: Common, job: Job) -> int:
     try:
         return call(common, _Download(common, job, gently).run, gently)
     except Stopped:
-        note("what came stays: the same command goes on from there")
+        note("partial downloads are kept: run the same command again to resume")
         raise
 
 

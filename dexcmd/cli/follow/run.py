@@ -39,7 +39,7 @@ class Standing:
         """Return it to be shown."""
         said = f"{self.succeeded} succeeded, {self.ended - self.succeeded} failed"
         if self.ended < self.total:
-            said += f"; waits {duration_text(self.until - time.monotonic())} more at most"
+            said += f"; waiting up to {duration_text(self.until - time.monotonic())} more"
         return Picture((Stage("ended", self.ended, self.total),), said)
 
 
@@ -59,7 +59,7 @@ def run_follow(common: Common, ids: Sequence[str], timeout: timedelta) -> int:
             # Waiting alone would never tell of an id that is mistyped.
             if missing := [command_id for command_id in following.unlisted if command_id not in told]:
                 told.update(missing)
-                note(f"not in the list, at least not yet: {listed(missing)}; waits for {_them(missing)} all the same")
+                note(f"not in the list yet: {listed(missing)}; waiting for {_them(missing)} anyway")
             return standing.picture()
 
         try:
@@ -74,7 +74,7 @@ def run_follow(common: Common, ids: Sequence[str], timeout: timedelta) -> int:
             complain(late(error))
         except (TransportError, ServerError) as error:
             if not (isinstance(error, TransportError) and error.permanent):
-                error.add_note("the commands go on, and the same command waits for them again")
+                error.add_note("the commands keep running; run the same command again to wait for them")
             raise
         return OK if standing.succeeded == standing.total else PARTLY
 
@@ -89,7 +89,7 @@ def late(error: WaitTimeoutError) -> Failure:
     hint = f"{'is the id' if len(error.unlisted) == 1 else 'are the ids'} right, and the account?"
     others = len(error.pending) - len(error.unlisted)
     if others:
-        hint += f" {counted(others, 'other')} {'goes' if others == 1 else 'go'} on"
+        hint += f" {counted(others, 'other')} {'keeps' if others == 1 else 'keep'} running"
     return attrs.evolve(failure, hint=hint)
 
 

@@ -121,7 +121,7 @@ def run_devices(common: Common, selection: Selection) -> int:
             writer.add(device)
 
     call(common, work)
-    writer.finish("no such devices were connected within the last hour")
+    writer.finish("no matching devices were connected within the last hour")
     return OK
 
 
@@ -152,5 +152,5 @@ def run_commands(common: Common, wanted: Wanted) -> int:
                 return
 
     call(common, work)
-    writer.finish("no such commands")
+    writer.finish("no matching commands")
     return OK
