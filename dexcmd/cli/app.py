@@ -1,4 +1,4 @@
-"""The commands, the options they share, and what becomes of an error."""
+"""The commands, the options they share, and error handling."""
 
 import os
 import sys
@@ -51,27 +51,27 @@ TRYING = Group("Commands that need no account", sort_key=2)
 OTHER = Group("Other", sort_key=3)
 
 ACCESS = ("--account", "--base-url", "--token-file")
-"""What means nothing where there is no account."""
+"""The options that have no meaning for commands without an account."""
 
 app: App = App(
     name="dexcmd",
     help=_HELP,
-    # The Markdown that would be the default takes a tenth of a second to load.  Plain text keeps its line
-    # ends, so the docstrings of commands have short lines.
+    # Markdown, the default, takes a tenth of a second to load.  Plain text keeps its line breaks, so the
+    # docstrings of commands have short lines.
     help_format="plaintext",
     version=f"dexcmd {__version__}",
     group_commands=OTHER,
-    # Ctrl-C is answered in one place, `main`.
+    # Ctrl-C is handled in one place, `main`.
     suppress_keyboard_interrupt=False,
 )
 app.meta.suppress_keyboard_interrupt = False
 app.meta.group_parameters = Group("Global options, before or after the command", sort_key=4)
 
-# The modules of the commands are light: each imports what it needs of the SDK when it is run.
+# The modules of the commands are light: each imports what it needs of the SDK only when it runs.
 app.command(quota, group=ACCOUNT, sort_key=1)
 app.command(devices, group=ACCOUNT, sort_key=2)
 app.command(commands, group=ACCOUNT, sort_key=3)
-# What would be made of any number of names is [ARGS...], whatever they are called below it.
+# By default, the usage would show variadic arguments as [ARGS...], whatever the help below calls them.
 app.command(capture, group=ACCOUNT, sort_key=4, usage="Usage: dexcmd capture [OPTIONS] TYPE [DEVICES...]")
 app.command(follow, group=ACCOUNT, sort_key=5, usage="Usage: dexcmd follow [OPTIONS] IDS...")
 app.command(download, group=ACCOUNT, sort_key=6, usage="Usage: dexcmd download [OPTIONS] IDS...")
@@ -113,7 +113,7 @@ def _launch(
 
 
 def _with_stdin(tokens: Sequence[str]) -> list[str]:
-    """Return the arguments with `STDIN` for each `-` that is no option's value."""
+    """Return the arguments with each `-` that isn't an option's value replaced by `STDIN`."""
     return [
         STDIN if word == "-" and not previous.startswith("--") else word
         for previous, word in zip(["", *tokens], tokens, strict=False)
@@ -125,11 +125,11 @@ def run(argv: Sequence[str] | None = None) -> int:
     tokens = list(sys.argv[1:] if argv is None else argv)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            # So it is where it was closed: then nobody wants what is written there.
+            # The stream was closed, so nobody wants what is written there.
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open to the end of the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            # A name that the terminal has no letters for is no reason to fail.
+            # A name with characters that the terminal can't encode is no reason to fail.
             stream.reconfigure(errors="backslashreplace")
     try:
         code = app.meta(tokens, exit_on_error=False, print_error=False, result_action="return_value")
@@ -138,17 +138,17 @@ def run(argv: Sequence[str] | None = None) -> int:
         note("interrupted")
         return stopped.exit_code
     except BrokenPipeError:
-        # Whoever read it has what they wanted.  Python flushes once more at its end.
+        # The reader has what it wanted.  Python flushes once more on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except SystemExit as ended:
-        # How rich ends the process where whoever read the help has gone.
+        # This is how rich exits if the reader of the help has gone.
         if isinstance(ended.__context__, BrokenPipeError):
             return BROKEN_PIPE
         raise
     except CycloptsError as error:
         return _tell([Failure(mistake_text(error), _where_to_look(error), USAGE)], tokens)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is told in a line
+    except Exception as error:  # noqa: BLE001 - every error is reported in one line
         return _tell(explain_each(error), tokens)
     return code if isinstance(code, int) else OK
 

@@ -1,4 +1,4 @@
-"""What an error comes to on the command line: a line, what to do about it, and an exit code.  Pure."""
+"""Turns an error into a message for the user, a hint, and an exit code.  Pure."""
 
 import attrs
 
@@ -33,23 +33,23 @@ from dexcmd.errors import (
 __all__ = ["Failure", "explain", "explain_each"]
 
 TOKEN_REFUSED = 10000
-"""The code with which the service refuses a token, without a word about why."""
+"""The code with which the service refuses a token without giving a reason."""
 
 NO_ROUTE = (7003, 7000)
-"""The codes with which the service answers what is nowhere in the API, and the cause of that."""
+"""The service's codes for a URL that is not part of the API, and for the cause of that."""
 
 ACCOUNT_RIGHT = "is the account right (CLOUDFLARE_ACCOUNT_ID or --account)"
 
 
 @attrs.frozen
 class Failure:
-    """An error, for whoever typed the command."""
+    """An error, as reported to the user."""
 
     line: str
     """What went wrong, in one line."""
 
     hint: str | None
-    """What to do about it, where that can be told."""
+    """What to do about it, if known."""
 
     exit_code: int
 
@@ -59,14 +59,14 @@ class Failure:
 
 
 def explain(error: BaseException, token_env: str = TOKEN_VARIABLE) -> Failure:
-    """Return what an error comes to; `token_env` is the variable of the token."""
+    """Return the failure for an error; `token_env` is the environment variable of the token."""
     line = one_line(_text(error), LONGEST_LINE)
     hint, code = _advice(error, token_text(token_env))
     return Failure(line, hint, code)
 
 
 def explain_each(error: BaseException) -> list[Failure]:
-    """Return what an error comes to: more than one where it tells of several mistakes."""
+    """Return the failures for an error: more than one if it reports several mistakes."""
     if isinstance(error, CampaignFileError):
         return [
             Failure(one_line(f"{error.source}: {mistake}", LONGEST_LINE), None, USAGE) for mistake in error.mistakes

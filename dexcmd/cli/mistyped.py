@@ -1,4 +1,4 @@
-"""What the parser of the command line found wrong, in words for whoever typed it.  Pure."""
+"""Rephrases the errors of the command line parser for users.  Pure."""
 
 from collections.abc import Mapping
 
@@ -7,11 +7,11 @@ from cyclopts import CoercionError, CycloptsError, MissingArgumentError, Token, 
 __all__ = ["mistake_text"]
 
 KINDS: Mapping[object, str] = {float: "number", int: "whole number"}
-"""What the types of values are called."""
+"""Names for the types of values."""
 
 
 def mistake_text(error: CycloptsError) -> str:
-    """Return what is wrong, in one line."""
+    """Describe the error in one line."""
     match error:
         case UnusedCliTokensError():
             return f"Unexpected argument: {' '.join(error.unused_tokens or ())}"
@@ -25,5 +25,5 @@ def mistake_text(error: CycloptsError) -> str:
             return f"Invalid value for {error.argument.name.upper()}: {said}"
         case _:
             text = " ".join(str(error).split())
-            # A list that is cut keeps its dots.
+            # A truncated list keeps its dots.
             return text if text.endswith("...") else text.removesuffix(".")

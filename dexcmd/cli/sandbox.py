@@ -1,4 +1,4 @@
-"""`dexcmd sandbox`: a fake of the service to point a client at."""
+"""`dexcmd sandbox`: a fake of the service for clients to use."""
 
 import os
 import secrets
@@ -22,7 +22,7 @@ FASTEST = 10_000
 
 
 def _speed(_: Any, value: float) -> None:
-    # Written so that NaN is refused as well.
+    # Written so that NaN is rejected too.
     if not 0 < value <= FASTEST:
         raise ValueError(f"Must be above 0 and at most {FASTEST}.")
 
@@ -33,7 +33,7 @@ def export_lines(environment: Mapping[str, str]) -> str:
 
 
 def scaled(span: tuple[float, float], speed: float) -> tuple[float, float]:
-    """Return a span of seconds, so many times as short."""
+    """Return a span of seconds, divided by `speed`."""
     return span[0] / speed, span[1] / speed
 
 
@@ -73,7 +73,7 @@ def sandbox(
     from dexcmd.errors import DexError
     from dexcmd.sandbox import Behaviour, Sandbox, make_devices
 
-    # Not its clock: the time that it tells has to pass as it does for its clients.
+    # Not its clock: the time it reports must pass as it does for its clients.
     usual = Behaviour()
     behaviour = Behaviour(
         pickup_seconds=scaled(usual.pickup_seconds, speed),
@@ -88,7 +88,7 @@ def sandbox(
                 Sandbox(
                     make_devices(devices, seed=seed + number),
                     behaviour=behaviour,
-                    # Ids that come again would name commands that a journal or a folder knows from an earlier run.
+                    # Repeated ids would clash with commands that a journal or folder knows from an earlier run.
                     seed=secrets.randbits(64),
                     quota=quota,
                     port=0 if number else port,
@@ -114,7 +114,7 @@ def sandbox(
     try:
         run_until_stopped(serve)
     except Stopped as stopped:
-        # To be told to end is how a service ends well.
+        # SIGTERM is the normal way to end a service.
         if stopped.number != signal.SIGTERM:
             raise
     return OK

@@ -32,7 +32,7 @@ Journal = Annotated[
 ]
 Name = Annotated[str, Parameter(name="name", help="Name of the campaign.")]
 File = Annotated[Place, Parameter(name="file", help="Campaign file.")]
-# Text comes first, and is what it is read as: "./london" is a file, "london" a name.  A path lets shells offer files.
+# `str` comes first, so the value stays text: "./london" is a file, "london" a name.  `Path` makes shells offer files.
 FileOrName = Annotated[
     str | Path, Parameter(name="file-or-name", help="Campaign file, or the name of a campaign in the journal.")
 ]

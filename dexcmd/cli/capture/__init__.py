@@ -1,4 +1,4 @@
-"""`dexcmd capture`: commands on devices, from their creation to their files."""
+"""`dexcmd capture`: creates commands on devices and saves their artifacts."""
 
 from datetime import timedelta
 from pathlib import Path

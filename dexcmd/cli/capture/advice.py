@@ -15,11 +15,11 @@ __all__ = ["advice"]
 MARGIN = timedelta(seconds=1)
 
 MOST_NAMED = 5
-"""More ids than that are no command line any more."""
+"""Maximum number of ids in a suggested command line."""
 
 
 def advice(rows: Sequence[Row], common: Common, into: Path, since: datetime) -> Iterator[str]:
-    """Yield lines that tell how to get what these rows have not got; `since` is before the first POST."""
+    """Yield lines that say how to get the artifacts that these rows lack; `since` is before the first POST."""
     dexcmd = _dexcmd(common)
     if unknown := sum(row.state == "unknown" for row in rows):
         listed = _list(rows, {"--since": time_document(since)})
@@ -32,7 +32,7 @@ def advice(rows: Sequence[Row], common: Common, into: Path, since: datetime) -> 
     if len(ids) <= MOST_NAMED:
         yield f"to continue: {dexcmd} follow --json {' '.join(ids)} {rest}"
     else:
-        # What may have been created besides is of any time since.
+        # Commands that may have been created in addition can be of any time since then.
         bounds = {} if unknown else _bounds(left)
         listed = _list(rows, bounds or {"--since": time_document(since)})
         yield f"to continue with {len(ids)} commands, and whatever else was created: {dexcmd} {listed} --json" + (
@@ -45,7 +45,7 @@ def _list(rows: Sequence[Row], bounds: Mapping[str, object]) -> str:
 
 
 def _bounds(rows: Sequence[Row]) -> dict[str, object]:
-    """Return between which times all of these were created, and a second more; nothing where that is not known."""
+    """Return the times between which all of these were created, with a second's margin; empty if unknown."""
     created = [row.created for row in rows if row.created is not None]
     if len(created) < len(rows):
         return {}

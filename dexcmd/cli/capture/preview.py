@@ -1,4 +1,4 @@
-"""Whom a capture touches and what it costs, shown before anybody is asked."""
+"""Shows whom a capture affects and what it costs, before asking for confirmation."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ COLUMNS = (
 
 
 def preview(console: Console, choice: Choice, quota: Quota, args: CommandArgs, *, named: bool) -> None:
-    """Show the first devices, and say all else in a few lines."""
+    """Show the first devices, and summarize the rest in a few lines."""
     shown = choice.devices[:MOST_SHOWN]
     say(console, f"{command_text(args.type, unstructure_args(args))} on:")
     if console.is_terminal:
@@ -41,7 +41,7 @@ def preview(console: Console, choice: Choice, quota: Quota, args: CommandArgs, *
 
 
 def preview_lines(choice: Choice, quota: Quota, now: datetime, *, named: bool) -> Iterator[str]:
-    """Yield what there is to say besides the first rows."""
+    """Yield the lines after the first rows."""
     count = len(choice.devices)
     if count > MOST_SHOWN:
         yield f"and {count - MOST_SHOWN} more, {count} in all"

@@ -1,4 +1,4 @@
-"""`dexcmd demo`: the main job, end to end, on a sandbox inside the process."""
+"""`dexcmd demo`: a bulk capture, end to end, against a sandbox in the same process."""
 
 import sys
 from typing import Annotated
@@ -38,7 +38,7 @@ def demo(
     """
     if common.json:
         raise ConfigurationError("the demo is for people: it has no --json")
-    # Said first: to load the SDK takes a moment.
+    # Printed first: loading the SDK takes a moment.
     sys.stdout.write(f"Capturing {devices} devices of a sandbox over HTTP, with faults along the way\n")
     sys.stdout.flush()
     from dexcmd.cli.demo.run import run_demo

@@ -1,4 +1,4 @@
-"""`dexcmd quota`, `devices` and `commands`: what the service has."""
+"""`dexcmd quota`, `devices` and `commands`: what the service lists."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""What the service has, as rows."""
+"""Writes quota, devices and commands as rows."""
 
 import sys
 from datetime import UTC, datetime
@@ -79,7 +79,7 @@ DEVICES_TABLE = tuple(
     for column in DEVICES
     if column.title != "reason"
 )
-"""A table has the reason beside the no: there it has room on eighty columns."""
+"""A table shows the reason next to the "no", where it fits into eighty columns."""
 
 COMMANDS = (
     Column[Command](title="command", text=lambda row: row.id),
@@ -127,7 +127,7 @@ def run_devices(common: Common, selection: Selection) -> int:
 
 @attrs.frozen(kw_only=True)
 class Wanted:
-    """Which commands."""
+    """The filters for commands."""
 
     status: str | None
     command_type: str | None
