@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write("dexcmd: the command line needs more than the library: pip install 'dexcmd[cli]'\n")
         return USAGE
     except KeyboardInterrupt:
-        # Before or after the work, which answers for itself.  A second one must find nothing to interrupt.
+        # Before or after the work, which handles Ctrl-C itself.  A second one must find nothing to interrupt.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.stderr.write("interrupted\n")
         return INTERRUPTED

@@ -1,4 +1,4 @@
-"""Which account, with which token, at which address: from the options, the environment, and a file for the token."""
+"""Resolves account, token and base URL from the options, the environment, and a token file."""
 
 import stat
 from collections.abc import Callable, Mapping
@@ -16,12 +16,12 @@ from dexcmd.wire.paths import BaseURL, valid_account_id
 __all__ = ["Access", "access", "base_url_of", "read_token", "token_of"]
 
 MOST_TOKEN_BYTES = 4096
-"""A file that is longer holds something else."""
+"""A longer file contains something else."""
 
 
 @attrs.frozen(kw_only=True)
 class Access:
-    """What a client needs to know."""
+    """What a client needs to access the API."""
 
     account_id: str
     token: str = attrs.field(repr=False)
@@ -29,9 +29,9 @@ class Access:
 
 
 def access(common: Common, environment: Mapping[str, str]) -> Access:
-    """Return where to go and how to get in.
+    """Return the account, token and base URL to use.
 
-    An option goes before the environment, and `CLOUDFLARE_API_TOKEN` before `CLOUDFLARE_API_TOKEN_FILE`.  Raises
+    Options take precedence over the environment, and `CLOUDFLARE_API_TOKEN` over `CLOUDFLARE_API_TOKEN_FILE`.  Raises
     `ConfigurationError`, which says what to set.
     """
     account_id = common.account or environment.get("CLOUDFLARE_ACCOUNT_ID")
@@ -45,7 +45,7 @@ def access(common: Common, environment: Mapping[str, str]) -> Access:
 
 
 def base_url_of(common: Common, environment: Mapping[str, str]) -> str | None:
-    """Return where the API is; None for where it usually is.  Raises `ConfigurationError`, which says what to check."""
+    """Return the API's base URL, None for the default.  Raises `ConfigurationError`, which says what to check."""
     base_url = common.base_url or environment.get("CLOUDFLARE_BASE_URL") or None
     if base_url is not None:
         _check(BaseURL.parse, base_url, "CLOUDFLARE_BASE_URL or --base-url")
@@ -53,7 +53,7 @@ def base_url_of(common: Common, environment: Mapping[str, str]) -> str | None:
 
 
 def _check(check: Callable[[str], object], value: str, source: str) -> None:
-    """Raise `ConfigurationError` for what a client would refuse too, which does not know where it was set."""
+    """Raise `ConfigurationError` naming the source of an invalid value, which the client's own error can't name."""
     try:
         check(value)
     except ConfigurationError as error:
@@ -61,9 +61,9 @@ def _check(check: Callable[[str], object], value: str, source: str) -> None:
 
 
 def token_of(variable: str, file: Path | None, environment: Mapping[str, str], whose: str = "") -> str:
-    """Return the token that a file holds, or a variable, or the file that `<variable>_FILE` names.
+    """Return the token from a file, or else from a variable, or from the file named by `<variable>_FILE`.
 
-    Raises `ConfigurationError`, which says what to set; `whose` is added to what is missing.
+    Raises `ConfigurationError`, which says what to set; `whose` is added to its message.
     """
     if file is not None:
         return read_token(file)
@@ -78,9 +78,9 @@ def token_of(variable: str, file: Path | None, environment: Mapping[str, str], w
 
 
 def read_token(file: Path) -> str:
-    """Return the token in a file, without the blanks around it; warns on stderr where everybody may read it.
+    """Return the token in a file, stripped of whitespace; warn on stderr if the file is world-readable.
 
-    Raises `ConfigurationError`, without what the file holds.
+    Raises `ConfigurationError`, which doesn't reveal the file's content.
     """
     try:
         with file.open("rb") as opened:
@@ -97,6 +97,6 @@ def read_token(file: Path) -> str:
         Secret(token)
     except ConfigurationError:
         raise ConfigurationError(
-            f"there is no token in the token file {file}: one is ASCII, without blanks and line ends within"
+            f"there is no token in the token file {file}: tokens are ASCII, without blanks or line breaks"
         ) from None
     return token

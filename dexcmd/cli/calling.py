@@ -1,4 +1,4 @@
-"""A client for as long as a command runs."""
+"""Runs the work of a command with a client."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -22,9 +22,9 @@ def call(
     gently: GentleStop | None = None,
     on_event: Callable[[Event], object] | None = None,
 ) -> T:
-    """Run `work` with a client and return what it returns; long waits are told.
+    """Run `work` with a client and return its result; report long waits on stderr.
 
-    Raises `DexError`, and `Stopped` where a signal ended it.
+    Raises `DexError`, and `Stopped` if a signal ended it.
     """
     found = access(common, os.environ)
     listener = telling_waits(common, on_event)

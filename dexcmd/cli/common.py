@@ -1,4 +1,4 @@
-"""What every command is told besides its own options."""
+"""The options that every command takes besides its own."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,23 +9,23 @@ from cyclopts import Parameter
 __all__ = ["STDIN", "Common", "WithCommon"]
 
 STDIN = "<stdin>"
-"""What stands for a `-` among the arguments, which the parser would take for an option."""
+"""Placeholder for a `-` among the arguments, which the parser would take for an option."""
 
 
 @attrs.frozen(kw_only=True)
 class Common:
-    """The global options, which stand before or after the command."""
+    """The global options, given before or after the command."""
 
     json: bool = False
-    """Whether the answer is JSON."""
+    """Whether to write JSON."""
 
     account: str | None = None
-    """The account id; None for that of the environment."""
+    """The account id; None to take it from the environment."""
 
     base_url: str | None = None
     token_file: Path | None = None
     verbose: int = 0
-    """1 tells of what is waited for and tried again, 2 of each request."""
+    """1 logs waits and retries, 2 every request."""
 
 
 WithCommon = Annotated[Common, Parameter(parse=False)]

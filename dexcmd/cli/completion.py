@@ -1,4 +1,4 @@
-"""`dexcmd completion`: what makes a shell complete."""
+"""`dexcmd completion`: scripts for shell completion."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -13,14 +13,14 @@ __all__ = ["completion", "without"]
 Shell = Literal["bash", "zsh", "fish"]
 
 _COMMAND = re.compile(r' +"?([a-z][a-z -]*)"?\)')
-"""Where bash and zsh come to what belongs to a command."""
+"""The line at which the part for a command begins in the scripts for bash and zsh."""
 
 _IN_FISH = re.compile(r"complete .*_using_command (\S+)' -[ls] (\S+) ")
 _IN_ZSH = re.compile(r" +'\*?(-[\w-]+)\[")
 
 
-def completion(shell: Annotated[Shell, Parameter(name="shell", help="Which shell.")], /) -> int:
-    """Print a script that makes a shell complete commands and options.
+def completion(shell: Annotated[Shell, Parameter(name="shell", help="Shell to complete in.")], /) -> int:
+    """Print a shell script that completes commands and options.
 
     For example:
       eval "$(dexcmd completion bash)"    # in ~/.bashrc
@@ -39,7 +39,7 @@ def completion(shell: Annotated[Shell, Parameter(name="shell", help="Which shell
 
 
 def without(hidden: Mapping[str, Collection[str]], script: str) -> str:
-    """Return a script that offers for no command the options that are `hidden` there, which its maker can't be told."""
+    """Return a script without the options `hidden` for each command, which its generator can't be told to leave out."""
     return "\n".join(_shown(hidden, script.split("\n")))
 
 
@@ -57,5 +57,5 @@ def _shown(hidden: Mapping[str, Collection[str]], lines: list[str]) -> Iterator[
 
 
 def _registration(script: str) -> str:
-    """Return what is missing from a script for zsh, which is made to be found in a folder and not to be run."""
+    """Return what a zsh script lacks when it is evaluated: it is generated to be autoloaded from a folder."""
     return "".join(f"\ncompdef {name} dexcmd\n" for name in re.findall(r"^(\w+)\(\) \{$", script, re.MULTILINE)[:1])

@@ -1,4 +1,4 @@
-"""A question before something is done that costs quota and privacy."""
+"""Asks for confirmation before an operation that costs quota and privacy."""
 
 import select
 import signal
@@ -19,32 +19,31 @@ ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
 
 
 def confirm(question: str, *, yes: bool) -> bool:
-    """Ask on the terminal and tell whether the answer is yes; with `yes`, it is so without a question.
+    """Ask on the terminal and return whether the answer is yes; with `yes`, return True without asking.
 
-    Nothing typed, and the end of what is typed, is a no.  To be called from the main thread, and not while an event
-    loop runs: Ctrl-C at the question is a `KeyboardInterrupt`.  Raises `ConfigurationError` where there is nobody to
-    ask.
+    An empty answer and the end of input mean no.  Call this from the main thread, and not while an event loop runs:
+    Ctrl-C at the question is a `KeyboardInterrupt`.  Raises `ConfigurationError` if there is no terminal to ask on.
     """
     if yes:
         return True
-    # The question goes where it does not mix with results, and has to be seen there.
+    # The question goes to stderr, apart from the results, and must be visible there.
     if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):  # pyright: ignore[reportUnnecessaryComparison] - so it is where one was closed
-        raise ConfigurationError("there is no terminal to ask on: --yes goes ahead without asking")
+        raise ConfigurationError("there is no terminal to ask on: pass --yes to go ahead without asking")
     if sys.platform != "win32":
-        # What was typed before the question was there is no answer to it.
+        # Anything typed before the question appeared is not an answer to it.
         termios.tcflush(sys.stdin, termios.TCIFLUSH)
     try:
         while (answer := _ask(one_line(question, LONGEST_LINE))) is None:
             pass
     except KeyboardInterrupt:
-        # What is said next does not belong behind the question.
+        # The next message does not belong on the line of the question.
         sys.stderr.write("\n")
         raise
     return answer
 
 
 def _ask(question: str) -> bool | None:
-    # Ready before the question is seen, for then the answer, or Ctrl-C, may come at any moment.
+    # Be ready before the question is visible: from then on the answer, or Ctrl-C, may come at any moment.
     with _typing() as wait:
         sys.stderr.write(f"{question} [y/N] ")
         sys.stderr.flush()
@@ -58,9 +57,9 @@ def _ask(question: str) -> bool | None:
 
 @contextmanager
 def _typing() -> Generator[Callable[[], object]]:
-    """Give what returns when there is a line, or a signal, which a read alone would sleep over if it came just before.
+    """Yield a function that waits for a line or a signal; a plain read would miss a signal that came just before it.
 
-    Where terminals can't be waited for, it returns at once.
+    Where terminals can't be waited for, the function returns at once.
     """
     if sys.platform == "win32":
         yield lambda: None

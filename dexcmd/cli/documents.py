@@ -1,6 +1,6 @@
-"""What `--json` writes: documents whose fields stay.  Pure.
+"""The JSON documents that `--json` writes, with stable fields.  Pure.
 
-Each says by `schema` which it is.  Fields are only ever added under the same number.
+The `schema` of a document names its kind and version.  Within a version, fields are only ever added.
 """
 
 from collections.abc import Mapping
@@ -29,17 +29,17 @@ CAPTURE_SCHEMA = "capture/1"
 
 
 def time_document(moment: datetime | None) -> str | None:
-    """Return a time, always of UTC."""
+    """Return a time as text, always in UTC."""
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def plain(value: object) -> object:
-    """Return a value as JSON has it: a time as text, all else as it is."""
+    """Return a value for JSON: a time as text, anything else unchanged."""
     return time_document(value) if isinstance(value, datetime) else value
 
 
 def quota_document(quota: Quota) -> Document:
-    """Return the answer of `quota`."""
+    """Return the output of `quota`."""
     return {
         "schema": "quota/1",
         "quota": quota.quota,

@@ -1,4 +1,4 @@
-"""What an error comes to on the command line: a line, what to do about it, and an exit code.  Pure."""
+"""Turns an error into a message for the user, a hint, and an exit code.  Pure."""
 
 import attrs
 
@@ -33,23 +33,23 @@ from dexcmd.errors import (
 __all__ = ["Failure", "explain", "explain_each"]
 
 TOKEN_REFUSED = 10000
-"""The code with which the service refuses a token, without a word about why."""
+"""The code with which the service refuses a token without giving a reason."""
 
 NO_ROUTE = (7003, 7000)
-"""The codes with which the service answers what is nowhere in the API, and the cause of that."""
+"""The service's codes for a URL that is not part of the API, and for the cause of that."""
 
 ACCOUNT_RIGHT = "is the account right (CLOUDFLARE_ACCOUNT_ID or --account)"
 
 
 @attrs.frozen
 class Failure:
-    """An error, for whoever typed the command."""
+    """An error, as reported to the user."""
 
     line: str
     """What went wrong, in one line."""
 
     hint: str | None
-    """What to do about it, where that can be told."""
+    """What to do about it, if known."""
 
     exit_code: int
 
@@ -59,14 +59,14 @@ class Failure:
 
 
 def explain(error: BaseException, token_env: str = TOKEN_VARIABLE) -> Failure:
-    """Return what an error comes to; `token_env` is the variable of the token."""
+    """Return the failure for an error; `token_env` is the environment variable of the token."""
     line = one_line(_text(error), LONGEST_LINE)
     hint, code = _advice(error, token_text(token_env))
     return Failure(line, hint, code)
 
 
 def explain_each(error: BaseException) -> list[Failure]:
-    """Return what an error comes to: more than one where it tells of several mistakes."""
+    """Return the failures for an error: more than one if it reports several mistakes."""
     if isinstance(error, CampaignFileError):
         return [
             Failure(one_line(f"{error.source}: {mistake}", LONGEST_LINE), None, USAGE) for mistake in error.mistakes
@@ -90,24 +90,24 @@ def _advice(error: BaseException, token: str) -> tuple[str | None, int]:
             return _of_the_service(error, token)
         case TransportError():
             if error.permanent:
-                return "it would fail again in the same way", FAILED
-            return _with_note("is the network there, and --base-url right?", error), FAILED
+                return "retrying would fail in the same way", FAILED
+            return _with_note("check the network and --base-url", error), FAILED
         case ResponseDecodeError():
-            return "is --base-url that of the API?", FAILED
+            return "check that --base-url is that of the API", FAILED
         case AmbiguousCreateError():
-            hint = "look at `dexcmd commands --since 1h` before you try again"
+            hint = "check `dexcmd commands --since 1h` before trying again"
             return hint, PARTLY if error.created else FAILED
         case WaitTimeoutError():
-            they_go, them = ("it goes", "it") if len(error.pending) == 1 else ("they go", "them")
-            return f"{they_go} on: the same command waits for {them} again", PARTLY
+            they_keep, them = ("it keeps", "it") if len(error.pending) == 1 else ("they keep", "them")
+            return f"{they_keep} running: run the same command again to wait for {them}", PARTLY
         case InsufficientSpaceError():
-            return "make room; then the same command goes on from what is there", FAILED
+            return "make room, then run the same command again to resume", FAILED
         case TruncatedArtifactError() | StalledDownloadError():
-            return "the same command goes on from what is there", FAILED
+            return "run the same command again to resume", FAILED
         case ArtifactExistsError():
             return "move it away, or save into another folder", FAILED
         case InvalidArtifactError():
-            return "--verify size takes it as it is", FAILED
+            return "--verify size accepts it as it is", FAILED
         case CampaignNotFoundError() | CampaignExistsError():
             return _noted(error), USAGE
         case CampaignBusyError():
@@ -115,7 +115,7 @@ def _advice(error: BaseException, token: str) -> tuple[str | None, int]:
         case DexError() | OSError():
             return None, FAILED
         case _:
-            return "that is a fault of dexcmd itself: run it with --debug and report what it says", FAILED
+            return "this is a bug in dexcmd: run it with --debug and report the output", FAILED
 
 
 def _noted(error: BaseException) -> str | None:
@@ -144,11 +144,11 @@ def _of_the_service(error: APIError, token: str) -> tuple[str | None, int]:
             return f"try again in {wait}", REFUSED
         case NotFoundError():
             if "/downloads/" in error.path:
-                return "artifacts are there after SUCCESS and are kept for 7 days", FAILED
+                return "artifacts exist from SUCCESS on and are kept for 7 days", FAILED
             if any(detail.code in NO_ROUTE for detail in error.errors):
                 return f"{ACCOUNT_RIGHT}, and --base-url (CLOUDFLARE_BASE_URL), with its /client/v4?", FAILED
             return f"{ACCOUNT_RIGHT}?", FAILED
         case ServerError():
-            return _with_note("the service is in trouble: try again later", error), FAILED
+            return _with_note("the service is having problems: try again later", error), FAILED
         case _:
             return None, FAILED

@@ -1,4 +1,4 @@
-"""The help, and the completion, of commands for which some of the global options mean nothing."""
+"""Hides global options from the help and completion of commands for which they have no meaning."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ __all__ = ["HelpWithout"]
 
 @attrs.frozen
 class HelpWithout:
-    """Shows the help of a command as it is always shown, but for these options."""
+    """Formats the help of a command as usual, without the options in `names`."""
 
     names: tuple[str, ...]
 
@@ -25,7 +25,7 @@ class HelpWithout:
         DefaultFormatter()(console, options, attrs.evolve(panel, entries=entries))
 
     def render_usage(self, console: "Console", options: "ConsoleOptions", usage: Any) -> None:
-        """Show the line of usage."""
+        """Show the usage line."""
         from cyclopts.help import DefaultFormatter
 
         DefaultFormatter().render_usage(console, options, usage)

@@ -29,15 +29,15 @@ CELLS = (
     "completed_date",
     "filename",
 )
-"""What the cells of a line of `commands` and `follow` are."""
+"""The fields in the cells of a line of `commands` and `follow`."""
 
 
 def command_of_line(line: str) -> Command | None:
-    """Return the command that a line names; None for one that is empty.
+    """Return the command that a line names; None for an empty line.
 
-    That is an id, which may have more behind a blank or a tab, or JSON with an `id`.  What `commands` and `follow`
-    write is taken with all that it says, as a line or as JSON.  A line of `capture` for which there was no command is
-    an empty one.  Raises `ConfigurationError`.
+    A line is an id, which may be followed by a blank or tab and other text, or JSON with an `id`.  From the output of
+    `commands` and `follow`, as lines or as JSON, all fields are used.  A line of `capture` without a command counts as
+    empty.  Raises `ConfigurationError`.
     """
     text = line.strip()
     if not text or line.startswith("\t"):
@@ -57,12 +57,12 @@ def command_of_line(line: str) -> Command | None:
 
 
 def _command_of_cells(cells: Sequence[str]) -> Command | None:
-    """Return the command that the cells of a line of `commands` tell of; None where they can't be trusted."""
+    """Return the command described by the cells of a line of `commands`; None if they can't be trusted."""
     fields = dict(zip(CELLS, cells, strict=False))
     if len(cells) != len(CELLS) or fields["status"] not in STATUSES:
         return None
     if any(" " in cell or len(cell) >= LONGEST_CELL for cell in cells):
-        # What a cell can't have was made a blank, or cut.
+        # Characters that a cell can't contain were replaced with blanks, or the cell was truncated.
         return None
     try:
         return structure({name: cell or None for name, cell in fields.items()}, Command, "$")
@@ -71,22 +71,22 @@ def _command_of_cells(cells: Sequence[str]) -> Command | None:
 
 
 class Lines:
-    """Lines of stdin, as they come, without ever holding the event loop or the end of the process up."""
+    """Lines of stdin as they arrive, without blocking the event loop or the exit of the process."""
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     def stop(self) -> None:
-        """End the iteration, whatever is still to come."""
+        """End the iteration, even if more input is to come."""
         self._queue.put_nowait(None)
 
     async def read(self) -> AsyncGenerator[str]:
-        """Yield each line once it is whole."""
+        """Yield each line once it is complete."""
         if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - so it is where it was closed
             return
         loop = asyncio.get_running_loop()
-        # A thread of its own, and none that is waited for: a read can't be cancelled.  Past Python's buffer, whose
-        # lock it would hold at the end of the process.
+        # In a daemon thread, since a read can't be cancelled.  It bypasses Python's buffer, whose lock it would hold
+        # when the process exits.
         threading.Thread(target=self._read, args=(loop, sys.stdin.fileno()), daemon=True).start()
         rest = b""
         while (piece := await self._queue.get()) is not None:
@@ -106,20 +106,20 @@ class Lines:
             try:
                 loop.call_soon_threadsafe(self._queue.put_nowait, piece)
             except RuntimeError:
-                # The loop has ended, and nobody waits for more.
+                # The loop has ended, so nobody waits for more.
                 return
 
 
 def refuse_empty(ids: Sequence[str]) -> None:
-    """Raise `ConfigurationError` for an argument that is none, as a shell makes of a variable that is not set."""
+    """Raise `ConfigurationError` for an empty argument, which a shell makes of an unset variable."""
     if not all(map(str.strip, ids)):
         raise ConfigurationError("an id is empty: is a variable not set?")
 
 
 async def named_commands(ids: Sequence[str], lines: Lines) -> AsyncGenerator[Command]:
-    """Yield the commands that arguments name, each once, with those of stdin where `STDIN` stands.
+    """Yield the commands named by the arguments, each once, reading stdin for `STDIN`.
 
-    Raises `ConfigurationError`, for arguments before it yields any.
+    Raises `ConfigurationError`; for invalid arguments before yielding anything.
     """
     refuse_empty(ids)
     for name in ids:

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 __all__ = ["logging_to_stderr"]
 
 WAITS = "dexcmd.middleware.pace"
-"""Tells of what is held back for the rate limit, as details; whoever wonders why nothing happens wants to know."""
+"""The logger that reports requests held back for the rate limit at DEBUG; it explains why nothing seems to happen."""
 
 
 class _Stderr(logging.Handler):
-    """Writes to what is stderr at that moment: a live view puts itself in its place."""
+    """Writes to the current `sys.stderr`, which a live view replaces while it runs."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -23,9 +23,9 @@ class _Stderr(logging.Handler):
 
 @contextmanager
 def logging_to_stderr(verbose: int) -> Generator[None]:
-    """Write log lines to stderr during the block: at 1 retries, waits, adoptions and POSTs, at 2 each request.
+    """Write log lines to stderr during the block: at 1 retries, waits, adoptions and POSTs, at 2 every request.
 
-    At 0 there is none: warnings would come into the middle of a live view, and what matters is told elsewhere.
+    At 0 nothing is logged: warnings would disrupt a live view, and what matters is reported elsewhere.
     """
     logger, waits = logging.getLogger("dexcmd"), logging.getLogger(WAITS)
     handler: logging.Handler = _Stderr() if verbose else logging.NullHandler()

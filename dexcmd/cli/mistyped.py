@@ -1,4 +1,4 @@
-"""What the parser of the command line found wrong, in words for whoever typed it.  Pure."""
+"""Rephrases the errors of the command line parser for users.  Pure."""
 
 from collections.abc import Mapping
 
@@ -7,23 +7,23 @@ from cyclopts import CoercionError, CycloptsError, MissingArgumentError, Token, 
 __all__ = ["mistake_text"]
 
 KINDS: Mapping[object, str] = {float: "number", int: "whole number"}
-"""What the types of values are called."""
+"""Names for the types of values."""
 
 
 def mistake_text(error: CycloptsError) -> str:
-    """Return what is wrong, in one line."""
+    """Describe the error in one line."""
     match error:
         case UnusedCliTokensError():
-            return f"Not expected here: {' '.join(error.unused_tokens or ())}"
+            return f"Unexpected argument: {' '.join(error.unused_tokens or ())}"
         case MissingArgumentError() if error.keyword is not None:
             return f"{error.keyword} needs a value"
         case MissingArgumentError() if error.argument is not None:
             return f"{error.argument.name.upper()} is missing"
         case CoercionError(token=Token() as token) if token.keyword is not None and error.target_type in KINDS:
-            return f'Invalid value "{token.value}" for {token.keyword}: that is no {KINDS[error.target_type]}'
+            return f'Invalid value "{token.value}" for {token.keyword}: it is not a {KINDS[error.target_type]}'
         case CoercionError(msg=str() as said, token=Token(keyword=None)) if error.argument is not None:
             return f"Invalid value for {error.argument.name.upper()}: {said}"
         case _:
             text = " ".join(str(error).split())
-            # A list that is cut keeps its dots.
+            # A truncated list keeps its dots.
             return text if text.endswith("...") else text.removesuffix(".")

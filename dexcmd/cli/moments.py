@@ -12,7 +12,7 @@ LONGEST = timedelta(days=3650)
 
 
 def parse_typed_duration(text: str) -> timedelta:
-    """Return a duration as a campaign file has it, `1h30m`, or of so many seconds, `90`; above 0.
+    """Return a duration above 0, written as in a campaign file (`1h30m`) or as a number of seconds (`90`).
 
     Raises `ValueError`.
     """
@@ -23,9 +23,9 @@ def parse_typed_duration(text: str) -> timedelta:
 
 
 def parse_moment(text: str, now: datetime) -> datetime:
-    """Return a time: so long ago (`2h`, `3d`, also `2h ago`), or a date or time as in `2026-01-31T09:30`.
+    """Return a time, given as an age (`2h`, `3d`, also `2h ago`) or as a date or time (`2026-01-31T09:30`).
 
-    One without a zone is of this machine's.  Raises `ValueError`.
+    Without a zone, it is in this machine's time zone.  Raises `ValueError`.
     """
     written = text.strip()
     # Digits alone are a date, as in 20260131.
@@ -35,16 +35,16 @@ def parse_moment(text: str, now: datetime) -> datetime:
     try:
         return datetime.fromisoformat(written).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
-        raise ValueError(f"{text!r} is no time; write 2h (ago), or 2026-01-31, or 2026-01-31T09:30") from None
+        raise ValueError(f"{text!r} is not a time; write 2h (ago), or 2026-01-31, or 2026-01-31T09:30") from None
 
 
 def time_text(moment: datetime) -> str:
-    """Return a time for people, of this machine's zone."""
+    """Return a time for display, in this machine's time zone."""
     return f"{moment.astimezone():%Y-%m-%d %H:%M}"
 
 
 def duration_text(seconds: float) -> str:
-    """Return a duration for people, in its two largest units: `8 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
+    """Return a duration for display, in its two largest units: `8 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
     left = max(0, round(seconds))
     parts: list[str] = []
     for unit, name in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
@@ -59,7 +59,7 @@ def duration_text(seconds: float) -> str:
 
 
 def age_text(moment: datetime, now: datetime) -> str:
-    """Return how long ago that was, in a few characters: `45s`, `12m`, `5h`, `3d`."""
+    """Return the age of a time in a few characters: `45s`, `12m`, `5h`, `3d`."""
     seconds = max(0, round((now - moment).total_seconds()))
     for unit, name, most in ((1, "s", 60), (60, "m", 60), (3600, "h", 48)):
         if seconds < unit * most:

@@ -1,4 +1,4 @@
-"""Rows on stdout: a table on a terminal, lines with tabs in a pipe or a file, and JSON where it is asked for."""
+"""Rows on stdout: a table on a terminal, tab-separated lines in a pipe or file, JSON on request."""
 
 import json
 import sys
@@ -36,28 +36,28 @@ GAP = 2
 """Blanks between the columns of a table."""
 
 NARROWEST = 8
-"""What a column of texts that fold gets at least, before texts that don't fold have to."""
+"""Minimum width of a column that folds, before columns that don't fold have to."""
 
 
 @attrs.frozen(kw_only=True)
 class Column(Generic[T]):
-    """A column: the same in a table and in lines, but for how much room there is."""
+    """A column of a table or of tab-separated lines."""
 
     title: str
     text: Callable[[T], str | None]
-    """What stands in a line; never cut."""
+    """The text in a line, which is never truncated."""
 
     shown: Callable[[T], str | None] | None = None
-    """What stands in a table, where that is another text."""
+    """The text in a table, if different."""
 
     folds_at: int | None = None
-    """How narrow it may be in a table; None where its texts don't fold."""
+    """Minimum width in a table; None if its texts don't fold."""
 
     only_if_any: bool = False
-    """Whether a table goes without it where no row has a text."""
+    """Whether a table omits it if no row has a text."""
 
     optional: int = 0
-    """A table that does not fit goes without its columns above 0, the highest first."""
+    """A table that does not fit omits its columns above 0, the highest first."""
 
     styles: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """Styles in a table, by the text of a line."""
@@ -68,12 +68,12 @@ class Column(Generic[T]):
 
 
 def _cell(text: str | None) -> str:
-    # Names come from devices: nothing of them may move the cursor or end the line.
+    # Names come from devices: they must not be able to move the cursor or end the line.
     return one_line(text or "", LONGEST_CELL)
 
 
 def plain_line(columns: Sequence[Column[T]], row: T) -> str:
-    """Return a row as a line of cells with tabs between them; what is not known is an empty cell."""
+    """Return a row as a line of tab-separated cells; unknown values are empty cells."""
     return "\t".join(_cell(column.text(row)) for column in columns)
 
 
@@ -83,7 +83,7 @@ def json_line(document: Mapping[str, object]) -> str:
 
 
 def write(text: str) -> None:
-    """Write a line to stdout, at once: whoever reads it may be waiting for it."""
+    """Write a line to stdout and flush it: a reader may be waiting for it."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
@@ -91,9 +91,9 @@ def write(text: str) -> None:
 def layout(columns: Sequence[Column[T]], rows: Sequence[T], width: int) -> list[tuple[Column[T], int]]:
     """Return the columns that fit side by side into `width` cells, and how wide each is.
 
-    Those that don't fit are left out where they are optional.  Then texts that fold do so: into two lines, one column
-    after the other, so that as few as can be are broken, then into more, the widest first, at last narrower than they
-    should be, and only where that is not enough does everything else: an id in two pieces can't be copied.
+    If they don't fit, optional columns are omitted.  Then columns that fold do so: first into two lines, one column
+    after the other to break as few as possible, then into more lines, the widest first, and finally below their
+    minimum width.  Other columns fold only as a last resort: an id broken in two can't be copied.
     """
     natural = {column.title: _natural_width(column, rows) for column in columns}
     least = {
@@ -115,7 +115,7 @@ def layout(columns: Sequence[Column[T]], rows: Sequence[T], width: int) -> list[
 
 
 def _shrink(widths: dict[str, int], floor: Mapping[str, int], most: int) -> None:
-    """Take from the widest that may still get narrower until all fit."""
+    """Narrow the widest column that is above its floor, until all fit."""
     while _total(list(widths.values())) > most:
         titles = [title for title in widths if widths[title] > floor[title]]
         if not titles:
@@ -134,7 +134,7 @@ def _natural_width(column: Column[T], rows: Iterable[T]) -> int:
 
 
 def table_lines(console: "Console", columns: Sequence[tuple[Column[T], int]], rows: Sequence[T]) -> "Iterator[Text]":
-    """Yield the lines of a table of columns so wide; longer texts go on in the next line and are never cut."""
+    """Yield the lines of a table with the given column widths; longer texts wrap and are never truncated."""
     from rich.text import Text
 
     def line(cells: "Sequence[Text]") -> "Iterator[Text]":
@@ -157,10 +157,10 @@ def table_lines(console: "Console", columns: Sequence[tuple[Column[T], int]], ro
 
 
 class RowWriter(Generic[T]):
-    """Writes rows of one kind, as they come.
+    """Writes rows of one kind as they arrive.
 
-    A table needs all of them, so it comes at the end; what comes one by one is a `line` each on a terminal instead.
-    With `once` the command is not one to be given again for what a table has no room for.
+    A table needs all rows, so it is written at the end; given `line`, a terminal gets one line per row instead.  `once`
+    means that the command can't be repeated just to see what the table had no room for.
     """
 
     def __init__(
@@ -193,7 +193,7 @@ class RowWriter(Generic[T]):
             self._table.append(row)
 
     def finish(self, nothing: str) -> None:
-        """Write the table, or say that there is `nothing` to whoever looks at a terminal."""
+        """Write the table; if it is empty, print `nothing` as a note."""
         if self._table:
             from dexcmd.cli.terminal import stdout_console
 
@@ -203,7 +203,7 @@ class RowWriter(Generic[T]):
 
 
 def show_table(console: "Console", columns: Sequence[Column[T]], rows: Sequence[T], *, once: bool = False) -> None:
-    """Print a table, and say what it goes without; unless it is shown `once`, also how to have it."""
+    """Print a table, and name the columns that it omits; unless it is shown `once`, also say how to get them."""
     from dexcmd.cli.terminal import as_written, say, stderr_console
 
     def written(column: Column[T]) -> Column[T]:

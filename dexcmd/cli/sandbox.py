@@ -1,4 +1,4 @@
-"""`dexcmd sandbox`: a fake of the service to point a client at."""
+"""`dexcmd sandbox`: a fake of the service for clients to use."""
 
 import os
 import secrets
@@ -22,7 +22,7 @@ FASTEST = 10_000
 
 
 def _speed(_: Any, value: float) -> None:
-    # Written so that NaN is refused as well.
+    # Written so that NaN is rejected too.
     if not 0 < value <= FASTEST:
         raise ValueError(f"Must be above 0 and at most {FASTEST}.")
 
@@ -33,31 +33,32 @@ def export_lines(environment: Mapping[str, str]) -> str:
 
 
 def scaled(span: tuple[float, float], speed: float) -> tuple[float, float]:
-    """Return a span of seconds, so many times as short."""
+    """Return a span of seconds, divided by `speed`."""
     return span[0] / speed, span[1] / speed
 
 
 def sandbox(
     *,
-    devices: Annotated[int, Parameter(help="Rows of its made-up fleet.", validator=Number(gte=1))] = 25,
-    speed: Annotated[float, Parameter(help="How many times as fast its devices work.", validator=_speed)] = 60.0,
+    devices: Annotated[int, Parameter(help="Device rows per account.", validator=Number(gte=1))] = 25,
+    speed: Annotated[
+        float, Parameter(help="How many times faster than real ones the devices work.", validator=_speed)
+    ] = 60.0,
     port: Annotated[
-        int, Parameter(help="Where on 127.0.0.1 it listens; 0: any.", validator=Number(gte=0, lte=65535))
+        int, Parameter(help="Port to listen on, on 127.0.0.1; 0 picks a free one.", validator=Number(gte=0, lte=65535))
     ] = 0,
-    seed: Annotated[int, Parameter(help="The same seed makes the same fleet.")] = 0,
-    quota: Annotated[int, Parameter(help="Commands a day.", validator=Number(gte=0))] = 800,
+    seed: Annotated[int, Parameter(help="The same seed gives the same fleet.")] = 0,
+    quota: Annotated[int, Parameter(help="Commands per day.", validator=Number(gte=0))] = 800,
     accounts: Annotated[
-        int, Parameter(help="How many accounts there are, each with a fleet.", validator=Number(gte=1))
+        int, Parameter(help="Number of accounts, each with its own fleet.", validator=Number(gte=1))
     ] = 1,
     common: WithCommon = Common(),  # noqa: B008 - frozen
 ) -> int:
-    """Run a fake of the service on this machine, to try things out on.
+    """Run a fake of the service on this machine, for trying things out.
 
-    Prints the three environment variables with which a client finds it, as
-    shell lines.  Paste them into another shell, or write them to a file and
-    source that.  The token and the ids of commands are made up anew each
-    time.  The id and the token of a second account are in variables that
-    end in _2, and so on.
+    Prints shell lines that set the three environment variables a client needs
+    to find it.  Paste them into another shell, or write them to a file and
+    source that.  The token and the command ids are different each time.  The
+    id and token of a second account are in variables ending in _2, and so on.
 
     Runs until Ctrl-C (exit code 130) or SIGTERM (exit code 0).
 
@@ -72,7 +73,7 @@ def sandbox(
     from dexcmd.errors import DexError
     from dexcmd.sandbox import Behaviour, Sandbox, make_devices
 
-    # Not its clock: the time that it tells has to pass as it does for its clients.
+    # Not its clock: the time it reports must pass as it does for its clients.
     usual = Behaviour()
     behaviour = Behaviour(
         pickup_seconds=scaled(usual.pickup_seconds, speed),
@@ -87,7 +88,7 @@ def sandbox(
                 Sandbox(
                     make_devices(devices, seed=seed + number),
                     behaviour=behaviour,
-                    # Ids that come again would name commands that a journal or a folder knows from an earlier run.
+                    # Repeated ids would clash with commands that a journal or folder knows from an earlier run.
                     seed=secrets.randbits(64),
                     quota=quota,
                     port=0 if number else port,
@@ -113,7 +114,7 @@ def sandbox(
     try:
         run_until_stopped(serve)
     except Stopped as stopped:
-        # To be told to end is how a service ends well.
+        # SIGTERM is the normal way to end a service.
         if stopped.number != signal.SIGTERM:
             raise
     return OK

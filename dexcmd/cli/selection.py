@@ -1,4 +1,4 @@
-"""Which devices of the list are meant: the same options wherever devices are chosen."""
+"""Selects devices from the list; the same options apply wherever devices are selected."""
 
 from collections.abc import AsyncGenerator
 
@@ -12,10 +12,10 @@ __all__ = ["Selection", "selected_devices"]
 
 @attrs.frozen(kw_only=True)
 class Selection:
-    """What a device has to be like; None for no matter what."""
+    """The criteria for a device; None matches anything."""
 
     search: str | None = None
-    """In its name or email."""
+    """Text in its name or email."""
 
     user: str | None = None
     """Its email."""
@@ -23,11 +23,11 @@ class Selection:
     platform: str | None = None
 
     def __bool__(self) -> bool:
-        """Tell whether anything is asked of a device."""
+        """Return whether there are any criteria."""
         return attrs.astuple(self) != attrs.astuple(Selection())
 
     def matches(self, device: Device) -> bool:
-        """Tell whether a device is meant, as far as the service was not asked for it; case does not matter."""
+        """Return whether a device meets the criteria that the service doesn't check, ignoring case."""
         return _same(self.user, device.person_email) and _same(self.platform, device.platform)
 
 
@@ -36,8 +36,8 @@ def _same(wanted: str | None, found: str | None) -> bool:
 
 
 async def selected_devices(dex: DexClient, selection: Selection) -> AsyncGenerator[Device]:
-    """Yield the rows of the device list that are meant.  Raises `DexError`."""
-    # The service knows emails by its search alone, which spares the pages of all others.
+    """Yield the selected rows of the device list.  Raises `DexError`."""
+    # The service can only search for emails, but that spares fetching the pages of all other devices.
     async for device in dex.devices.list(search=selection.search or selection.user):
         if selection.matches(device):
             yield device

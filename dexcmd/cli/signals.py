@@ -1,4 +1,4 @@
-"""Signals as a clean end: Ctrl-C gently at first where there is something to finish, all else as a cancellation."""
+"""Signal handling: the first Ctrl-C ends gently if there is something to finish, any other signal cancels the work."""
 
 import asyncio
 import signal
@@ -13,30 +13,30 @@ __all__ = ["GentleStop", "run_until_stopped"]
 T = TypeVar("T")
 
 STOPPING = tuple(number for number in signal.Signals if number.name in ("SIGINT", "SIGTERM", "SIGHUP"))
-"""SIGHUP is the end of a terminal, or of the connection to it; not every system has it."""
+"""SIGHUP means that the terminal, or the connection to it, was closed; not every system has it."""
 
 
 class GentleStop:
-    """What the first Ctrl-C asks for: begin nothing new, and finish what is under way.
+    """The request made by the first Ctrl-C: start nothing new, and finish what is in progress.
 
-    Work that can do so is given one, and looks at `requested`, or is called back.
+    Work that supports this receives one, and checks `requested` or registers a callback.
     """
 
     def __init__(self, *callbacks: Callable[[], object]) -> None:
-        """Take what is called, on the event loop, when it is requested."""
+        """Take the functions to call, on the event loop, when it is requested."""
         self._callbacks = list(callbacks)
         self.requested: bool = False
-        """Whether it was asked for."""
+        """Whether it was requested."""
 
     def then(self, callback: Callable[[], object]) -> None:
-        """Call `callback` when it is asked for; at once if it was already."""
+        """Call `callback` when it is requested; at once if it already was."""
         if self.requested:
             callback()
         else:
             self._callbacks.append(callback)
 
     def request(self) -> None:
-        """Ask for it; on the event loop."""
+        """Request it; call this on the event loop."""
         self.requested = True
         while self._callbacks:
             self._callbacks.pop(0)()
@@ -46,9 +46,9 @@ def run_until_stopped(work: Callable[[], Coroutine[object, object, T]], gently: 
     """Run `work` on an event loop of its own and return what it returns.
 
     The first Ctrl-C, SIGTERM or SIGHUP cancels it; with `gently`, the first Ctrl-C only requests that, and the next
-    signal cancels.  Any further one is ignored, up to the end of the process: it must neither tear the cleaning up
-    apart nor leave a traceback.  A SIGHUP that is ignored already, as by `nohup`, stays so.  Raises `Stopped` for what
-    was cancelled.
+    signal cancels.  Any further signal is ignored until the process ends: it must neither interrupt the cleanup nor
+    leave a traceback.  If SIGHUP is already ignored, as by `nohup`, it stays ignored.  Raises `Stopped` if the work was
+    cancelled.
     """
     received: list[int] = []
     asked: list[int] = []
@@ -62,7 +62,7 @@ def run_until_stopped(work: Callable[[], Coroutine[object, object, T]], gently: 
                 loop.call_soon_threadsafe(gently.request)
                 return
             if not received and task is not None:
-                # Wakes the loop, too, which `task.cancel` alone would not.
+                # This also wakes the loop, which `task.cancel` alone would not.
                 loop.call_soon_threadsafe(task.cancel)
             received.append(number)
 

@@ -1,4 +1,4 @@
-"""What is said on stderr: all but results."""
+"""Messages on stderr: everything except results."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ __all__ = ["complain", "note", "telling", "warn", "write_line"]
 
 
 def write_line(text: str) -> None:
-    """Write a line, if that can be done: that nobody can be told is no reason to leave what is under way."""
+    """Write a line if possible: an unwritable stderr is no reason to abandon work in progress."""
     with telling():
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
@@ -21,24 +21,24 @@ def write_line(text: str) -> None:
 
 @contextmanager
 def telling() -> Generator[None]:
-    """Let what is written to stderr fail, as on a terminal that was closed; then nothing more is told there."""
+    """Ignore failures to write to stderr, such as after its terminal was closed; from then on it is silenced."""
     try:
         yield
     except OSError:
-        # Python keeps what it could not write, tries again at its end, and would fail for that.
+        # Python keeps what it could not write, retries on exit, and would fail because of that.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def note(text: str) -> None:
-    """Say something in a line."""
+    """Print a message in one line."""
     write_line(one_line(text, LONGEST_LINE))
 
 
 def warn(text: str) -> None:
-    """Say what may be wrong."""
+    """Print a warning in one line."""
     note(f"warning: {text}")
 
 
 def complain(failure: Failure, more: int = 0) -> None:
-    """Say what went wrong, and what to do about it; `more` have failed besides."""
+    """Print an error with its hint in one line; `more` is the number of other failures."""
     note(f"error: {failure}" + (f" (and {more} more)" if more else ""))

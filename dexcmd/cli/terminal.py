@@ -1,4 +1,4 @@
-"""Consoles on stdout and stderr: what a terminal can show there, and plain text elsewhere."""
+"""Consoles on stdout and stderr, with terminal features on a terminal and plain text elsewhere."""
 
 import re
 import sys
@@ -18,26 +18,27 @@ def stdout_console() -> Console:
 
 
 def stderr_console() -> Console:
-    """Return a console for all else."""
+    """Return a console for everything else."""
     return _console(stderr=True, terminal=sys.stderr.isatty())
 
 
 def _console(*, stderr: bool, terminal: bool) -> Console:
-    # What is set for the colours of a build's log must not put a table where a script reads lines.
+    # A variable that forces colours in a build log must not put a table where a script reads lines.
     return Console(
         stderr=stderr, highlight=False, markup=False, emoji=False, force_terminal=None if terminal else False
     )
 
 
 def as_written(console: Console, text: str) -> str:
-    """Return a text as it looks where it is written: a letter that a terminal does not have takes the room of many."""
+    """Return a text as the console will write it: a character that it can't encode becomes a longer escape."""
     return text.encode(console.encoding, "backslashreplace").decode(console.encoding)
 
 
 def say(console: Console, text: str, style: str | None = None) -> None:
-    """Print a line: broken between words on a terminal, and nowhere in a file or a pipe.
+    """Print a line, wrapped between words on a terminal and not at all in a file or a pipe.
 
-    What is broken goes on below its last column, where there are columns with two blanks between, and keeps its indent.
+    Wrapped text continues below the line's last column if it has columns (separated by two blanks), and otherwise
+    keeps its indent.
     """
     if console.is_terminal:
         text = as_written(console, text)
@@ -51,13 +52,13 @@ def say(console: Console, text: str, style: str | None = None) -> None:
     elif console.stderr:
         write_line(text)
     else:
-        # Not through rich, which ends the process its own way where whoever read it has gone.
+        # Not through rich, which exits in its own way if the reader has gone.
         console.file.write(f"{text}\n")
         console.file.flush()
 
 
 def _last_column(text: str, most: int) -> int:
-    """Return where the last column of a line begins, if that is not beyond `most`, else where the line itself does."""
+    """Return where the last column of a line starts, unless that is beyond `most`; else the line's indent."""
     indent = len(text) - len(text.lstrip())
     start = max((found.end() for found in re.finditer("  +", text)), default=0)
     return next((column for column in (start, indent) if column <= most), 0)

@@ -1,4 +1,4 @@
-"""What may be typed after an option, told apart from nonsense before anything is done."""
+"""Types of option values, which are validated before anything is done."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -30,17 +30,17 @@ def _filled(text: str) -> str:
 
 
 Text = Annotated[str | None, Parameter(converter=_reads(_filled))]
-"""A text that is not empty: that would choose all that there is, or nothing, or be taken for an option left out."""
+"""A non-empty text: an empty one would select everything, or nothing, or look like an omitted option."""
 
 Place = Annotated[Path, Parameter(converter=_reads(lambda text: Path(_filled(text))))]
-"""A file or a folder: an empty text would be the folder one is in."""
+"""A file or folder: an empty text would mean the current folder."""
 
-Search = Annotated[Text, Parameter(help="Looked for in names and emails.")]
-User = Annotated[Text, Parameter(help="Only those of this email.")]
-Platform = Annotated[Text, Parameter(help="Only these, such as windows, mac or linux.")]
+Search = Annotated[Text, Parameter(help="Search names and emails for this text.")]
+User = Annotated[Text, Parameter(help="Filter by the user's email address.")]
+Platform = Annotated[Text, Parameter(help="Filter by platform, such as windows, mac or linux.")]
 
 Moment = Annotated[datetime, Parameter(converter=_reads(lambda text: parse_moment(text, datetime.now(UTC))))]
-"""A time, or so long ago."""
+"""A time, or an age."""
 
 Duration = Annotated[timedelta, Parameter(converter=_reads(parse_typed_duration), show_default=format_duration)]
 Size = Annotated[float, Parameter(converter=_reads(parse_size))]

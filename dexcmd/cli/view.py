@@ -1,4 +1,4 @@
-"""How far something is: bars on a terminal, a plain line now and then elsewhere."""
+"""Progress: bars on a terminal, an occasional plain line elsewhere."""
 
 import asyncio
 import os
@@ -35,31 +35,31 @@ __all__ = [
 BAR_WIDTH = 40
 
 STEPS = 4
-"""Plain lines tell of each quarter of a stage."""
+"""Plain lines report each quarter of a stage."""
 
 REFRESH_SECONDS = 0.1
 
 
 @attrs.frozen
 class Stage:
-    """One of the stages that everything passes through."""
+    """One of the stages that every item passes through."""
 
     name: str
     count: int
     total: int | None
-    """None where it is not known yet."""
+    """None if it is not known yet."""
 
     note: str = ""
-    """Such as the time left."""
+    """Additional text, such as the time left."""
 
 
 @attrs.frozen
 class Picture:
-    """How it stands."""
+    """The current progress."""
 
     stages: tuple[Stage, ...]
     said: str = ""
-    """One more line, for a live view only."""
+    """Additional text, for a live view only."""
 
 
 class View(Protocol):
@@ -72,25 +72,25 @@ class View(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End; what was shown stays."""
+        """End; what was shown remains visible."""
         ...
 
     def show(self, picture: Picture) -> None:
-        """Show how it stands now."""
+        """Show the current progress."""
         ...
 
 
 def has_bars(console: Console) -> bool:
-    """Tell whether a console is one to draw bars on: a terminal, and nobody else's."""
+    """Return whether to draw bars on a console: it is a terminal, and no other process draws on it."""
     return console.is_interactive and not _writes_into_a_pipe()
 
 
 def _writes_into_a_pipe() -> bool:
-    """Tell whether another process reads stdout: it may draw on the same terminal."""
+    """Return whether another process reads stdout, which may then draw on the same terminal."""
     try:
         mode = os.fstat(sys.stdout.fileno()).st_mode
     except OSError:
-        # Not a stream of the system's at all.
+        # Not a stream of the operating system at all.
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
@@ -119,16 +119,16 @@ async def showing(view: View, picture: Callable[[], Picture]) -> AsyncGenerator[
 
 
 class LiveView:
-    """Bars that are drawn over."""
+    """Bars that are redrawn in place."""
 
     def __init__(self, console: Console) -> None:
-        # Drawn by `show`, not by a thread of rich: the state belongs to the event loop.  What is written to a terminal
-        # meanwhile goes above the bars, and what goes into a file or a pipe still goes there.
+        # Drawn by `show`, not by rich's thread: the state belongs to the event loop.  Other output to a terminal goes
+        # above the bars; output to a file or pipe is not redirected.
         self._live = Live(console=console, auto_refresh=False, redirect_stdout=sys.stdout.isatty())
         self._drawing = telling if console.stderr else nullcontext[None]
 
     def __enter__(self) -> Self:
-        """Begin to draw."""
+        """Start drawing."""
         with self._drawing():
             self._live.start()
         return self
@@ -141,7 +141,7 @@ class LiveView:
             self._live.stop()
 
     def show(self, picture: Picture) -> None:
-        """Draw it anew."""
+        """Redraw the bars."""
         with self._drawing():
             self._live.update(live_table(self._live.console, picture), refresh=True)
 
@@ -169,7 +169,7 @@ class LinesView:
 
 
 def milestones(picture: Picture, told: dict[str, int]) -> Iterator[str]:
-    """Yield a line for each stage that has come a quarter further; `told` keeps what was said."""
+    """Yield a line for each stage that has reached another quarter; `told` records what was reported."""
     for stage in picture.stages:
         quarter = STEPS * stage.count // stage.total if stage.total else 0
         if quarter > told.get(stage.name, 0):
@@ -178,17 +178,17 @@ def milestones(picture: Picture, told: dict[str, int]) -> Iterator[str]:
 
 
 def live_table(console: Console, picture: Picture) -> RenderableType:
-    """Return the picture of how it stands, for a console."""
-    # Cut where it does not fit: a line that wraps would move the ones above.  So would dots that take the room of six.
+    """Return the progress as a table for a console."""
+    # Truncated if it does not fit: a line that wraps would move the ones above.  So would an escaped ellipsis.
     overflow: OverflowMethod = "crop" if console.options.ascii_only else "ellipsis"
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, overflow=overflow)
-    # Not as wide as the screen: lines that a narrower window breaks in two can't be drawn over.
+    # Not as wide as the screen: lines that wrap after the window is narrowed can't be redrawn in place.
     table.add_column(max_width=BAR_WIDTH)
     table.add_column(justify="right", no_wrap=True, overflow=overflow)
     table.add_column(no_wrap=True, overflow=overflow)
     for stage in picture.stages:
-        # An empty stage that is known to be empty is a full one.
+        # A stage that is known to be empty is complete.
         done = (0, 1) if stage.total is None else (stage.count, stage.total)
         count = str(stage.count) if stage.total is None else f"{stage.count}/{stage.total}"
         table.add_row(stage.name, ProgressBar(done[1], done[0]), count, stage.note)

@@ -1,7 +1,7 @@
-"""The artifacts that the sandbox's commands leave behind: zip archives of captures, logs and measurements."""
+"""The artifacts of the sandbox's commands: zip archives of captures, logs and measurements."""
 
-# Pure.  Everything in them is made up of names and addresses that are reserved for examples, and follows from
-# the `ArtifactSpec` alone.  Nothing of a large artifact is held: its bytes are made as they are read.
+# Pure.  Names and addresses are those reserved for examples, and everything is derived from the `ArtifactSpec`
+# alone.  A large artifact is never held in memory: its bytes are generated as they are read.
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ _LARGEST_SNAPLEN = 262_144
 
 @attrs.frozen
 class Artifact:
-    """A zip archive whose bytes are made while it is read, as often and from wherever one likes."""
+    """A zip archive whose bytes are generated on demand; it can be read repeatedly and from any offset."""
 
     size: int  #: bytes
     etag: str  #: strong, with its quotes
@@ -32,9 +32,9 @@ class Artifact:
     _archive: Archive = attrs.field(repr=False, alias="archive")
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes [start, stop) in pieces of at most 256 KiB; `stop` None is the end.
+        """Yield the bytes [start, stop) in pieces of at most 256 KiB; a `stop` of None means the end.
 
-        ValueError, at once, for a range that is not inside.
+        Raises `ValueError`, before yielding anything, if the range is out of bounds.
         """
         return self._archive.read(start, stop)
 
@@ -42,7 +42,7 @@ class Artifact:
 def build_artifact(spec: ArtifactSpec) -> Artifact:
     """Return the artifact of a command; the same spec always gives the same bytes.
 
-    ValueError for an unknown type, a naive time, and a size that is too small (it says the least one).
+    Raises `ValueError` for an unknown type, a naive time, or a size below the minimum, which the message names.
     """
     if spec.created.tzinfo is None:
         raise ValueError("an artifact's time must be timezone-aware")
@@ -101,7 +101,7 @@ def _snaplen(args: Mapping[str, object]) -> int:
 def _pcap(making: Making) -> list[Member]:
     spec, snaplen = making.spec, _snaplen(making.spec.args)
     least = least_size(snaplen)
-    # How long the report gets depends on the captures, whose sizes depend on its length: it has room for all.
+    # The report's length depends on the captures, whose sizes depend on its length: reserve room for the longest.
     widest = (10**14, 10**14, spec.created, spec.created)
     room = len(_results(spec, dict.fromkeys(INTERFACES, widest)).encode())
     names = [f"capture-{name}.pcap" for name in INTERFACES]
@@ -123,7 +123,7 @@ def _pcap(making: Making) -> list[Member]:
 
 def _speed_test(making: Making) -> list[Member]:
     spec, dice = making.spec, making.dice
-    # The API takes a list and echoes values as strings: either has the names in its text.
+    # The API takes a list but echoes values as strings: the text of either contains the names.
     wanted = str(spec.args.get("interfaces"))
     chosen = [name for name in INTERFACES if name in wanted]
     members: list[Member] = []
@@ -145,7 +145,7 @@ def _speed_test(making: Making) -> list[Member]:
     return [*members, making.log("speed-test.log", space)]
 
 
-# Per type: what makes the members, and between which sizes an artifact is plausible.
+# Per type: the builder of the members, and the smallest and largest plausible size.
 _BUILDERS: Mapping[str, tuple[Callable[[Making], list[Member]], int, int]] = {
     "pcap": (_pcap, 20 * 1024, 200 * 1024),
     "warp-diag": (warp_diag, 100 * 1024, 400 * 1024),

@@ -1,4 +1,4 @@
-"""Requests as a test expects them, compared with those that came, and the difference told to people."""
+"""Compares the requests that a test expects with those that arrived, and explains the difference."""
 
 import json as jsonlib
 import re
@@ -17,16 +17,16 @@ _BELOW = re.compile(r"/client/v4/accounts/[^/]*/dex(?=/)")
 _MOST_ROWS = 30
 _MOST_CHARACTERS = 60
 _ANOTHER = 10
-"""What another method or another path weighs: a request that has both right is closer whatever else differs."""
+"""Weight of a different method or path: a request with both right is always closer, whatever else differs."""
 
 
 class RequestAssertionError(AssertionError):
-    """What was requested is not what a test expects."""
+    """The requests are not what the test expects."""
 
 
 @attrs.frozen(kw_only=True)
 class Expected:
-    """A request as a test expects it; the arguments are those of `Sandbox.assert_requested`."""
+    """A request that a test expects; the arguments are those of `Sandbox.assert_requested`."""
 
     method: str
     path: str
@@ -51,7 +51,7 @@ class Expected:
         return " ".join(parts)
 
     def differences(self, request: RecordedRequest) -> list[str]:
-        """Return what about a request is other than expected, as words; nothing if it matches."""
+        """Describe how a request differs from the expected one; empty if it matches."""
         return [text for _, text in self._differences(request)]
 
     def distance(self, request: RecordedRequest) -> int:
@@ -81,7 +81,7 @@ class Expected:
 
 
 def explain(expected: Expected, times: int | None, requests: Sequence[RecordedRequest]) -> str:
-    """Return what a test is told that expected other requests: how many there were, and which came close."""
+    """Return the failure message for a test: how many matching requests there were, and which came close."""
     found = sum(not expected.differences(request) for request in requests)
     told = f"{expected} was requested {_times(found)}" if found else f"{expected} was never requested"
     if times is not None:
@@ -93,7 +93,7 @@ def explain(expected: Expected, times: int | None, requests: Sequence[RecordedRe
 
 
 def request_table(requests: Sequence[RecordedRequest]) -> str:
-    """Return the latest requests as a table, a line each."""
+    """Return the latest requests as a table, one per line."""
     latest = range(len(requests))[-_MOST_ROWS:]
     return _table(requests, latest, None) if requests else "no requests"
 
@@ -130,7 +130,7 @@ def _request_text(request: RecordedRequest) -> str:
 
 
 def _commands_text(body: object) -> str | None:
-    """Return which commands a body asks for, as in `(2 pcap, 1 speed-test)`; None if it is none that does."""
+    """Summarize the commands in a body, as in `(2 pcap, 1 speed-test)`; None if it isn't a create body."""
     commands = cast("Mapping[str, object]", body).get("commands") if isinstance(body, Mapping) else None
     if not isinstance(commands, list):
         return None
@@ -160,7 +160,7 @@ def _times(count: int) -> str:
 
 
 def _lacking(wanted: object, found: object, where: str) -> str | None:
-    """Return what `found` lacks of `wanted`, None if it has all of it."""
+    """Describe what `found` lacks of `wanted`; None if it lacks nothing."""
     lacks: Iterator[str | None]
     if isinstance(wanted, Mapping) and isinstance(found, Mapping):
         fields, have = cast("Mapping[object, object]", wanted), cast("Mapping[object, object]", found)

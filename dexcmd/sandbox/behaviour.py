@@ -1,4 +1,4 @@
-"""How the fake service behaves where the real one may behave in more than one way."""
+"""How the fake service behaves where the real one's behaviour is not certain."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
@@ -9,12 +9,12 @@ from attrs.validators import deep_iterable, ge, in_, le, optional
 __all__ = ["Behaviour", "RowAlteration"]
 
 RowAlteration = Literal["partial", "reordered", "duplicated", "foreign"]
-"""What may happen to the rows of a create answer.
+"""A change to the rows of a create response.
 
-- `partial`: only the first half of them (rounded down) is told of, although all were created;
-- `reordered`: last first;
+- `partial`: only the first half of the rows (rounded down) is returned, although all commands were created;
+- `reordered`: the rows come in reverse order;
 - `duplicated`: the first row comes twice;
-- `foreign`: one more row, for a device that nobody asked for and that was not created.
+- `foreign`: there is an extra row, for a device that was not requested and a command that was not created.
 """
 
 _WEEK = 7 * 24 * 3600.0
@@ -60,41 +60,41 @@ def _names(validator: Any = None) -> Any:
 
 @attrs.frozen(kw_only=True)
 class Behaviour:
-    """Every switch of the sandbox; the defaults are what the public reference says, or the likeliest guess.
+    """Every switch of the sandbox; the defaults follow the public API reference, or else the likeliest guess.
 
-    All durations are seconds of the sandbox's clock.  `Sandbox.behaviour` may be replaced while it runs
-    (with `attrs.evolve`), and the next request sees the new one; what was decided when a command was created
-    (its timeline) stays.  A value outside its documented range raises `ValueError`.
+    All durations are seconds of the sandbox's clock.  `Sandbox.behaviour` can be replaced while the sandbox runs
+    (with `attrs.evolve`) and takes effect with the next request; the timeline of a command is fixed when it is
+    created.  A value outside its documented range raises `ValueError`.
     """
 
-    # --- devices, when `Sandbox(devices=N)` makes them up
+    # --- devices, when `Sandbox(devices=N)` generates them
 
     multi_user_share: float = _share(0.04)
-    """Share of the device rows that belong to a device with two registrations (two rows, one device id)."""
+    """Share of device rows that belong to a device with two registrations (two rows, one device id)."""
     ineligible_share: float = _share(0.02)
-    """Share of the device rows with `eligible: false` and a reason."""
+    """Share of device rows with `eligible: false` and a reason."""
     disconnected_share: float = _share(0.02)
-    """Share of the device rows whose device is not connected: its commands time out."""
+    """Share of device rows whose device is not connected: its commands time out."""
 
     # --- commands in time
 
     pickup_seconds: tuple[float, float] = attrs.field(default=(1.0, 5.0), validator=_span)
-    """Shortest and longest time until a connected device starts to work; still PENDING_EXEC."""
+    """Minimum and maximum time until a connected device starts a command, during which it is PENDING_EXEC."""
     run_seconds: tuple[float, float] = attrs.field(default=(2.0, 20.0), validator=_span)
-    """Shortest and longest time that the work on the device takes; still PENDING_EXEC."""
+    """Minimum and maximum time that a command runs on the device; it is still PENDING_EXEC."""
     upload_seconds: tuple[float, float] = attrs.field(default=(1.0, 5.0), validator=_span)
-    """Shortest and longest time in PENDING_UPLOAD."""
+    """Minimum and maximum time in PENDING_UPLOAD."""
     failure_rate: float = _share(0.0)
-    """Share of the commands on healthy devices that end as FAILED."""
+    """Share of commands on healthy devices that end as FAILED."""
     disconnected_timeout: float = attrs.field(default=600.0, validator=_not_negative)
-    """After how long a command for a disconnected device becomes FAILED."""
+    """Time after which a command for a disconnected device becomes FAILED."""
     exclusive_windows_captures: bool = True
-    """On a Windows device, a second pcap fails at once while one is not yet through with its work."""
+    """On a Windows device, a second pcap fails at once while another one is still running."""
     oversized_capture: Literal["failed", "no-file", "uploaded"] = _one_of("failed", "no-file", "uploaded")
-    """What becomes of a pcap whose artifact weighs more than its `max-file-size-mb` (10**6 bytes each).
+    """What happens to a pcap whose artifact exceeds its `max-file-size-mb` (of 10**6 bytes).
 
-    `failed`: it ends as FAILED; `no-file`: as SUCCESS with a filename that stays null; `uploaded`: the limit
-    is ignored, and it is an artifact like any other.
+    `failed`: it ends as FAILED; `no-file`: it ends as SUCCESS, but its filename stays null; `uploaded`: the limit
+    is ignored.
     """
 
     # --- lists
@@ -102,121 +102,121 @@ class Behaviour:
     result_info: Literal["full", "without-total-pages", "missing", "wrong"] = _one_of(
         "full", "without-total-pages", "missing", "wrong"
     )
-    """How much of `result_info` a list answer has; `wrong` has all its numbers, none of them right."""
+    """How complete the `result_info` of list responses is; `wrong` has every number, and none of them is right."""
     total_count_ignores_filters: bool = True
-    """`total_count` (and `total_pages` with it) counts every row, whatever the filters."""
+    """`total_count`, and with it `total_pages`, ignores the filters and counts every row."""
     repeat_last_page: bool = False
-    """A page past the end shows the last page again, instead of no rows."""
+    """A page past the end repeats the last page instead of having no rows."""
     list_lag: float = attrs.field(default=0.0, validator=_not_negative)
-    """After how long a created command appears in the list."""
+    """Delay before a created command appears in the list."""
     ignored_filters: frozenset[str] = _names(_filters)
-    """Filters of the command list that have no effect, by their names in the query."""
+    """Filters of the command list that have no effect, by their query parameter names."""
     null_when_empty: bool = False
-    """A list answer without rows has `result: null`, instead of an empty list of rows."""
+    """A list response without rows has `result: null` instead of an empty list of rows."""
 
     # --- rows
 
     date_format: Literal["rfc3339", "postgres"] = _one_of("rfc3339", "postgres")
-    """`2019-12-27T18:11:19.117Z`, or `2023-10-11 00:00:00+00` with the fraction of the second cut off."""
+    """Time format: `2019-12-27T18:11:19.117Z`, or `2023-10-11 00:00:00+00` with fractions of a second cut off."""
     device_timestamp: Literal["date", "words"] = _one_of("date", "words")
-    """A device row's `timestamp`: a time in `date_format`, or words ("2 minutes ago")."""
+    """Format of a device row's `timestamp`: a time in `date_format`, or words ("2 minutes ago")."""
     status_names: Mapping[str, str] = attrs.field(factory=dict[str, str])
-    """Other words for statuses in rows, as in `{"SUCCESS": "DONE"}`; filters know the usual ones only."""
+    """Replacements for status values in rows, as in `{"SUCCESS": "DONE"}`; filters accept only the usual values."""
     omit_absent: bool = False
-    """Row fields without a value (`completed_date`, `filename`, ...) are left out, instead of null."""
+    """Row fields without a value (`completed_date`, `filename`, ...) are omitted instead of null."""
     null_fields: frozenset[str] = _names()
-    """Names of row fields that are null in every row of every answer."""
+    """Names of row fields that are null in every row of every response."""
     omit_fields: frozenset[str] = _names()
-    """Names of row fields that are left out of every row of every answer."""
+    """Names of row fields that are omitted from every row of every response."""
     unknown_fields: bool = False
-    """Rows, results and envelopes have additional fields that no documentation mentions."""
+    """Rows, results and envelopes have additional, undocumented fields."""
 
     # --- creating
 
     max_commands: int = attrs.field(default=10, validator=ge(1))
-    """How many commands one POST may hold (10 by the documentation, 20 by the published schema)."""
+    """Maximum number of commands in one POST (10 in the documentation, 20 in the published schema)."""
     registration_required: bool = True
-    """A device with several registrations needs a `registration_id`; if not, `user_email` tells which."""
+    """A device with several registrations needs a `registration_id`; otherwise `user_email` selects the one."""
     enforce_maximums: bool = False
-    """Arguments above their documented maximum are refused."""
+    """Arguments above their documented maximum are rejected."""
     target_acceptance: Literal["whole", "partial"] = _one_of("whole", "partial")
-    """A POST with an invalid command: refused as a `whole`, or created in part, with the rest in `errors`."""
+    """Whether a POST with an invalid command is rejected as a `whole`, or created in part with the rest in `errors`."""
     error_pointers: bool = True
-    """Errors name their culprit (`source: {"pointer": "/commands/3/device_id"}`)."""
+    """Errors point at their cause (`source: {"pointer": "/commands/3/device_id"}`)."""
     every_error: bool = True
-    """A refusal lists every error, not just the first."""
+    """An error response lists every error, not just the first."""
     create_rows: tuple[RowAlteration, ...] = attrs.field(
         default=(),
         converter=tuple[RowAlteration, ...],
         validator=deep_iterable(in_(("partial", "reordered", "duplicated", "foreign"))),
     )
-    """What happens to the rows of every create answer, in this order."""
+    """Changes to the rows of every create response, applied in this order."""
     read_only_token: bool = False
-    """The token has `Cloudflare DEX Read` only: creating is refused with 403, code 10000."""
+    """The token has only `Cloudflare DEX Read`: creating is refused with 403, code 10000."""
 
     # --- quota
 
     quota_acceptance: Literal["whole", "partial"] = _one_of("whole", "partial")
-    """A POST beyond the quota: refused as a `whole`, or created up to the quota, with fewer rows."""
+    """Whether a POST beyond the quota is refused as a `whole`, or created up to the quota, with fewer rows."""
     quota_status: int = attrs.field(default=403, validator=[ge(400), le(599)])
-    """HTTP status of a refusal for quota."""
+    """HTTP status when the quota is exceeded."""
     quota_code: int = 2012
-    """Error code of a refusal for quota (the real one is unknown)."""
+    """Error code when the quota is exceeded (the real one is unknown)."""
     quota_message: str = "The daily quota of remote commands is used up"
-    """Error message of a refusal for quota (the real one is unknown)."""
+    """Error message when the quota is exceeded (the real one is unknown)."""
 
     # --- downloads
 
     filename_style: Literal["name", "url", "null"] = _one_of("name", "url", "null")
-    """`filename` of a row: bare name, absolute URL (on the storage origin, unusable), or never set."""
+    """The `filename` of a row: a bare name, an absolute URL (on the storage origin, unusable), or always null."""
     filename_delay: float = attrs.field(default=0.0, validator=_not_negative)
-    """For how long after SUCCESS `filename` is still null."""
+    """How long `filename` stays null after SUCCESS."""
     retention: float = attrs.field(default=_WEEK, validator=_not_negative)
     """How long after completion an artifact can be downloaded."""
     expired_status: Literal[404, 410] = _one_of(404, 410)
-    """Answer to the download of an expired artifact."""
+    """HTTP status for the download of an expired artifact."""
     ranges: bool = True
-    """`Range` is honoured and `Accept-Ranges: bytes` declared; otherwise `Range` is ignored."""
+    """Downloads honour `Range` and declare `Accept-Ranges: bytes`; otherwise they ignore `Range`."""
     download_length: bool = True
-    """Downloads declare `Content-Length`; otherwise they come chunked."""
+    """Downloads declare `Content-Length`; otherwise they are chunked."""
     download_encoding: Literal["identity", "gzip-if-accepted", "gzip-always"] = _one_of(
         "identity", "gzip-if-accepted", "gzip-always"
     )
-    """Content coding of downloads.  With gzip, lengths, ranges and the ETag are of the encoded bytes."""
+    """Content coding of downloads.  With gzip, lengths, ranges and the ETag refer to the encoded bytes."""
     download_redirect: Literal[301, 302, 303, 307, 308] | None = attrs.field(
         default=None, validator=optional(in_((301, 302, 303, 307, 308)))
     )
-    """Status with which downloads redirect to a signed URL on another origin, or None to answer directly."""
+    """HTTP status with which downloads redirect to a signed URL on another origin; None to answer directly."""
     etag: Literal["strong", "weak", "none"] = _one_of("strong", "weak", "none")
-    """The kind of ETag that downloads declare."""
+    """Kind of ETag that downloads declare."""
     last_modified: bool = True
     """Downloads declare `Last-Modified`."""
 
     # --- limits and headers
 
     rate_limit: int | None = attrs.field(default=1200, validator=_limit)
-    """Requests per window, over all clients together; None for no limit."""
+    """Requests per window, for all clients together; None for no limit."""
     rate_window: float = attrs.field(default=300.0, validator=ge(0.001))
-    """The window: it starts with the first request, and what exceeds the limit waits for its end."""
+    """Length of the window, which starts with the first request; above the limit, requests get 429 until it ends."""
     other_users_rate: float = attrs.field(default=0.0, validator=_not_negative)
-    """Requests per second that other users of the account take out of the limit."""
+    """Requests per second that other users of the account consume from the limit."""
     ratelimit_headers: bool = True
-    """Answers carry `Ratelimit` and `Ratelimit-Policy`."""
+    """Responses carry `Ratelimit` and `Ratelimit-Policy`."""
     retry_after: bool = True
     """A 429 for the rate limit carries `Retry-After`."""
     clock_skew: float = 0.0
     """How far the service's clock is ahead of the sandbox's (behind, if negative).
 
-    The service lives by its own clock: `Date` headers, row dates, filters and the quota's reset all shift.
+    It shifts everything the service dates: `Date` headers, row dates, filters and the quota's reset.
     """
 
     @classmethod
     def instant(cls, **changes: Any) -> "Behaviour":
-        """Return a behaviour whose devices need no time at all: commands are done when they are created."""
+        """Return a behaviour whose devices need no time at all: commands finish as soon as they are created."""
         settings: dict[str, Any] = dict.fromkeys(("pickup_seconds", "run_seconds", "upload_seconds"), (0.0, 0.0))
         settings.update(changes)
         return cls(**settings)
 
 
 ArtifactSize = int | Callable[[dict[str, Any]], int | None] | None
-"""Bytes of an artifact: the same for all, a function of the command's row, or None for a natural size."""
+"""Size of an artifact in bytes: the same for all, a function of the command's row, or None for a natural size."""

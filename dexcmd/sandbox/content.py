@@ -1,4 +1,4 @@
-"""Bodies of answers: a size, and the bytes between two positions in pieces."""
+"""Response bodies: a size, and the bytes of any range in pieces."""
 
 import itertools
 import struct
@@ -20,11 +20,11 @@ __all__ = [
 ]
 
 PIECE = 256 * 1024
-"""The most bytes that come in one piece."""
+"""Maximum size of a piece in bytes."""
 
 
 class Content(Protocol):
-    """What can be sent as a body."""
+    """Anything that can be sent as a body."""
 
     @property
     def size(self) -> int:
@@ -32,12 +32,12 @@ class Content(Protocol):
         ...
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes from `start` up to `stop` (None: the end) in pieces of at most `PIECE`."""
+        """Yield the bytes from `start` up to `stop` (None for the end) in pieces of at most `PIECE`."""
         ...
 
 
 def checked_stop(size: int, start: int, stop: int | None) -> int:
-    """Return where a range ends.  ValueError if it isn't one of `size` bytes."""
+    """Return where a range ends.  Raises `ValueError` if it is not within `size` bytes."""
     stop = size if stop is None else stop
     if not 0 <= start <= stop <= size:
         raise ValueError(f"[{start}, {stop}) is not a range of {size} bytes")
@@ -46,7 +46,7 @@ def checked_stop(size: int, start: int, stop: int | None) -> int:
 
 @attrs.frozen
 class Loaded:
-    """Content that is in memory."""
+    """Content held in memory."""
 
     data: bytes
 
@@ -56,7 +56,7 @@ class Loaded:
         return len(self.data)
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes from `start` up to `stop`.  ValueError, at once, for a range that is not inside."""
+        """Yield the bytes from `start` up to `stop`.  Raises `ValueError` up front if the range is out of bounds."""
         stop = checked_stop(self.size, start, stop)
         return (self.data[at : min(at + PIECE, stop)] for at in range(start, stop, PIECE))
 
@@ -90,7 +90,7 @@ class CorruptContent:
 
 @attrs.frozen
 class ShiftedContent:
-    """Another content from `shift` bytes later on (earlier, if negative), and after its end its beginning."""
+    """Another content, rotated: it starts `shift` bytes later (earlier, if negative) and wraps around at its end."""
 
     source: Content
     shift: int
@@ -112,7 +112,7 @@ class ShiftedContent:
 
 @attrs.frozen
 class WrappedContent:
-    """The bytes of another content from `start` up to `stop`, with others before and after them."""
+    """The bytes of another content from `start` up to `stop`, with other bytes before and after them."""
 
     source: Content
     start: int
@@ -126,14 +126,14 @@ class WrappedContent:
         return len(self.before) + self.stop - self.start + len(self.after)
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes from `start` up to `stop`; what lies before costs its reading, too."""
+        """Yield the bytes from `start` up to `stop`; everything before `start` is read as well."""
         pieces = itertools.chain((self.before,), self.source.read(self.start, self.stop), Loaded(self.after).read())
         return _between(pieces, start, self.size if stop is None else stop)
 
 
 @attrs.frozen
 class GzippedContent:
-    """Another content as gzip (RFC 1952) of stored blocks: its size is known without reading anything."""
+    """Another content as gzip (RFC 1952) with stored blocks, so that its size is known without reading it."""
 
     source: Content
 
@@ -147,7 +147,7 @@ class GzippedContent:
         return len(self._HEADER) + self.source.size + 5 * blocks + 8
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the encoded bytes from `start` up to `stop`; what lies before costs its computing, too."""
+        """Yield the encoded bytes from `start` up to `stop`; everything before `start` is encoded as well."""
         return _between(self._encode(), start, self.size if stop is None else stop)
 
     def _encode(self) -> Iterator[bytes]:
@@ -171,7 +171,7 @@ class GzippedContent:
 
 
 def _between(pieces: Iterable[bytes], start: int, stop: int) -> Iterator[bytes]:
-    """Yield what the pieces, joined, have from `start` up to `stop`."""
+    """Yield the bytes from `start` up to `stop` of the concatenated pieces."""
     position = 0
     for piece in pieces:
         part = piece[max(start - position, 0) : max(stop - position, 0)]

@@ -1,4 +1,4 @@
-"""The made-up fleet."""
+"""The simulated fleet."""
 
 import itertools
 import math
@@ -32,35 +32,35 @@ _SMALL_FLEET = 25
 
 @attrs.frozen(kw_only=True)
 class SandboxDevice:
-    """One registration of one device: a row of the device list, and something to aim a command at.
+    """One registration of one device: a row of the device list, and a target for commands.
 
-    A device that several users share is several of these, with one `device_id`.
+    A device shared by several users has one of these for each, all with the same `device_id`.
     """
 
     name: str
-    """What people call it, as in `LON-LAPTOP-0042`."""
+    """Name of the device, as in `LON-LAPTOP-0042`."""
     user_email: str
-    """The person of this registration."""
+    """Email address of the registration's user."""
     device_id: str = attrs.field(default=attrs.Factory(lambda self: _uuid_of("device", self.name), takes_self=True))
-    """UUID of the device; by default one that its name alone decides."""
+    """UUID of the device; by default derived from its name alone."""
     registration_id: str = attrs.field(
         default=attrs.Factory(
             lambda self: _uuid_of("registration", self.name, self.device_id, self.user_email), takes_self=True
         )
     )
-    """UUID of the registration, unique over the fleet; by default one that device and person decide."""
+    """UUID of the registration, unique in the fleet; by default derived from device and user."""
     platform: str = "windows"
-    """`windows`, `mac` or `linux`; anything else passes through."""
+    """`windows`, `mac` or `linux`; any other value is passed through."""
     version: str = "2025.9.558.0"
     """Version of the client on the device."""
     eligible: bool = True
-    """Whether commands for it are accepted."""
+    """Whether the service accepts commands for it."""
     ineligible_reason: str | None = None
-    """Why not, if it isn't eligible."""
+    """Why it is not eligible."""
     connected: bool = True
-    """Whether it picks commands up; those of a disconnected device time out."""
+    """Whether it picks up commands; those of a disconnected device time out."""
     last_seen: float = 90.0
-    """Seconds before the sandbox's start that a disconnected device was there; unlisted past an hour."""
+    """How many seconds before the sandbox's start a disconnected device was last seen; after an hour it is unlisted."""
 
 
 def _uuid_of(*parts: str) -> str:
@@ -80,12 +80,12 @@ def make_devices(
     ineligible_share: float = 0.02,
     disconnected_share: float = 0.02,
 ) -> list[SandboxDevice]:
-    """Return `count` device rows, the same ones for the same arguments.
+    """Return `count` device rows; the same arguments always give the same rows.
 
-    The shares are of the rows, rounded up; fleets below 25 rows have only plain devices.  Plain devices come
-    first, then pairs of rows of one shared device, then ineligible, then disconnected ones: so `devices[:n]`
-    is healthy.  Names, emails and registrations are unique, except for the name of a shared device.  Raises
-    `ValueError` for a negative count.
+    The shares are fractions of the rows, rounded up; fleets below 25 rows have only plain devices.  Plain devices
+    come first, then the pairs of rows of shared devices, then ineligible and finally disconnected devices, so that
+    `devices[:n]` is healthy.  Names, emails and registrations are unique, except for the name of a shared device.
+    Raises `ValueError` for a negative count.
     """
     if count < 0:
         raise ValueError(f"count must not be negative, not {count!r}")

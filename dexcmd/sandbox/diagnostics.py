@@ -1,4 +1,4 @@
-"""The texts and captures that a warp-diag collection consists of."""
+"""The text files and captures that make up a warp-diag collection."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ _DESKTOP = "windows mac linux"
 
 @attrs.frozen
 class _Text:
-    """A file of text: a head, then rows that differ in a counter `n`, a byte `a` and 16 bits `b`."""
+    """A text file: a head, then rows that differ in a counter `n`, a byte `a` and a 16-bit number `b`."""
 
     name: str
     platforms: str
@@ -25,7 +25,7 @@ class _Text:
     rows: int = 0
 
 
-# Without these no collection is useful; they are there however small it has to be.
+# No collection is useful without these: they are included however small it has to be.
 _CORE = (
     _Text("warp-status.txt", _ALL, "Status update: Connected\nNetwork: healthy\nOrganization: example\n"),
     _Text(
@@ -174,7 +174,7 @@ def _written(making: Making, text: _Text) -> Member:
 
 
 def _extras(making: Making) -> Iterator[Member]:
-    """Yield what a collection has besides its core, the more telling first."""
+    """Yield the members of a collection besides its core, the most useful first."""
     spec = making.spec
     thorough = str(spec.args.get("test-all-routes", True)).lower() != "false"
     tested = _ROUTES_TESTED if thorough else _ROUTES_TESTED_IN_SHORT
@@ -189,13 +189,13 @@ def _extras(making: Making) -> Iterator[Member]:
 
 
 def warp_diag(making: Making) -> list[Member]:
-    """Return the members of a collection: the core, as much more as there is room for, and a log that fills it.
+    """Return the members of a collection: the core, as many others as fit, and a log that fills the rest.
 
-    ValueError if there is no room for the core.
+    Raises `ValueError` if there is no room for the core.
     """
     members = [_written(making, text) for text in _CORE]
     space = making.space([*((each.name, each.content.size) for each in members), ("daemon.log", 0)])
-    # The log gets a quarter at least: it is what people look into first.
+    # The log gets at least a quarter: it is what people look at first.
     left = space * 3 // 4
     for member in _extras(making):
         needed = making.cost(member)

@@ -1,4 +1,4 @@
-"""Random-looking numbers that follow from a seed alone."""
+"""Pseudorandom numbers that depend on a seed alone."""
 
 import hashlib
 
@@ -9,16 +9,16 @@ __all__ = ["Dice"]
 
 @attrs.define
 class Dice:
-    """Numbers that look random and are the same everywhere for ever.
+    """Pseudorandom numbers that are the same on every platform and in every version of Python.
 
-    The standard library's generator promises that for `random()` only, not for what is drawn from ranges.
+    The standard library promises that only for `random()`, not for numbers drawn from ranges.
     """
 
     state: int
 
     @classmethod
     def of(cls, *words: object) -> "Dice":
-        """Return the dice of a seed, given as anything with a stable text."""
+        """Return the dice for a seed, given as any objects with a stable text."""
         text = "\0".join(map(str, words))
         return cls(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
 

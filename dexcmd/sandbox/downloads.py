@@ -1,4 +1,4 @@
-"""The answer to a download: coding, validators, ranges.  Pure but for the artifact it refers to."""
+"""The response to a download: coding, validators, ranges.  Pure except for the artifact it refers to."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ __all__ = ["file_reply", "http_date"]
 
 
 def http_date(moment: datetime) -> str:
-    """Return a time as HTTP headers write it."""
+    """Return a time in the format of HTTP headers."""
     return format_datetime(moment.astimezone(UTC), usegmt=True)
 
 
@@ -27,9 +27,9 @@ def file_reply(
     request_headers: Mapping[str, str],
     behaviour: Behaviour,
 ) -> Reply:
-    """Return the answer that sends an artifact, or the range of it that was asked for.
+    """Return the response that sends an artifact, or the requested range of it.
 
-    `etag` is the strong one of the artifact as it is.
+    `etag` is the strong ETag of the unencoded artifact.
     """
     content = artifact
     headers = {"Content-Type": content_type, "Content-Encoding": "identity"}
@@ -66,5 +66,5 @@ def _accepts_gzip(header: str) -> bool:
     for part in header.lower().split(","):
         coding, _, quality = part.partition(";")
         accepted[coding.strip()] = quality.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    # `*` stands for those that are not named.
+    # `*` stands for codings that are not named.
     return accepted.get("gzip", accepted.get("*", False))

@@ -1,4 +1,4 @@
-"""The envelope of every JSON answer, its errors, and `result_info`."""
+"""The envelope of every JSON response, its errors, and `result_info`."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -13,8 +13,8 @@ __all__ = ["Code", "ServiceError", "failure", "result_info", "success"]
 class Code:
     """Error codes.
 
-    971, 6003, 7000, 7003 and 10000 are the platform's; the reference names none for DEX, so the others are
-    made up, and a client should not read anything into them.
+    971, 6003, 7000, 7003 and 10000 are the platform's.  The reference names none for DEX, so the others are
+    invented, and a client should not rely on them.
     """
 
     RATE_LIMITED = 971
@@ -44,7 +44,7 @@ class ServiceError:
     """Codes and messages of the undocumented `error_chain`."""
 
     def row(self, *, pointers: bool = True) -> dict[str, Any]:
-        """Return it as the wire shows it."""
+        """Return the error as it appears on the wire."""
         row: dict[str, Any] = {"code": self.code, "message": self.message}
         if pointers and self.pointer is not None:
             row["source"] = {"pointer": self.pointer}
@@ -54,7 +54,7 @@ class ServiceError:
 
 
 def success(result: Any, *, info: dict[str, Any] | None = None, extra: bool = False) -> dict[str, Any]:
-    """Return the envelope of a result; `extra` adds a field that no documentation mentions to it and to the result."""
+    """Return the envelope of a result; `extra` adds an undocumented field to it and to the result."""
     if extra and isinstance(result, dict):
         result = {"sandbox_extra": True, **cast("dict[str, Any]", result)}
     envelope: dict[str, Any] = {"success": True, "errors": [], "messages": [], "result": result}
@@ -66,7 +66,7 @@ def success(result: Any, *, info: dict[str, Any] | None = None, extra: bool = Fa
 
 
 def failure(errors: Sequence[ServiceError], *, pointers: bool = True) -> dict[str, Any]:
-    """Return the envelope of a refusal."""
+    """Return the envelope of an error response."""
     return {
         "success": False,
         "errors": [error.row(pointers=pointers) for error in errors],
@@ -76,7 +76,7 @@ def failure(errors: Sequence[ServiceError], *, pointers: bool = True) -> dict[st
 
 
 def result_info(behaviour: Behaviour, *, count: int, page: int, per_page: int, total: int) -> dict[str, Any] | None:
-    """Return what a list answer tells of the whole list: `count` rows here, `total` in all."""
+    """Return the `result_info` of a list response with `count` rows out of `total`."""
     pages = -(-total // per_page)
     match behaviour.result_info:
         case "full":
@@ -92,7 +92,7 @@ def result_info(behaviour: Behaviour, *, count: int, page: int, per_page: int, t
         case "missing":
             return None
         case "wrong":
-            # Always wrong, and in the direction that ends a credulous walk too early.
+            # Always wrong, and in the direction that makes a trusting client stop too early.
             return {
                 "count": count + 7,
                 "page": page + 1,

@@ -1,4 +1,4 @@
-"""One thing that goes wrong with one request, as data."""
+"""A fault that strikes one request, as data."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -11,18 +11,18 @@ from dexcmd.sandbox.requestlog import OPERATIONS, Operation, RecordedRequest
 __all__ = ["BodyForm", "Fault", "Framing", "RangeLabel"]
 
 BodyForm = Literal["auto", "envelope", "problem", "html", "empty"]
-"""Body of an error answer.
+"""Body of an error response.
 
 - `envelope`: Cloudflare's own JSON;
-- `problem`: RFC 9457 JSON, as Cloudflare's edge writes it;
+- `problem`: RFC 9457 JSON, as Cloudflare's edge sends it;
 - `html`: an error page of 5 kB;
 - `empty`: nothing;
-- `auto`: what the edge would do: below 500 an envelope, from 500 on a problem if the request's `Accept` names
-  JSON, HTML otherwise.
+- `auto`: what the edge would send: an envelope below 500; from 500 on a problem if the request's `Accept` names
+  JSON, and HTML otherwise.
 """
 
 Framing = Literal["length", "chunked", "close"]
-"""How an answer tells where its body ends: `Content-Length`, chunked, or just by closing the connection."""
+"""How a response delimits its body: `Content-Length`, chunked, or by closing the connection."""
 
 _Kind = Literal[
     "error",
@@ -83,19 +83,19 @@ _FRAMING_HEADERS = frozenset(("content-length", "transfer-encoding"))
 
 @attrs.frozen(kw_only=True)
 class RangeLabel:
-    """What a `Content-Range` says instead of the truth."""
+    """What a `Content-Range` says instead of the true range."""
 
     start: int = 0
-    """How far its first position is off."""
+    """Error in the first position."""
     end: int = 0
-    """How far its last position is off."""
+    """Error in the last position."""
     total: int = 0
-    """How far its total is off."""
+    """Error in the total."""
     form: str | None = "bytes {start}-{end}/{total}"
-    """What it is made from; None for no header at all."""
+    """Format string of the header; None for no header at all."""
 
     def header(self, start: int, stop: int, total: int) -> str | None:
-        """Return the header for a body that really is the bytes from `start` up to `stop` of `total`."""
+        """Return the header for a body that is really the bytes from `start` up to `stop` of `total`."""
         if self.form is None:
             return None
         return self.form.format(start=start + self.start, end=stop - 1 + self.end, total=total + self.total)
@@ -103,13 +103,13 @@ class RangeLabel:
 
 @attrs.frozen(kw_only=True)
 class Fault:
-    """Something that goes wrong; made by one of the class methods, never by calling the class.
+    """A fault; create one with the class methods, never by calling the class.
 
-    Each of them raises `ValueError` for a value that can't be right.
+    Each class method raises `ValueError` for an invalid value.
 
-    Wherever a class method takes `processed`: with False the fault strikes before the service has done the
-    work, so that nothing was created; with True it strikes afterwards, so that the work is done and only the
-    answer suffers.
+    Where a class method takes `processed`: with False, the fault strikes before the service has done the work, so
+    that nothing is created; with True, it strikes afterwards, so that the work is done and only the response is
+    affected.
     """
 
     kind: _Kind
@@ -138,18 +138,18 @@ class Fault:
 
     @property
     def operations(self) -> frozenset[Operation]:
-        """The operations that it can strike."""
+        """The operations that this fault can strike."""
         return _LIMITED.get(self.kind, frozenset(OPERATIONS))
 
     def applies(self, request: RecordedRequest) -> bool:
-        """Tell whether it can strike this very request."""
+        """Return whether this fault can strike this particular request."""
         if request.operation not in self.operations:
             return False
         if self.kind == "unasked_range":
             return "Range" not in request.headers
         return self.kind not in _RANGED or "Range" in request.headers
 
-    # --- instead of the answer
+    # --- instead of the response
 
     @classmethod
     def error(
@@ -162,7 +162,7 @@ class Fault:
         message: str = "Internal error",
         retry_after: float | str | None = None,
     ) -> "Fault":
-        """Answer with an HTTP status (and `code` and `message`, where the form has room for them)."""
+        """Respond with an HTTP status (and `code` and `message`, where the form has room for them)."""
         return cls(
             kind="error",
             processed=processed,
@@ -175,7 +175,7 @@ class Fault:
 
     @classmethod
     def rate_limited(cls, retry_after: float | str | None = 300) -> "Fault":
-        """Answer this one request with 429; `retry_after` as the header says it, None for no header."""
+        """Respond to this one request with 429; `retry_after` is the header's value, None for no header."""
         return cls(
             kind="rate_limited",
             processed=False,
@@ -188,40 +188,39 @@ class Fault:
 
     @classmethod
     def drop(cls, *, processed: bool = False, reset: bool = False) -> "Fault":
-        """Close the connection without a byte of an answer; with `reset` as in `cut`."""
+        """Close the connection without sending a byte of the response; `reset` is as in `cut`."""
         return cls(kind="drop", processed=processed, reset=reset)
 
     @classmethod
     def silence(cls, *, processed: bool = False, headers: bool = True) -> "Fault":
-        """Send the headers of the answer (or not even these), then nothing, with the connection kept open."""
+        """Send the response headers (or not even those), then nothing, keeping the connection open."""
         return cls(kind="silence", processed=processed, amount=int(headers))
 
     @classmethod
     def html(cls, *, processed: bool = False) -> "Fault":
-        """Answer with 200 and an HTML page."""
+        """Respond with 200 and an HTML page."""
         return cls(kind="html", processed=processed, form="html")
 
     @classmethod
     def unsuccessful(
         cls, *, processed: bool = False, code: int = 1000, message: str = "Something went wrong"
     ) -> "Fault":
-        """Answer with 200 and an envelope that says `success: false`."""
+        """Respond with 200 and an envelope that says `success: false`."""
         return cls(kind="unsuccessful", processed=processed, form="envelope", code=code, message=message)
 
     @classmethod
     def redirect(cls, to: str | None = "storage", status: int = 307, *, hops: int = 1) -> "Fault":
-        """Send a download elsewhere, whoever asks: the token isn't looked at.
+        """Redirect a download, without checking the token.
 
-        `to` is one of these, or else the `Location` itself, as it is (None for no such header):
+        `to` is one of the following, or else the literal `Location` (None for no such header):
 
-        - `storage`: the artifact's signed URL on the storage, as `Behaviour.download_redirect` gives it, and
-          with more than one of `hops` through so many redirects in all, each to another URL of the storage
-          (307 after the first);
-        - `self`: the URL that was asked for; striking every request, a loop;
-        - `other`: from the API to the storage, from the storage to the API; striking every request of both,
-          a loop through two origins.
+        - `storage`: the artifact's signed URL on the storage, as with `Behaviour.download_redirect`; if `hops` is
+          above 1, through that many redirects in all, each to another URL of the storage (307 after the first);
+        - `self`: the requested URL; a loop if it strikes every request;
+        - `other`: from the API to the storage, and from the storage to the API; a loop through two origins if it
+          strikes every request of both.
 
-        With `storage` and `other`, a command that isn't there is answered as ever.
+        With `storage` and `other`, an unknown command gets its usual response.
         """
         if status not in _REDIRECTS:
             raise ValueError(f"status must be one of {', '.join(map(str, _REDIRECTS))}, not {status!r}")
@@ -229,34 +228,33 @@ class Fault:
             raise ValueError(f"hops must be at least 1, and is for redirects to the storage, not {hops!r} to {to!r}")
         return cls(kind="redirect", processed=False, status=status, target=to, amount=hops)
 
-    # --- before the answer
+    # --- before the response
 
     @classmethod
     def slow(cls, seconds: float, *, processed: bool = True, real_time: bool = False) -> "Fault":
-        """Answer after `seconds` of the sandbox's clock, or of real time.
+        """Respond after `seconds` of the sandbox's clock, or of real time.
 
-        With `processed=False` the work, too, is done only then, and even if the client has gone by that time.
+        With `processed=False`, the work is also done only then, even if the client has disconnected in the meantime.
         """
         return cls(kind="slow", processed=processed, seconds=seconds, real_time=real_time)
 
-    # --- a damaged answer
+    # --- a damaged response
 
     @classmethod
     def garbage(cls) -> "Fault":
-        """Answer with the right headers, and a body that is no JSON (and no zip)."""
+        """Respond with the right headers and a body that is neither JSON nor a zip."""
         return cls(kind="garbage")
 
     @classmethod
     def empty(cls) -> "Fault":
-        """Answer with the right headers, `Content-Length: 0` and no body."""
+        """Respond with the right headers, but with `Content-Length: 0` and no body."""
         return cls(kind="empty")
 
     @classmethod
     def headers(cls, changes: Mapping[str, str | None]) -> "Fault":
-        """Answer with other headers, as in `{"Content-Type": "text/html"}`; None leaves a header out.
+        """Change headers of the response, as in `{"Content-Type": "text/html"}`; None removes a header.
 
-        The body stays what it is.  Raises `ValueError` for headers of the framing, which `lying_length` and
-        `surplus` are for.
+        The body is unchanged.  Raises `ValueError` for framing headers; use `lying_length` or `surplus` for those.
         """
         if not _FRAMING_HEADERS.isdisjoint(name.lower() for name in changes):
             raise ValueError(f"changes can't be of {' or '.join(sorted(_FRAMING_HEADERS))}")
@@ -264,37 +262,37 @@ class Fault:
 
     @classmethod
     def null_result(cls) -> "Fault":
-        """Answer with `result: null`."""
+        """Respond with `result: null`."""
         return cls(kind="null_result")
 
     @classmethod
     def wrong_types(cls, path: str | None = None, value: Any = 7) -> "Fault":
-        """Put a value of another type into the answer.
+        """Put a value of the wrong type into the response.
 
-        `path` is dotted, from the envelope on, as in `result.commands.0.created_date`; a path that isn't
-        there leaves the answer as it is.  None stands for the id of the first row, the quota's `quota`, and
-        else for the whole `result`.
+        `path` is a dotted path from the envelope, as in `result.commands.0.created_date`; a path that doesn't exist
+        leaves the response unchanged.  None stands for the id of the first row, the quota's `quota`, or else the
+        whole `result`.
         """
         return cls(kind="wrong_types", path=path, value=value)
 
     @classmethod
     def rows(cls, *alterations: RowAlteration) -> "Fault":
-        """Alter the rows of a create answer, as `Behaviour.create_rows` does for all of them."""
+        """Alter the rows of one create response, as `Behaviour.create_rows` does for all of them."""
         return cls(kind="rows", alterations=alterations)
 
     @classmethod
     def cut(cls, at: float = 0.5, *, framing: Framing = "length", reset: bool = False) -> "Fault":
         """Close the connection in the middle of the body.
 
-        `at` is how much of the body is sent before: an int in bytes, a float as a fraction of the body.
-        With `framing="close"` nothing in HTTP tells the client that something is missing.  With `reset` the
-        connection isn't closed but reset (TCP's RST), which may overtake what was sent last.
+        `at` is how much of the body is sent first: an int is a number of bytes, a float a fraction of the body.
+        With `framing="close"`, nothing in HTTP tells the client that something is missing.  With `reset`, the
+        connection is reset (a TCP RST) instead of closed, which may overtake what was sent last.
         """
         return cls(kind="cut", at=_checked_at(at), framing=framing, reset=reset)
 
     @classmethod
     def stall(cls, at: float = 0.5, *, framing: Framing = "length") -> "Fault":
-        """Send the body up to `at` (as in `cut`), then nothing, with the connection kept open."""
+        """Send the body up to `at` (as in `cut`), then nothing, keeping the connection open."""
         return cls(kind="stall", at=_checked_at(at), framing=framing)
 
     @classmethod
@@ -309,8 +307,7 @@ class Fault:
     ) -> "Fault":
         """Send the body slowly from `at` on (as in `cut`), in pieces of at most `piece` bytes.
 
-        By default a piece is what a second brings.  The seconds are those of the sandbox's clock, or of real
-        time.
+        By default, a piece is the bytes of one second.  Seconds are of the sandbox's clock, or of real time.
         """
         if not bytes_per_second > 0:
             raise ValueError(f"bytes_per_second must be above 0, not {bytes_per_second!r}")
@@ -330,9 +327,9 @@ class Fault:
     def lying_length(cls, amount: int, *, rest: bool = False) -> "Fault":
         """Declare a `Content-Length` that is off by `amount`.
 
-        Above 0 the body ends (with the connection) before the declared length; below 0 it is cut to it, and
-        looks complete.  With `rest` it isn't cut: what is too much comes all the same, where the client
-        expects the next answer.
+        Above 0, the body (and the connection) ends before the declared length; below 0, the body is cut to the
+        declared length and looks complete.  With `rest` it isn't cut: the excess bytes are sent as well, where the
+        client expects the next response.
         """
         return cls(kind="lying_length", amount=amount, rest=rest)
 
@@ -340,8 +337,8 @@ class Fault:
     def surplus(cls, amount: int = 1, *, framing: Framing = "length") -> "Fault":
         """Send `amount` bytes more than the body has.
 
-        With `framing="length"` the true length is declared, and they come where the client expects the next
-        answer; with the others the body is so much longer, and nothing in HTTP tells.
+        With `framing="length"`, the true length is declared, and the extra bytes come where the client expects the
+        next response; with the others, the body is that much longer, and nothing in HTTP shows it.
         """
         if amount < 1:
             raise ValueError(f"amount must be at least 1 byte, not {amount!r}")
@@ -356,54 +353,54 @@ class Fault:
 
     @classmethod
     def revise(cls, at: float | None = None, *, same_bytes: bool = False) -> "Fault":
-        """Replace the artifact by another one, with another ETag; with `same_bytes` only the ETag.
+        """Replace the artifact with another one that has another ETag; with `same_bytes`, change only the ETag.
 
-        With None before the answer, which is whole; otherwise in the middle of it: the old one is sent up to
-        `at` (as in `cut`), the connection is closed, and from then on it is the new one.
+        If `at` is None, this happens before the response, which is complete; otherwise in the middle of it: the old
+        artifact is sent up to `at` (as in `cut`), the connection is closed, and later requests get the new one.
         """
         return cls(kind="revise", at=None if at is None else _checked_at(at), same_bytes=same_bytes)
 
     @classmethod
     def encoded(cls, *, framing: Framing = "length") -> "Fault":
-        """Send one answer as gzip, asked for or not, as `Behaviour.download_encoding` does for all."""
+        """Send one response as gzip, requested or not, as `Behaviour.download_encoding` does for all."""
         return cls(kind="encoded", framing=framing)
 
-    # --- downloads, the answers to `Range`; each but `unasked_range` strikes only requests that have one
+    # --- downloads, responses to `Range`; all but `unasked_range` strike only requests that have one
 
     @classmethod
     def wrong_range(cls, shift: int = 1, *, end: int = 0) -> "Fault":
-        """Answer a `Range` request with another range than asked for, honestly labelled.
+        """Respond to a `Range` request with a range other than the requested one, correctly labelled.
 
-        The answer starts `shift` bytes later (earlier, if negative) and ends `end` bytes later, never outside
-        the artifact, and its `Content-Range` and body both say so.
+        The response starts `shift` bytes later (earlier, if negative) and ends `end` bytes later, never outside
+        the artifact, and its `Content-Range` and body agree.
         """
         return cls(kind="wrong_range", amount=shift, label=RangeLabel(end=end))
 
     @classmethod
     def ignore_range(cls) -> "Fault":
-        """Answer a `Range` request with status 200 and the whole artifact."""
+        """Respond to a `Range` request with status 200 and the whole artifact."""
         return cls(kind="ignore_range")
 
     @classmethod
     def ignore_if_range(cls, *, same_bytes: bool = False) -> "Fault":
-        """Replace the artifact as `revise` does, and answer a `Range` request with 206 whatever its `If-Range`.
+        """Replace the artifact as `revise` does, and respond to a `Range` request with 206, ignoring its `If-Range`.
 
-        So the part is one of the new artifact, under its ETag.
+        The part is thus one of the new artifact, with its ETag.
         """
         return cls(kind="ignore_if_range", same_bytes=same_bytes)
 
     @classmethod
     def unsatisfiable(cls, total: int | None = 0) -> "Fault":
-        """Answer a `Range` request with 416, although the artifact has these bytes.
+        """Respond to a `Range` request with 416, although the artifact has these bytes.
 
-        `total` is how far the artifact's size is off in the `Content-Range`; None for no such header.
+        `total` is the error in the size that `Content-Range` declares; None for no such header.
         """
         form = None if total is None else "bytes */{total}"
         return cls(kind="unsatisfiable", label=RangeLabel(total=total or 0, form=form))
 
     @classmethod
     def unasked_range(cls, start: float = 0.5, stop: float = 1.0) -> "Fault":
-        """Answer a request without a `Range` with 206 and the bytes from `start` up to `stop` (as `at` in `cut`).
+        """Respond to a request without `Range` with 206 and the bytes from `start` up to `stop` (as `at` in `cut`).
 
         At least one byte is sent.  Strikes only requests that have no `Range`.
         """
@@ -419,14 +416,14 @@ class Fault:
         total: int = 0,
         form: str | None = "bytes {start}-{end}/{total}",
     ) -> "Fault":
-        """Answer a `Range` request with 206 and a `Content-Range` that doesn't tell the truth.
+        """Respond to a `Range` request with 206 and a `Content-Range` that is wrong.
 
-        The first position, the last one and the total that it tells are off by `start`, `end` and `total`.
-        `form` is what it is made from, as in `"bytes {start}-{end}/*"`; None for no header at all.  With
-        `body` it is the bytes that are others than it tells: those that lie so much later, and after the last
-        byte the first ones, so that the length is right.
+        Its first position, last position and total are off by `start`, `end` and `total`.  `form` is its format
+        string, as in `"bytes {start}-{end}/*"`; None for no header at all.  With `body`, the bytes differ from the
+        label instead: they are those that many bytes later, wrapping around at the end of the artifact, so that the
+        length is right.
 
-        Raises `ValueError` if all of it would be true, `KeyError` for another name in `form`.
+        Raises `ValueError` if nothing would be wrong, and `KeyError` for an unknown name in `form`.
         """
         label = RangeLabel(start=start, end=end, total=total, form=form)
         if body == 0 and label.header(0, 1, 1) == RangeLabel().header(0, 1, 1):
@@ -435,7 +432,7 @@ class Fault:
 
     @classmethod
     def multipart_range(cls) -> "Fault":
-        """Answer a `Range` request with 206 and the bytes as the only part of a `multipart/byteranges`."""
+        """Respond to a `Range` request with 206 and the bytes as the only part of a `multipart/byteranges`."""
         return cls(kind="multipart_range")
 
 

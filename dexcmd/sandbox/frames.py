@@ -1,4 +1,4 @@
-"""Well-formed network frames, layer by layer, with right lengths and checksums."""
+"""Well-formed network frames, layer by layer, with correct lengths and checksums."""
 
 # Pure.  Addresses are packed bytes (4 of IPv4, 16 of IPv6, 6 of a MAC), ports and ids are ints.
 
@@ -35,7 +35,7 @@ ICMP, TCP, UDP = 1, 6, 17  #: protocols of IP
 
 
 def packed(address: str) -> bytes:
-    """Return an IPv4 or IPv6 address as bytes.  ValueError for what is none."""
+    """Return an IPv4 or IPv6 address as bytes.  Raises `ValueError` for anything else."""
     return ip_address(address).packed
 
 
@@ -63,7 +63,7 @@ def arp(operation: int, source_mac: bytes, source: bytes, target_mac: bytes, tar
 
 
 def ip(source: bytes, target: bytes, protocol: int, payload: bytes, ident: int = 0) -> bytes:
-    """Return an IPv4 or IPv6 packet, by the length of the addresses, that must not be fragmented.
+    """Return an IPv4 or IPv6 packet (depending on the length of the addresses) that must not be fragmented.
 
     `ident` is IPv4's identification; in a packet that is never fragmented it may repeat (RFC 6864).
     """
@@ -75,14 +75,14 @@ def ip(source: bytes, target: bytes, protocol: int, payload: bytes, ident: int =
 
 
 def _transport_checksum(source: bytes, target: bytes, protocol: int, segment: bytes) -> int:
-    # The pseudo headers of IPv4 and IPv6 are laid out differently and add up to the same.
+    # The pseudo headers of IPv4 and IPv6 are laid out differently but have the same sum.
     return checksum(source + target + struct.pack(">HH", protocol, len(segment)) + segment)
 
 
 def udp(source: bytes, target: bytes, source_port: int, target_port: int, payload: bytes) -> bytes:
     """Return a UDP datagram, to be put into `ip` with protocol 17."""
     header = struct.pack(">HHH", source_port, target_port, 8 + len(payload))
-    # A checksum of 0 would mean that there is none: the other zero of ones' complement stands for it.
+    # A checksum of 0 would mean "no checksum", so the other zero of ones' complement is sent instead.
     check = _transport_checksum(source, target, UDP, header + b"\0\0" + payload) or 0xFFFF
     return header + check.to_bytes(2, "big") + payload
 
@@ -100,7 +100,7 @@ def tcp(
     options: bytes = b"",
     payload: bytes = b"",
 ) -> bytes:
-    """Return a TCP segment, to be put into `ip` with protocol 6; `options` come in fours of bytes."""
+    """Return a TCP segment, to be put into `ip` with protocol 6; the length of `options` is a multiple of 4."""
     offset = (20 + len(options)) // 4 << 4
     header = struct.pack(">HHIIBBH", source_port, target_port, seq, ack, offset, flags, window)
     rest = b"\0\0" + options + payload
@@ -125,7 +125,7 @@ def dns_query(ident: int, name: str, record: int) -> bytes:
 
 
 def dns_answer(ident: int, name: str, record: int, address: bytes, seconds: int = 300) -> bytes:
-    """Return the DNS answer to `dns_query`: one address, valid for so many `seconds`."""
+    """Return the DNS answer to `dns_query`: one address, with a TTL of `seconds`."""
     header = struct.pack(">HHHHHH", ident, 0x8180, 1, 1, 0, 0)
     answer = struct.pack(">HHHIH", 0xC00C, record, 1, seconds, len(address)) + address
     return header + _question(name, record) + answer

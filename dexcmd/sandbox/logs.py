@@ -1,4 +1,4 @@
-"""Logs of any exact size that repeat the same lines hour after hour, their bytes made as they are read."""
+"""Logs of any exact size, repeating the same lines every hour; their bytes are generated as they are read."""
 
 import zlib
 from datetime import UTC, datetime, timedelta
@@ -33,7 +33,7 @@ _HOUR_SIZE = len("[1234] 2025-04-02T11")
 
 @lru_cache(maxsize=8)
 def _log_lines(limit: int) -> tuple[bytes, ...]:
-    """Return at least `limit` bytes of lines of one hour, without the process and the hour before each."""
+    """Return at least `limit` bytes of lines of one hour, without the prefix of process id and hour."""
     dice = Dice.of("log")
     lines: list[bytes] = []
     size = 0
@@ -48,7 +48,7 @@ def _log_lines(limit: int) -> tuple[bytes, ...]:
 
 @attrs.frozen
 class _Log:
-    """A log: blocks of the same lines, each an hour later, the last one cut off wherever the size says so."""
+    """A log: blocks of the same lines, each an hour later, the last one cut off to give the exact size."""
 
     lines: tuple[bytes, ...]
     first: datetime  #: the hour of the first block, UTC
@@ -57,11 +57,11 @@ class _Log:
     rest: int  #: bytes of the block that is cut off
 
     def hour(self, index: int) -> bytes:
-        """Return what all lines of a block begin with."""
+        """Return the prefix that all lines of a block share."""
         return f"[{self.pid}] {self.first + timedelta(hours=index):%Y-%m-%dT%H}".encode()
 
     def made(self, index: int) -> bytes:
-        """Return a block; after the whole ones what is left."""
+        """Return a block; the one after the whole blocks is the rest."""
         block = self.hour(index).join((b"", *self.lines))
         if index < self.count:
             return block
@@ -73,7 +73,7 @@ class _Log:
 
     @cached_property
     def _effects(self) -> dict[tuple[int, int], int]:
-        """What the CRC-32 of a block changes by (xor) when a bit of its hour does, in all lines at once."""
+        """The change (xor) in a block's CRC-32 when a bit of its hour changes in all lines at once."""
         hour = self.hour(0)
         effects: dict[tuple[int, int], int] = {}
         for position, bit in ((position, bit) for position in range(len(hour)) for bit in range(4)):
@@ -84,7 +84,7 @@ class _Log:
         return effects
 
     def crc32(self, index: int) -> int:
-        """Return the CRC-32 of a whole block without making it; digits differ in four bits only."""
+        """Return the CRC-32 of a whole block without generating it; digits differ only in four bits."""
         crc = self._first_crc32
         for position, (ours, first) in enumerate(zip(self.hour(index), self.hour(0), strict=True)):
             for bit in range(4):

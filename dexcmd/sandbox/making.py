@@ -1,4 +1,4 @@
-"""What an artifact follows from, and the maker of its members that all types of artifacts share."""
+"""What an artifact is derived from, and the builder of members that all types of artifacts share."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,15 +16,15 @@ from dexcmd.sandbox.zipfiles import ZIP64_FROM, Member, archive_size
 
 __all__ = ["DEFAULT_SNAPLEN", "INTERFACES", "ArtifactSpec", "Making", "stamp"]
 
-INTERFACES = ("default", "tunnel")  #: of a client, in the order that reports have them in
-DEFAULT_SNAPLEN = 160  #: the bytes of a packet that captures keep unless told otherwise
-# So few that the blocks behind small captures are soon all made; ports and times differ anyway.
+INTERFACES = ("default", "tunnel")  #: of a client, in the order of reports
+DEFAULT_SNAPLEN = 160  #: the bytes of each packet that captures keep by default
+# Few, so that the blocks behind small captures are soon all cached; ports and times differ anyway.
 _VARIANTS = 2
 
 
 @attrs.frozen
 class ArtifactSpec:
-    """What an artifact follows from."""
+    """Everything that determines an artifact."""
 
     command_id: str
     command_type: str  #: "pcap", "warp-diag" or "speed-test"
@@ -40,7 +40,7 @@ class ArtifactSpec:
 
 @attrs.frozen
 class Making:
-    """An artifact in the making: makes the members of its archive, and knows how much space they leave."""
+    """Builds the members of an artifact's archive, and knows how much space they leave."""
 
     spec: ArtifactSpec
     size: int
@@ -48,17 +48,17 @@ class Making:
 
     @property
     def variant(self) -> int:
-        """Which of a few clients this is."""
+        """Which of a few simulated clients this is."""
         return Dice.of("variant", self.spec.command_id).below(_VARIANTS)
 
     @property
     def turn(self) -> int:
-        """What ports and process ids start from; the next revision's is another."""
+        """The base of ports and process ids; it differs between revisions."""
         return (Dice.of("turn", self.spec.command_id).below(TURNS) + self.spec.revision) % TURNS
 
     @property
     def started(self) -> datetime:
-        """When the device began; a later revision began later."""
+        """When the device started; later revisions started later."""
         return self.spec.created + timedelta(seconds=self.spec.revision)
 
     def text(self, name: str, text: str) -> Member:
@@ -66,7 +66,7 @@ class Making:
         return Member(name, Loaded(text.encode()), self.spec.created)
 
     def capture(self, interface: str, size: int, snaplen: int) -> VirtualPcap:
-        """Return what was seen on an interface."""
+        """Return the packets captured on an interface."""
         return virtual_pcap(
             size,
             snaplen=snaplen,
@@ -81,9 +81,9 @@ class Making:
         return Member(name, virtual_log(size, self.started, 1000 + self.turn % 9000), self.spec.created)
 
     def space(self, members: Sequence[tuple[str, int]], least: int = 0) -> int:
-        """Return how many bytes the members leave free, their headers counted.
+        """Return how many bytes the members and their headers leave free.
 
-        ValueError if that is below `least`.
+        Raises `ValueError` if that is below `least`.
         """
         space = self.size - archive_size(members, zip64=self.size >= ZIP64_FROM)
         if space < least:
@@ -116,5 +116,5 @@ def _link(interface: str, variant: int) -> Link:
 
 
 def stamp(moment: datetime) -> str:
-    """Return a moment as reports have it: UTC, to the millisecond."""
+    """Return a time in the format of reports: UTC, to the millisecond."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

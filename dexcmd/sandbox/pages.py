@@ -1,4 +1,4 @@
-"""Bodies of errors: envelope, RFC 9457 problem, HTML page."""
+"""Bodies of error responses: envelope, RFC 9457 problem, HTML page."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _PROBLEM_TYPE = "application/problem+json"
 _HTML_TYPE = "text/html; charset=UTF-8"
 _SERVER_ERRORS = 500
 _PAGE_SIZE = 5000
-# Statuses of Cloudflare's own, which the standard library has no phrase for.
+# Cloudflare's own statuses, for which the standard library has no phrase.
 _PHRASES = {
     520: "Web server is returning an unknown error",
     521: "Web server is down",
@@ -30,13 +30,13 @@ _PERMANENT = (501, 505, 511, 525, 526)
 
 
 def json_reply(status: int, envelope: object, headers: Mapping[str, str] | None = None) -> Reply:
-    """Return a JSON answer."""
+    """Return a JSON response."""
     content = Loaded(json.dumps(envelope, separators=(",", ":")).encode())
     return Reply(status=status, headers={**(headers or {}), "Content-Type": JSON_TYPE}, content=content)
 
 
 def error_reply(status: int, form: BodyForm, code: int, message: str, *, ray: str, accept: str) -> Reply:
-    """Return an error as one of its forms; `accept` is what the request accepts, `ray` its `cf-ray`."""
+    """Return an error in one of its forms; `accept` is the request's `Accept`, `ray` the response's `cf-ray`."""
     if form == "auto":
         accepts_json = "json" in accept.lower()
         form = "envelope" if status < _SERVER_ERRORS else "problem" if accepts_json else "html"
@@ -53,7 +53,7 @@ def error_reply(status: int, form: BodyForm, code: int, message: str, *, ray: st
 
 
 def html_reply(status: int, ray: str) -> Reply:
-    """Return an error page as the edge shows it to people: 5 kB of HTML."""
+    """Return an error page like those of the edge: 5 kB of HTML."""
     phrase = _phrase(status)
     head = (
         f"<!DOCTYPE html>\n<html lang='en-US'>\n<head>\n"

@@ -1,7 +1,7 @@
-"""Captures in the classic pcap format, of any exact size, whose bytes can be made from anywhere to anywhere.
+"""Captures in the classic pcap format, of any exact size, of which any range of bytes can be generated.
 
 Pure.  A block of whole conversations repeats, each time later and with other ports and ids: only a few fields
-differ, and the checksums of the packets stay what they are (see `traffic.Packet`).  The format is that of
+change, and the packets' checksums stay valid (see `traffic.Packet`).  The format is that of
 https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html, little-endian, with microseconds.
 """
 
@@ -23,7 +23,7 @@ from dexcmd.sandbox.zipfiles import Blocks
 
 __all__ = ["TURNS", "VirtualPcap", "file_header", "least_size", "record", "virtual_pcap"]
 
-TURNS = 0x8000  #: so many blocks (32 GiB, usually) differ in their ports; then these come again
+TURNS = 0x8000  #: after this many blocks (usually 32 GiB), ports and ids repeat
 
 _ETHERNET = 1
 _FILE = struct.Struct("<IHHiIII")
@@ -57,21 +57,21 @@ def record(time: int, frame: bytes, snaplen: int) -> bytes:
 
 
 def _padding_sizes(snaplen: int) -> tuple[int, int]:
-    """Return the fewest bytes that padding can have, and the most that one record of it can."""
+    """Return the minimum size of padding in bytes, and the maximum size of one record of it."""
     most = min(snaplen, _LARGEST_FRAME)
     if most >= 100:  # then one record reaches from 58 bytes to where two begin
         return _RECORD.size + _SMALLEST_FRAME, _RECORD.size + most
-    # Records that have next to nothing of their frame: so many that their sizes leave no gap.
+    # Records that keep next to nothing of their frame: enough of them that any larger size can be reached.
     return _RECORD.size * -(-_RECORD.size // most), _RECORD.size + most
 
 
 def least_size(snaplen: int) -> int:
-    """Return the size in bytes from which on a capture can have any size."""
+    """Return the size in bytes from which a capture can have any size."""
     return _FILE.size + _padding_sizes(snaplen)[0]
 
 
 def _padding(link: Link, time: int, size: int, snaplen: int) -> list[bytes]:
-    """Return records of `size` bytes together, from `time` on, of UDP to the discard port."""
+    """Return records of `size` bytes in total, starting at `time`, of UDP packets to the discard port."""
     count = -(-size // _padding_sizes(snaplen)[1])
     records: list[bytes] = []
     for number in range(count):
@@ -85,7 +85,7 @@ def _padding(link: Link, time: int, size: int, snaplen: int) -> list[bytes]:
 
 @attrs.frozen
 class _Column:
-    """A column of numbers, few of them different, that is written anew for every block: most of the work."""
+    """A column of numbers with few distinct values, rewritten for every block; this is most of the work."""
 
     distinct: frozenset[int]
     spread: Callable[[Mapping[int | None, bytes]], tuple[bytes, ...]]
@@ -95,7 +95,7 @@ class _Column:
         return cls(frozenset(value for value in values if value is not None), itemgetter(*values))
 
     def written(self, change: int, size: int, order: Literal["little", "big"]) -> tuple[bytes, ...]:
-        """Return every number, changed by as much, in `size` bytes; None is none."""
+        """Return every number plus `change`, in `size` bytes; None becomes empty."""
         words: dict[int | None, bytes] = {value: (value + change).to_bytes(size, order) for value in self.distinct}
         words[None] = b""
         return self.spread(words)
@@ -103,7 +103,7 @@ class _Column:
 
 @attrs.frozen
 class _Block:
-    """A block of traffic, cut up where its repetitions differ."""
+    """A block of traffic, split at the fields in which its repetitions differ."""
 
     parts: Sequence[bytes]  #: six a record: second, what is between, key, what is between, complement, rest
     seconds: _Column  #: since the block began
@@ -115,7 +115,7 @@ class _Block:
     duration: int  #: seconds until the next block begins
 
     def made(self, second: int, turn: int, records: int) -> bytes:
-        """Return the first `records` records of a repetition that begins at a `second` since 1970."""
+        """Return the first `records` records of a repetition that begins at `second` (since 1970)."""
         parts = list(self.parts)
         parts[0::6] = self.seconds.written(second, 4, "little")
         parts[2::6] = self.keys.written(turn, 2, "big")
@@ -127,16 +127,16 @@ class _Block:
 
 
 def _field(kept: bytes, at: int | None) -> tuple[int, int, int | None]:
-    """Return where a 16-bit field begins, where it ends and what it says; the end if it isn't (all) there."""
+    """Return the start, end and value of a 16-bit field; the end of `kept` and None if it isn't all there."""
     if at is None or at + 2 > len(kept):
         return len(kept), len(kept), None
     return at, at + 2, int.from_bytes(kept[at : at + 2], "big")
 
 
 def _cut_up(packet: Packet, snaplen: int) -> tuple[tuple[bytes, ...], int | None, int | None]:
-    """Return a record's six parts, and the key and the complement as far as the capture has them.
+    """Return a record's six parts, and its key and complement if the capture includes them.
 
-    A key without its complement makes a checksum wrong that nobody can check, as the packet is cut off there.
+    A key without its complement invalidates the checksum, but nobody can check it, as the packet is cut off there.
     """
     kept = packet.frame[:snaplen]
     start = _RECORD_REST.pack(packet.time % _SECOND, len(kept), len(packet.frame))
@@ -156,7 +156,7 @@ def _block(link: Link, seed: str, snaplen: int, limit: int) -> _Block:
         conversation = next(conversations)
         packets += conversation
         size += sum(_RECORD.size + min(len(packet.frame), snaplen) for packet in conversation)
-    # The gateway has the last word, a frame as short as Ethernet allows: it has room for the seal.
+    # The last packet is the gateway's, a frame as short as Ethernet allows: its padding has room for the seal.
     word = arp(1, link.gateway_mac, link.gateway, bytes(6), link.address)
     frame = ethernet(link.gateway_mac, b"\xff" * 6, ARP, word).ljust(_PADDED_FRAME, b"\0")
     packets.append(Packet(packets[-1].time + 5_000, frame))
@@ -179,7 +179,7 @@ def _block(link: Link, seed: str, snaplen: int, limit: int) -> _Block:
 
 @attrs.frozen
 class VirtualPcap:
-    """A capture that is made while it is read."""
+    """A capture whose bytes are generated as they are read."""
 
     content: Blocks
     packets: int
@@ -189,7 +189,7 @@ class VirtualPcap:
 
 @attrs.frozen
 class _Plan:
-    """Which blocks, which records of another and how much padding make up a capture."""
+    """The whole blocks, the records of a further block, and the padding that make up a capture."""
 
     link: Link
     block: _Block
@@ -201,7 +201,7 @@ class _Plan:
     padding: int  #: bytes
 
     def made(self, index: int) -> bytes:
-        """Return a block; after the whole ones what is left."""
+        """Return a block; the one after the whole blocks is the rest."""
         second, turn = self.second + index * self.block.duration, (self.turn + index) % TURNS
         if index < self.count:
             return self.block.made(second, turn, len(self.block.ends))
@@ -241,11 +241,11 @@ class _Plan:
 def virtual_pcap(size: int, *, snaplen: int, link: Link, seed: str, started: datetime, turn: int = 0) -> VirtualPcap:
     """Return a capture of exactly `size` bytes of a client's traffic.
 
-    Packets are cut to `snaplen` bytes and were seen from the first whole second on that is not before
-    `started` (aware).  The same arguments give the same bytes; `seed` chooses the traffic, and `turn` (from 0
-    to `TURNS` - 1) the ports and ids in it, at next to no cost.
+    Packets are cut to `snaplen` bytes, and start at the first whole second that is not before `started` (aware).
+    The same arguments give the same bytes; `seed` selects the traffic, and `turn` (from 0 to `TURNS` - 1) its ports
+    and ids, at next to no cost.
 
-    ValueError if `size` is neither that of an empty capture nor at least `least_size(snaplen)`, or if
+    Raises `ValueError` if `size` is neither that of an empty capture nor at least `least_size(snaplen)`, or if
     `snaplen` is below 1.
     """
     if snaplen < 1:

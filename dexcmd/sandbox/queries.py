@@ -1,4 +1,4 @@
-"""Validation of the query of a list."""
+"""Validation of the queries of lists."""
 
 import re
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class Paging:
 
 
 class _Query:
-    """Takes values out of a query and gathers what is wrong with them."""
+    """Reads values from a query and collects the errors in them."""
 
     def __init__(self, query: Mapping[str, str]) -> None:
         self._query = query
@@ -72,7 +72,7 @@ class _Query:
 
 
 def parse_command_query(query: Mapping[str, str]) -> tuple[Paging, CommandFilter] | list[ServiceError]:
-    """Return what a query of the command list asks for, or what is wrong with it."""
+    """Return the page and filters that a query of the command list asks for, or its errors."""
     reader = _Query(query)
     paging = reader.paging()
     wanted = CommandFilter(
@@ -89,7 +89,7 @@ def parse_command_query(query: Mapping[str, str]) -> tuple[Paging, CommandFilter
 
 
 def parse_device_query(query: Mapping[str, str]) -> tuple[Paging, str | None] | list[ServiceError]:
-    """Return what a query of the device list asks for, or what is wrong with it."""
+    """Return the page and search text that a query of the device list asks for, or its errors."""
     reader = _Query(query)
     paging = reader.paging()
     return reader.errors or (paging, query.get("search"))

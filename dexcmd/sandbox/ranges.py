@@ -1,4 +1,4 @@
-"""Single byte ranges by the book (RFC 9110, sections 13 and 14)."""
+"""Single byte ranges, as specified by RFC 9110, sections 13 and 14."""
 
 import re
 from datetime import datetime
@@ -9,7 +9,7 @@ import attrs
 __all__ = ["ByteRange", "choose_range", "if_range_holds"]
 
 _SINGLE = re.compile(r"bytes\s*=\s*(?:(\d{1,40})-(\d{0,40})|-(\d{1,40}))\s*", re.ASCII | re.IGNORECASE)
-"""More digits than any size has are not understood."""
+"""Numbers with more digits than any size are not understood."""
 
 
 @attrs.frozen
@@ -21,10 +21,10 @@ class ByteRange:
 
 
 def choose_range(header: str | None, size: int) -> ByteRange | None:
-    """Return the range of a `Range` header that an answer of `size` bytes can give.
+    """Return the part of a `Range` header's range that lies within `size` bytes.
 
-    None means the whole: there is no header, it isn't understood, or it asks for several ranges, and a server
-    may ignore all of these.  A range that lies past the end comes back empty, and is to be answered with 416.
+    None means the whole content: there is no header, it isn't understood, or it asks for several ranges, which a
+    server may all ignore.  For a range past the end the result is empty, and the response should be a 416.
     """
     match = _SINGLE.fullmatch(header or "")
     if match is None:
@@ -42,7 +42,7 @@ def choose_range(header: str | None, size: int) -> ByteRange | None:
 
 
 def if_range_holds(header: str | None, etag: str | None, modified: datetime | None) -> bool:
-    """Tell whether an `If-Range` header lets a range through: strong ETag, or the exact `Last-Modified`."""
+    """Return whether an `If-Range` header allows a range: it needs the strong ETag or the exact `Last-Modified`."""
     if header is None:
         return True
     if '"' in header:

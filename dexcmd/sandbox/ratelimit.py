@@ -1,4 +1,4 @@
-"""The rate limit: a fixed window, as the sandbox counts it."""
+"""The sandbox's rate limit: a fixed window."""
 
 import math
 
@@ -11,7 +11,7 @@ __all__ = ["RateLimiter", "Standing"]
 
 @attrs.frozen
 class Standing:
-    """How things stand in the current window."""
+    """The state of the current window."""
 
     limit: int
     remaining: int
@@ -19,7 +19,7 @@ class Standing:
     """Seconds until the window ends."""
 
     def headers(self, window: float) -> dict[str, str]:
-        """Return the `Ratelimit` and `Ratelimit-Policy` headers that say so."""
+        """Return the `Ratelimit` and `Ratelimit-Policy` headers for this state."""
         return {
             "Ratelimit": f'"default";r={self.remaining};t={math.ceil(self.reset_after)}',
             "Ratelimit-Policy": f'"default";q={self.limit};w={math.ceil(window)}',
@@ -34,12 +34,12 @@ class RateLimiter:
         self._used = 0
 
     def consume(self, requests: int, now: float, behaviour: Behaviour) -> None:
-        """Count that many requests of somebody else."""
+        """Count that many requests of another user."""
         self._roll(now, behaviour)
         self._used += requests
 
     def admit(self, now: float, behaviour: Behaviour) -> bool:
-        """Count one request; False if it has to be refused, and then it doesn't count."""
+        """Count one request and return True, or return False without counting it if the limit is reached."""
         standing = self.standing(now, behaviour)
         if standing is None:
             return True
@@ -49,7 +49,7 @@ class RateLimiter:
         return True
 
     def standing(self, now: float, behaviour: Behaviour) -> Standing | None:
-        """Return how things stand, None if there is no limit."""
+        """Return the state of the current window, None if there is no limit."""
         limit = behaviour.rate_limit
         if limit is None:
             return None

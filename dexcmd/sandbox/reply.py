@@ -1,4 +1,4 @@
-"""What is sent back for a request, down to how the body ends."""
+"""The response to a request, including how its body ends."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -13,16 +13,16 @@ __all__ = ["Reply", "Trickle"]
 
 @attrs.frozen(kw_only=True)
 class Trickle:
-    """How a body comes slowly."""
+    """How to send a body slowly."""
 
     at: int
-    """How many bytes come at once before."""
+    """How many bytes are sent at full speed first."""
     piece: int
-    """How many bytes come together at the most."""
+    """Maximum number of bytes sent at a time."""
     rate: float
     """Bytes per second."""
     real_time: bool
-    """Whether these are real seconds, or those of the sandbox's clock."""
+    """Whether seconds are of real time rather than the sandbox's clock."""
 
 
 def _whole(reply: "Reply") -> int:
@@ -31,25 +31,25 @@ def _whole(reply: "Reply") -> int:
 
 @attrs.frozen(kw_only=True)
 class Reply:
-    """An answer, ready to be sent: pure data, except for the content that it refers to."""
+    """A response, ready to be sent: pure data, except for the content that it refers to."""
 
     status: int
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
-    """Without those of the framing."""
+    """Response headers, without those of the framing."""
     content: Content = attrs.field(factory=lambda: Loaded(b""))
     start: int = 0
     """Where in the content the body starts."""
     stop: int = attrs.Factory(_whole, takes_self=True)
-    """Where in the content the body stops; by default at its end."""
+    """Where in the content the body ends; by default at the end of the content."""
     framing: Framing = "length"
     lie: int = 0
-    """By how much the declared length is off; where it is too small, what is too much is sent all the same."""
+    """Error in the declared length; if it is too small, the excess bytes are sent all the same."""
     limit: int | None = None
     """How many bytes of the body are sent before `ending` strikes; None for all of them."""
     trickle: Trickle | None = None
-    """How slowly the body comes; None for at once."""
+    """How to send the body slowly; None for at full speed."""
     ending: Literal["complete", "drop", "reset", "silence"] = "complete"
-    """What comes after the last byte sent."""
+    """What happens after the last byte sent."""
     head: bool = True
     """Whether status line and headers are sent at all."""
 
@@ -60,10 +60,10 @@ class Reply:
 
     @property
     def declared(self) -> int:
-        """What `Content-Length` says, where the framing has one."""
+        """The value of `Content-Length`, if the framing has one."""
         return self.length + self.lie
 
     @property
     def sent(self) -> int:
-        """Bytes of the body that are sent."""
+        """Number of bytes of the body that are sent."""
         return self.length if self.limit is None else min(self.length, self.limit)

@@ -1,4 +1,4 @@
-"""Rows of the answers, as the wire shows them."""
+"""Rows of the responses, as they appear on the wire."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -21,11 +21,11 @@ _FOREIGN_COMMAND = "f0f0f0f0-0000-4000-8000-000000000f0f"
 
 
 def format_date(moment: datetime, behaviour: Behaviour) -> str:
-    """Return a time in the form that the service uses."""
+    """Return a time in the service's format."""
     return _format_seconds(moment.timestamp(), behaviour.date_format)
 
 
-# A poll shows the same rows over and over, and their times are what costs most of a row.
+# Polls return the same rows over and over, and times are the most expensive part of a row.
 @lru_cache(maxsize=16384)
 def _format_seconds(seconds: float, form: str) -> str:
     moment = datetime.fromtimestamp(seconds, UTC)
@@ -62,7 +62,7 @@ def list_row(
 
 
 def create_row(command: StoredCommand, now: datetime, behaviour: Behaviour) -> Row:
-    """Return the command as a row of the answer to its creation."""
+    """Return the command as a row of the response to its creation."""
     return _finish(
         {
             "id": command.id,
@@ -100,7 +100,7 @@ def device_row(device: SandboxDevice, seen: datetime, now: datetime, behaviour: 
 
 
 def quota_result(quota: Quota, behaviour: Behaviour) -> Row:
-    """Return the quota as the result of its call."""
+    """Return the quota as the result of a quota call."""
     return _finish(
         {
             "quota": quota.limit,
@@ -112,7 +112,7 @@ def quota_result(quota: Quota, behaviour: Behaviour) -> Row:
 
 
 def alter_rows(rows: Sequence[Row], alterations: Sequence[RowAlteration]) -> list[Row]:
-    """Return the rows of a create answer, altered."""
+    """Return the altered rows of a create response."""
     altered = list(rows)
     for alteration in alterations:
         match alteration:
@@ -156,7 +156,7 @@ def _echo(value: object) -> str:
 
 
 def _finish(row: Row, behaviour: Behaviour) -> Row:
-    """Return a fresh row as the switches want it."""
+    """Apply the switches that concern all rows to a new row, and return it."""
     if behaviour.unknown_fields:
         row["sandbox_extra"] = {"version": 2, "tags": ["new", None]}
     if behaviour.null_fields:

@@ -1,4 +1,4 @@
-"""Which fault strikes which request."""
+"""The script that decides which fault strikes which request."""
 
 import random
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ Condition = Callable[[RecordedRequest], bool]
 
 @attrs.define(eq=False)
 class FaultRule:
-    """A line of the script: which requests it is about, and what strikes them."""
+    """A rule of the script: which requests it matches, and which faults strike them."""
 
     mix: tuple[Fault, ...]
     operations: frozenset[Operation]
@@ -25,11 +25,11 @@ class FaultRule:
     rate: float
     rng: random.Random = attrs.field(repr=False)
     hits: int = 0
-    """How many requests it struck so far."""
+    """How many requests it has struck so far."""
 
     @property
     def missed(self) -> bool:
-        """Whether it had to strike and has struck nothing so far; chance excuses it."""
+        """Whether it should have struck but has not; always False for a rate below 1."""
         return self.hits == 0 and self.times != 0 and self.rate == 1.0
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class FaultRule:
         return f"{kinds} on {', '.join(sorted(self.operations))}"
 
     def take(self, request: RecordedRequest) -> Fault | None:
-        """Return what strikes this request, None if nothing does; it counts."""
+        """Return the fault that strikes this request, None if none does; counts the request."""
         if request.operation not in self.operations or self.hits == self.times:
             return None
         faults = [fault for fault in self.mix if fault.applies(request)]
@@ -53,9 +53,9 @@ class FaultRule:
 
 
 class FaultScript:
-    """The faults to come.  A request is struck by the first rule, in order of adding, that has one for it.
+    """The faults to inject.  A request is struck by the first rule, in the order added, that has a fault for it.
 
-    Rules see only requests that the rate limit lets through, before anything else is looked at.
+    Rules see only requests that pass the rate limit, and see them before any other check.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class FaultScript:
 
     @property
     def rules(self) -> Sequence[FaultRule]:
-        """What was added, in that order."""
+        """The rules, in the order added."""
         return tuple(self._rules)
 
     def add(
@@ -77,10 +77,10 @@ class FaultScript:
     ) -> FaultRule:
         """Let `fault` strike the next requests of the operations `on` (None: of all that it can strike).
 
-        `times` is how many it strikes, None for all that come; `skip` how many it lets through before;
-        `where` a further condition, which sees the request (`body`, `query`, `params` and so on).  Returns
-        the rule, whose `hits` counts.  Raises `ValueError` for an operation that is unknown or can't suffer
-        this fault, and for negative numbers.
+        `times` is how many requests it strikes, None for all of them; `skip` is how many it lets through first;
+        `where` is a further condition on the request (its `body`, `query`, `params` and so on).  Returns the rule,
+        whose `hits` counts the requests struck.  Raises `ValueError` for an operation that is unknown or that this
+        fault can't strike, and for negative numbers.
         """
         return self._append([fault], on, times=times, skip=skip, where=where)
 
@@ -94,11 +94,11 @@ class FaultScript:
         times: int | None = None,
         where: Condition | None = None,
     ) -> FaultRule:
-        """Let a share `rate` (0 to 1) of the requests be struck, each by one of `mix` that can strike it.
+        """Strike a share `rate` (0 to 1) of the requests at random, each with a fault of `mix` that can strike it.
 
-        The draws depend on nothing but `seed` and the order of the requests.  The other arguments are as in
-        `add`, save that each operation in `on` must be one that some fault of the mix can strike.  Raises `ValueError`
-        as `add` does, and for a rate out of its range and an empty mix.
+        The draws depend only on `seed` and the order of the requests.  The other arguments are as in `add`, except
+        that each operation in `on` must be one that some fault of the mix can strike.  Raises `ValueError` as `add`
+        does, and for a rate out of range or an empty mix.
         """
         if not 0 <= rate <= 1:
             raise ValueError(f"rate must be from 0 to 1, not {rate!r}")
@@ -107,11 +107,11 @@ class FaultScript:
         return self._append(mix, on, times=times, where=where, rate=rate, seed=seed)
 
     def clear(self) -> None:
-        """Forget every rule."""
+        """Remove every rule."""
         self._rules.clear()
 
     def take(self, request: RecordedRequest) -> Fault | None:
-        """Return the fault that strikes `request`, None if none does; it counts."""
+        """Return the fault that strikes `request`, None if none does; counts the request."""
         for rule in self._rules:
             fault = rule.take(request)
             if fault is not None:

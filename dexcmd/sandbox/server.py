@@ -1,4 +1,4 @@
-"""The sandbox on its sockets."""
+"""The sandbox's sockets, and the class that users see."""
 
 import asyncio
 import json
@@ -40,28 +40,28 @@ class Sandbox(AsyncOnlyContext):
     """A fake of the DEX commands API on a real socket, for tests and for trying things out.
 
     Use it as `async with Sandbox(...) as sandbox`: it listens inside the block, and leaving the block ends
-    every request and connection at once.  A second socket plays the storage that
-    `Behaviour.download_redirect` sends downloads to.  Both are on the loopback interface unless `host` says
+    every request and connection at once.  A second socket acts as the storage to which
+    `Behaviour.download_redirect` redirects downloads.  Both are on the loopback interface unless `host` says
     otherwise.
 
-    - `devices`: how many device rows to make up (`make_devices` tells how), or the devices themselves;
-    - `token`: the API token that is accepted; None for a random one, so that rate limiters which clients
-      share per token don't mix sandboxes;
-    - `account_id`: 32 hex digits; None for random ones;
-    - `clock`: the time of everything in here; with a `ScaledClock` devices are faster, with a `ManualClock`
-      the test decides.  None for that of `dexcmd.clock.default_clock`, the machine's;
+    - `devices`: the number of device rows to generate (see `make_devices`), or the devices themselves;
+    - `token`: the API token to accept; None for a random one, so that clients of different sandboxes don't share
+      a rate limiter, which is per token;
+    - `account_id`: 32 hex digits; None for a random one;
+    - `clock`: the clock of the whole sandbox; a `ScaledClock` speeds devices up, a `ManualClock` lets the test
+      control the time.  None for `dexcmd.clock.default_clock()`, normally the machine's;
     - `behaviour`: every switch;
-    - `seed`: of everything made up: devices, ids of commands, durations;
+    - `seed`: the seed of everything generated: devices, command ids, durations;
     - `quota`: commands per day (UTC);
-    - `artifact_size`: bytes of every artifact, or a function from a command's row (`id`, `type`, `device_id`,
-      `registration_id`, `user_email`, `created_date`, `args`) to them; None for a natural size of some
-      kilobytes.  Mind `Behaviour.oversized_capture`: a pcap above its `max-file-size-mb` (default 5) isn't
+    - `artifact_size`: the size of every artifact in bytes, or a function that returns it for a command's row
+      (`id`, `type`, `device_id`, `registration_id`, `user_email`, `created_date`, `args`); None for a natural size
+      of some kilobytes.  Note `Behaviour.oversized_capture`: a pcap above its `max-file-size-mb` (default 5) isn't
       uploaded;
-    - `host`, `port`: where to listen; port 0 takes a free one;
-    - `ssl_context`: a server's, for TLS on both sockets; None for plain http.
+    - `host`, `port`: where to listen; port 0 picks a free one;
+    - `ssl_context`: a server-side context, for TLS on both sockets; None for plain http.
 
-    Raises `ValueError` for a token or an account id of another form; on entering, `OSError` where it can't
-    listen.  An artifact size below what its type needs shows as status 500 when the artifact is downloaded.
+    Raises `ValueError` for a malformed token or account id, and on entering `OSError` if it can't listen.  An
+    artifact size too small for its type results in status 500 when the artifact is downloaded.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Sandbox(AsyncOnlyContext):
         self._runners: list[web.ServerRunner] = []
         self._others: dict[str, Sandbox] = {}
         self._late: set[asyncio.Task[Any]] = set()
-        # Starts its threads when they are needed.
+        # Starts threads only when they are needed.
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="dexcmd-sandbox")
         self._entered = False
 
@@ -125,19 +125,19 @@ class Sandbox(AsyncOnlyContext):
 
     @property
     def base_url(self) -> str:
-        """What to give a client as its base URL.  Raises `RuntimeError` unless the sandbox is running."""
+        """The base URL for clients.  Raises `RuntimeError` unless the sandbox is running."""
         if not self._service.api_origin:
             raise RuntimeError("the sandbox is not running: use it as `async with Sandbox(...) as sandbox`")
         return self._service.api_origin + BASE_PATH
 
     @property
     def storage_origin(self) -> str:
-        """Scheme, host and port of the storage that downloads may redirect to."""
+        """Scheme, host and port of the storage to which downloads may redirect."""
         return self._service.storage_origin
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables with which a client finds the sandbox."""
+        """The environment variables that point a client at the sandbox."""
         return {
             "CLOUDFLARE_API_TOKEN": self.token,
             "CLOUDFLARE_ACCOUNT_ID": self.account_id,
@@ -146,7 +146,7 @@ class Sandbox(AsyncOnlyContext):
 
     @property
     def behaviour(self) -> Behaviour:
-        """The switches; may be replaced while the sandbox runs."""
+        """The switches; can be replaced while the sandbox runs."""
         return self.state.behaviour
 
     @behaviour.setter
@@ -155,14 +155,14 @@ class Sandbox(AsyncOnlyContext):
 
     @property
     def open_connections(self) -> int:
-        """How many connections are open, those of the storage included."""
+        """The number of open connections, including those to the storage."""
         return sum(len(server.connections) for server in self._servers)
 
     def artifact(self, command_id: str) -> Artifact:
-        """Return the artifact of a command as it is now, which no fault touches: `b"".join(artifact.read())`.
+        """Return the current artifact of a command, unaffected by faults: `b"".join(artifact.read())`.
 
-        It is there from the beginning, whatever the status.  Raises `KeyError` for an unknown command,
-        `ValueError` for an artifact size below what its type needs.
+        It exists from the beginning, whatever the command's status.  Raises `KeyError` for an unknown command, and
+        `ValueError` for an artifact size too small for its type.
         """
         return self._service.artifact(self.state.commands[command_id])
 
@@ -176,19 +176,19 @@ class Sandbox(AsyncOnlyContext):
         json: object = None,
         status: int | None = None,
     ) -> list[RecordedRequest]:
-        """Return the requests that arrived so far and are as described, in their order.
+        """Return the requests received so far that match, in order of arrival.
 
-        Raises `AssertionError`, which shows the log with what comes closest first, unless there is at least one,
-        or exactly `times`, so that `times=0` says that there was none.
+        Raises `AssertionError` unless at least one request matches, or exactly `times` if that is given (`times=0`
+        asserts that there was none).  The error shows the request log, closest matches first.
 
         - `method`: in upper case, as it is sent;
-        - `path`: below the account's `/dex`, as in `/commands`, or as a whole; `*` stands for anything within a
-          segment, as in `/commands/*/downloads/*`;
-        - `query`: parameters that it has to have; it may have more;
-        - `json`: what its body has to hold: of an object the given fields at least, of a list every item;
-        - `status`: what was answered.
+        - `path`: relative to the account's `/dex`, as in `/commands`, or the full path; `*` matches anything within
+          a segment, as in `/commands/*/downloads/*`;
+        - `query`: parameters that the request must have; it may have others;
+        - `json`: what the body must contain: of an object at least the given fields, of a list every item;
+        - `status`: the status of the response.
 
-        Raises `ValueError` for a method or a path of another form.
+        Raises `ValueError` for a malformed method or path.
         """
         __tracebackhide__ = True
         expected = Expected(method=method, path=path, query=query or {}, json=json, status=status)
@@ -199,13 +199,14 @@ class Sandbox(AsyncOnlyContext):
         return found
 
     def consume_rate_limit(self, requests: int) -> None:
-        """Take that many requests out of the current window, as another user of the account would."""
+        """Consume that many requests of the current rate limit window, as another user of the account would."""
         self._service.limiter.consume(requests, self.clock.monotonic(), self.behaviour)
 
     def also_serve(self, other: "Sandbox") -> None:
-        """Answer at this one's address for another account as well, as the service does for all.
+        """Serve another sandbox's account at this one's address too, as the real service serves all accounts.
 
-        The other one has to run for as long, so enter it before this one.  Raises `ValueError` for the same account.
+        The other sandbox must run for as long as this one, so enter it first.  Raises `ValueError` if the account is
+        the same as this one's, or already served.
         """
         if other.account_id in {self.account_id, *self._others}:
             raise ValueError(f"account {other.account_id} is served already")
@@ -215,11 +216,11 @@ class Sandbox(AsyncOnlyContext):
 
     @contextmanager
     def in_thread(self) -> Generator[Self]:
-        """Run it in a thread of its own, for code without an event loop, or with loops that come and go.
+        """Run the sandbox in a thread of its own, for code without an event loop or with several short-lived ones.
 
             with Sandbox(3).in_thread() as sandbox: ...
 
-        Raises as `async with` does.  It may be looked at and changed from any thread, between requests.
+        Raises what `async with` raises.  Between requests, the sandbox can be inspected and changed from any thread.
         """
         with (
             anyio.from_thread.start_blocking_portal("asyncio") as portal,
@@ -228,7 +229,7 @@ class Sandbox(AsyncOnlyContext):
             yield self
 
     async def __aenter__(self) -> Self:
-        """Start to listen."""
+        """Start listening."""
         if self._entered:
             raise RuntimeError("a Sandbox can be entered only once: make another one")
         self._entered = True
@@ -250,7 +251,7 @@ class Sandbox(AsyncOnlyContext):
         await self._close()
 
     async def _listen(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], port: int) -> str:
-        # With handler_cancellation a handler ends when its client goes: also one that hangs on purpose.
+        # With handler_cancellation, a handler ends when its client disconnects, even one that hangs on purpose.
         server = web.Server(handler, handler_cancellation=True, access_log=None)
         runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)
         self._servers.append(server)
@@ -262,7 +263,7 @@ class Sandbox(AsyncOnlyContext):
         return f"{scheme}://[{host}]:{bound}" if ":" in host else f"{scheme}://{host}:{bound}"
 
     async def _close(self) -> None:
-        # Takes a moment only, and also has to happen in a scope that was cancelled.
+        # Takes only a moment, and must also happen in a cancelled scope.
         with anyio.CancelScope(shield=True):
             await self._close_all()
 
@@ -317,7 +318,7 @@ class Sandbox(AsyncOnlyContext):
         try:
             reply = await self._reply(recorded)
         except Exception:
-            # A condition or a size of the test's own has failed: aiohttp logs it, and this is what it answers.
+            # The test's own condition or artifact size function failed: aiohttp logs that and responds with this.
             recorded.status = HTTPStatus.INTERNAL_SERVER_ERROR.value
             raise
         if reply.head:
@@ -344,7 +345,7 @@ class Sandbox(AsyncOnlyContext):
             await self._wait(fault)
             return self._service.respond(recorded, fault)
 
-        # Its own task: the work gets done even if the client leaves, which cancels the handler.
+        # In its own task, so that the work gets done even if the client disconnects, which cancels the handler.
         task = asyncio.create_task(respond_late())
         self._late.add(task)
         task.add_done_callback(self._late.discard)
@@ -355,7 +356,7 @@ class Sandbox(AsyncOnlyContext):
 
 
 async def _read_body(request: web.BaseRequest) -> Any:
-    """Return the body as parsed JSON, as bytes if it is none, or None if it is empty."""
+    """Return the body as parsed JSON, as bytes if it isn't JSON, or None if it is empty."""
     if not request.body_exists:
         return None
     data = await request.read()

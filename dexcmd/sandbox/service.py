@@ -1,4 +1,4 @@
-"""The fake service itself: a recorded request in, a reply out.  No sockets, no waiting."""
+"""The fake service itself: takes a recorded request and returns a reply.  No sockets, no waiting."""
 
 import hmac
 import math
@@ -46,21 +46,21 @@ _LATER_HOPS_STATUS = 307
 
 @attrs.frozen
 class _Answer:
-    """An answer before any fault."""
+    """A response before any fault is applied."""
 
     reply: Reply
     envelope: dict[str, Any] | None = None
-    """What the reply's JSON was made of."""
+    """The envelope that the reply's JSON was made from."""
     processed: bool = False
 
 
 def is_token(text: str) -> bool:
-    """Tell whether a text can be a bearer token."""
+    """Return whether a text can be a bearer token."""
     return re.fullmatch(_B64TOKEN, text) is not None
 
 
 def find_route(method: str, path: str) -> tuple[Operation, dict[str, str]]:
-    """Return the operation of an API request, and what its path holds; `path` is percent-encoded."""
+    """Return the operation of an API request and the parameters in its path; `path` is percent-encoded."""
     prefix = f"{BASE_PATH}/accounts/"
     if not path.startswith(prefix):
         return "unknown", {}
@@ -82,7 +82,7 @@ def find_route(method: str, path: str) -> tuple[Operation, dict[str, str]]:
 
 
 class Service:
-    """Decides what is answered, from the state, the behaviour and the fault."""
+    """Decides the response to a request from the state, the behaviour and the fault."""
 
     def __init__(self, state: SandboxState, *, token: str, account_id: str, seed: int) -> None:
         self.state = state
@@ -102,7 +102,7 @@ class Service:
         return self.state.behaviour
 
     def refuse(self, request: RecordedRequest) -> Reply | None:
-        """Return the 429 of a request that the rate limit refuses, None if it lets it through; it counts."""
+        """Count a request; return the 429 if the rate limit refuses it, None if it passes."""
         if request.operation == "storage" or self.limiter.admit(request.at, self.behaviour):
             return None
         headers: dict[str, str] = {}
@@ -113,7 +113,7 @@ class Service:
         return self._finish(request, json_reply(429, failure([error]), headers), self._new_ray())
 
     def respond(self, request: RecordedRequest, fault: Fault | None) -> Reply:
-        """Do the work of a request, unless the fault forbids it; return what that leaves of the answer."""
+        """Do the work of a request, unless the fault prevents it, and return the response with the fault applied."""
         ray = self._new_ray()
         instead = self._instead(fault, request, ray) if fault is not None else None
         if fault is not None and instead is not None and not fault.processed:
@@ -126,7 +126,7 @@ class Service:
                 reply = instead
             else:
                 if fault.kind in ("revise", "ignore_if_range") and answer.processed:
-                    # What is being sent in part is still the old one.
+                    # The part being sent is still of the old artifact.
                     self.state.revise(request.params["command_id"], same_bytes=fault.same_bytes)
                     reply = reply if fault.at is not None else self._answer(request, fault).reply
                 if answer.envelope is not None and answer.processed:
@@ -160,9 +160,9 @@ class Service:
         return artifact
 
     def artifact_url(self, command: StoredCommand, *, signed: bool = False, hops: int = 0) -> str:
-        """Return where the storage has a command's artifact; only a signed URL opens it.
+        """Return the storage URL of a command's artifact; only a signed URL gives access.
 
-        With `hops` it is so many redirects away.
+        With `hops`, the artifact is that many redirects away from the URL.
         """
         url = f"{self.storage_origin}{STORAGE_PATH}/{command.id}/{quote(command.filename, safe='')}"
         if not signed:
@@ -190,7 +190,7 @@ class Service:
         return Reply(status=fault.status, headers={} if location is None else {"Location": location})
 
     def _finish(self, request: RecordedRequest, reply: Reply, ray: str) -> Reply:
-        """Add the headers that every answer has."""
+        """Add the headers that every response has."""
         headers = {**reply.headers, "Date": http_date(self.state.now()), "Server": "cloudflare"}
         if request.operation == "storage":
             headers["Server"] = "storage"
@@ -333,7 +333,7 @@ class Service:
         if not hmac.compare_digest(signature.encode(), self._sign(command.id).encode()):
             return _Answer(Reply(status=403))
         if "Authorization" in request.headers:
-            # Object stores take one kind of authentication at a time.
+            # Object stores reject requests with more than one kind of authentication.
             return _Answer(Reply(status=400))
         hops = request.query.get("hops", "0")
         if hops.isdecimal() and hops != "0":
@@ -374,5 +374,5 @@ class Service:
 
 
 def _last_page(paging: Paging, total: int) -> Paging:
-    """Return the page asked for, or the last one if that is past the end."""
+    """Return the requested page, or the last one if that is past the end."""
     return Paging(min(paging.page, max(-(-total // paging.per_page), 1)), paging.per_page)

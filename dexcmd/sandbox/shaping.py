@@ -1,4 +1,4 @@
-"""What a fault makes of an answer."""
+"""Applies faults to responses."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
@@ -21,16 +21,16 @@ _PARTIAL = 206
 _PROMISED_BYTES = 1024
 _JUNK = b"\x00"
 _BOUNDARY = "3d6b6a416f9b5"
-# What a service doesn't hear of a request for a file.
+# Request headers that the service ignores when serving a file.
 _UNHEARD: Mapping[str, str] = {"ignore_range": "Range", "ignore_if_range": "If-Range"}
-# Where `wrong_types` strikes when it isn't told: the first of these that the answer has.
+# Where `wrong_types` strikes by default: the first of these that the response has.
 _USUAL_TARGETS = ("result.commands.0.id", "result.devices.0.deviceId", "result.quota", "result")
 
 
 def reply_instead(fault: Fault, request: RecordedRequest, ray: str) -> Reply | None:
-    """Return what is answered in place of the service's own answer; None if the fault only damages that.
+    """Return the response that replaces the service's own one; None if the fault only damages that.
 
-    `ray` is the `cf-ray` of the answer.
+    `ray` is the `cf-ray` of the response.
     """
     match fault.kind:
         case "error" | "rate_limited":
@@ -48,7 +48,7 @@ def reply_instead(fault: Fault, request: RecordedRequest, ray: str) -> Reply | N
         case "silence" if fault.amount == 0:
             return Reply(status=0, head=False, ending="silence")
         case "silence" if not fault.processed:
-            # The headers promise an answer like any other.
+            # The headers are those of a normal response.
             kind = "application/zip" if request.operation in ("download", "storage") else JSON_TYPE
             return Reply(status=200, headers={"Content-Type": kind}, lie=_PROMISED_BYTES, ending="silence")
         case _:
@@ -56,21 +56,21 @@ def reply_instead(fault: Fault, request: RecordedRequest, ray: str) -> Reply | N
 
 
 def heard_headers(fault: Fault | None, headers: Mapping[str, str]) -> Mapping[str, str]:
-    """Return those headers of a request that a download's answer depends on, but what the fault makes unheard."""
+    """Return the request headers that affect the response to a download, without those the fault ignores."""
     unheard = None if fault is None else _UNHEARD.get(fault.kind)
     names = ("Accept-Encoding", "Range", "If-Range")
     return {name: headers[name] for name in names if name in headers and name != unheard}
 
 
 def damage_behaviour(fault: Fault | None, behaviour: Behaviour) -> Behaviour:
-    """Return the behaviour by which one file is answered."""
+    """Return the behaviour to use for serving one file."""
     if fault is None or fault.kind != "encoded":
         return behaviour
     return attrs.evolve(behaviour, download_encoding="gzip-always")
 
 
 def damage_envelope(fault: Fault, envelope: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the JSON answer as the fault leaves it."""
+    """Return the envelope of a JSON response with the fault applied."""
     damaged = dict(envelope)
     match fault.kind:
         case "null_result":
@@ -84,14 +84,14 @@ def damage_envelope(fault: Fault, envelope: Mapping[str, Any]) -> dict[str, Any]
                     damaged = _replaced(damaged, path.split("."), fault.value)
                     break
                 except (LookupError, TypeError, ValueError):
-                    continue  # The answer has no such place.
+                    continue  # The response has no such path.
         case _:
             pass
     return damaged
 
 
 def damage_reply(fault: Fault, reply: Reply) -> Reply:
-    """Return the answer as the fault leaves it."""
+    """Return the response with the fault applied."""
     match fault.kind:
         case "silence":
             return attrs.evolve(reply, limit=0, ending="silence")
@@ -136,12 +136,12 @@ def damage_reply(fault: Fault, reply: Reply) -> Reply:
 
 
 def damage_headers(fault: Fault, reply: Reply) -> Reply:
-    """Return the answer, which has all its headers by now, with those that the fault wants otherwise."""
+    """Return the response, which must have all its headers, with the fault's header changes applied."""
     return attrs.evolve(reply, headers=_changed(reply.headers, dict(fault.changes)))
 
 
 def _damage_part(fault: Fault, reply: Reply) -> Reply:
-    """Return the answer to a `Range` as the fault leaves it."""
+    """Return the response to a `Range` request with the fault applied."""
     start, stop = reply.start, reply.stop
     match fault.kind:
         case "wrong_range":
@@ -167,7 +167,7 @@ def _damage_part(fault: Fault, reply: Reply) -> Reply:
 
 
 def _part(reply: Reply, start: int, stop: int) -> Reply:
-    """Return the answer with the bytes from `start` up to `stop` of the whole, labelled as that."""
+    """Return the response with the bytes from `start` up to `stop` of the whole, labelled accordingly."""
     label = RangeLabel().header(start, stop, reply.content.size)
     headers = _changed(reply.headers, {"Content-Range": label})
     return attrs.evolve(reply, status=_PARTIAL, headers=headers, start=start, stop=stop)
@@ -175,7 +175,7 @@ def _part(reply: Reply, start: int, stop: int) -> Reply:
 
 def _lengthened(reply: Reply, fault: Fault) -> Reply:
     content = WrappedContent(reply.content, reply.start, reply.stop, after=_JUNK * fault.amount)
-    # Where a length is declared, it stays the true one.
+    # If a length is declared, it stays the true one.
     return attrs.evolve(reply, content=content, start=0, stop=content.size, lie=-fault.amount, framing=fault.framing)
 
 
@@ -184,20 +184,20 @@ def _ending(fault: Fault) -> Literal["drop", "reset"]:
 
 
 def _position(at: float | None, reply: Reply) -> int:
-    """Return a place in the body, in bytes; None is its end."""
+    """Return a position in the body, in bytes; None is its end."""
     at = reply.length if at is None else at
     return int(reply.length * at) if isinstance(at, float) else min(at, reply.length)
 
 
 def _changed(headers: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the headers with other values; None takes one away."""
+    """Return the headers with the changes applied; None removes a header."""
     names = {name.lower() for name in changes}
     kept = {name: value for name, value in headers.items() if name.lower() not in names}
     return kept | {name: value for name, value in changes.items() if value is not None}
 
 
 def _replaced(tree: Any, steps: Sequence[str], value: Any) -> Any:
-    """Return the tree with the value at the end of the steps; raises as indexing does if that isn't there."""
+    """Return the tree with the value at the path `steps` replaced; raises what indexing raises if it doesn't exist."""
     if not steps:
         return value
     step, *rest = steps

@@ -1,4 +1,4 @@
-"""What the fake service holds: devices, commands, the day's quota.  No I/O, no tasks."""
+"""The state of the fake service: devices, commands, the day's quota.  No I/O, no tasks."""
 
 import itertools
 import random
@@ -25,7 +25,7 @@ _NO_COMMANDS: list["StoredCommand"] = []
 
 @attrs.frozen
 class NewCommand:
-    """A command to be created, its target already looked up."""
+    """A command to be created, with its target already resolved."""
 
     device: SandboxDevice
     type: str
@@ -34,22 +34,22 @@ class NewCommand:
 
 @attrs.define(eq=False)
 class StoredCommand:
-    """A command as the service holds it."""
+    """A command as the service stores it."""
 
     id: str
     type: str
     device: SandboxDevice
     args: Mapping[str, Any]
-    """As given at the creation."""
+    """As given when the command was created."""
     created: datetime
-    """By the service's clock, to the millisecond."""
+    """Time of creation by the service's clock, to the millisecond."""
     timeline: Timeline
     size: int | None = None
-    """Bytes of its artifact, or None for whatever comes naturally."""
+    """Size of its artifact in bytes; None for a natural size."""
     revision: int = 0
-    """Goes up each time the artifact is replaced by another one under the same name."""
+    """Incremented each time the artifact is replaced with another one of the same name."""
     retagged: int = 0
-    """Goes up each time the artifact gets another ETag and stays the same."""
+    """Incremented each time the artifact gets another ETag but keeps its content."""
 
     @property
     def created_at(self) -> float:
@@ -62,7 +62,7 @@ class StoredCommand:
         return f"{self.id}.zip"
 
     def matches(self, wanted: "CommandFilter", now: float) -> bool:
-        """Tell whether the filters other than the times and the device let this command through."""
+        """Return whether the command passes the filters, apart from those for times and device."""
         return (
             (wanted.command_type is None or self.type == wanted.command_type)
             and (wanted.user_email is None or self.device.user_email == wanted.user_email)
@@ -72,7 +72,7 @@ class StoredCommand:
 
 @attrs.frozen(kw_only=True)
 class CommandFilter:
-    """The filters of the command list; None lets everything through, and both times are inclusive."""
+    """The filters of the command list; None matches everything, and both times are inclusive."""
 
     command_type: str | None = None
     device_id: str | None = None
@@ -84,7 +84,7 @@ class CommandFilter:
 
 @attrs.define
 class Quota:
-    """The day's quota; `limit` and `usage` may be set at any time."""
+    """The day's quota; `limit` and `usage` can be set at any time."""
 
     limit: int
     usage: int
@@ -93,16 +93,16 @@ class Quota:
 
     @property
     def remaining(self) -> int:
-        """How many commands can still be created before `reset_time`."""
+        """The number of commands that can still be created before `reset_time`."""
         return max(self.limit - self.usage, 0)
 
 
 class SandboxState:
-    """Everything that the service remembers.
+    """The complete state of the service.
 
-    The sandbox's requests read and change it, and so may a test: `add_device` enlarges the fleet, `create` makes
-    a command that no request asked for (another operator's, or a history of thousands), `revise` replaces an
-    artifact by another one.
+    Requests to the sandbox read and change it, and so can a test: `add_device` adds to the fleet, `create` creates
+    a command without a request (for another operator's, or a history of thousands), and `revise` replaces an
+    artifact with another one.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class SandboxState:
         self._started = self.now()
         self._quota = Quota(quota, 0, _next_midnight(self._started))
         self._commands: dict[str, StoredCommand] = {}
-        # Both in creation order, so that times are found by bisection.
+        # Both in creation order, so that times can be found by bisection.
         self._all: list[StoredCommand] = []
         self._by_device: dict[str, list[StoredCommand]] = {}
         self._registrations: dict[str, list[SandboxDevice]] = {}
@@ -136,7 +136,7 @@ class SandboxState:
 
     @property
     def commands(self) -> Mapping[str, StoredCommand]:
-        """Every command by its id, in creation order."""
+        """All commands by id, in creation order."""
         return MappingProxyType(self._commands)
 
     @property
@@ -149,11 +149,11 @@ class SandboxState:
         return self._quota
 
     def registrations(self, device_id: str) -> Sequence[SandboxDevice]:
-        """Return the rows of a device; none if it is unknown."""
+        """Return the rows of a device; empty if it is unknown."""
         return self._registrations.get(device_id, ())
 
     def add_device(self, device: SandboxDevice) -> SandboxDevice:
-        """Add a row to the fleet and return it.  Raises `ValueError` if its registration is there already."""
+        """Add a row to the fleet and return it.  Raises `ValueError` if its registration already exists."""
         rows = self._registrations.setdefault(device.device_id, [])
         if any(row.registration_id == device.registration_id for row in rows):
             raise ValueError(f"{device.name} of {device.user_email} is in the fleet already")
@@ -177,7 +177,7 @@ class SandboxState:
         return self.now() if device.connected else self._started - timedelta(seconds=device.last_seen)
 
     def create(self, new: NewCommand) -> StoredCommand:
-        """Store a command, created now, and count it against the quota (whether or not it fits)."""
+        """Create a command now and count it against the quota, even if that is exceeded."""
         created = self.now()
         if self._all:
             created = max(created, self._all[-1].created)
@@ -206,9 +206,9 @@ class SandboxState:
         return command
 
     def revise(self, command_id: str, *, same_bytes: bool = False) -> None:
-        """Replace the command's artifact by another one: other bytes, other ETag, same name.
+        """Replace the command's artifact with another one: different bytes and ETag, same name.
 
-        With `same_bytes` only the ETag is another.
+        With `same_bytes`, only the ETag changes.
         """
         command = self._commands[command_id]
         if same_bytes:
@@ -226,7 +226,7 @@ class SandboxState:
         return list(itertools.islice(self._matching(wanted), first, first + per_page))
 
     def count(self, wanted: CommandFilter) -> int:
-        """Return how many listed commands match."""
+        """Return the number of listed commands that match."""
         if _is_span(wanted):
             _, start, stop = self._span(wanted)
             return max(stop - start, 0)
@@ -240,7 +240,7 @@ class SandboxState:
                 yield commands[index]
 
     def _span(self, wanted: CommandFilter) -> tuple[list[StoredCommand], int, int]:
-        """Return the device's commands, and the indexes between which times and list lag let them be."""
+        """Return the device's commands, and the start and stop indexes that times and list lag allow."""
         device_id = wanted.device_id
         commands = self._all if device_id is None else self._by_device.get(device_id, _NO_COMMANDS)
         until = self.now() - timedelta(seconds=self.behaviour.list_lag)
@@ -275,7 +275,7 @@ class SandboxState:
 
 
 def _is_span(wanted: CommandFilter) -> bool:
-    """Tell whether what is wanted is all of a stretch of time, so that no command has to be looked at."""
+    """Return whether the filter selects everything in a period, so that no command has to be examined."""
     return wanted.command_type is None and wanted.user_email is None and wanted.status is None
 
 

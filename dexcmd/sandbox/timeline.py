@@ -1,4 +1,4 @@
-"""When a command is in which state: drawn once at its creation, then a pure function of the time."""
+"""The timeline of a command's status: drawn once at its creation, then a pure function of the time."""
 
 import random
 
@@ -18,11 +18,11 @@ class Timeline:
     executed: float
     """When PENDING_EXEC ends."""
     finished: float
-    """When PENDING_UPLOAD ends, and the final state is reached."""
+    """When PENDING_UPLOAD ends and the final status is reached."""
     succeeded: bool
-    """Whether that is SUCCESS; FAILED otherwise."""
+    """Whether the final status is SUCCESS; otherwise it is FAILED."""
     uploaded: bool
-    """Whether there is an artifact then."""
+    """Whether there is an artifact at the end."""
 
     def status(self, now: float) -> str:
         """Return the command's status at `now`."""
@@ -44,9 +44,9 @@ def plan_timeline(
 ) -> Timeline:
     """Draw the timeline of a command.
 
-    `busy` says that the device is at another capture and fails this one at once, `oversized` that the
-    artifact exceeds what the command allows.  The same number of draws is made in every case, so that one
-    command's fate doesn't shift the others'.
+    `busy` means that the device is running another capture and fails this one at once, `oversized` that the
+    artifact exceeds the command's limit.  The number of draws is the same in every case, so that one command's
+    outcome doesn't affect those of others.
     """
     pickup, run, upload = (
         rng.uniform(*span) for span in (behaviour.pickup_seconds, behaviour.run_seconds, behaviour.upload_seconds)

@@ -1,6 +1,6 @@
-"""The plausible traffic of one client: its conversations, packet by packet, without end."""
+"""The plausible traffic of one client: an endless sequence of conversations, packet by packet."""
 
-# Pure.  TCP's bookkeeping is right, like the frames themselves: an analyser has nothing to complain about.
+# Pure.  TCP's bookkeeping is correct, like the frames themselves: an analyser finds nothing to complain about.
 
 import hashlib
 from collections.abc import Iterator
@@ -33,34 +33,34 @@ from dexcmd.sandbox.frames import (
 __all__ = ["Link", "Packet", "traffic"]
 
 _BROADCAST = b"\xff" * 6
-# Maximum segment size, two fillers, SACK permitted, a filler, the power of two that windows count in.
+# Maximum segment size, two fillers, SACK permitted, a filler, the window scale.
 _SYN_OPTIONS = "0204{:04x}01010402010303{:02x}"
 _WINDOW_SHIFT = 8
 _BODY_LINE = b"All work and no play makes for a dull packet capture, 64 bytes.\n"
 
-# A field that counts up starts in the second quarter of 16 bits, one that counts down in the last: in 32768
-# steps neither wraps, client ports stay above the servers' and windows never get small.
+# A field that counts up starts in the second quarter of the 16-bit range, one that counts down in the last: within
+# 32768 steps neither wraps, client ports stay above the servers', and windows never get small.
 _KEY_BASE, _KEY_RANGE = 0x4000, 0x4000
 _COMPLEMENT_BASE, _COMPLEMENT_RANGE = 0xC000, 0x4000
 
 
 @attrs.frozen
 class Packet:
-    """A frame, when it was seen, and how it may be varied without touching its checksums.
+    """A frame, the time it was seen, and how it can be varied without changing its checksums.
 
-    A repetition of the same traffic adds n to the big-endian 16-bit field at `key` (a client's port, an id)
-    and takes n off the one at `complement` (a window, another id).  The checksum over both stays right.
+    A repetition of the same traffic adds n to the big-endian 16-bit field at `key` (a client's port, an id) and
+    subtracts n from the one at `complement` (a window, another id).  The checksum over both stays valid.
     """
 
     time: int  #: microseconds since the traffic began
     frame: bytes
-    key: int | None = None  #: offset in the frame; 32767 may be added there
-    complement: int | None = None  #: offset in the frame, behind `key`; 32767 may be taken off there
+    key: int | None = None  #: offset in the frame; up to 32767 may be added there
+    complement: int | None = None  #: offset in the frame, after `key`; up to 32767 may be subtracted there
 
 
 @attrs.frozen
 class Link:
-    """A client's network interface and its neighbourhood."""
+    """A client's network interface and its neighbours."""
 
     mac: bytes
     gateway_mac: bytes
@@ -72,7 +72,7 @@ class Link:
 
 
 def _server(number: int, six: bool) -> tuple[bytes, int]:
-    """Return address and port of the n-th server; the first 1016 differ, and any two of IPv6 do."""
+    """Return address and port of the n-th server; the first 1016 are distinct, and with IPv6 all are."""
     if six:
         return packed("2001:db8:80::")[:12] + (number + 1).to_bytes(4, "big"), 80
     network = ("198.51.100.0", "203.0.113.0")[number // 254 % 2]
@@ -81,7 +81,7 @@ def _server(number: int, six: bool) -> tuple[bytes, int]:
 
 @attrs.define
 class _Wire:
-    """What has been seen on a link so far in one conversation."""
+    """The packets seen on a link so far in one conversation."""
 
     link: Link
     dice: Dice
@@ -89,21 +89,21 @@ class _Wire:
     packets: list[Packet] = attrs.field(factory=list[Packet])
 
     def wait(self, low: int, high: int) -> None:
-        """Let some microseconds pass."""
+        """Advance the time by a random number of microseconds."""
         self.time += self.dice.between(low, high)
 
     def key(self) -> int:
-        """Return a number that may be counted up."""
+        """Return a number that may be incremented."""
         return _KEY_BASE + self.dice.below(_KEY_RANGE)
 
     def complement(self) -> int:
-        """Return a number that may be counted down."""
+        """Return a number that may be decremented."""
         return _COMPLEMENT_BASE + self.dice.below(_COMPLEMENT_RANGE)
 
     def see(
         self, outbound: bool, kind: int, payload: bytes, key: int | None = None, complement: int | None = None
     ) -> None:
-        """Note a frame between the client and its gateway; the offsets count from the start of `payload`."""
+        """Record a frame between the client and its gateway; offsets are relative to the start of `payload`."""
         ends = (self.link.mac, self.link.gateway_mac)
         source, target = ends if outbound else reversed(ends)
         frame = ethernet(source, target, kind, payload)
@@ -115,7 +115,7 @@ class _Wire:
     def datagram(
         self, outbound: bool, peer: bytes, ports: tuple[int, int], payload: bytes, key: int, complement: int
     ) -> None:
-        """Note a UDP datagram; `ports` are the client's and the peer's, offsets count from its UDP header."""
+        """Record a UDP datagram; `ports` are the client's and the peer's, offsets are relative to its UDP header."""
         source, target = (self.link.address, peer) if outbound else (peer, self.link.address)
         source_port, target_port = ports if outbound else reversed(ports)
         segment = udp(source, target, source_port, target_port, payload)
@@ -143,7 +143,7 @@ class _Connection:
         return cls(wire, peer, port, wire.key(), wire.complement(), *numbers, dice.between(4_000, 40_000))
 
     def segment(self, outbound: bool, flags: int, payload: bytes = b"", options: bytes = b"") -> None:
-        """Send one segment; what counts in the sequence numbers is counted."""
+        """Send one segment and advance the sequence numbers."""
         wire, six = self.wire, len(self.peer) == 16
         mine = wire.link.address6 if six else wire.link.address
         ends, ports, counters = (mine, self.peer), (self.port, self.peer_port), (self.sent, self.received)
@@ -164,7 +164,7 @@ class _Connection:
         )
         packet = ip(source, target, TCP, segment, wire.dice.below(65536))
         header = 40 if six else 20
-        # The window is counted down where the client's port is counted up.
+        # The window decreases as the client's port increases.
         wire.see(outbound, IPV6 if six else IPV4, packet, header + (0 if outbound else 2), header + 14)
         counted = len(payload) + (1 if flags & (SYN | FIN) else 0)
         if outbound:
@@ -182,7 +182,7 @@ class _Connection:
         self.segment(True, ACK)
 
     def stream(self, outbound: bool, data: bytes) -> None:
-        """Send a message of any size; the other side acknowledges every second segment and the last one."""
+        """Send a message of any size; the peer acknowledges every second segment and the last one."""
         size = 1440 if len(self.peer) == 16 else 1460
         starts = range(0, len(data), size)
         for number, start in enumerate(starts):
@@ -194,7 +194,7 @@ class _Connection:
                 self.segment(not outbound, ACK)
 
     def close(self) -> None:
-        """Close from the server's side, as it does after `Connection: close`."""
+        """Close from the server's side, as after `Connection: close`."""
         self.wire.wait(100, 900)
         self.segment(False, FIN | ACK)
         self.wire.wait(20, 200)
@@ -206,7 +206,7 @@ class _Connection:
 
 
 def _resolve(wire: _Wire, name: str, number: int) -> None:
-    """Look a server up, both kinds of addresses."""
+    """Look up both kinds of addresses of a server."""
     for record, six in ((1, False), (28, True)):
         ports, ident = (wire.key(), 53), wire.complement()
         address, _ = _server(number, six)
@@ -217,7 +217,7 @@ def _resolve(wire: _Wire, name: str, number: int) -> None:
 
 
 def _fetch(wire: _Wire, number: int) -> None:
-    """Resolve a name, then get a page from there, or put one there, over plain HTTP."""
+    """Resolve a name, then GET a page from the server or PUT one there, over plain HTTP."""
     dice, name = wire.dice, f"www{number}.example.com"
     _resolve(wire, name, number)
     size = dice.between(*((200, 4_000), (4_000, 40_000), (40_000, 120_000))[dice.below(3)])
@@ -253,7 +253,7 @@ def _ping(wire: _Wire) -> None:
 
 
 def _tunnel(wire: _Wire, peer: bytes) -> None:
-    """Exchange WireGuard transport messages: index of the receiver, a counter, and what looks encrypted."""
+    """Exchange WireGuard transport messages: receiver index, counter, and noise that looks encrypted."""
     for _ in range(wire.dice.between(4, 16)):
         outbound = wire.dice.below(3) == 0
         counter = wire.dice.below(65536).to_bytes(2, "little") + wire.key().to_bytes(2, "big") + bytes(4)
@@ -274,7 +274,7 @@ def _neighbour(wire: _Wire) -> None:
 
 
 def traffic(link: Link, seed: str) -> Iterator[list[Packet]]:
-    """Yield the client's conversations, each a list of packets, one after the other without end.
+    """Yield the client's conversations endlessly, one after the other, each a list of packets.
 
     Times increase throughout.  No two of the first 1016 TCP connections share the server's address and port,
     so that varying the client's ports never makes one connection look like another.

@@ -1,4 +1,4 @@
-"""Sends a reply over an aiohttp connection, with whatever ending it has."""
+"""Sends a reply over an aiohttp connection, including an abnormal ending."""
 
 import asyncio
 import itertools
@@ -18,20 +18,20 @@ from dexcmd.sandbox.reply import Reply, Trickle
 __all__ = ["send"]
 
 
-# Bodies up to this size are made on the event loop; larger ones in another thread, in steps of some pieces.
-# A hop costs about 150 µs, which a step of 1 MiB makes up for.
+# Bodies up to this size are generated on the event loop; larger ones in another thread, a few pieces at a time.
+# A thread hop costs about 150 µs, which is worth it for a step of 1 MiB.
 _INLINE = 512 * 1024
 _PIECES_PER_STEP = 4
-# What SO_LINGER takes: a socket is closed at once, with a reset, and forgets what it hasn't sent.
+# The value for SO_LINGER that closes a socket at once, with a reset, and discards unsent data.
 _RESET = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 
-# What aiohttp adds to answers without them.
+# Headers that aiohttp adds to responses without them.
 _ADDED = ("Content-Type", "Date", "Server")
 
 
 class _WithItsHeaders(web.StreamResponse):
-    """A response with no headers but those that it is given and those of the framing."""
+    """A response with only the headers given and those of the framing."""
 
     async def _prepare_headers(self) -> None:
         added = [name for name in _ADDED if name not in self.headers]
@@ -41,11 +41,11 @@ class _WithItsHeaders(web.StreamResponse):
 
 
 class _AtOnce(_WithItsHeaders, web.Response):
-    """A response whose headers and body are one write."""
+    """A response whose headers and body are sent in one write."""
 
 
 class _AsItIs(_WithItsHeaders):
-    """A response that is sent as it is: with as many bytes as it is given, whatever its headers say."""
+    """A response that sends exactly the bytes it is given, whatever its headers say."""
 
     _length_check = False
 
@@ -54,7 +54,7 @@ async def send(request: web.BaseRequest, reply: Reply, executor: Executor, clock
     """Send the reply and return the finished response.
 
     For a reply that ends in silence or with a dropped connection this never returns: it is cancelled when the
-    connection is gone, which the client, the sandbox's end or the drop itself sees to.
+    connection is closed, by the client, by the end of the sandbox or by the drop itself.
     """
     if not reply.head:
         await _end(request, reply)
@@ -69,7 +69,7 @@ async def send(request: web.BaseRequest, reply: Reply, executor: Executor, clock
             await _end(request, reply)
         await response.write_eof()
     except ConnectionError:
-        # The client has gone, which is no error of the sandbox: the cancellation is on its way.
+        # The client has disconnected, which is not an error of the sandbox: the cancellation is on its way.
         await _wait_for_cancellation()
     return response
 
@@ -113,7 +113,7 @@ async def _send_slowly(response: web.StreamResponse, pieces: Iterator[bytes], tr
 async def _send_at_once(
     response: web.StreamResponse, content: Content, start: int, stop: int, executor: Executor
 ) -> None:
-    # `write` waits while the connection's buffer is full, so that at most one step is held in memory.
+    # `write` waits while the connection's buffer is full, so at most one step is held in memory.
     pieces = content.read(start, stop)
     if stop - start <= _INLINE:
         for piece in pieces:
@@ -133,7 +133,7 @@ async def _end(request: web.BaseRequest, reply: Reply) -> NoReturn:
     if reply.ending != "silence" and request.transport is not None:
         if reply.ending == "reset":
             request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        # What is written goes out first.
+        # Pending data is sent first.
         request.transport.close()
     await _wait_for_cancellation()
 

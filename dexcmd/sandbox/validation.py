@@ -18,16 +18,16 @@ __all__ = ["Checked", "parse_create"]
 
 @attrs.frozen
 class Checked:
-    """A create body, looked through."""
+    """The result of checking a create body."""
 
     commands: tuple[NewCommand, ...] = ()
     """The valid commands, in order."""
     errors: tuple[ServiceError, ...] = ()
-    """What is wrong with the others, or with the body."""
+    """The errors in the other commands, or in the body itself."""
 
 
 def parse_create(body: object, state: SandboxState, behaviour: Behaviour) -> Checked:
-    """Look through the parsed body of a create call."""
+    """Check the parsed body of a create call."""
     fields = _object(body)
     entries = _list(fields.get("commands")) if fields is not None else None
     if entries is None:
@@ -115,7 +115,7 @@ def _number(documented: float) -> Callable[[Any, Behaviour], str | None]:
     def check(value: Any, behaviour: Behaviour) -> str | None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return "must be a number"
-        # Only of a float: an int may be too large to be made one.
+        # Only for floats: an int may be too large to convert.
         if isinstance(value, float) and not math.isfinite(value):
             return "must be a number"
         if value < 1:

@@ -1,8 +1,8 @@
-"""Zip archives that are never held: their exact size is known at once, any range of bytes when asked for.
+"""Zip archives that are never held in memory: the exact size is known up front, and any range can be generated.
 
-Pure.  Members are stored, not compressed, and come as `Storable`: bytes in memory, or `Blocks` that are made
-one at a time.  Checksums are right, and cheap even for gigabytes: those of blocks are combined.  From 4 GiB
-on the archive is a Zip64 one.  The format is that of PKWARE's APPNOTE.TXT.
+Pure.  Members are stored, not compressed, and are `Storable`: bytes in memory, or `Blocks` that are generated one at
+a time.  Checksums are correct, and cheap even for gigabytes, since those of blocks are combined.  From 4 GiB on the
+archive uses Zip64.  The format is that of PKWARE's APPNOTE.TXT.
 """
 
 import struct
@@ -28,9 +28,9 @@ __all__ = [
     "crc32_combine",
 ]
 
-ZIP64_FROM = 0xFFFF_FFFF  #: a size or an offset from here on needs Zip64
+ZIP64_FROM = 0xFFFF_FFFF  #: sizes and offsets from this value on need Zip64
 
-_POLYNOMIAL = 0xEDB8_8320  # of CRC-32, without its highest term, the lowest degree in the highest bit
+_POLYNOMIAL = 0xEDB8_8320  # of CRC-32, bit-reversed, without its highest term
 _ONE, _X_8 = 1 << 31, 1 << 23
 
 _LOCAL = struct.Struct("<IHHHHHIIIHH")
@@ -47,9 +47,9 @@ _REGULAR_0600 = 0o100600 << 16
 
 
 class Storable(Content, Protocol):
-    """Content that a member can have.
+    """Content of a member.
 
-    `read` raises ValueError, at once, for a range that is not inside.
+    `read` raises `ValueError`, before yielding anything, if the range is out of bounds.
     """
 
     def crc32(self) -> int:
@@ -58,7 +58,7 @@ class Storable(Content, Protocol):
 
 
 def _times(a: int, b: int) -> int:
-    """Multiply two polynomials over GF(2) modulo that of CRC-32."""
+    """Multiply two polynomials over GF(2) modulo the polynomial of CRC-32."""
     product = 0
     for bit in range(31, -1, -1):
         if a >> bit & 1:
@@ -69,7 +69,7 @@ def _times(a: int, b: int) -> int:
 
 @lru_cache(maxsize=64)
 def _shift(size: int) -> int:
-    """Return what a CRC-32 is multiplied by when `size` bytes follow."""
+    """Return the factor by which a CRC-32 is multiplied when `size` bytes follow."""
     result, square = _ONE, _X_8
     while size:
         if size & 1:
@@ -80,24 +80,24 @@ def _shift(size: int) -> int:
 
 
 def crc32_combine(first: int, second: int, second_size: int) -> int:
-    """Return the CRC-32 of two strings in a row from theirs and the size of the second in bytes."""
+    """Return the CRC-32 of two concatenated strings, from their CRC-32s and the second's size in bytes."""
     return _times(_shift(second_size), first) ^ second
 
 
 @attrs.frozen
 class Blocks:
-    """Content made of a head, blocks of one size and a tail of another; one is in memory at a time."""
+    """Content made of a head, equally sized blocks and a tail; only one of these is in memory at a time."""
 
     head: bytes
     block_size: int  #: bytes
-    count: int  #: how many blocks, without head and tail
+    count: int  #: number of blocks, without head and tail
     tail_size: int  #: bytes
-    block: Callable[[int], bytes]  #: makes the n-th block, from 0; with `count` the tail
-    block_crc32: Callable[[int], int]  #: returns the CRC-32 of the n-th block, best without making it
+    block: Callable[[int], bytes]  #: generates the n-th block, from 0; for `count`, the tail
+    block_crc32: Callable[[int], int]  #: returns the CRC-32 of the n-th block, ideally without generating it
 
     @property
     def size(self) -> int:
-        """How many bytes there are."""
+        """Size in bytes."""
         return len(self.head) + self.block_size * self.count + self.tail_size
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
@@ -124,7 +124,7 @@ class Blocks:
         return zlib.crc32(self.block(self.count), crc)
 
     def crc32(self) -> int:
-        """Return the CRC-32 of all the bytes; it is found out once."""
+        """Return the CRC-32 of all the bytes; it is computed once."""
         return self._crc32
 
 
@@ -134,7 +134,7 @@ class Member:
 
     name: str
     content: Storable
-    modified: datetime  #: aware; told in UTC, to two seconds, from 1980 to 2107
+    modified: datetime  #: aware; stored in UTC, to two seconds, from 1980 to 2107
 
 
 def _overhead(names: Iterable[bytes], zip64: bool) -> int:
@@ -147,13 +147,13 @@ def _overhead(names: Iterable[bytes], zip64: bool) -> int:
 
 
 def archive_size(members: Iterable[tuple[str, int]], *, zip64: bool) -> int:
-    """Return the size in bytes of an archive of members given as name and size."""
+    """Return the size in bytes of an archive whose members are given as names and sizes."""
     members = list(members)
     return _overhead((name.encode() for name, _ in members), zip64) + sum(size for _, size in members)
 
 
 def _dos_time(moment: datetime) -> tuple[int, int]:
-    """Return time and date as zip keeps them."""
+    """Return time and date in zip's format."""
     moment = moment.astimezone(UTC)
     year = min(max(moment.year, 1980), 2107)
     date = year - 1980 << 9 | moment.month << 5 | moment.day
@@ -161,7 +161,7 @@ def _dos_time(moment: datetime) -> tuple[int, int]:
 
 
 def _gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Join small neighbours, so that a zip of many small files doesn't come in crumbs."""
+    """Join small neighbouring pieces, so that a zip of many small files doesn't come in tiny ones."""
     held: list[bytes] = []
     size = 0
     for piece in pieces:
@@ -176,7 +176,7 @@ def _gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 @attrs.frozen
 class Archive:
-    """A zip archive of stored members.  `zip64` True makes it a Zip64 one even where it needn't be."""
+    """A zip archive of stored members.  If `zip64` is True, it uses Zip64 even if that isn't needed."""
 
     members: Sequence[Member]
     zip64: bool = attrs.field(default=False, kw_only=True)
@@ -197,7 +197,7 @@ class Archive:
 
     @cached_property
     def _starts(self) -> list[int]:
-        """Where each part starts, and the end: per member its header and content, then the directory."""
+        """The start of each part, and the end: per member its header and content, then the directory."""
         header = _LOCAL.size + (_LOCAL_64.size if self._wide else 0)
         parts = [0]
         for name, member in zip(self._names, self.members, strict=True):
@@ -208,13 +208,13 @@ class Archive:
 
     @property
     def size(self) -> int:
-        """How many bytes the archive has."""
+        """Size of the archive in bytes."""
         return self._starts[-1]
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes [start, stop) in pieces of at most `PIECE`; `stop` None is the end.
+        """Yield the bytes [start, stop) in pieces of at most `PIECE`; a `stop` of None means the end.
 
-        ValueError, at once, for a range that is not inside.
+        Raises `ValueError`, before yielding anything, if the range is out of bounds.
         """
         return _gathered(self._pieces(start, checked_stop(self.size, start, stop)))
 
@@ -233,7 +233,7 @@ class Archive:
         return Loaded(self._local(index) if index < len(self.members) else self._directory())
 
     def _described(self, index: int) -> tuple[int, int, int, int, int, int, int, int, int]:
-        """Return what the local header and the directory both say of a member, in their order."""
+        """Return the fields that the local header and the directory have in common, in their order."""
         member = self.members[index]
         size = ZIP64_FROM if self._wide else member.content.size
         needed = 45 if self._wide else 20

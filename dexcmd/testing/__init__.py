@@ -1,12 +1,12 @@
-"""The pytest plugin: a sandbox for each test that asks for one, and a client for it, by a clock that nobody waits for.
+"""The pytest plugin: fixtures for a sandbox, a client for it, and a clock that skips all waiting.
 
     async def test_it_finds_london(dex_sandbox, dex_client):
         dex_sandbox.state.add_device(SandboxDevice(name="LON-1", user_email="ada@example.com"))
         assert [device.device_name async for device in dex_client.devices.list(search="lon")] == ["LON-1"]
         dex_sandbox.assert_requested("GET", "/commands/devices", query={"search": "lon"}, times=1)
 
-It is there wherever dexcmd is installed, and loads nothing of the SDK before a test asks for one of its fixtures.  They
-are plain functions, so they need no plugin for asyncio, and get along with each.
+The plugin is active wherever dexcmd is installed, and loads nothing of the SDK until a test requests one of its
+fixtures.  These are plain functions, so they need no asyncio plugin, and work with any.
 """
 
 from collections.abc import Generator, Iterator
@@ -24,14 +24,14 @@ __all__ = ["dex_client", "dex_clock", "dex_sandbox"]
 _MARK = "dex_sandbox"
 _DEVICES = 10
 _ATTEMPT_SECONDS = 5.0
-"""An attempt's time is real, since what it waits for is a socket.  A busy machine needs less than this."""
+"""Time limit of an attempt, in real time, since it waits for a socket.  Even a busy machine needs less."""
 
 _sandbox_of = pytest.StashKey["Sandbox"]()
 _passed = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker."""
     config.addinivalue_line(
         "markers",
         f"{_MARK}(*, devices=10, quota=800, behaviour=Behaviour(), ..., unstruck_faults=False): what `dex_sandbox`"
@@ -41,9 +41,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def dex_clock() -> "ManualClock":
-    """Return the clock of `dex_sandbox` and of its clients: it starts at the machine's time, and jumps over waits.
+    """Return the clock of `dex_sandbox` and its clients, which starts at the machine's time and skips all waiting.
 
-    Override it for another start: `return ManualClock(datetime(2026, 1, 1, tzinfo=UTC))`.
+    Override it to start at another time: `return ManualClock(datetime(2026, 1, 1, tzinfo=UTC))`.
     """
     from datetime import UTC, datetime
 
@@ -54,16 +54,16 @@ def dex_clock() -> "ManualClock":
 
 @pytest.fixture
 def dex_sandbox(request: pytest.FixtureRequest, dex_clock: "ManualClock") -> "Iterator[Sandbox]":
-    """Run a sandbox for this test, which the environment names: `DexClient()` finds it, and lives by its clock.
+    """Run a sandbox for this test and point the environment at it, so that `DexClient()` uses it and its clock.
 
-    It has ten healthy devices, unless `@pytest.mark.dex_sandbox(...)` says otherwise.  A fault that was scripted and
-    struck nothing fails the test.
+    It has ten healthy devices, unless `@pytest.mark.dex_sandbox(...)` says otherwise.  The test fails if a scripted
+    fault strikes nothing.
     """
     from dexcmd.clock import use_clock
     from dexcmd.sandbox import Sandbox
 
     options: dict[str, Any] = {"devices": _DEVICES}
-    # The closest one comes first, and has the last word.
+    # The closest mark comes first in the iteration, and takes precedence.
     for mark in reversed(list(request.node.iter_markers(_MARK))):
         if mark.args:
             raise pytest.UsageError(f"@pytest.mark.{_MARK} takes keyword arguments only")
@@ -75,7 +75,7 @@ def dex_sandbox(request: pytest.FixtureRequest, dex_clock: "ManualClock") -> "It
     with sandbox.in_thread(), use_clock(dex_clock), pytest.MonkeyPatch.context() as patch:
         for name, value in sandbox.environment.items():
             patch.setenv(name, value)
-        # It would be one token more than the command line takes.
+        # The environment should name only one token.
         patch.delenv("CLOUDFLARE_API_TOKEN_FILE", raising=False)
         request.node.stash[_sandbox_of] = sandbox
         yield sandbox
@@ -90,7 +90,7 @@ def dex_sandbox(request: pytest.FixtureRequest, dex_clock: "ManualClock") -> "It
 
 @pytest.fixture
 def dex_client(dex_sandbox: "Sandbox") -> "Iterator[DexClient]":
-    """Return a client for `dex_sandbox`, which waits for nothing but sockets, and is closed after the test."""
+    """Return a client for `dex_sandbox`, which waits only for sockets and is closed after the test."""
     from dexcmd.client import DexClient
     from dexcmd.testing.ending import ClosedWithItsLoop
     from dexcmd.wire.retrying import RetryPolicy
@@ -114,7 +114,7 @@ def dex_client(dex_sandbox: "Sandbox") -> "Iterator[DexClient]":
 def pytest_runtest_makereport(
     item: pytest.Item, call: "pytest.CallInfo[None]"
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show what was requested with a test that failed, or with a fixture of it that did."""
+    """Add the request log to the report of a test that failed, or of one whose fixture failed."""
     report = yield
     sandbox = item.stash.get(_sandbox_of, None)
     if sandbox is None:
@@ -125,7 +125,7 @@ def pytest_runtest_makereport(
 
         report.sections.append(("Requests to dex_sandbox", request_table(list(sandbox.requests))))
     if report.when == "teardown":
-        # The items are there until the run ends, and all that a sandbox holds would be.
+        # Items live until the end of the run, and would keep everything in the sandbox alive.
         del item.stash[_sandbox_of]
     return report
 

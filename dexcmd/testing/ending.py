@@ -1,4 +1,4 @@
-"""A client that is closed on the event loop that used it, whoever runs that."""
+"""Closes a client on the event loop that used it, whoever runs that loop."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -11,10 +11,10 @@ __all__ = ["ClosedWithItsLoop"]
 
 
 class ClosedWithItsLoop:
-    """Closes a client in the loop of its first request: when that ends, or before, by `close` from outside of it.
+    """Closes a client on the loop of its first request: when that loop ends, or earlier, by `close` from outside.
 
-    A fixture that is a plain function has no loop of its own, and can't tell whether that of the test ends before it
-    does or after.
+    A fixture that is a plain function has no loop of its own, and can't know whether the test's loop ends before or
+    after the fixture does.
     """
 
     client: DexClient
@@ -24,21 +24,21 @@ class ClosedWithItsLoop:
         self._guard: AsyncGenerator[None] | None = None
 
     def on_event(self, _: Event) -> None:
-        """Notice the loop, at the first event."""
+        """Remember the loop at the first event."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-            # Every runner of loops ends their asynchronous generators before it closes them; this one is begun now.
+            # Every loop runner finalizes asynchronous generators before it closes the loop; start one now.
             self._guard = self._wait()
             with suppress(StopIteration):
                 self._guard.__anext__().__await__().__next__()
 
     def close(self) -> None:
-        """Close the client, if that did not happen already."""
+        """Close the client, unless it is already closed."""
         if self._loop is None or self._loop.is_closed():
             with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
                 runner.run(self.client.close())
         elif self._loop.is_running():
-            # In another thread, as that of an application's test client does.
+            # In another thread, as with an application's test client.
             asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         else:
             self._loop.run_until_complete(self._close())

@@ -66,7 +66,8 @@ def test_a_file_without_a_token(file: Path, content: str):
 def test_a_file_whose_token_can_be_none(file: Path, content: str):
     file.write_text(content)
     with pytest.raises(
-        ConfigurationError, match=r"there is no token in the token file .*token: one is ASCII"
+        ConfigurationError,
+        match=r"there is no token in the token file .*token: tokens are ASCII, without blanks or line breaks",
     ) as caught:
         access(Common(account=ACCOUNT, token_file=file), {})
     assert content not in str(caught.value)

@@ -86,7 +86,7 @@ def test_nothing_is_created_where_nobody_can_be_asked(service: Service, start: S
     lines = told.splitlines()
     assert lines[0] == "warp-diag on:"
     assert service.sandbox.state.devices[0].user_email in lines[1]
-    assert lines[-1] == "error: there is no terminal to ask on: --yes goes ahead without asking"
+    assert lines[-1] == "error: there is no terminal to ask on: pass --yes to go ahead without asking"
     assert commands(service) == before
 
 
@@ -169,7 +169,7 @@ def test_what_is_named_and_can_not_be_captured(serve: Serve, capsys: pytest.Capt
     assert states[others[0]][:2] == ["", "not_attempted"]
     assert states[others[0]][-1] == "not eligible: asleep"
     assert states["away"][-1].startswith("not found")
-    assert "left out of those named: 2" in shown.err
+    assert "skipped of those named: 2" in shown.err
     assert "1 saved in captures" in shown.err
     assert shown.err.splitlines()[-1].endswith("2 not attempted")
     assert main(["capture", "pcap", others[0], "--yes"]) == 1
@@ -180,7 +180,7 @@ def test_what_is_named_and_can_not_be_captured(serve: Serve, capsys: pytest.Capt
     assert main(["capture", "pcap", "--all", "--yes", "--json"]) == 0
     shown = capsys.readouterr()
     assert {document["device_id"] for document in documents(shown.out)} == set(eligible)
-    assert "left out, for they are not eligible: 2" in shown.err
+    assert "skipped as not eligible: 2" in shown.err
     assert main(["capture", "pcap", "--search", "nobody has this name"]) == 1
     assert "no such device was connected" in capsys.readouterr().err
 
@@ -234,7 +234,7 @@ def test_a_quota_that_is_short(serve: Serve, capsys: pytest.CaptureFixture[str])
     assert told == "error: the day's quota is used up; `dexcmd quota` says when there is more\n"
     # Whoever waits for more is asked as ever.
     assert main(["capture", "pcap", "--all", "--on-quota", "wait"]) == 2
-    assert "takes 6 of 0 commands left of the day's quota" in (told := capsys.readouterr().err)
+    assert "takes 6 of 0 commands left in the day's quota" in (told := capsys.readouterr().err)
     assert "there is no terminal to ask on" in told
 
 
@@ -254,9 +254,7 @@ def test_what_can_not_be_told_is_told(service: Service, capsys: pytest.CaptureFi
     shown = capsys.readouterr()
     assert [line.split("\t")[1] for line in shown.out.splitlines()] == ["unknown"] * 2
     last = shown.err.splitlines()[-1]
-    assert last.startswith(
-        "2 may have been created; before you try again, look at: dexcmd commands --type pcap --since "
-    )
+    assert last.startswith("2 may have been created; before trying again, check: dexcmd commands --type pcap --since ")
     assert main(["commands", "--type", "pcap", "--since", last.split()[-1]]) == 5
 
 
@@ -277,7 +275,7 @@ def test_failures_have_their_reasons(service: Service, capsys: pytest.CaptureFix
     assert {(document["state"], document["status"]) for document in found} == {("failed", "SUCCESS")}
     assert all("404" in str(document["error"]) for document in found)
     last = shown.err.splitlines()[-1]
-    assert last.startswith("to go on: dexcmd follow --json ")
+    assert last.startswith("to continue: dexcmd follow --json ")
     assert last.endswith(" | dexcmd download - --into captures")
     assert all(str(document["id"]) in last for document in found)
 
@@ -308,12 +306,12 @@ def test_the_first_ctrl_c_tells_how_to_go_on(serve: Serve, start: Start):
     process.popen.send_signal(signal.SIGINT)
     code, shown, _ = process.finish()
     assert code == 130
-    assert "Ctrl-C again leaves at once" in shown
+    assert "Ctrl-C again quits immediately" in shown
     rows = [line.split("\t") for line in shown.splitlines() if "\tcreated\t" in line]
     assert {cells[0] for cells in rows} == commands(service)
-    assert {cells[-1] for cells in rows} == {"interrupted; it goes on"}
+    assert {cells[-1] for cells in rows} == {"interrupted; it keeps running"}
     assert "3 created and not saved" in shown
-    assert last_line(shown).startswith("to go on: dexcmd follow --json ")
+    assert last_line(shown).startswith("to continue: dexcmd follow --json ")
     assert all(command_id in last_line(shown) for command_id in commands(service))
 
 
@@ -364,7 +362,7 @@ def hanging(service: Service, start: Start, *arguments: str) -> Process:
     while service.made("create_commands") < 2:
         assert process.popen.poll() is None
     process.popen.send_signal(signal.SIGINT)
-    process.wait_for("Ctrl-C again leaves at once")
+    process.wait_for("Ctrl-C again quits immediately")
     process.popen.send_signal(signal.SIGINT)
     return process
 
@@ -379,8 +377,8 @@ def test_the_second_ctrl_c_leaves_at_once_and_loses_no_id(serve: Serve, start: S
     assert len(made) == 10
     assert made < commands(service)
     assert sum(cells[1] == "unknown" for cells in rows) == 10
-    assert "10 may have been created; before you try again, look at: dexcmd commands" in shown
-    assert "to go on with 10 commands, and whatever else was created: dexcmd commands --type pcap --since " in shown
+    assert "10 may have been created; before trying again, check: dexcmd commands" in shown
+    assert "to continue with 10 commands, and whatever else was created: dexcmd commands --type pcap --since " in shown
     assert shown.splitlines()[-1] == "interrupted"
 
 
@@ -454,7 +452,7 @@ def test_commands_only_on_a_terminal_tell_how_to_go_on(service: Service, show: C
     assert screen.finish() == 0
     [command_id] = commands(service) - before
     shown = screen.text.replace("\n", "")
-    assert f"to go on: dexcmd --account {account(service)} follow --json {command_id} | dexcmd" in shown
+    assert f"to continue: dexcmd --account {account(service)} follow --json {command_id} | dexcmd" in shown
 
 
 def account(service: Service) -> str:

@@ -100,14 +100,14 @@ def test_preview():
     quota = Quota(20, 15, NOW + timedelta(hours=2))
     assert list(preview_lines(choice, quota, NOW, named=False)) == [
         "and 2 more, 12 in all",
-        "12 of them not connected now: their commands fail after 10 minutes, if they stay so",
-        "left out, for they are not eligible: 1",
-        "takes 12 of 5 commands left of the day's quota, which resets in 2 h",
+        "12 of them not connected now: their commands fail after 10 minutes, unless they reconnect",
+        "skipped as not eligible: 1",
+        "takes 12 of 5 commands left in the day's quota, which resets in 2 h",
         "warning: the quota has room for 5 of 12",
     ]
     assert list(preview_lines(Choice((device(),), ()), Quota(), NOW, named=True)) == []
     assert list(preview_lines(Choice((device(),), ()), Quota(5, 1), NOW, named=True)) == [
-        "takes 1 of 4 commands left of the day's quota"
+        "takes 1 of 4 commands left in the day's quota"
     ]
     # As many as are shown, and as there is room for.
     just = Choice(tuple(device(f"d{number}", status="connected") for number in range(10)), ())
@@ -144,7 +144,7 @@ def test_standing():
         Stage("ended on the device", 1, 9),
         Stage("saved", 3, 9),
     )
-    assert picture.said == "3 s, 3.5 kB, 1.0 kB/s, 1 under way"
+    assert picture.said == "3 s, 3.5 kB, 1.0 kB/s, 1 in progress"
     standing.on_row(row("failed", command_id="c9"))
     standing.stop()
     picture = standing.picture(4.0)
@@ -206,7 +206,8 @@ def result(state: str, command: Command | None = None, error: DexError | None = 
 def test_rows_say_why():
     assert saved().why is None
     assert (
-        result("created", Command(id="c", status="PENDING_EXEC"), reason="cancelled").why == "interrupted; it goes on"
+        result("created", Command(id="c", status="PENDING_EXEC"), reason="cancelled").why
+        == "interrupted; it keeps running"
     )
     assert result("not_attempted", reason="cancelled").why == "interrupted"
     assert result("not_attempted", reason="quota").why == "the day's quota is used up"
@@ -217,7 +218,7 @@ def test_rows_say_why():
     assert (failed.why, failed.goes_on, failed.status) == ("no", False, "FAILED")
     pending = result("created", Command(id="c", status="PENDING_EXEC"), reason="cancelled")
     assert (pending.goes_on, pending.status) == (True, None)
-    assert row_document(pending)["error"] == "interrupted; it goes on"
+    assert row_document(pending)["error"] == "interrupted; it keeps running"
     request = device().request(Pcap())
     for no_wait, reason in ((True, None), (False, "cancelled")):
         assert Row.of_outcome(device(), Outcome(request, "created", "c"), no_wait=no_wait).reason == reason
@@ -233,21 +234,21 @@ def test_advice():
     assert lines([saved(), row("failed", command_id="f", error=CommandFailedError("no")), row("not_attempted")]) == []
     left = [row("created", command_id=f"c{number}") for number in range(6)]
     assert lines(left[:2]) == [
-        "to go on: dexcmd follow --json c0 c1 | dexcmd download - --into 'my captures'",
+        "to continue: dexcmd follow --json c0 c1 | dexcmd download - --into 'my captures'",
     ]
-    assert lines(left[:5])[0].startswith("to go on: dexcmd follow --json c0 c1 c2 c3 c4 |")
+    assert lines(left[:5])[0].startswith("to continue: dexcmd follow --json c0 c1 c2 c3 c4 |")
     listed = "commands --type pcap --since 2026-01-31T12:00:00Z"
     dexcmd = "dexcmd --account a --token-file 'a file'"
     timed = [attrs.evolve(one, created=NOW + timedelta(seconds=0.5 * at)) for at, one in enumerate(left)]
     assert lines(timed)[0].startswith(
-        "to go on with 6 commands, and whatever else was created: dexcmd commands --type pcap "
+        "to continue with 6 commands, and whatever else was created: dexcmd commands --type pcap "
         "--since 2026-01-31T11:59:59Z --until 2026-01-31T12:00:04Z --json | "
     )
     unknown = row("unknown", error=AmbiguousCreateError("lost"))
     for rows in ([left[0], *timed[1:]], [unknown, *timed]):
         assert "--since 2026-01-31T12:00:00Z --json" in lines(rows)[-1]
     assert lines([unknown, *left], Common(account="a", token_file=Path("a file"))) == [
-        f"1 may have been created; before you try again, look at: {dexcmd} {listed}",
-        f"to go on with 6 commands, and whatever else was created: {dexcmd} {listed} --json"
+        f"1 may have been created; before trying again, check: {dexcmd} {listed}",
+        f"to continue with 6 commands, and whatever else was created: {dexcmd} {listed} --json"
         f" | {dexcmd} follow --json - | {dexcmd} download - --into 'my captures'",
     ]

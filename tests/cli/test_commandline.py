@@ -190,16 +190,16 @@ def test_a_mistake_says_where_to_look(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("quota foo bar", "Not expected here: foo bar; see dexcmd quota --help"),
-        ("campaign run a b", "Not expected here: b; see dexcmd campaign run --help"),
+        ("quota foo bar", "Unexpected argument: foo bar; see dexcmd quota --help"),
+        ("campaign run a b", "Unexpected argument: b; see dexcmd campaign run --help"),
         ("capture", "TYPE is missing; see dexcmd capture --help"),
         ("campaign run", "FILE-OR-NAME is missing; see dexcmd campaign run --help"),
         ("commands --limit", "--limit needs a value; see dexcmd commands --help"),
         (
             "capture pcap x --time-limit-min abc",
-            'Invalid value "abc" for --time-limit-min: that is no number; see dexcmd capture --help',
+            'Invalid value "abc" for --time-limit-min: it is not a number; see dexcmd capture --help',
         ),
-        ("commands --limit x", 'Invalid value "x" for --limit: that is no whole number; see dexcmd commands --help'),
+        ("commands --limit x", 'Invalid value "x" for --limit: it is not a whole number; see dexcmd commands --help'),
         # What the parser says well enough.
         (
             "qota",
@@ -290,7 +290,7 @@ def test_a_fault_of_its_own_shows_where_only_if_asked(
     assert main(["demo", *(["--debug"] if debug else [])]) == 1
     shown = capsys.readouterr().err
     assert ("Traceback" in shown) is debug
-    assert shown.splitlines()[-1].startswith("error: RuntimeError: no luck; that is a fault of dexcmd itself")
+    assert shown.splitlines()[-1].startswith("error: RuntimeError: no luck; this is a bug in dexcmd")
 
 
 def test_a_dash_is_stdin_where_it_is_no_value():
@@ -350,7 +350,7 @@ def test_streams_that_are_closed_or_full_change_no_exit_code(line: str, code: in
     program = f"exec {sys.executable} -m dexcmd.cli {line}"
     done = subprocess.run(["sh", "-c", program], capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, done.stdout) == (code, "")
-    assert "fault of dexcmd" not in done.stderr
+    assert "bug in dexcmd" not in done.stderr
 
 
 def test_whoever_reads_the_help_may_go(environment: dict[str, str]):

@@ -241,8 +241,8 @@ def test_the_closing_rows():
         "requests": ("16", "2.00 per artifact, 1 POSTs"),
         "faults injected": ("4", "all survived"),
         "  cuts": ("4", ""),
-        "requests sent again": ("0", ""),
-        "downloads resumed": ("0", "taken up where they broke off"),
+        "requests retried": ("0", ""),
+        "downloads resumed": ("0", "resumed where they broke off"),
         "duration": ("3.2 s", ""),
         "folder": ("", "there"),
     }

@@ -73,7 +73,7 @@ def test_a_refused_token_is_soon_given_up(service: Service, capsys: pytest.Captu
     shown = capsys.readouterr()
     failed = service.made("download") - before
     assert len(shown.out.splitlines()) == failed < 60
-    assert f"{failed} failed, {60 - failed} not begun" in shown.err
+    assert f"{failed} failed, {60 - failed} not started" in shown.err
 
 
 def test_a_command_without_an_artifact_costs_no_request(service: Service, start: Start):
@@ -153,10 +153,10 @@ def test_the_first_ctrl_c_finishes_what_is_under_way(service: Service, start: St
     process.popen.send_signal(signal.SIGINT)
     code, shown, told = process.finish()
     assert code == 130
-    assert "finishing what is under way; Ctrl-C again leaves at once\n" in told
+    assert "finishing the downloads in progress; Ctrl-C again quits immediately\n" in told
     saved = len(shown.splitlines())
     assert 1 <= saved < 6
-    assert told.splitlines()[-1] == f"{saved} saved ({saved * 3}.0 MB), {6 - saved} not begun"
+    assert told.splitlines()[-1] == f"{saved} saved ({saved * 3}.0 MB), {6 - saved} not started"
     assert len(list((tmp_path / "captures").iterdir())) == saved
     assert service.made("download") == saved
 
@@ -185,11 +185,14 @@ def test_the_second_ctrl_c_leaves_at_once_and_what_came_is_gone_on_from(service:
     while not part.exists() or not part.stat().st_size:
         assert process.popen.poll() is None
     process.popen.send_signal(signal.SIGINT)
-    process.wait_for("Ctrl-C again leaves at once")
+    process.wait_for("Ctrl-C again quits immediately")
     process.popen.send_signal(signal.SIGINT)
     code, shown, _ = process.finish()
     assert code == 130
-    assert shown.splitlines()[-2:] == ["what came stays: the same command goes on from there", "interrupted"]
+    assert shown.splitlines()[-2:] == [
+        "partial downloads are kept: run the same command again to resume",
+        "interrupted",
+    ]
     assert part.exists()
     code, shown, _ = start("download", command_id, "--json").finish()
     assert code == 0
@@ -219,14 +222,14 @@ def test_standing_counts_and_tells_the_time_left():
         standing.on_progress(Progress("c9", "c9.zip", 500, 1000, 0.0))
         picture = standing.picture(float(second))
     assert picture.stages == (Stage("done", 3, 10, "6 s left"),)
-    assert picture.said == "3.5 kB, 1.2 kB/s, 1 under way"
+    assert picture.said == "3.5 kB, 1.2 kB/s, 1 in progress"
     standing.on_row(saved("c4", skipped=True))
     standing.on_row(Row("c9", error=DownloadError("no")))
     standing.finishing = True
     picture = standing.picture(4.0)
     assert picture.stages == (Stage("done", 5, 10),)
-    assert picture.said.endswith("0 under way, 1 already there, 1 failed")
-    assert standing.summary == "3 saved (3.0 kB), 1 already there, 1 failed, 5 not begun"
+    assert picture.said.endswith("0 in progress, 1 already there, 1 failed")
+    assert standing.summary == "3 saved (3.0 kB), 1 already there, 1 failed, 5 not started"
 
 
 def test_exit_codes():

@@ -46,10 +46,20 @@ CASES: list[tuple[BaseException, str, str | None, int]] = [
     (errors.ResponseDecodeError("no JSON", "$"), "$: no JSON", "--base-url", 1),
     (errors.AmbiguousCreateError("who knows"), "who knows", "dexcmd commands --since 1h", 1),
     (errors.AmbiguousCreateError("who knows", [Command(id="c1")]), "who knows", "dexcmd commands --since 1h", 3),
-    (errors.WaitTimeoutError("late", ("c1",)), "late", "it goes on: the same command waits for it again", 3),
-    (errors.WaitTimeoutError("late", ("c1", "c2")), "late", "they go on: the same command waits for them again", 3),
-    (errors.InsufficientSpaceError("full"), "full", "make room; then the same command goes on", 1),
-    (errors.TruncatedArtifactError("cut"), "cut", "goes on", 1),
+    (
+        errors.WaitTimeoutError("late", ("c1",)),
+        "late",
+        "it keeps running: run the same command again to wait for it",
+        3,
+    ),
+    (
+        errors.WaitTimeoutError("late", ("c1", "c2")),
+        "late",
+        "they keep running: run the same command again to wait for them",
+        3,
+    ),
+    (errors.InsufficientSpaceError("full"), "full", "make room, then run the same command again to resume", 1),
+    (errors.TruncatedArtifactError("cut"), "cut", "run the same command again to resume", 1),
     (errors.ArtifactExistsError("there"), "there", "another folder", 1),
     (errors.InvalidArtifactError("no zip"), "no zip", "--verify size", 1),
     (errors.DownloadError("no"), "no", None, 1),
@@ -80,8 +90,8 @@ def test_every_error_of_the_service_has_its_case():
 
 def test_what_was_under_way_is_told_as_well():
     error = errors.TransportError("cut")
-    error.add_note("it goes on")
-    assert explain(error).hint == "is the network there, and --base-url right?; it goes on"
+    error.add_note("it keeps running")
+    assert explain(error).hint == "check the network and --base-url; it keeps running"
 
 
 def test_a_line_has_an_end():

@@ -118,8 +118,8 @@ def test_what_goes_on(service: Service, capsys: pytest.CaptureFixture[str]):
     [command] = service.create(1)
     assert main(["follow", command, "--timeout", "0.1"]) == 3
     assert capsys.readouterr().err == (
-        "error: 1 command has not ended after 0.1 s; last seen: 1 in PENDING_EXEC; it goes on: "
-        "the same command waits for it again\n"
+        "error: 1 command has not ended after 0.1 s; last seen: 1 in PENDING_EXEC; it keeps running: "
+        "run the same command again to wait for it\n"
     )
 
 
@@ -127,7 +127,7 @@ def test_an_id_that_no_list_shows_is_told_while_it_is_waited_for(service: Servic
     service.sandbox.behaviour = Behaviour.instant(run_seconds=(1e6, 1e6))
     [command] = service.create(1)
     process = start("follow", command, "mistyped", stderr=subprocess.STDOUT)
-    process.wait_for("^not in the list, at least not yet: mistyped; waits for it all the same$")
+    process.wait_for("^not in the list yet: mistyped; waiting for it anyway$")
     polls = service.made("list_commands")
     until(lambda: service.made("list_commands") > polls)
     process.popen.send_signal(signal.SIGINT)
@@ -138,11 +138,14 @@ def test_an_id_that_no_list_shows_is_told_while_it_is_waited_for(service: Servic
 
 def test_what_did_not_end_and_what_never_was():
     pending = tuple("abcdefgh")
-    assert str(late(WaitTimeoutError("late", pending))) == "late; they go on: the same command waits for them again"
+    assert (
+        str(late(WaitTimeoutError("late", pending)))
+        == "late; they keep running: run the same command again to wait for them"
+    )
     one = late(WaitTimeoutError("late", pending, ("a",)))
-    assert (str(one), one.exit_code) == ("late; is the id right, and the account? 7 others go on", 3)
+    assert (str(one), one.exit_code) == ("late; is the id right, and the account? 7 others keep running", 3)
     assert str(late(WaitTimeoutError("late", pending, pending[1:]))) == (
-        "late; are the ids right, and the account? 1 other goes on"
+        "late; are the ids right, and the account? 1 other keeps running"
     )
     assert str(late(WaitTimeoutError("late", ("a",), ("a",)))) == "late; is the id right, and the account?"
 
@@ -215,7 +218,7 @@ def test_a_service_that_is_away_ends_no_command(service: Service, capsys: pytest
     service.sandbox.faults.add(Fault.error(503, retry_after=0), on="list_commands", times=100)
     assert main(["follow", *service.create(1)]) == 1
     told = capsys.readouterr().err
-    assert told.endswith("try again later; the commands go on, and the same command waits for them again\n")
+    assert told.endswith("try again later; the commands keep running; run the same command again to wait for them\n")
 
 
 def test_a_line_for_people():

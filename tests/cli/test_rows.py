@@ -141,7 +141,7 @@ def test_what_a_capture_has_not_got_leaves_ids_and_names_of_files_whole_on_eight
     artifact = SavedArtifact(path=Path(f"captures/{command}.zip"), size=341_400, sha256="")
     rows = [
         CaptureRow(device=device, type="pcap", state="saved", command_id=command, artifact=artifact),
-        CaptureRow(device=device, type="pcap", state=state, command_id=command, text="interrupted; it goes on"),
+        CaptureRow(device=device, type="pcap", state=state, command_id=command, text="interrupted; it keeps running"),
     ]
     for wanted in (rows, rows[1:]):
         widths = {column.title: width for column, width in layout(TABLE, wanted, 80)}

@@ -107,7 +107,7 @@ def test_a_pipeline_draws_the_bars_of_its_last_command_only(service: Service, st
 
 def test_ctrl_c_while_following(service: Service, show: Callable[..., Screen]):
     screen = show("follow", "unknown", "--timeout", "10m")
-    screen.wait_for("0 succeeded, 0 failed; waits ")
+    screen.wait_for("0 succeeded, 0 failed; waiting up to ")
     screen.process.send_signal(signal.SIGINT)
     assert screen.finish() == 130
     assert screen.text.endswith("interrupted\n")

@@ -26,8 +26,8 @@ def test_long_waits_are_told_and_not_twice_at_once(capsys: pytest.CaptureFixture
     now = 108.0
     waits(Paced("GET", "/x", 90.0))
     assert capsys.readouterr().err.splitlines() == [
-        "GET /dex/commands/quota: 503: no luck; tries again in 8 s",
-        "waits 1 min 30 s for its turn under the rate limit",
+        "GET /dex/commands/quota: 503: no luck; retrying in 8 s",
+        "waiting 1 min 30 s for the rate limit",
     ]
 
 
@@ -43,4 +43,4 @@ def test_a_command_tells_once(service: Service, capsys: pytest.CaptureFixture[st
     assert main(["quota", *(["-v"] if verbose else [])]) == 0
     told = capsys.readouterr().err
     assert told.count("\n") == 1
-    assert ("; tries again in 1 min 30 s" in told) is not verbose
+    assert ("; retrying in 1 min 30 s" in told) is not verbose

@@ -201,7 +201,7 @@ def test_it_tells_of_itself(runs: pytest.Pytester):
     shown.fnmatch_lines(["@pytest.mark.dex_sandbox(*): what `dex_sandbox` is made with, *"])
     shown = runs.runpytest("-p", "no:asyncio", "--fixtures").stdout
     for name, told in (
-        ("dex_clock", "Return the clock of `dex_sandbox` and of its clients"),
+        ("dex_clock", "Return the clock of `dex_sandbox` and its clients"),
         ("dex_sandbox", "Run a sandbox for this test"),
         ("dex_client", "Return a client for `dex_sandbox`"),
     ):

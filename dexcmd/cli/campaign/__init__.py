@@ -1,4 +1,4 @@
-"""`dexcmd campaign`: bulk captures that are planned, journaled, and gone on with after any interruption."""
+"""`dexcmd campaign`: bulk captures that are planned, journaled, and resumable after any interruption."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,32 +11,32 @@ from dexcmd.cli.typed import Place
 __all__ = ["campaign"]
 
 _HELP = """\
-Capture a sample of the fleet, or all of it, over days of quota.
+Capture the fleet, or a sample of it, over several days of quota.
 
-A campaign is a TOML file; what happens to it is kept in a journal.  A file
-of two lines will do, name = "london" and command.type = "pcap", and means
-all devices of CLOUDFLARE_ACCOUNT_ID.
+A campaign is defined in a TOML file, and its progress is kept in a journal.
+Two lines are enough: name = "london" and command.type = "pcap" capture all
+devices of CLOUDFLARE_ACCOUNT_ID.
 
-  dexcmd campaign plan london.toml    # what a run would do; spends nothing
-  dexcmd campaign run london.toml     # asks, then runs; again: goes on
+  dexcmd campaign plan london.toml    # what a run would do; uses no quota
+  dexcmd campaign run london.toml     # asks, then runs; run again to resume
   dexcmd campaign status london       # from any terminal
-  dexcmd campaign export london       # a row for each device
+  dexcmd campaign export london       # one row per device
 
-The journal is --journal, or what DEXCMD_JOURNAL names, or a file of yours
+The journal is the file given by --journal or DEXCMD_JOURNAL, or else your own
 (on Linux ~/.local/state/dexcmd/journal.db)."""
 
 Format = Literal["csv", "jsonl", "parquet", "sqlite"]
 
 Journal = Annotated[
-    Place | None, Parameter(help="The journal; by default that of DEXCMD_JOURNAL, or your own.", show_default=False)
+    Place | None, Parameter(help="Journal file; by default that of DEXCMD_JOURNAL, or your own.", show_default=False)
 ]
-Name = Annotated[str, Parameter(name="name", help="The campaign's name.")]
-File = Annotated[Place, Parameter(name="file", help="The campaign file.")]
-# Text comes first, and is what it is read as: "./london" is a file, "london" a name.  A path lets shells offer files.
+Name = Annotated[str, Parameter(name="name", help="Name of the campaign.")]
+File = Annotated[Place, Parameter(name="file", help="Campaign file.")]
+# `str` comes first, so the value stays text: "./london" is a file, "london" a name.  `Path` makes shells offer files.
 FileOrName = Annotated[
-    str | Path, Parameter(name="file-or-name", help="A campaign file, or the name of a campaign in the journal.")
+    str | Path, Parameter(name="file-or-name", help="Campaign file, or the name of a campaign in the journal.")
 ]
-Yes = Annotated[bool, Parameter(name=["--yes", "-y"], help="Don't ask.", negative="", show_default=False)]
+Yes = Annotated[bool, Parameter(name=["--yes", "-y"], help="Start without asking.", negative="", show_default=False)]
 
 NOTHING = Common()
 
@@ -49,17 +49,18 @@ def plan(
     /,
     *,
     all: Annotated[  # noqa: A002 - the option's name
-        bool, Parameter(help="Name each device.", negative="", show_default=False)
+        bool, Parameter(help="List every device.", negative="", show_default=False)
     ] = False,
     journal: Journal = None,
     common: WithCommon = NOTHING,
 ) -> int:
-    """Show what a run would do; spends no quota and writes nothing.
+    """Show what a run would do, without using quota or writing anything.
 
-    Who is captured, who is skipped and why, days by quota, requests and bytes.
-    All mistakes in the file are told at once.
+    Lists who would be captured, who would be skipped and why, and how many
+    days of quota, requests and bytes that takes.  All mistakes in the file are
+    reported at once.
 
-    Exits with 0, with 3 if some of the accounts can't be read.
+    Exits with 0, or with 3 if some of the accounts can't be read.
 
     For example:
       dexcmd campaign plan london.toml
@@ -73,19 +74,20 @@ def plan(
 
 @campaign.command(sort_key=2)
 def run(what: FileOrName, /, *, yes: Yes = False, journal: Journal = None, common: WithCommon = NOTHING) -> int:
-    """Run a campaign, or go on with it.
+    """Run a campaign, or resume it.
 
-    A campaign that is not in the journal is planned first, and begins once you
-    say yes.  One that is there goes on from where it stands, without a
-    question; where all is done already it says so and does nothing.
+    A campaign that is not in the journal is planned first, and starts once you
+    confirm.  One that is in the journal resumes where it stopped, without
+    asking; if it has already ended, its status is shown.
 
-    The first Ctrl-C creates nothing more and finishes what is being fetched,
-    the second leaves at once; the next run goes on in either case.
+    The first Ctrl-C creates no more commands and finishes the downloads in
+    progress, the second one quits immediately; either way, the next run
+    resumes the campaign.
 
-    Exits with 0 if all are captured, 3 if some are not, 4 if it was aborted or
-    cancelled, 5 if the service refused an account, 130 after Ctrl-C.
+    Exits with 0 if everything was captured, 3 if some was not, 4 if it was
+    aborted or cancelled, 5 if the service refused an account, 130 after Ctrl-C.
 
-    With --json it writes a line for each event and the status as the last.
+    With --json, writes one line per event, and the status as the last line.
 
     For example:
       dexcmd campaign run london.toml
@@ -102,14 +104,14 @@ def status(
     /,
     *,
     watch: Annotated[
-        bool, Parameter(help="Show it until no process runs it any more.", negative="", show_default=False)
+        bool, Parameter(help="Keep showing it for as long as a process runs it.", negative="", show_default=False)
     ] = False,
     journal: Journal = None,
     common: WithCommon = NOTHING,
 ) -> int:
-    """Show how a campaign stands, whoever runs it.
+    """Show the status of a campaign, whichever process runs it.
 
-    Exits with 0; with --watch as `run` does.
+    Exits with 0, or with --watch as `run` does.
 
     For example:
       dexcmd campaign status london --watch
@@ -122,9 +124,9 @@ def status(
 
 @campaign.command(sort_key=4)
 def pause(name: Name, /, *, journal: Journal = None, common: WithCommon = NOTHING) -> int:
-    """Create nothing for now; what runs is followed and fetched.
+    """Pause a campaign: running commands are still followed and fetched.
 
-    Also holds a campaign that another process runs, or the next one will.
+    Takes effect in the process that runs the campaign, now or later.
 
     For example:
       dexcmd campaign pause london
@@ -136,10 +138,10 @@ def pause(name: Name, /, *, journal: Journal = None, common: WithCommon = NOTHIN
 
 @campaign.command(sort_key=5)
 def resume(name: Name, /, *, journal: Journal = None, common: WithCommon = NOTHING) -> int:
-    """Go on with a campaign that is paused or was interrupted.
+    """Resume a campaign that is paused or was interrupted.
 
-    Where another process runs it, that one creates again, and this one ends.
-    Where none does, it is run here, as by `run`.
+    If another process runs it, that one starts creating commands again, and
+    this one exits.  Otherwise it runs here, as with `run`.
 
     For example:
       dexcmd campaign resume london
@@ -154,14 +156,16 @@ def cancel(
     name: Name,
     /,
     *,
-    drop: Annotated[bool, Parameter(help="Don't collect what still runs.", negative="", show_default=False)] = False,
+    drop: Annotated[
+        bool, Parameter(help="Don't collect the commands that are still running.", negative="", show_default=False)
+    ] = False,
     journal: Journal = None,
     common: WithCommon = NOTHING,
 ) -> int:
-    """Create nothing more, for good.
+    """Cancel a campaign for good: it creates no more commands.
 
-    The service can't cancel commands: it tells how many still run.  They are
-    followed and fetched, unless you --drop them.
+    The service can't cancel commands, so this reports how many are still
+    running.  They are followed and fetched, unless you --drop them.
 
     For example:
       dexcmd campaign cancel london
@@ -177,16 +181,18 @@ def export(
     /,
     *,
     format: Annotated[  # noqa: A002 - the option's name
-        Format | None, Parameter(help="By default that of the output's name, or csv.", show_default=False)
+        Format | None, Parameter(help="By default taken from the name of the output, or csv.", show_default=False)
     ] = None,
-    output: Annotated[Place | None, Parameter(help="A file; by default stdout.", show_default=False)] = None,
-    overwrite: Annotated[bool, Parameter(help="Replace the file.", negative="", show_default=False)] = False,
+    output: Annotated[Place | None, Parameter(help="File to write; by default stdout.", show_default=False)] = None,
+    overwrite: Annotated[
+        bool, Parameter(help="Replace the file if it exists.", negative="", show_default=False)
+    ] = False,
     journal: Journal = None,
     common: WithCommon = NOTHING,
 ) -> int:
-    """Write a row for each device, with its outcome, times, path and checksum.
+    """Export one row per device: outcome, times, path and checksum.
 
-    parquet and sqlite need an --output; parquet also dexcmd[parquet].
+    parquet and sqlite need --output; parquet also needs dexcmd[parquet].
 
     For example:
       dexcmd campaign export london > london.csv
@@ -200,7 +206,7 @@ def export(
 
 @campaign.command(name="list", sort_key=8)
 def list_(*, journal: Journal = None, common: WithCommon = NOTHING) -> int:
-    """List the campaigns of the journal, the oldest first.
+    """List the campaigns in the journal, oldest first.
 
     For example:
       dexcmd campaign list

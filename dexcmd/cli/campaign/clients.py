@@ -1,4 +1,4 @@
-"""Clients for the accounts of a campaign: where their tokens come from, and where they go."""
+"""Clients for the accounts of a campaign, each with the account's own token."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,14 +18,14 @@ __all__ = ["Clients"]
 
 @attrs.frozen
 class Clients:
-    """Makes the client of an account."""
+    """Creates the client of an account."""
 
     common: Common
     environment: Mapping[str, str]
     on_event: Callable[[Event], object] | None = None
 
     def __call__(self, account: AccountSpec) -> DexClient:
-        """Return a client.  Raises `ConfigurationError` where there is no token for the account."""
+        """Return a client.  Raises `ConfigurationError` if there is no token for the account."""
         return DexClient(
             api_token=token_of(account.token_env, self._file(account), self.environment, f" for {account.name}"),
             account_id=account.account_id,
@@ -34,7 +34,7 @@ class Clients:
         )
 
     def check(self, spec: CampaignSpec) -> None:
-        """Raise `ConfigurationError` for an address that can't be right, and an option that would mean nothing."""
+        """Raise `ConfigurationError` for an invalid base URL, or an option that would have no effect."""
         base_url_of(self.common, self.environment)
         chosen = self.common.account
         if chosen is not None and chosen not in [account.account_id for account in spec.accounts]:

@@ -1,4 +1,4 @@
-"""A campaign as a table."""
+"""Exports a campaign as a table."""
 
 import sys
 from collections.abc import Callable
@@ -29,12 +29,12 @@ ENDINGS: dict[str, ExportFormat] = {
 
 
 def format_of(chosen: ExportFormat | None, output: Path | None, *, as_json: bool) -> ExportFormat:
-    """Return the format: the chosen one, or by the output's name.  Raises `ConfigurationError`."""
+    """Return the format: the chosen one, or that of the output's extension.  Raises `ConfigurationError`."""
     if chosen is None and output is not None and output.suffix.lower() in ENDINGS:
         return ENDINGS[output.suffix.lower()]
     found = chosen or ("jsonl" if as_json else "csv")
     if output is None and found in ("parquet", "sqlite"):
-        raise ConfigurationError(f"{found} is no text for stdout: name a file with --output")
+        raise ConfigurationError(f"{found} can't be written to stdout: name a file with --output")
     return found
 
 
@@ -47,7 +47,7 @@ def run_export(
     *,
     overwrite: bool,
 ) -> int:
-    """Write a row for each target, and return the exit code.  Raises `DexError`."""
+    """Write one row per target, and return the exit code.  Raises `DexError`."""
     kind = format_of(chosen, output, as_json=common.json)
 
     async def work() -> int:
@@ -66,9 +66,9 @@ def run_export(
 
 
 def _stdout() -> TextIO:
-    """Return stdout as an export needs it: it says itself how its lines end, and is UTF-8 wherever it goes."""
+    """Return stdout, set up for an export: UTF-8 everywhere, and without translation of line ends."""
     stream: TextIO = sys.stdout
-    # What stands in for it need not have that.
+    # A replacement of stdout may lack this method.
     reconfigure: Callable[..., object] | None = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(encoding="utf-8", newline="")

@@ -1,4 +1,4 @@
-"""Which campaign is meant, and in which journal it is."""
+"""Finds the campaign that a command refers to, and its journal."""
 
 import os
 import sys
@@ -24,41 +24,41 @@ ENDING = ".toml"
 
 
 def journal_of(option: Path | None) -> Path:
-    """Return where the journal is.
+    """Return the path of the journal.
 
-    Raises `ConfigurationError`, also where one is named in a folder that is not there: a new journal in a new folder
-    would know of no campaign, and the quota would be spent once more.
+    Raises `ConfigurationError`, also if the named journal's folder doesn't exist: a new journal in a new folder would
+    know of no campaign, and the quota would be spent again.
     """
     named = named_journal(option, os.environ)
     if named is not None and not named.parent.is_dir():
         raise ConfigurationError(
-            f"there is no folder {named.parent} for the journal {named.name}: make it, or name another journal"
+            f"there is no folder {named.parent} for the journal {named.name}: create it, or name another journal"
         )
     return journal_path(option, os.environ, sys.platform)
 
 
 def existing(journal: Path) -> Path | None:
-    """Return a journal that is there; None where it would have to be made."""
+    """Return the journal if it exists; None if it would have to be created."""
     return journal if journal.exists() else None
 
 
 def check_new(journal: Path) -> None:
-    """Raise `ConfigurationError` where a journal can't be made; nothing is left of the attempt."""
+    """Raise `ConfigurationError` if a journal can't be created; the check leaves nothing behind."""
     folder = next(folder for folder in journal.absolute().parents if folder.exists())
     try:
-        # Permissions alone don't tell it: a file system may be read-only, full, or take no files.
+        # Permissions alone don't show it: a file system may be read-only, full, or unable to hold files.
         with TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise ConfigurationError(
-            f"no journal can be made at {journal}: {folder}: {error.strerror}; name another with --journal"
+            f"can't create a journal at {journal}: {folder}: {error.strerror}; name another with --journal"
         ) from error
 
 
 def read_file(common: Common, file: Path) -> CampaignSpec:
-    """Return what a campaign file says.
+    """Return the spec in a campaign file.
 
-    `--account` is that of one that names none.  Raises `ConfigurationError`.
+    `--account` applies to a file that names no account.  Raises `ConfigurationError`.
     """
     environment = dict(os.environ) if common.account is None else {**os.environ, ACCOUNT_VARIABLE: common.account}
     with warnings.catch_warnings(record=True) as caught:
@@ -70,7 +70,7 @@ def read_file(common: Common, file: Path) -> CampaignSpec:
 
 
 def file_or_name(common: Common, what: str) -> CampaignSpec | str:
-    """Return what the file says, or the name: one that is no file, nor looks like the path of one.
+    """Return the spec in the file; or the name, if it is neither a file nor looks like the path of one.
 
     Raises `ConfigurationError`.
     """
@@ -82,7 +82,7 @@ def file_or_name(common: Common, what: str) -> CampaignSpec | str:
 
 @contextmanager
 def told_before() -> Generator[None]:
-    """Leave out what there is to be warned of in a campaign of the journal: it was told when its file was read."""
+    """Suppress warnings about a campaign in the journal: they were shown when its file was read."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DexWarning)
         yield
@@ -92,10 +92,10 @@ def told_before() -> Generator[None]:
 async def opened(
     campaign: CampaignSpec | str, option: Path | None, client: Callable[[AccountSpec], DexClient] = client_for
 ) -> AsyncGenerator[Campaign]:
-    """Open a campaign of the journal that an option names, which is made where there is none; not for a mere name.
+    """Open a campaign in the journal that the option names, which is created if missing, unless only a name is given.
 
-    Raises `CampaignError`, and `CampaignNotFoundError` where one is named that the journal does not have; these, in the
-    block as well, with a note that tells how to find out more.
+    Raises `CampaignError`, and `CampaignNotFoundError` if the journal has no campaign of that name.  That one and
+    `CampaignBusyError`, also if raised in the block, get a note on how to find out more.
     """
     journal = journal_of(option)
     if isinstance(campaign, str) and existing(journal) is None:

@@ -1,4 +1,4 @@
-"""Where the journal is, and how a command is told to find it again.  Pure."""
+"""Locates the journal, and the options with which another command finds it.  Pure."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ FILE = Path("dexcmd", "journal.db")
 
 
 def named_journal(option: Path | None, environment: Mapping[str, str]) -> Path | None:
-    """Return the journal that somebody has named: by the option, or by `DEXCMD_JOURNAL`."""
+    """Return the journal named explicitly, by the option or by `DEXCMD_JOURNAL`."""
     if option is not None:
         return option
     return Path(named) if (named := environment.get(VARIABLE)) else None
@@ -24,9 +24,9 @@ def named_journal(option: Path | None, environment: Mapping[str, str]) -> Path |
 def journal_path(
     option: Path | None, environment: Mapping[str, str], system: str, home: Callable[[], Path] = Path.home
 ) -> Path:
-    """Return where the journal is: by the option, by `DEXCMD_JOURNAL`, or where the system keeps a user's state.
+    """Return the path of the journal: from the option, `DEXCMD_JOURNAL`, or the system's place for a user's state.
 
-    `system` is `sys.platform`.  Raises `ConfigurationError` where there is no home.
+    `system` is `sys.platform`.  Raises `ConfigurationError` if there is no home folder.
     """
     if (named := named_journal(option, environment)) is not None:
         return named
@@ -41,11 +41,11 @@ def _state_folder(environment: Mapping[str, str], system: str, home: Callable[[]
         return Path(environment.get("LOCALAPPDATA") or home() / "AppData" / "Local")
     if system == "darwin":
         return home() / "Library" / "Application Support"
-    # What is not absolute is to be ignored, says the XDG specification.
+    # The XDG specification says to ignore paths that are not absolute.
     named = environment.get("XDG_STATE_HOME", "")
     return Path(named) if named.startswith("/") else home() / ".local" / "state"
 
 
 def same_options(common: Common, journal: Path | None) -> str:
-    """Return the options with which another command finds the same campaign and service, with a blank before each."""
+    """Return the options with which another command finds the same campaign and service, each preceded by a blank."""
     return options_text({"--journal": journal, "--base-url": common.base_url, "--token-file": common.token_file})

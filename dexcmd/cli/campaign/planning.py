@@ -1,4 +1,4 @@
-"""A plan: made, and shown."""
+"""Makes a plan, and shows it."""
 
 import asyncio
 import os
@@ -42,13 +42,13 @@ COLUMNS = (
 
 @attrs.define
 class Looking:
-    """How far a plan is."""
+    """The progress of making a plan."""
 
     accounts: int
     requests: int = 0
 
     def on_event(self, event: Event) -> None:
-        """Count what happens inside the clients."""
+        """Count the clients' requests."""
         self.requests += isinstance(event, RequestFinished)
 
     def __str__(self) -> str:
@@ -56,12 +56,12 @@ class Looking:
         return f"looking at {counted(self.accounts, 'account')}: {counted(self.requests, 'request')}"
 
     def picture(self) -> Picture:
-        """Return it to be shown."""
+        """Return the progress for display."""
         return Picture((), str(self))
 
 
 async def make_plan(campaign: Campaign, looking: Looking, *, first: bool = False) -> Plan:
-    """Return what a run would do, see `Campaign.plan`, and show meanwhile that something is done.
+    """Return what a run would do (see `Campaign.plan`), showing progress meanwhile.
 
     Raises `DexError`.
     """
@@ -75,7 +75,7 @@ async def make_plan(campaign: Campaign, looking: Looking, *, first: bool = False
 
 
 async def _tell_if_long(looking: Looking) -> None:
-    """Say once, where nothing shows it, that there is something to wait for: an account that does not answer, say."""
+    """Report once, if no bars show it, that planning is still waiting, such as for an account that does not respond."""
     await asyncio.sleep(WORTH_TELLING)
     if not has_bars(stderr_console()):
         note(f"still {looking}")
@@ -84,7 +84,7 @@ async def _tell_if_long(looking: Looking) -> None:
 def run_plan(common: Common, journal: Path | None, file: Path, *, name_all: bool) -> int:
     """Write what a run would do, and return the exit code.  Raises `DexError`."""
     spec = read_file(common, file)
-    # None is made: that would be something written.
+    # No journal is created: a plan writes nothing.
     place = existing(journal_of(journal))
     looking = Looking(len(spec.accounts))
     clients = Clients(common, os.environ, telling_waits(common, looking.on_event))
@@ -107,7 +107,7 @@ def run_plan(common: Common, journal: Path | None, file: Path, *, name_all: bool
 async def _tell_if_known(campaign: Campaign) -> None:
     try:
         if await campaign.known():
-            note(f"{campaign.name} is in the journal already: a run goes on with it, and does not plan it anew")
+            note(f"{campaign.name} is in the journal already: a run resumes it, and does not plan it again")
     except CampaignExistsError as error:
         warn(str(error))
 
@@ -125,7 +125,7 @@ def _show(plan: Plan, *, name_all: bool) -> None:
 
 
 def exit_code(plan: Plan) -> int:
-    """Return the exit code of a plan: whether all accounts could be read."""
+    """Return the exit code of a plan, which depends on whether all accounts could be read."""
     if not plan.errors:
         return OK
     failure = unreadable(plan)

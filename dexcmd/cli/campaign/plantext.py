@@ -1,4 +1,4 @@
-"""What a plan says: to people, at length and in short, and as a document.  Pure."""
+"""Formats a plan: in full, in brief, and as a JSON document.  Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -19,32 +19,32 @@ from dexcmd.errors import one_line
 __all__ = ["brief_lines", "plan_document", "plan_lines", "question", "unreadable"]
 
 REASONS: Mapping[SkipReason, str] = {
-    "excluded": "`exclude` has its id, name or email",
+    "excluded": "its id, name or email is in `exclude`",
     "platform": "it is of another platform",
-    "unsupported_version": "its version is not within `version`, or not known",
+    "unsupported_version": "its version is unknown or not within `version`",
     "not_eligible": "the service says so",
     "offline": "the service says that it is not connected",
-    "already_running": "it has a command of the type that has not ended",
-    "not_sampled": "the lot did not fall on it",
-    "not_found": "it is named, and no device list of the last hour shows it",
+    "already_running": "it has an unfinished command of this type",
+    "not_sampled": "it was not drawn for the sample",
+    "not_found": "it is named, but in no device list of the last hour",
 }
-"""In the order in which they are looked for."""
+"""In the order in which they are checked."""
 
 MOST_NAMED = 5
-"""Users whom the short form names."""
+"""Maximum number of users that the brief form names."""
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """Return all of a plan but the names of devices, without line ends.  Times are of UTC."""
+    """Return the lines of a plan, without the names of devices.  Times are UTC."""
     accounts = [line for account in plan.accounts for line in ("", *_account(account, plan.spec))]
     if unreadable(plan) is not None:
-        # Nothing is known of devices and costs.
+        # Devices and costs are unknown.
         return [*_head(plan), *accounts]
     return [*_head(plan), "", *_devices(plan), *accounts, "", *_costs(plan)]
 
 
 def brief_lines(plan: Plan) -> list[str]:
-    """Return what is to be known before one says yes."""
+    """Return what to know before confirming."""
     readable = [account for account in plan.accounts if account.error is None]
     by_reason = plan.skips
     skips = ", ".join(f"{_words(reason)} {by_reason[reason]:,}" for reason in REASONS if by_reason[reason])
@@ -63,41 +63,41 @@ def brief_lines(plan: Plan) -> list[str]:
         if (failure := _failure(account)) is not None
     ]
     if left := len(plan.spec.accounts) - len(plan.accounts):
-        lines.append(f"{counted(left, 'more account')}: planned and captured beside, each as soon as it answers")
+        lines.append(f"{counted(left, 'more account')}: planned and captured alongside, each as soon as it answers")
     lines.append(f"artifacts: {_bytes(plan)}, into {plan.spec.artifacts.into}")
     return lines
 
 
 def question(plan: Plan) -> str:
-    """Return what a run asks before it begins."""
+    """Return the question that a run asks before it starts."""
     accounts = sum(bool(account.commands) for account in plan.accounts)
     devices = _devices_text(_captured(plan))
     return f"Start {counted(plan.commands, 'capture')} on {devices} of {counted(accounts, 'account')}?"
 
 
 def _captured(plan: Plan) -> list[TargetPlanned]:
-    """Return the targets that get a command: the first ones, as many as the quota allows up to the deadline."""
+    """Return the targets that get a command: the first ones, as many as the quota allows until the deadline."""
     return [target for account in plan.accounts for target in account.targets[: account.commands]]
 
 
 def _devices_text(targets: Iterable[TargetPlanned]) -> str:
-    """Return how many devices some targets are of: each registration of one is a target."""
+    """Return the number of devices among the targets, each of which is one registration of a device."""
     return counted(len({(target.account, target.device_id) for target in targets}), "device")
 
 
 def _failure(plan: AccountPlan) -> Failure | None:
-    """Return why an account can't be read, and what to do about it; None where it can."""
+    """Return why an account can't be read, and what to do about it; None if it can."""
     return None if plan.error is None else explain(plan.error, plan.account.token_env)
 
 
 def unreadable(plan: Plan) -> Failure | None:
-    """Return why no account of a plan can be read; None where some can."""
+    """Return why no account of a plan can be read; None if some can."""
     failures = [failure for account in plan.accounts if (failure := _failure(account)) is not None]
     return failures[0] if len(failures) == len(plan.accounts) else None
 
 
 def plan_document(plan: Plan, *, name_all: bool) -> Document:
-    """Return a plan as a document, its devices with `name_all` only."""
+    """Return a plan as a document, with its devices only if `name_all`."""
     return {
         "schema": "campaign-plan/1",
         "campaign": plan.spec.name,
@@ -144,12 +144,12 @@ def _numbers(numbers: Sequence[int]) -> str:
 
 
 def _command(spec: CampaignSpec) -> str:
-    # Under the names that the file has them by.
+    # With the names used in the campaign file.
     return command_text(spec.command.type, attrs.asdict(spec.command, filter=lambda _, value: value is not None))
 
 
 def _whom(plan: Plan) -> str:
-    """Return whose devices are captured, and how many: some users by name, each once, and all by number."""
+    """Return how many devices are captured, and whose: the first few users by name, the others as a number."""
     targets = _captured(plan)
     users = list(dict.fromkeys(target.user_email or "" for target in targets))
     more = f" and {len(users) - MOST_NAMED:,} more" if len(users) > MOST_NAMED else ""
@@ -190,8 +190,8 @@ def _account(plan: AccountPlan, spec: CampaignSpec) -> Iterator[str]:
 
 
 def _quota(plan: AccountPlan, spec: CampaignSpec) -> list[str]:
-    """Return how far the quota goes: how it stands first, then what follows from that."""
-    quota, not_told = plan.quota, "quota: the service does not tell"
+    """Return how far the quota goes: first its current state, then the consequences."""
+    quota, not_told = plan.quota, "quota: the service does not say"
     if quota is None:
         return [not_told]
     late = [f"{quota.late:,} more would come after the deadline: not created"] if quota.late else []
@@ -201,7 +201,7 @@ def _quota(plan: AccountPlan, spec: CampaignSpec) -> list[str]:
     left = f"; {spec.leave_quota:,} of each day are left to others" if spec.leave_quota else ""
     lines = [f"quota: {quota.usage:,} of {quota.quota:,} used{reset}{left}"]
     if quota.days is None:
-        lines.append("the quota never suffices: nothing can be created")
+        lines.append("the quota is never enough: nothing can be created")
     elif quota.days:
         resets = quota.today is not None and plan.commands > quota.today
         each = f": {quota.today:,} before the reset, then up to {quota.per_day:,} a day" if resets else ""

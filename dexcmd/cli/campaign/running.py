@@ -1,4 +1,4 @@
-"""Running a campaign in this process: planned, asked for, shown, and ended as it is told to."""
+"""Runs a campaign in this process: plans it, asks for confirmation, shows progress, and handles interruption."""
 
 import asyncio
 import os
@@ -44,35 +44,35 @@ from dexcmd.errors import CampaignBusyError, CampaignError, DexError, one_line
 
 __all__ = ["event_line", "run_campaign", "run_resume"]
 
-STOPPING = "creating nothing more and finishing what is being fetched; Ctrl-C again leaves at once"
+STOPPING = "creating no more commands and finishing the downloads in progress; Ctrl-C again quits immediately"
 
 ALL_DONE = ("finished", "aborted", "cancelled")
 
 
 @attrs.frozen
 class Beginning:
-    """What there is before a run: how a campaign stands that the journal knows, or the plan of a new one."""
+    """The situation before a run: the status of a campaign in the journal, or the plan of a new one."""
 
     status: CampaignStatus | None = None
     plan: Plan | None = None
 
 
 def run_campaign(common: Common, journal: Path | None, what: str, *, yes: bool) -> int:
-    """Run a campaign, or go on with it, and return the exit code.  Raises `DexError`."""
+    """Run or resume a campaign, and return the exit code.  Raises `DexError`."""
     campaign = file_or_name(common, what)
     beginning = run_until_stopped(lambda: _look(common, journal, campaign, ask=not yes))
     if beginning.plan is not None and (failure := unreadable(beginning.plan)) is not None:
         complain(failure)
         return failure.exit_code
     if beginning.plan is not None and not _begin(beginning.plan, journal_of(journal), yes=yes):
-        note("nothing was begun")
+        note("nothing was started")
         return ABORTED
     if beginning.status is not None:
         status = beginning.status
         if status.state in ALL_DONE:
             write_status(common, journal, status)
             return exit_code(status)
-        note(f"goes on with {status.name}: {status.count('saved'):,} of {status.count():,} are fetched")
+        note(f"resuming {status.name}: {status.count('saved'):,} of {status.count():,} fetched")
         if status.control == "pause":
             again = f"`dexcmd campaign resume {status.name}{same_options(common, journal)}`"
             note(f"{status.name} is paused: nothing more is created before {again}")
@@ -80,7 +80,7 @@ def run_campaign(common: Common, journal: Path | None, what: str, *, yes: bool) 
 
 
 def run_resume(common: Common, journal: Path | None, name: str) -> int:
-    """End a pause, run the campaign where no process does, and return the exit code.  Raises `DexError`."""
+    """End a pause, run the campaign unless another process does, and return the exit code.  Raises `DexError`."""
 
     async def resume() -> CampaignStatus:
         async with opened(name, journal) as campaign:
@@ -91,16 +91,16 @@ def run_resume(common: Common, journal: Path | None, name: str) -> int:
     status = run_until_stopped(resume)
     if not status.running_elsewhere:
         return run_campaign(common, journal, name, yes=True)
-    note(f"{name} goes on in the process that runs it")
+    note(f"{name} resumes in the process that runs it")
     if common.json:
         write_status(common, journal, status)
     return OK
 
 
 async def _look(common: Common, journal: Path | None, campaign: CampaignSpec | str, *, ask: bool) -> Beginning:
-    """Find out whether it is a new one, and plan it then; nothing is written for that.
+    """Find out whether the campaign is new, and if so plan it, without writing anything.
 
-    Who is asked is shown all accounts; or else none waits for another.
+    A user who is asked for confirmation is shown all accounts; otherwise no account waits for another.
     """
     looking = Looking(0)
     clients = Clients(common, os.environ, telling_waits(common, looking.on_event))
@@ -114,7 +114,7 @@ async def _look(common: Common, journal: Path | None, campaign: CampaignSpec | s
             clients.check(found.spec)
             status = await found.status()
             if status.running_elsewhere and status.state not in ALL_DONE:
-                # Before anything is said of going on.
+                # Before reporting that the campaign resumes.
                 raise CampaignBusyError(f"campaign {found.name!r} is run by another process at this moment")
             return Beginning(status=status)
         return await _planned(found, looking, clients, ask=ask)
@@ -127,15 +127,15 @@ async def _planned(campaign: Campaign, looking: Looking, clients: Clients, *, as
 
 
 def _begin(plan: Plan, journal: Path, *, yes: bool) -> bool:
-    """Show whom a plan touches, and what journal is made for it, and tell whether to begin.
+    """Show whom a plan affects and the journal to be created, and return whether to start.
 
-    Raises `DexError` where there is nobody to capture, or to ask.
+    Raises `DexError` if there is nothing to capture, or no terminal to ask on.
     """
     if not plan.commands:
         reasons, why = [f"{reason} {number:,}" for reason, number in plan.skips.items()], "all are skipped"
         if plan.late:
             reasons, why = [*reasons, f"too late {plan.late:,}"], f"{why} or too late for the deadline"
-        raise CampaignError("no device is to be captured" + (f": {why} ({', '.join(reasons)})" if reasons else ""))
+        raise CampaignError("there is no device to capture" + (f": {why} ({', '.join(reasons)})" if reasons else ""))
     console = stderr_console()
     for line in brief_lines(plan):
         say(console, line)
@@ -152,7 +152,7 @@ def _run(common: Common, journal: Path | None, campaign: CampaignSpec | str, pla
         status = run_until_stopped(run.run, gently)
     except (Stopped, DexError, OSError):
         if run.begun:
-            note(f"what was done stays: `dexcmd campaign resume {name}{same_options(common, journal)}` goes on")
+            note(f"progress is kept: `dexcmd campaign resume {name}{same_options(common, journal)}` resumes it")
         raise
     if run.broken is not None:
         raise run.broken
@@ -168,13 +168,13 @@ class _Run:
     plan: Plan | None
     gently: GentleStop
     begun: bool = False
-    """Set once the journal knows of this run, and so has the campaign."""
+    """Whether the journal has recorded this run, and thus has the campaign."""
 
     broken: BrokenPipeError | None = None
-    """Set when whoever read the events has gone."""
+    """Set if the reader of the events has gone."""
 
     async def run(self) -> CampaignStatus:
-        """Run it, and return how it stands then.  Raises `DexError`, and `Stopped` where it did not even begin."""
+        """Run the campaign and return its final status.  Raises `DexError`, and `Stopped` if it did not even start."""
         clients = Clients(self.common, os.environ, telling_waits(self.common))
         async with opened(self.campaign, self.journal, clients) as campaign:
             if self.gently.requested:
@@ -201,12 +201,12 @@ class _Run:
         if self.common.json:
             self._write(campaign, event)
         elif isinstance(event, AccountStarted) and self._was_not_shown(event.account):
-            note(one_line(f"{event.account}: planned, and begins"))
+            note(one_line(f"{event.account}: planned, starting"))
         elif line := event_line(event, campaign.spec):
             note(line)
 
     def _was_not_shown(self, account: str) -> bool:
-        """Tell whether the plan that was shown had an account not yet, see `Campaign.plan`."""
+        """Return whether the account was missing from the plan that was shown (see `Campaign.plan`)."""
         return self.plan is not None and all(account != one.account.name for one in self.plan.accounts)
 
     def _write(self, campaign: Campaign, event: CampaignEvent) -> None:
@@ -215,18 +215,18 @@ class _Run:
         try:
             write(json_line(event_document(campaign.name, event)))
         except BrokenPipeError as error:
-            # What is under way comes to its end all the same.
+            # What is in progress is still finished.
             self.broken = error
             self.gently.request()
 
 
 def event_line(event: CampaignEvent, spec: CampaignSpec) -> str | None:
-    """Return what people are told of an event while a campaign runs; None for most."""
+    """Return the message for an event while a campaign runs; None for most events."""
     match event:
         case WaveOpened() if spec.waves.sizes:
             line = f"wave {event.wave} begins"
         case QuotaWaited():
-            line = f"the quota is used up: waits for its reset, until {report_time(event.until)}"
+            line = f"the quota is used up: waiting for its reset, until {report_time(event.until)}"
         case CreatingAborted():
             line = f"nothing more is created: {event.reason}"
         case AccountStopped() if event.kind != "finished":

@@ -1,4 +1,4 @@
-"""How far a campaign is, shown again and again: for the process that runs it, and for one that only looks."""
+"""Live progress of a campaign, for the process that runs it and for others that watch it."""
 
 import asyncio
 import time
@@ -26,25 +26,25 @@ from dexcmd.errors import CampaignNotFoundError, one_line
 __all__ = ["CampaignLines", "Standing", "campaign_view", "keep_looking"]
 
 LOOK_SECONDS = 1.0
-"""Between two looks at the journal, at least."""
+"""Minimum seconds between two looks at the journal."""
 
 LOOK_SHARE = 20
-"""Looking takes no more than one part of so many of the time, however large the campaign is."""
+"""Looking takes at most one part in this many of the time, however large the campaign is."""
 
 RATE_SECONDS = 120.0
-"""How far a rate looks back: captures come in bursts."""
+"""The window of a rate in seconds, which is long because captures come in bursts."""
 
 MOST_ACCOUNTS = 6
-"""Accounts that have a line each."""
+"""Maximum number of accounts with a line of their own."""
 
 LINE_SECONDS = 60.0
-"""Between two plain lines, at least."""
+"""Minimum seconds between two plain lines."""
 
 CONTROLS: dict[Control, str] = {
-    "run": "goes on: the pause is over",
-    "pause": "is paused: nothing more is created, what runs is followed and fetched",
-    "cancel_keep": "is cancelled: nothing more is created, what runs is followed and fetched",
-    "cancel_drop": "is cancelled: nothing more is created, what runs is left alone",
+    "run": "resumes: the pause is over",
+    "pause": "is paused: nothing more is created, running commands are followed and fetched",
+    "cancel_keep": "is cancelled: nothing more is created, running commands are followed and fetched",
+    "cancel_drop": "is cancelled: nothing more is created, running commands are left alone",
 }
 
 
@@ -54,22 +54,22 @@ def _rate() -> Rate:
 
 @attrs.define
 class Standing:
-    """How far a campaign is."""
+    """The progress of a campaign."""
 
     status: CampaignStatus | None
     """None while it is being planned."""
 
     leave_quota: int
     stopping: bool = False
-    """Whether this process creates nothing more."""
+    """Whether this process has stopped creating commands."""
 
     _created: Rate = attrs.field(factory=_rate, init=False)
     _saved: Rate = attrs.field(factory=_rate, init=False)
     _at_quota: dict[str, tuple[int | None, int]] = attrs.field(factory=dict[str, tuple[int | None, int]], init=False)
-    """What each account's quota was when it was asked, and how many commands there were then."""
+    """Each account's quota usage when last asked, and the number of its commands at that time."""
 
     def look(self, status: CampaignStatus, now: float) -> None:
-        """Take over how it stands at a time in seconds, which does not go back."""
+        """Update the status, at a time in seconds that never goes back."""
         self.status = status
         created, _, saved = _stages(status)
         self._created.note(created.count, now)
@@ -79,7 +79,7 @@ class Standing:
                 self._at_quota[account.name] = (account.usage, account.commands)
 
     def picture(self) -> Picture:
-        """Return it to be shown."""
+        """Return the progress for display."""
         status = self.status
         if status is None:
             return Picture((), "writing the plan down")
@@ -93,7 +93,7 @@ class Standing:
         return Picture(stages, "\n".join(self._said(status)))
 
     def _is_held(self, status: CampaignStatus) -> bool:
-        """Tell whether what is left to create waits for more than its turn, so that no rate tells how long it takes."""
+        """Return whether creating is held up by more than its pace, so that no rate can predict how long it takes."""
         if self.stopping or status.control != "run":
             return True
         return any(
@@ -105,7 +105,7 @@ class Standing:
         )
 
     def _room(self, account: AccountStatus) -> float:
-        """Return how many commands the day's quota still has room for."""
+        """Return how many more commands the day's quota allows."""
         if account.quota is None or account.usage is None:
             return float("inf")
         _, commands = self._at_quota.get(account.name, (None, account.commands))
@@ -116,7 +116,7 @@ class Standing:
         if self.stopping:
             yield "stopping"
         elif status.control != "run":
-            # In short: all of it is a note when that begins, which stands right above.
+            # In brief: the full text was a note when it began, and is right above.
             yield f"{status.name} {CONTROLS[status.control].partition(':')[0]}"
         accounts = status.accounts
         lines = [line for account in accounts if (line := _account_line(account, alone=len(accounts) == 1))]
@@ -126,7 +126,7 @@ class Standing:
 
 
 def _stages(status: CampaignStatus) -> tuple[Stage, Stage, Stage]:
-    """Return how many targets have come how far; what has failed before is not expected to come there."""
+    """Return the progress through each stage; targets that failed earlier don't count towards a stage's total."""
     failures = failures_of(status)
     to_create = status.count() - status.count("not_attempted") - failures["rejected"] - failures["unknown"]
     to_capture = to_create - failures["device"] - failures["timeout"]
@@ -141,7 +141,7 @@ def _stages(status: CampaignStatus) -> tuple[Stage, Stage, Stage]:
 
 
 def _pace(stage: Stage, rate: Rate, *, held: bool) -> str:
-    """Return how fast a stage goes on, and how long the rest of it takes unless it is held up by something else."""
+    """Return the rate of a stage, and the time left unless it is held up by something else."""
     left = (stage.total or 0) - stage.count
     if rate.per_second <= 0 or not left:
         return ""
@@ -166,7 +166,7 @@ def _counts(status: CampaignStatus) -> Iterator[str]:
 
 
 def _account_line(account: AccountStatus, *, alone: bool) -> str:
-    """Return what there is to say of an account, empty where it is nothing."""
+    """Return the line for an account; empty if there is nothing to say."""
     said = [*_account_says(account)]
     if alone:
         return ", ".join(said)
@@ -182,15 +182,15 @@ def _account_says(account: AccountStatus) -> Iterator[str]:
     if account.waves > 1 and account.wave:
         yield f"wave {account.wave} of {account.waves}"
     if account.waits_until is not None:
-        yield f"waits for the quota: reset in {_left(account.waits_until)}"
+        yield f"waiting for the quota: reset in {_left(account.waits_until)}"
     elif account.next_wave_at is not None and account.next_wave_at > datetime.now(UTC):
-        yield f"waits for its soak: the next wave in {_left(account.next_wave_at)}"
+        yield f"soaking: the next wave in {_left(account.next_wave_at)}"
     elif account.audit_error is not None:
         yield f"the audit failed, and the next run tries it again: {one_line(account.audit_error)}"
     elif account.audit_at is not None and account.audit_at > datetime.now(UTC):
-        yield f"waits with the audit: it begins in {_left(account.audit_at)}"
+        yield f"waiting to audit: begins in {_left(account.audit_at)}"
     elif account.posts and not any(account.states[state] for state in ("pending", "creating", "running", "collecting")):
-        yield "looks for late commands in the list"
+        yield "looking for late commands in the list"
 
 
 def _left(until: datetime) -> str:
@@ -200,10 +200,10 @@ def _left(until: datetime) -> str:
 async def keep_looking(
     campaign: Campaign, standing: Standing, *, until: Callable[[CampaignStatus], bool] = lambda _: False
 ) -> None:
-    """Look at a campaign again and again, and tell what its operator wants of it."""
+    """Poll the status of a campaign, and report when its operator pauses, resumes or cancels it."""
     while True:
         began, before = time.monotonic(), standing.status
-        # It is not in the journal while it is being written there.
+        # It is not in the journal until it has been written completely.
         with suppress(CampaignNotFoundError):
             status = await campaign.status()
             standing.look(status, began)
@@ -220,7 +220,7 @@ def campaign_view(console: Console) -> View:
 
 
 class CampaignLines:
-    """A line now and then where the counts have changed; nothing while a campaign waits."""
+    """An occasional line if the counts have changed; nothing while a campaign waits."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
@@ -236,7 +236,7 @@ class CampaignLines:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Tell how it stands at the end."""
+        """Print the final counts."""
         self._tell()
 
     def show(self, picture: Picture) -> None:
@@ -253,6 +253,6 @@ class CampaignLines:
             return
         self._told, self._told_at = counts, self._clock()
         parts = [f"{stage.count:,} of {stage.total:,} {stage.name}" for stage in self._picture.stages]
-        # The first of these says how many are fetched once more.
+        # The first of these repeats how many are fetched.
         parts += self._picture.said.splitlines()[0].split(", ")[1:]
         say(self._console, ", ".join([*parts, *filter(None, [self._picture.stages[-1].note])]))

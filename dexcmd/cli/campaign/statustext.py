@@ -1,4 +1,4 @@
-"""How a campaign stands, as documents and rows.  Pure."""
+"""The status of a campaign as JSON documents and rows.  Pure."""
 
 import re
 from collections.abc import Mapping
@@ -21,17 +21,17 @@ __all__ = ["COLUMNS", "event_document", "exit_code", "failures_of", "refused_acc
 
 
 def failures_of(status: CampaignStatus) -> Mapping[FailureClass, int]:
-    """Return how many of all targets have failed, by the class; all classes are there."""
+    """Return the number of failed targets by class, including classes without any."""
     return {kind: sum(account.failures[kind] for account in status.accounts) for kind in get_args(FailureClass)}
 
 
 def refused_accounts(status: CampaignStatus) -> int:
-    """Return how many accounts the service has refused: what is left of them is in no count where they have no plan."""
+    """Return how many accounts the service has refused; without a plan, their targets are in no other count."""
     return sum(account.stopped == "refused" for account in status.accounts)
 
 
 def exit_code(status: CampaignStatus) -> int:
-    """Return what a campaign comes to that this process does not run any more."""
+    """Return the exit code for a campaign that this process no longer runs."""
     match status.state:
         case "finished":
             return OK if status.count("saved") == status.count() else PARTLY
@@ -40,12 +40,12 @@ def exit_code(status: CampaignStatus) -> int:
         case "refused":
             return REFUSED
         case _:
-            # There is something left to do, and a run goes on.
+            # There is something left to do, which another run resumes.
             return INTERRUPTED
 
 
 def status_document(status: CampaignStatus) -> Document:
-    """Return how a campaign stands."""
+    """Return the status of a campaign as a document."""
     states = {state: status.count(state) for state in get_args(TargetState)}
     return {
         "schema": "campaign-status/1",
@@ -73,7 +73,7 @@ def _account(account: AccountStatus) -> Document:
 
 
 def event_document(campaign: str, event: CampaignEvent) -> Document:
-    """Return one event of a campaign: its own fields behind those that each has."""
+    """Return an event of a campaign: first the fields common to all events, then its own."""
     kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
     fields = {name: plain(value) for name, value in attrs.asdict(event).items()}
     return {"schema": "campaign-event/1", "campaign": campaign, "event": kind, "at": fields.pop("at"), **fields}

@@ -1,4 +1,4 @@
-"""Looking at campaigns and steering them, from any terminal."""
+"""Shows and controls campaigns, from any terminal."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -40,14 +40,14 @@ def _with(journal: Path | None, name: str, work: Callable[[Campaign], Awaitable[
 
 
 def run_status(common: Common, journal: Path | None, name: str, *, watch: bool) -> int:
-    """Write how a campaign stands, and return the exit code.  Raises `DexError`."""
+    """Write the status of a campaign, and return the exit code.  Raises `DexError`."""
     status = _with(journal, name, _watch if watch else Campaign.status)
     write_status(common, journal, status)
     return exit_code(status) if watch else OK
 
 
 async def _watch(campaign: Campaign) -> CampaignStatus:
-    """Show a campaign as long as some process runs it."""
+    """Show the progress of a campaign for as long as a process runs it."""
     status = await campaign.status()
     if status.running_elsewhere:
         standing = Standing(status, campaign.spec.leave_quota)
@@ -57,14 +57,14 @@ async def _watch(campaign: Campaign) -> CampaignStatus:
 
 
 def run_pause(common: Common, journal: Path | None, name: str) -> int:
-    """Have a campaign create nothing for now, and return the exit code.  Raises `DexError`."""
+    """Pause a campaign, and return the exit code.  Raises `DexError`."""
 
     async def pause(campaign: Campaign) -> CampaignStatus:
         await campaign.pause()
         return await campaign.status()
 
     status = _with(journal, name, pause)
-    again = f"`dexcmd campaign resume {name}{same_options(common, journal)}` goes on"
+    again = f"`dexcmd campaign resume {name}{same_options(common, journal)}` resumes it"
     left = status.count("creating", "running", "collecting")
     goes_on = f"; {_under_way(left)} still followed and fetched" if left and status.running_elsewhere else ""
     _tell(common, status, f"{name} is paused: nothing more is created{goes_on}; {again}")
@@ -72,7 +72,7 @@ def run_pause(common: Common, journal: Path | None, name: str) -> int:
 
 
 def run_cancel(common: Common, journal: Path | None, name: str, *, drop: bool) -> int:
-    """Have a campaign create nothing more, and return the exit code.  Raises `DexError`."""
+    """Cancel a campaign, and return the exit code.  Raises `DexError`."""
     running = 0
 
     async def cancel(campaign: Campaign) -> CampaignStatus:
@@ -84,16 +84,16 @@ def run_cancel(common: Common, journal: Path | None, name: str, *, drop: bool) -
     said = [f"{name} is cancelled: nothing more is created"]
     if running:
         it, they, s = ("it", "it is", "s") if running == 1 else ("them", "they are", "")
-        said.append(f"{counted(running, 'command')} still run{s}, for the service can't cancel {it}")
+        said.append(f"{counted(running, 'command')} still run{s}, as the service can't cancel {it}")
         said.append(f"{they} {'not collected' if drop else 'followed and fetched'}")
     if not status.running_elsewhere and status.state == "interrupted":
-        said.append(f"`dexcmd campaign resume {name}{same_options(common, journal)}` brings it to its end")
+        said.append(f"`dexcmd campaign resume {name}{same_options(common, journal)}` finishes it")
     _tell(common, status, "; ".join(said))
     return OK
 
 
 def _under_way(number: int) -> str:
-    return f"{number:,} that {'is' if number == 1 else 'are'} under way {'is' if number == 1 else 'are'}"
+    return f"{number:,} in progress {'is' if number == 1 else 'are'}"
 
 
 def _tell(common: Common, status: CampaignStatus, line: str) -> None:
@@ -104,7 +104,7 @@ def _tell(common: Common, status: CampaignStatus, line: str) -> None:
 
 
 def run_list(common: Common, journal: Path | None) -> int:
-    """Write how all campaigns stand, and return the exit code.  Raises `DexError`."""
+    """Write the status of all campaigns, and return the exit code.  Raises `DexError`."""
     place = journal_of(journal)
     writer = RowWriter(COLUMNS, status_document, as_json=common.json)
 

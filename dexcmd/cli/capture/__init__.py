@@ -1,4 +1,4 @@
-"""`dexcmd capture`: commands on devices, from their creation to their files."""
+"""`dexcmd capture`: creates commands on devices and saves their artifacts."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -14,72 +14,88 @@ __all__ = ["capture"]
 
 Interface = Literal["default", "tunnel"]
 
-DEVICES = Group("Which devices, unless they are named", sort_key=1)
-WHAT = Group("What is captured; by default as the service chooses", sort_key=2)
-HOW = Group("How", sort_key=3)
+DEVICES = Group("Device selection, instead of device ids", sort_key=1)
+WHAT = Group("Capture settings, chosen by the service if omitted", sort_key=2)
+HOW = Group("Other options", sort_key=3)
 
 
 def capture(
     type: Annotated[  # noqa: A002 - the word of the API
-        CommandType, Parameter(name="type", help="A packet capture, a speed test, or the client's diagnostics.")
+        CommandType, Parameter(name="type", help="Packet capture, speed test, or client diagnostics.")
     ],
     /,
-    *devices: Annotated[str, Parameter(name="devices", help="Ids of devices; - reads them from stdin.")],
+    *devices: Annotated[str, Parameter(name="devices", help="Device ids; - reads them from stdin.")],
     search: Annotated[Search, Parameter(group=DEVICES)] = None,
     user: Annotated[User, Parameter(group=DEVICES)] = None,
     platform: Annotated[Platform, Parameter(group=DEVICES)] = None,
     everything: Annotated[
-        bool, Parameter(name="--all", help="All of them.", negative="", show_default=False, group=DEVICES)
+        bool, Parameter(name="--all", help="All eligible devices.", negative="", show_default=False, group=DEVICES)
     ] = False,
     time_limit_min: Annotated[
-        float | None, Parameter(help="pcap: minutes, from 1 to 10.", validator=Number(gte=1), group=WHAT)
+        float | None, Parameter(help="pcap: duration in minutes, from 1 to 10.", validator=Number(gte=1), group=WHAT)
     ] = None,
     packet_size_bytes: Annotated[
         float | None,
-        Parameter(help="pcap: bytes kept of each packet, from 1 to 1500.", validator=Number(gte=1), group=WHAT),
+        Parameter(help="pcap: bytes to keep of each packet, from 1 to 1500.", validator=Number(gte=1), group=WHAT),
     ] = None,
     max_file_size_mb: Annotated[
         float | None,
-        Parameter(help="pcap: from 1 to 50; a larger one is not uploaded at all.", validator=Number(gte=1), group=WHAT),
+        Parameter(
+            help="pcap: size limit, from 1 to 50; a larger capture is not uploaded at all.",
+            validator=Number(gte=1),
+            group=WHAT,
+        ),
     ] = None,
     test_all_routes: Annotated[bool | None, Parameter(help="warp-diag: test every route.", group=WHAT)] = None,
     interfaces: Annotated[
         list[Interface] | None,
-        Parameter(help="speed-test: which; twice for both.", negative="", group=WHAT),
+        Parameter(help="speed-test: interface to test; repeat the option for both.", negative="", group=WHAT),
     ] = None,
     into: Annotated[
-        Place, Parameter(help="The folder of the files; made if need be, private to you.", group=HOW)
+        Place, Parameter(help="Folder to save into; created if missing, private to you.", group=HOW)
     ] = Path("captures"),
     yes: Annotated[
-        bool, Parameter(name=["--yes", "-y"], help="Don't ask.", negative="", show_default=False, group=HOW)
+        bool,
+        Parameter(
+            name=["--yes", "-y"], help="Create the commands without asking.", negative="", show_default=False, group=HOW
+        ),
     ] = False,
     no_wait: Annotated[
         bool,
-        Parameter(name="--no-wait", help="Create the commands only.", negative="", show_default=False, group=HOW),
+        Parameter(
+            name="--no-wait",
+            help="Create the commands, but don't wait for them.",
+            negative="",
+            show_default=False,
+            group=HOW,
+        ),
     ] = False,
     timeout: Annotated[
-        Duration, Parameter(help="How long a command may take from its creation, as 90s, 15m or 1h.", group=HOW)
+        Duration, Parameter(help="Time limit per command from its creation, such as 90s, 15m or 1h.", group=HOW)
     ] = timedelta(minutes=30),
     on_quota: Annotated[
         Literal["stop", "wait"],
-        Parameter(help="Whether what exceeds the day's quota is left, or waits for more.", group=HOW),
+        Parameter(help="What to do when the day's quota runs out: stop, or wait for the reset.", group=HOW),
     ] = "stop",
     concurrency: Annotated[
-        int, Parameter(help="How many downloads at a time.", validator=Number(gte=1), group=HOW)
+        int, Parameter(help="Maximum number of simultaneous downloads.", validator=Number(gte=1), group=HOW)
     ] = 8,
     common: WithCommon = Common(),  # noqa: B008 - frozen
 ) -> int:
-    """Create commands on devices, follow them, and save what they bring.
+    """Create commands on devices, wait, and save their artifacts.
 
-    It shows whom that touches and what of the day's quota it takes, and asks.
-    A device has to be connected, and its command fails after 10 minutes if
-    it is not.  From stdin it takes an id a line, or what `devices` writes.
+    First shows the devices and users affected and the quota needed, and asks
+    for confirmation.  Devices must be connected: otherwise their commands fail
+    after 10 minutes.  From stdin, - reads one id per line, or the output of
+    `devices`.
 
-    Ctrl-C creates no more, waits for no device, and finishes the downloads
-    under way; a second one leaves at once.  What runs on devices goes on, and
-    the last line says how to get it.  Exits with 0 if all is there, with 3 if
-    some is not, with 1 (or 5, if refused) if nothing is, with 4 if you said
-    no.
+    The first Ctrl-C creates no more commands, stops waiting for devices, and
+    finishes the downloads in progress; the second one quits immediately.
+    Commands on devices keep running, and the last line says how to get their
+    artifacts.
+
+    Exits with 0 if every capture succeeded, with 3 if some failed, with 1 (or
+    5, if refused) if none succeeded, with 4 if you declined.
 
     For example:
       dexcmd capture pcap --user jo@example.com --time-limit-min 2

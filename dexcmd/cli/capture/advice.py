@@ -1,4 +1,4 @@
-"""How to go on with what a capture left behind.  Pure."""
+"""How to continue with what a capture left behind.  Pure."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,27 +15,27 @@ __all__ = ["advice"]
 MARGIN = timedelta(seconds=1)
 
 MOST_NAMED = 5
-"""More ids than that are no command line any more."""
+"""Maximum number of ids in a suggested command line."""
 
 
 def advice(rows: Sequence[Row], common: Common, into: Path, since: datetime) -> Iterator[str]:
-    """Yield lines that tell how to get what these rows have not got; `since` is before the first POST."""
+    """Yield lines that say how to get the artifacts that these rows lack; `since` is before the first POST."""
     dexcmd = _dexcmd(common)
     if unknown := sum(row.state == "unknown" for row in rows):
         listed = _list(rows, {"--since": time_document(since)})
-        yield f"{unknown} may have been created; before you try again, look at: {dexcmd} {listed}"
+        yield f"{unknown} may have been created; before trying again, check: {dexcmd} {listed}"
     left = [row for row in rows if row.goes_on]
     ids = [row.command_id for row in left if row.command_id is not None]
     if not ids:
         return
     rest = f"| {dexcmd} download - --into {shlex.quote(str(into))}"
     if len(ids) <= MOST_NAMED:
-        yield f"to go on: {dexcmd} follow --json {' '.join(ids)} {rest}"
+        yield f"to continue: {dexcmd} follow --json {' '.join(ids)} {rest}"
     else:
-        # What may have been created besides is of any time since.
+        # Commands that may have been created in addition can be of any time since then.
         bounds = {} if unknown else _bounds(left)
         listed = _list(rows, bounds or {"--since": time_document(since)})
-        yield f"to go on with {len(ids)} commands, and whatever else was created: {dexcmd} {listed} --json" + (
+        yield f"to continue with {len(ids)} commands, and whatever else was created: {dexcmd} {listed} --json" + (
             f" | {dexcmd} follow --json - {rest}"
         )
 
@@ -45,7 +45,7 @@ def _list(rows: Sequence[Row], bounds: Mapping[str, object]) -> str:
 
 
 def _bounds(rows: Sequence[Row]) -> dict[str, object]:
-    """Return between which times all of these were created, and a second more; nothing where that is not known."""
+    """Return the times between which all of these were created, with a second's margin; empty if unknown."""
     created = [row.created for row in rows if row.created is not None]
     if len(created) < len(rows):
         return {}

@@ -1,4 +1,4 @@
-"""The args of a command, from options."""
+"""Builds the args of a command from options."""
 
 import warnings
 from typing import Any
@@ -16,10 +16,10 @@ KINDS: tuple[type[CommandArgs], ...] = (Pcap, SpeedTest, WarpDiag)
 
 
 def make_args(command_type: CommandType, **options: Any) -> CommandArgs:
-    """Return the args of a type; an option that is None was not given.
+    """Return the args of a command type; an option that is None was not given.
 
-    What the service does not document is told on stderr.  Raises `ConfigurationError`, also for an option of another
-    type.
+    Values outside the documented range cause a warning on stderr.  Raises `ConfigurationError`, also for an option of
+    another type.
     """
     [kind] = (kind for kind in KINDS if kind.type == command_type)
     given = {name: value for name, value in options.items() if value is not None}

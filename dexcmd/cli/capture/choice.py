@@ -1,4 +1,4 @@
-"""Which devices are captured, of those that are named or match, and why others are not.  Pure but for stdin."""
+"""Decides which of the named or matching devices are captured, and why others are not.  Pure except for stdin."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ __all__ = ["Choice", "Left", "Name", "choose", "name_of_line", "read_names"]
 
 @attrs.frozen
 class Name:
-    """A device by its id, and one registration of it where that is told."""
+    """A device by its id, and optionally one of its registrations."""
 
     device_id: str
     registration_id: str | None = None
@@ -24,14 +24,14 @@ class Name:
 
 @attrs.frozen
 class Left:
-    """A row, or a name without one, that is not captured."""
+    """A device row, or a name without a row, that is not captured."""
 
     device: Device
     reason: Literal["not_eligible", "not_found"]
 
     @property
     def text(self) -> str:
-        """Return why, for people."""
+        """Return the reason for display."""
         if self.reason == "not_found":
             return "not found among the devices that were connected within the last hour"
         return f"not eligible: {self.device.ineligible_reason or 'the service does not say why'}"
@@ -39,22 +39,22 @@ class Left:
 
 @attrs.frozen
 class Choice:
-    """What is captured, and what is not."""
+    """The devices to capture, and those left out."""
 
     devices: tuple[Device, ...]
     left: tuple[Left, ...]
 
     @property
     def not_connected(self) -> int:
-        """Return how many are captured in the hope that they come back."""
+        """Return how many of the devices are not connected; their commands succeed only if they reconnect."""
         return sum(not is_connected(device) for device in self.devices)
 
 
 def name_of_line(line: str) -> Name | None:
-    """Return the device that a line names; None for one that is empty.
+    """Return the device that a line names; None for an empty line.
 
-    That is an id; a line of `devices`, which has the registration behind a tab; or JSON with a `device_id`, and perhaps
-    a `registration_id`.  A line of `devices` without an id is an empty one.  Raises `ConfigurationError`.
+    A line is an id; a line of `devices`, with the registration after a tab; or JSON with a `device_id` and optionally
+    a `registration_id`.  A line of `devices` without an id counts as empty.  Raises `ConfigurationError`.
     """
     text = line.strip()
     if not text or line.startswith("\t"):
@@ -73,7 +73,7 @@ def name_of_line(line: str) -> Name | None:
 
 
 async def read_names(ids: Sequence[str], lines: Lines) -> list[Name]:
-    """Return the devices that arguments name, with those of stdin where `STDIN` stands.
+    """Return the devices named by the arguments, reading stdin for `STDIN`.
 
     Raises `ConfigurationError`.
     """
@@ -90,7 +90,7 @@ async def read_names(ids: Sequence[str], lines: Lines) -> list[Name]:
 
 
 def choose(rows: Iterable[Device], names: Sequence[Name] | None) -> Choice:
-    """Return which rows are captured: all of them, or those that are named, as far as the service lets."""
+    """Choose the rows to capture: all of them, or those that are named, as far as they are eligible."""
     wanted = None if names is None else set(names)
     found: set[Name] = set()
     devices: dict[Name, Device] = {}

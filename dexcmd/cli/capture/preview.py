@@ -1,4 +1,4 @@
-"""Whom a capture touches and what it costs, shown before anybody is asked."""
+"""Shows whom a capture affects and what it costs, before asking for confirmation."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ COLUMNS = (
 
 
 def preview(console: Console, choice: Choice, quota: Quota, args: CommandArgs, *, named: bool) -> None:
-    """Show the first devices, and say all else in a few lines."""
+    """Show the first devices, and summarize the rest in a few lines."""
     shown = choice.devices[:MOST_SHOWN]
     say(console, f"{command_text(args.type, unstructure_args(args))} on:")
     if console.is_terminal:
@@ -41,19 +41,19 @@ def preview(console: Console, choice: Choice, quota: Quota, args: CommandArgs, *
 
 
 def preview_lines(choice: Choice, quota: Quota, now: datetime, *, named: bool) -> Iterator[str]:
-    """Yield what there is to say besides the first rows."""
+    """Yield the lines after the first rows."""
     count = len(choice.devices)
     if count > MOST_SHOWN:
         yield f"and {count - MOST_SHOWN} more, {count} in all"
-    if choice.not_connected:
-        yield f"{choice.not_connected} of them not connected now: their commands fail after 10 minutes, if they stay so"
+    if away := choice.not_connected:
+        yield f"{away} of them not connected now: their commands fail after 10 minutes, unless they reconnect"
     if choice.left:
-        yield f"left out{' of those named' if named else ', for they are not eligible'}: {len(choice.left)}"
+        yield f"skipped{' of those named' if named else ' as not eligible'}: {len(choice.left)}"
     if quota.remaining is None:
         return
     reset = ""
     if quota.reset_time is not None:
         reset = f", which resets in {duration_text((quota.reset_time - now).total_seconds())}"
-    yield f"takes {count} of {quota.remaining} commands left of the day's quota{reset}"
+    yield f"takes {count} of {quota.remaining} commands left in the day's quota{reset}"
     if count > quota.remaining:
         yield f"warning: the quota has room for {quota.remaining} of {count}"

@@ -1,4 +1,4 @@
-"""What became of each target, as rows.  Pure."""
+"""The result for each target, as rows.  Pure."""
 
 from datetime import datetime
 
@@ -19,28 +19,28 @@ __all__ = ["CREATED", "LINES", "MADE", "TABLE", "Row", "row_document"]
 
 MADE = ("created", "adopted")
 
-REASONS = {"quota": "the day's quota is used up", "cancelled": "interrupted", "abort": "given up after another error"}
+REASONS = {"quota": "the day's quota is used up", "cancelled": "interrupted", "abort": "stopped after another error"}
 
 
 @attrs.frozen(kw_only=True)
 class Row:
-    """What became of one target."""
+    """The result for one target."""
 
     device: Device
     type: str
     state: str
     command_id: str | None = None
     status: str | None = None
-    """SUCCESS or FAILED, once it is known."""
+    """SUCCESS or FAILED, once known."""
 
     created: datetime | None = None
-    """When the command was, by the service, once it is known."""
+    """When the service created the command, once known."""
 
     artifact: SavedArtifact | None = None
     reason: str | None = None
     error: Exception | None = None
     text: str | None = None
-    """Why it is not there, where that takes no error."""
+    """Why there is no artifact, if not because of an error."""
 
     @classmethod
     def of_result(cls, device: Device, result: CaptureResult[SavedArtifact]) -> "Row":
@@ -60,7 +60,7 @@ class Row:
 
     @classmethod
     def of_outcome(cls, device: Device, outcome: Outcome, *, no_wait: bool) -> "Row":
-        """Return the row of what was created, and nothing more, which is an interruption unless nobody would wait."""
+        """Return the row of a target without a result; unless `no_wait`, a created command means an interruption."""
         return cls(
             device=device,
             type=outcome.request.type,
@@ -73,26 +73,26 @@ class Row:
 
     @classmethod
     def of_left(cls, left: Left, command_type: str) -> "Row":
-        """Return the row of what was named and is not captured."""
+        """Return the row of a device that was named but is not captured."""
         return cls(device=left.device, type=command_type, state="not_attempted", reason=left.reason, text=left.text)
 
     @property
     def goes_on(self) -> bool:
-        """Tell whether there may still be something to fetch."""
+        """Return whether there may still be an artifact to fetch."""
         return self.command_id is not None and self.artifact is None and not isinstance(self.error, CommandFailedError)
 
     @property
     def why(self) -> str | None:
-        """Return why it is not there, and what to do about it."""
+        """Return why there is no artifact, and what to do about it."""
         if self.error is not None:
             return str(explain(self.error))
         if self.text is None and self.command_id is not None and self.reason == "cancelled":
-            return "interrupted; it goes on"
+            return "interrupted; it keeps running"
         return self.text or REASONS.get(self.reason or "", self.reason)
 
     @property
     def short_why(self) -> str | None:
-        """Return it for a table, which has the id of the command beside it."""
+        """Return the reason for a table, which already shows the command's id."""
         return f"the device reports {self.status}" if isinstance(self.error, CommandFailedError) else self.why
 
 
@@ -122,7 +122,7 @@ TABLE = (
         styles={"saved": "green", "created": "green", "adopted": "green", "failed": "red", "rejected": "red"},
     ),
     Column[Row](
-        # What is not there has an id that nobody may lose.
+        # Without an artifact, the command's id must not get lost.
         title="file, or command",
         text=lambda row: row.command_id if row.artifact is None else row.artifact.path.name,
         folds_at=40,
@@ -141,7 +141,7 @@ CREATED = (
     *TABLE[:3],
     TABLE[5],
 )
-"""The table where nothing is waited for."""
+"""The table with `--no-wait`."""
 
 
 def row_document(row: Row) -> Document:

@@ -1,4 +1,4 @@
-"""A capture from the choice of devices to its exit code."""
+"""Runs a capture, from the choice of devices to the exit code."""
 
 import sys
 import time
@@ -37,7 +37,7 @@ from dexcmd.resources.requests import CommandArgs, Target
 
 __all__ = ["Job", "run_capture"]
 
-FINISHING = "creating no more, and finishing what is under way; Ctrl-C again leaves at once"
+FINISHING = "creating no more commands and finishing what is in progress; Ctrl-C again quits immediately"
 
 MARGIN = timedelta(minutes=1)
 """How far this machine's clock may be ahead of the service's, for the time from which commands are listed."""
@@ -45,7 +45,7 @@ MARGIN = timedelta(minutes=1)
 
 @attrs.frozen(kw_only=True)
 class Job:
-    """What is to be captured, and how."""
+    """What to capture, and how."""
 
     args: CommandArgs
     names: Sequence[str]
@@ -59,7 +59,7 @@ class Job:
     concurrency: int
 
     def check(self) -> None:
-        """Raise `ConfigurationError` unless there is one way in which devices are chosen, and no id is empty."""
+        """Raise `ConfigurationError` unless devices are chosen in exactly one way, and no id is empty."""
         refuse_empty(self.names)
         ways = [bool(self.names), bool(self.selection), self.everything]
         if not any(ways):
@@ -71,7 +71,7 @@ class Job:
 
 
 def run_capture(common: Common, job: Job) -> int:
-    """Choose, show, ask, capture; write a row for each target, and return the exit code.  Raises `DexError`."""
+    """Choose devices, confirm and capture; write one row per target and return the exit code.  Raises `DexError`."""
     job.check()
 
     async def survey(dex: DexClient) -> tuple[Choice, Quota]:
@@ -90,7 +90,7 @@ def run_capture(common: Common, job: Job) -> int:
     if not confirm(f"Create {counted(len(choice.devices), 'command')}?", yes=job.yes):
         note("nothing was created")
         return ABORTED
-    # It begins with the yes, however long that took: its time is shown, and what was created since is looked for.
+    # The work starts with the confirmation, however late: its duration is shown, and commands are listed since then.
     return _Work(common, job, choice).run()
 
 
@@ -120,17 +120,17 @@ class _Work:
         self._writer = RowWriter(columns, row_document, as_json=common.json, once=True)
 
     def write_nothing(self) -> None:
-        """Write the rows where nothing is captured."""
+        """Write the rows if nothing is captured."""
         self._write_left()
         self._write_rest()
 
     def _write_left(self) -> None:
-        """Write the rows of what was named and is not captured."""
+        """Write the rows of devices that were named but are not captured."""
         if self._job.names:
             self._write([Row.of_left(left, self._job.args.type) for left in self._choice.left])
 
     def run(self) -> int:
-        """Capture, and whatever happens tell what was made."""
+        """Capture, and report what was created whatever happens."""
         work = self._create if self._job.no_wait else self._capture
         try:
             call(self._common, work, self._gently, self._standing.on_event)
@@ -179,20 +179,20 @@ class _Work:
         return self._standing.picture(time.monotonic())
 
     def _write(self, rows: Sequence[Row]) -> None:
-        # Counted before any is written: what can't be written any more has to be told all the same.
+        # Counted before any is written: rows that can no longer be written must still be reported.
         for row in rows:
             self._standing.on_row(row)
         for row in rows:
             self._writer.add(row)
 
     def _write_rest(self) -> None:
-        """Write the rows of what has no result yet, and the table."""
+        """Write the rows of targets without a result so far, and the table."""
         self._write(self._rest())
         if self._writer.count:
             self._writer.finish("")
 
     def _rest(self) -> list[Row]:
-        """Return the rows of what was left without a result; none where nothing was begun."""
+        """Return the rows of targets left without a result; none if nothing was started."""
         outcomes = self._outcomes.outcomes
         if not self._finished and all(outcome.state == "not_attempted" for outcome in outcomes):
             return []
@@ -204,7 +204,7 @@ class _Work:
         ]
 
     def _tell(self) -> None:
-        """Say what it came to, and how to go on."""
+        """Report the outcome, and how to continue."""
         for row in self._rest():
             self._standing.on_row(row)
         rows = self._standing.rows
@@ -212,10 +212,10 @@ class _Work:
             return
         note(self._standing.summary(self._job.into))
         if (error := next((row.error for row in rows if row.error is not None), None)) and not sys.stdout.isatty():
-            # Who sees the rows has seen it.
+            # On a terminal, the rows have shown it.
             complain(explain(error), sum(row.error is not None for row in rows) - 1)
         if self._job.no_wait and self._written and not sys.stdout.isatty() and not self._gently.requested:
-            # Whoever reads the ids knows.
+            # The reader of the rows has the ids.
             rows = [row for row in rows if row.state == "unknown"]
         for line in advice(rows, self._common, self._job.into, self._since):
             note(line)

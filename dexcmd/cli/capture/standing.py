@@ -1,4 +1,4 @@
-"""How far a capture is, and what it comes to.  Pure."""
+"""The progress and the outcome of a capture.  Pure."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,19 +20,19 @@ __all__ = ["Standing"]
 
 @attrs.define
 class Standing:
-    """How far it is."""
+    """The progress of a capture."""
 
     total: int
-    """Commands that are to be created."""
+    """Number of commands to create."""
 
     no_wait: bool
-    """Whether it is done when they are."""
+    """Whether the capture is done once the commands are created."""
 
     started: float
-    """A time in seconds."""
+    """Start time in seconds."""
 
     rows: list[Row] = attrs.field(factory=list[Row])
-    """Those that are known."""
+    """The rows known so far."""
 
     created: int = 0
     ended: int = 0
@@ -45,30 +45,30 @@ class Standing:
     _done: Rate = attrs.field(factory=Rate)
 
     def stop(self) -> None:
-        """Note that nothing more is begun."""
+        """Note that nothing more is started."""
         self.stopping = True
 
     def on_event(self, event: Event) -> None:
-        """Count what happens inside the client."""
+        """Count the client's created and finished commands."""
         self.created += isinstance(event, CommandCreated)
         self.ended += isinstance(event, CommandFinished)
 
     def on_progress(self, progress: Progress) -> None:
-        """Note how far an artifact is."""
+        """Record the progress of an artifact."""
         self.under_way[progress.command_id] = progress
 
     def on_row(self, row: Row) -> None:
-        """Note what became of a target."""
+        """Record the result for a target."""
         self.rows.append(row)
         self.under_way.pop(row.command_id or "", None)
         self.size += 0 if row.artifact is None else row.artifact.size
 
     def count(self, *states: str) -> int:
-        """Return how many rows are in one of the states."""
+        """Return the number of rows in any of the states."""
         return sum(row.state in states for row in self.rows)
 
     def picture(self, now: float) -> Picture:
-        """Return how it stands at a time in seconds, which does not go back."""
+        """Return the progress at a time in seconds, which never goes back."""
         not_made = self.count("rejected", "not_attempted", "unknown")
         created = Stage("created", self.created, self.total - not_made)
         if self.no_wait:
@@ -80,11 +80,11 @@ class Standing:
         left = self.total - not_made - saved - failed
         late = sum(row.state == "failed" and row.status is None for row in self.rows)
         running = self.total - not_made - self.ended - late
-        # How long a device takes, how fast others were does not tell.
+        # How fast other devices were doesn't tell how long the remaining ones take.
         seconds = None if self.stopping or running or not left else self._done.seconds_for(left)
         said = f"{duration_text(now - self.started)}, {size_text(received)}, {size_text(self._bytes.per_second)}/s"
         if self.under_way:
-            said += f", {len(self.under_way)} under way"
+            said += f", {len(self.under_way)} in progress"
         if failed:
             said += f", {failed} failed"
         stages = (
@@ -100,7 +100,7 @@ class Standing:
         return Picture(stages, said)
 
     def summary(self, into: Path) -> str:
-        """Return it in a line, at the end."""
+        """Return the final summary in one line."""
         states = {
             "saved": self.count("saved"),
             "failed": self.count("failed"),
@@ -115,7 +115,7 @@ class Standing:
         return ", ".join(parts)
 
     def exit_code(self, *, interrupted: bool) -> int:
-        """Return the exit code of it all; `interrupted` tells whether Ctrl-C was pressed."""
+        """Return the exit code; `interrupted` is whether Ctrl-C was pressed."""
         good = MADE if self.no_wait else ("saved",)
         done = self.count(*good)
         if done == len(self.rows):
@@ -128,7 +128,7 @@ class Standing:
 
 
 def _worst(rows: Sequence[Row]) -> int:
-    """Return the exit code of rows none of which is good."""
+    """Return the exit code for rows none of which succeeded."""
     for row in rows:
         if row.error is not None:
             return explain(row.error).exit_code

@@ -1,4 +1,4 @@
-"""`dexcmd demo`: the main job, end to end, on a sandbox inside the process."""
+"""`dexcmd demo`: a bulk capture, end to end, against a sandbox in the same process."""
 
 import sys
 from typing import Annotated
@@ -15,31 +15,31 @@ __all__ = ["demo"]
 
 def demo(
     *,
-    devices: Annotated[int, Parameter(help="How many devices are captured.", validator=Number(gte=1))] = 200,
+    devices: Annotated[int, Parameter(help="Number of devices to capture.", validator=Number(gte=1))] = 200,
     into: Annotated[
         Place | None,
-        Parameter(help="Folder for the artifacts; by default a new one here.", show_default=False),
+        Parameter(help="Folder for the artifacts; by default a new one in the current folder.", show_default=False),
     ] = None,
-    seed: Annotated[int, Parameter(help="The same seed makes the same fleet.")] = 0,
+    seed: Annotated[int, Parameter(help="The same seed gives the same fleet.")] = 0,
     common: WithCommon = Common(),  # noqa: B008 - frozen
 ) -> int:
-    """Capture a made-up fleet over HTTP and check every file.
+    """Capture a simulated fleet over HTTP and check every file.
 
-    A sandbox of the service runs inside this process, its time ten times as
-    fast, and makes all kinds of faults on the way.  Nothing leaves this
-    machine, and no account is needed.  The artifacts stay in a folder that is
-    named at the end.
+    Runs a sandbox of the service inside this process, at ten times real speed,
+    and injects all kinds of faults along the way.  Nothing leaves this machine,
+    and no account is needed.  The artifacts stay in a folder that is named at
+    the end.
 
-    Exits with 0 only if every file is whole and every outcome is what the
-    sandbox says, else with 1.  Ctrl-C (exit code 130) leaves whole files only.
+    Exits with 0 only if every file is whole and every outcome matches the
+    sandbox, otherwise with 1.  Ctrl-C (exit code 130) leaves only whole files.
 
     For example:
       dexcmd demo --devices 50 --into captures
     """
     if common.json:
         raise ConfigurationError("the demo is for people: it has no --json")
-    # Said first: to load the SDK takes a moment.
-    sys.stdout.write(f"Capturing {devices} devices of a sandbox over HTTP, with faults on the way\n")
+    # Printed first: loading the SDK takes a moment.
+    sys.stdout.write(f"Capturing {devices} devices of a sandbox over HTTP, with faults along the way\n")
     sys.stdout.flush()
     from dexcmd.cli.demo.run import run_demo
 

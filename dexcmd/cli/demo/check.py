@@ -1,6 +1,6 @@
-"""Whether the demo has done what it says.
+"""Verifies the results of the demo.
 
-Checked on disk and against the sandbox, and not by the code that the demo shows.
+Checks the files on disk and the sandbox's own records, without the code that the demo demonstrates.
 """
 
 import zipfile
@@ -17,12 +17,12 @@ from dexcmd.errors import CommandFailedError
 __all__ = ["Truth", "check_file", "check_folder", "check_results"]
 
 PCAP_MAGIC = frozenset(bytes.fromhex(magic) for magic in ("d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d"))
-"""How a classic pcap file starts: either byte order, times in microseconds or nanoseconds."""
+"""The first bytes of a classic pcap file: either byte order, times in microseconds or nanoseconds."""
 
 
 @attrs.frozen
 class Truth:
-    """What the sandbox knows of a command."""
+    """What the sandbox knows about a command."""
 
     status: str
     size: int | None
@@ -30,9 +30,9 @@ class Truth:
 
 
 def check_results(results: Iterable[CaptureResult], truth: Mapping[str, Truth], targets: int) -> list[str]:
-    """Return what is wrong with the results, in words.
+    """Return the problems with the results, in words.
 
-    There must be one a target, one a command of the sandbox, and each as the sandbox has it.
+    There must be exactly one result per target and per command of the sandbox, each matching the sandbox's records.
     """
     problems: list[str] = []
     results = list(results)
@@ -61,8 +61,8 @@ def _difference(result: CaptureResult, known: Truth) -> str | None:
 
 
 def check_folder(results: Iterable[CaptureResult], truth: Mapping[str, Truth], folder: Path) -> list[str]:
-    """Return what is wrong with the files on disk, in words: all of them are read from end to end."""
-    # Others are of an earlier demo, which was interrupted.
+    """Return the problems with the files on disk, in words; every file is read from end to end."""
+    # Partial files of other commands are from an earlier demo that was interrupted.
     problems = [
         f"{part.name}: half a file was left behind"
         for part in sorted(folder.glob(".*.part"))
@@ -78,7 +78,7 @@ def check_folder(results: Iterable[CaptureResult], truth: Mapping[str, Truth], f
 
 
 def check_file(path: Path, size: int | None) -> str | None:
-    """Return what is wrong with the artifact of a packet capture, None if it is whole."""
+    """Return the problem with the artifact of a packet capture, None if it is whole."""
     try:
         if path.stat().st_size != size:
             return f"{path.stat().st_size} bytes, {size} in the sandbox"

@@ -1,4 +1,4 @@
-"""What goes wrong on the demo's way: what happens between any client and any service."""
+"""The faults that the demo injects: those that occur between any client and any service."""
 
 from collections.abc import Sequence
 
@@ -12,14 +12,14 @@ __all__ = ["Injected", "inject"]
 
 @attrs.frozen
 class Injected:
-    """One kind of fault, for people, and what injects it."""
+    """A kind of fault, with its display name, and the rules that inject it."""
 
     kind: str
     rules: tuple[FaultRule, ...]
 
     @property
     def count(self) -> int:
-        """Return how many requests it has struck."""
+        """Return how many requests this kind of fault has struck."""
         return sum(rule.hits for rule in self.rules)
 
 
@@ -32,13 +32,13 @@ _CUT = Fault.cut(0.6)
 
 
 def inject(script: FaultScript, seed: int) -> list[Injected]:
-    """Write the demo's faults into a sandbox's script and return them, to be counted.
+    """Add the demo's faults to a sandbox's script, and return them so that they can be counted.
 
-    Some POSTs lose their answers after the work was done: the client has to find what they made in the list, for
-    to send them again would capture their devices twice.
+    Some POSTs lose their responses after the work was done: the client must find the created commands in the list,
+    since sending the POSTs again would capture the devices twice.
     """
 
-    # A seed of its own for each rule, or all of them would strike the same requests.
+    # Each rule has its own seed, or all of them would strike the same requests.
     def now_and_then(rate: float, fault: Fault, on: Sequence[Operation], number: int) -> FaultRule:
         return script.add_random(rate=rate, mix=[fault], on=on, seed=8 * seed + number)
 
@@ -60,7 +60,7 @@ def inject(script: FaultScript, seed: int) -> list[Injected]:
         Injected(
             "downloads cut off",
             (
-                # Only of a large one enough arrives before the cut to go on from there.
+                # Only with a large one does enough arrive before the cut to resume from there.
                 script.add(_CUT, on="download", times=3, where=_of_a_large_one),
                 now_and_then(0.08, _CUT, ["download"], 0),
             ),

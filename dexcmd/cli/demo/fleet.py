@@ -1,4 +1,4 @@
-"""The service that the demo runs against: who is in the fleet, and what becomes of their commands."""
+"""The service that the demo runs against: its fleet, and the outcomes of commands."""
 
 import secrets
 import zlib
@@ -15,18 +15,18 @@ large enough for a download that is cut off to be taken up in the middle.
 """
 
 BEHAVIOUR = Behaviour(
-    # A few devices fail, and a few have gone: a fleet is never whole.
+    # As in any real fleet, a few devices fail and a few are offline.
     failure_rate=0.01,
     disconnected_share=0.01,
-    # Ten minutes at the real service; the demo should not wait for those.
+    # Ten minutes at the real service; the demo should not wait that long.
     disconnected_timeout=30.0,
 )
 
 
 def make_fleet(eligible: int, seed: int) -> list[SandboxDevice]:
-    """Return the rows of a fleet with exactly so many eligible ones.
+    """Return the rows of a fleet with exactly `eligible` eligible ones.
 
-    A larger fleet has ineligible devices besides, which the demo has to leave out.
+    A larger fleet also has ineligible devices, which the demo has to skip.
     """
     ineligible = eligible // 50
     rows = eligible + ineligible
@@ -40,14 +40,14 @@ def make_fleet(eligible: int, seed: int) -> list[SandboxDevice]:
 
 
 def artifact_size(command_id: str) -> int:
-    """Return the bytes of a command's artifact, which follow from its id."""
+    """Return the size of a command's artifact in bytes, which is derived from its id."""
     drawn, tenth = divmod(zlib.crc32(command_id.encode()), 10)
     low, high = LARGE if tenth == 0 else SMALL
     return low + drawn % (high - low)
 
 
 def is_large(command_id: str) -> bool:
-    """Tell whether a command's artifact is one of the large ones."""
+    """Return whether a command's artifact is one of the large ones."""
     return artifact_size(command_id) >= LARGE[0]
 
 
@@ -57,7 +57,7 @@ def open_sandbox(devices: int, seed: int, clock: Clock) -> Sandbox:
         make_fleet(devices, seed),
         clock=clock,
         behaviour=BEHAVIOUR,
-        # Commands of an earlier demo would be in the folder already, and nothing would be downloaded.
+        # With repeated command ids, an earlier demo's files would be in the folder, and nothing would be downloaded.
         seed=secrets.randbits(64),
         quota=devices,
         artifact_size=lambda row: artifact_size(row["id"]),

@@ -1,4 +1,4 @@
-"""How far the demo is: counters, fed by the client's events and results."""
+"""The progress of the demo: counters, fed by the client's events and results."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -20,7 +20,7 @@ class Counted(Protocol):
 
     @property
     def kind(self) -> str:
-        """Its name, for people."""
+        """Its display name."""
         ...
 
     @property
@@ -31,13 +31,13 @@ class Counted(Protocol):
 
 @attrs.define
 class Progress:
-    """The demo as it stands.  All counts go up only."""
+    """The progress of the demo.  Counts never decrease."""
 
     targets: int
-    """How many devices are to be captured."""
+    """Number of devices to capture."""
 
     faults: Sequence[Counted] = ()
-    """What the sandbox injects."""
+    """The faults that the sandbox injects."""
 
     seconds: float = 0.0
     """Real time since the start."""
@@ -59,7 +59,7 @@ class Progress:
     """Bytes saved."""
 
     resumed: int = 0
-    """Downloads that broke and were taken up in the middle."""
+    """Downloads that broke off and were resumed in the middle."""
 
     requests: int = 0
     posts: int = 0
@@ -85,10 +85,10 @@ class Progress:
 
     @property
     def picture(self) -> Picture:
-        """Return how it stands, to be shown."""
+        """Return the progress for display."""
         held_back = f" {self.paced} held back," if self.paced else ""
         said = (
-            f"{size_text(self.size)}, {self.requests} requests, {self.retries} sent again,"
+            f"{size_text(self.size)}, {self.requests} requests, {self.retries} retried,"
             f" {self.injected} faults,{held_back} {self.seconds:.0f} s"
         )
         return Picture(self.stages, said)
@@ -101,7 +101,7 @@ class Progress:
             self.ineligible += 1
 
     def on_event(self, event: Event) -> None:
-        """Count what happens inside the client."""
+        """Count the client's events."""
         match event:
             case RequestFinished():
                 self.requests += 1
@@ -118,7 +118,7 @@ class Progress:
                 pass
 
     def on_result(self, result: CaptureResult) -> None:
-        """Count what became of a target."""
+        """Count the result for a target."""
         if result.artifact is not None:
             self.saved += 1
             self.size += result.artifact.size

@@ -1,4 +1,4 @@
-"""What the demo says at its end."""
+"""The closing report of the demo."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ __all__ = ["Row", "closing_table", "interrupted_line", "rows"]
 
 @attrs.frozen
 class Row:
-    """A row of the table: a name, a number or the like, and what there is to say about it."""
+    """A row of the table: a name, a value, and a note."""
 
     name: str
     value: str
@@ -24,7 +24,7 @@ class Row:
 
 
 def rows(progress: Progress, folder: Path) -> list[list[Row]]:
-    """Return the closing table, in sections."""
+    """Return the rows of the closing table, in sections."""
     return [list(_outcomes(progress)), [*_traffic(progress), *_faults(progress), *_rest(progress, folder)]]
 
 
@@ -50,8 +50,8 @@ def _faults(progress: Progress) -> Iterator[Row]:
     for fault in progress.faults:
         if fault.count:
             yield Row(f"  {fault.kind}", str(fault.count))
-    yield Row("requests sent again", str(progress.retries))
-    yield Row("downloads resumed", str(progress.resumed), "taken up where they broke off")
+    yield Row("requests retried", str(progress.retries))
+    yield Row("downloads resumed", str(progress.resumed), "resumed where they broke off")
 
 
 def _rest(progress: Progress, folder: Path) -> Iterator[Row]:
@@ -60,14 +60,14 @@ def _rest(progress: Progress, folder: Path) -> Iterator[Row]:
 
 
 def interrupted_line(saved: int, targets: int, folder: Path) -> str:
-    """Return what is said after Ctrl-C."""
+    """Return the message after Ctrl-C."""
     if saved == 0:
         return "interrupted: nothing was saved"
     return f"interrupted: {saved} of {targets} artifacts are saved, each of them whole, in {folder}"
 
 
 def closing_table(sections: Sequence[Sequence[Row]]) -> Table:
-    """Return the table at the end."""
+    """Return the closing table."""
     table = Table(show_header=False, box=box.ROUNDED)
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)

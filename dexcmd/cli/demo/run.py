@@ -1,4 +1,4 @@
-"""The demo from its start to its exit code."""
+"""Runs the demo, from the start to the exit code."""
 
 import asyncio
 import tempfile
@@ -30,10 +30,10 @@ from dexcmd.transfer.files import make_folder
 __all__ = ["run_demo"]
 
 SPEED = 10.0
-"""How much faster than the real one the time of the demo runs, for the devices and for the client alike."""
+"""How much faster than real time the demo runs, for the devices and the client alike."""
 
 MOST_PROBLEMS = 10
-"""More are counted and not shown."""
+"""Maximum number of problems to show; the others are only counted."""
 
 NEXT = (
     "Next: try your own code on `dexcmd sandbox`; for the real service, set CLOUDFLARE_API_TOKEN and"
@@ -43,7 +43,7 @@ NEXT = (
 
 @attrs.frozen
 class Plan:
-    """What the demo is to do."""
+    """The parameters of the demo."""
 
     devices: int
     folder: Path
@@ -65,7 +65,7 @@ def run_demo(devices: int, into: Path | None, seed: int) -> int:
         return stopped.exit_code
     finally:
         if into is None:
-            # Only one that has nothing in it goes.
+            # This removes it only if it is empty.
             with suppress(OSError):
                 folder.rmdir()
     console.print(closing_table(rows(progress, folder)))
@@ -76,14 +76,14 @@ def run_demo(devices: int, into: Path | None, seed: int) -> int:
         return FAILED
     say(
         console,
-        f"{counted(progress.saved, 'whole file')} in {folder}, outcomes as the sandbox has them.",
+        f"{counted(progress.saved, 'whole file')} in {folder}, all outcomes as in the sandbox.",
     )
     say(console, NEXT)
     return OK
 
 
 async def _play(plan: Plan, progress: Progress, view: View) -> list[str]:
-    """Capture, then check; return what is wrong."""
+    """Capture, then check; return the problems."""
     clock, started = ScaledClock(SPEED), time.monotonic()
 
     def picture() -> Picture:
@@ -106,8 +106,8 @@ async def _capture(sandbox: Sandbox, plan: Plan, progress: Progress) -> list[Cap
         api_token=sandbox.token,
         account_id=sandbox.account_id,
         base_url=sandbox.base_url,
-        # The client lives in the sandbox's time.  So it runs with its own defaults: what it waits of itself
-        # and what the service tells it to wait both pass ten times as fast.
+        # The client shares the sandbox's clock, so it can use its defaults: both its own waits and those that
+        # the service asks for pass ten times as fast.
         clock=sandbox.clock,
         on_event=progress.on_event,
     ) as dex:
@@ -129,7 +129,7 @@ def _check(results: Sequence[CaptureResult], truth: Mapping[str, Truth], plan: P
 
 
 def _new_folder() -> Path:
-    """Make a folder of its own for this run, here."""
+    """Create a new folder for this run in the current one."""
     try:
         return Path(Path(tempfile.mkdtemp(prefix="dexcmd-demo-", dir=".")).name)
     except OSError as error:

@@ -15,25 +15,36 @@ Verify = Literal["zip", "size", "none"]
 
 
 def download(
-    *ids: Annotated[str, Parameter(name="ids", help="Ids of commands; - reads them from stdin.")],
-    into: Annotated[Place, Parameter(help="The folder; made if need be, private to you.")] = Path("captures"),
-    concurrency: Annotated[int, Parameter(help="How many at a time.", validator=Number(gte=1))] = 8,
+    *ids: Annotated[str, Parameter(name="ids", help="Command ids; - reads them from stdin.")],
+    into: Annotated[Place, Parameter(help="Folder to save into; created if missing, private to you.")] = Path(
+        "captures"
+    ),
+    concurrency: Annotated[
+        int, Parameter(help="Maximum number of simultaneous downloads.", validator=Number(gte=1))
+    ] = 8,
     verify: Annotated[
         Verify | None,
-        Parameter(help="What is checked: zip (all of it), the size, or none. By default zip for names in .zip."),
+        Parameter(
+            help="What to check: zip (the whole archive), size, or none. By default zip for names in .zip, else size."
+        ),
     ] = None,
-    bytes_per_second: Annotated[Size | None, Parameter(help="The most of all together, as 500k or 2.5MB.")] = None,
+    bytes_per_second: Annotated[
+        Size | None, Parameter(help="Speed limit for all downloads together, such as 500k or 2.5MB.")
+    ] = None,
     common: WithCommon = Common(),  # noqa: B008 - frozen
 ) -> int:
-    """Save the artifacts of commands as files.
+    """Download the artifacts of commands.
 
-    Run again, it skips what is there whole and goes on from what broke off.
-    From stdin it takes an id a line, or what `commands` and `follow` write,
-    and begins as the lines come.
+    Running it again skips complete files and resumes partial ones.  From
+    stdin, - reads one id per line, or the output of `commands` or `follow`,
+    and downloads start as the lines arrive.
 
-    Ctrl-C begins no more and finishes those under way; a second one leaves at
-    once, and what came stays to be gone on from.  Exits with 0 if all are
-    there, with 3 if some are not, with 1 (or 5, if refused) if none is.
+    The first Ctrl-C starts no more downloads and finishes those in progress;
+    the second one quits immediately and keeps the partial files, so that they
+    can be resumed.
+
+    Exits with 0 if every artifact was saved, with 3 if some were not, with 1
+    (or 5, if refused) if none was.
 
     For example:
       dexcmd download 7d0c6f4e-93a6-4a60-9d2c-3a1f6f0f1f9b --into captures

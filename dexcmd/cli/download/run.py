@@ -1,4 +1,4 @@
-"""Downloads, as rows, a view and an exit code."""
+"""Downloads artifacts, writing rows and progress, and returns an exit code."""
 
 import asyncio
 import sys
@@ -33,14 +33,14 @@ from dexcmd.transfer.saved import SavedArtifact
 __all__ = ["COLUMNS", "Job", "Row", "Standing", "run_download"]
 
 HOPELESS = (AuthenticationError, PermissionDeniedError)
-"""What the next artifact would be refused for as well."""
+"""Errors that every other artifact would get as well."""
 
-FINISHING = "finishing what is under way; Ctrl-C again leaves at once"
+FINISHING = "finishing the downloads in progress; Ctrl-C again quits immediately"
 
 
 @attrs.frozen(kw_only=True)
 class Job:
-    """What is to be downloaded, and how."""
+    """What to download, and how."""
 
     ids: Sequence[str]
     into: Path
@@ -51,7 +51,7 @@ class Job:
 
 @attrs.frozen
 class Row:
-    """What became of one command's artifact."""
+    """The result for one command's artifact."""
 
     command_id: str
     artifact: SavedArtifact | None = None
@@ -59,7 +59,7 @@ class Row:
 
     @property
     def state(self) -> str:
-        """Return it in a word."""
+        """Return the result in one word."""
         return "failed" if self.artifact is None else "skipped" if self.artifact.skipped else "saved"
 
     @property
@@ -69,7 +69,7 @@ class Row:
 
     @property
     def line(self) -> str:
-        """Return it for people."""
+        """Return the result for display."""
         if self.artifact is None:
             return f"failed   {self.command_id}: {self.reason}"
         return f"{self.state:<8} {self.artifact.path}  {size_text(self.artifact.size)}"
@@ -87,10 +87,10 @@ COLUMNS = (
 
 @attrs.define
 class Standing:
-    """How far it is."""
+    """The progress of the downloads."""
 
     named: int = 0
-    """Commands so far."""
+    """Number of commands named so far."""
 
     all_named: bool = False
     saved: int = 0
@@ -100,7 +100,7 @@ class Standing:
     """Bytes of artifacts that were saved."""
 
     finishing: bool = False
-    """Whether no more are begun."""
+    """Whether no more downloads are started."""
 
     first_error: DexError | None = None
     under_way: dict[str, Progress] = attrs.field(factory=dict[str, Progress])
@@ -113,11 +113,11 @@ class Standing:
         return self.saved + self.skipped + self.failed
 
     def on_progress(self, progress: Progress) -> None:
-        """Note how far an artifact is."""
+        """Record the progress of an artifact."""
         self.under_way[progress.command_id] = progress
 
     def on_row(self, row: Row) -> None:
-        """Count what became of an artifact."""
+        """Count the result for an artifact."""
         self.under_way.pop(row.command_id, None)
         if row.artifact is None:
             self.failed += 1
@@ -129,7 +129,7 @@ class Standing:
             self.size += row.artifact.size
 
     def picture(self, now: float) -> Picture:
-        """Return how it stands at a time in seconds, which does not go back."""
+        """Return the progress at a time in seconds, which never goes back."""
         received = self.size + sum(progress.received for progress in self.under_way.values())
         parts = sum(progress.received / progress.size for progress in self.under_way.values() if progress.size)
         self._bytes.note(received, now)
@@ -137,7 +137,7 @@ class Standing:
         total = self.named if self.all_named else None
         left = None if total is None else self._artifacts.seconds_for(total - self.done - parts)
         remaining = "" if left is None or self.finishing or self.done == total else f"{duration_text(left)} left"
-        said = f"{size_text(received)}, {size_text(self._bytes.per_second)}/s, {len(self.under_way)} under way"
+        said = f"{size_text(received)}, {size_text(self._bytes.per_second)}/s, {len(self.under_way)} in progress"
         if self.skipped:
             said += f", {self.skipped} already there"
         if self.failed:
@@ -146,18 +146,18 @@ class Standing:
 
     @property
     def summary(self) -> str:
-        """Return it in a line, at the end."""
+        """Return the final summary in one line."""
         parts = [f"{self.saved} saved ({size_text(self.size)})"]
         if self.skipped:
             parts.append(f"{self.skipped} already there")
         if self.failed:
             parts.append(f"{self.failed} failed")
         if left := self.named - self.done:
-            parts.append(f"{left} not begun")
+            parts.append(f"{left} not started")
         return ", ".join(parts)
 
     def exit_code(self, *, interrupted: bool) -> int:
-        """Return the exit code of it all; `interrupted` tells whether Ctrl-C was pressed."""
+        """Return the exit code; `interrupted` is whether Ctrl-C was pressed."""
         if interrupted and (self.done < self.named or not self.all_named):
             return INTERRUPTED
         if self.first_error is None:
@@ -166,14 +166,14 @@ class Standing:
 
 
 def run_download(common: Common, job: Job) -> int:
-    """Save the artifacts, write a row for each, and return the exit code.  Raises `DexError`."""
+    """Save the artifacts, write one row for each, and return the exit code.  Raises `DexError`."""
     if not job.ids:
         raise ConfigurationError("no command: name their ids, or - to read them from stdin")
     gently = GentleStop(partial(note, FINISHING))
     try:
         return call(common, _Download(common, job, gently).run, gently)
     except Stopped:
-        note("what came stays: the same command goes on from there")
+        note("partial downloads are kept: run the same command again to resume")
         raise
 
 
@@ -215,12 +215,12 @@ class _Download:
             await asyncio.gather(naming, return_exceptions=True)
         note(standing.summary)
         if standing.first_error is not None and not sys.stdout.isatty():
-            # Who sees the rows has seen it.
+            # On a terminal, the rows have shown it.
             complain(explain(standing.first_error), standing.failed - 1)
         return standing.exit_code(interrupted=self._gently.requested)
 
     async def _name(self) -> None:
-        """Read all names at once, ahead of the downloads, so that it shows how many there are."""
+        """Read all names ahead of the downloads, so that the total can be shown."""
         try:
             async for command in named_commands(self._job.ids, self._lines):
                 self._standing.named += 1
@@ -234,7 +234,7 @@ class _Download:
             if command.status is None or command.succeeded:
                 yield command
             else:
-                # Nothing has to be asked for to know that.
+                # Known without a request.
                 error = DownloadError(f"command {command.id} is {command.status}: it has no artifact")
                 self._add(Row(command_id_of(command), error=error))
         await naming

@@ -12,17 +12,17 @@ __all__ = ["follow"]
 
 
 def follow(
-    *ids: Annotated[str, Parameter(name="ids", help="Ids of commands; - reads them from stdin.")],
-    timeout: Annotated[Duration, Parameter(help="How long to wait, as 90s, 15m or 1h.")] = timedelta(minutes=15),
+    *ids: Annotated[str, Parameter(name="ids", help="Command ids; - reads them from stdin.")],
+    timeout: Annotated[Duration, Parameter(help="How long to wait, such as 90s, 15m or 1h.")] = timedelta(minutes=15),
     common: WithCommon = Common(),  # noqa: B008 - frozen
 ) -> int:
-    """Wait until commands have ended, and tell of each as it does.
+    """Wait for commands to end, and report each one as it does.
 
-    From stdin it takes an id a line, or what `commands --json` writes.  A
-    device that is not connected lets its command fail after 10 minutes.
+    From stdin, - reads one id per line, or the output of `commands`.  The
+    command of a device that is not connected fails after 10 minutes.
 
-    Exits with 0 if all are SUCCESS, with 3 if some FAILED or did not end in
-    time.
+    Exits with 0 if every command ended in SUCCESS, with 3 if some FAILED or
+    did not end in time.
 
     For example:
       dexcmd follow 7d0c6f4e-93a6-4a60-9d2c-3a1f6f0f1f9b --timeout 5m

@@ -1,4 +1,4 @@
-"""Following, as rows and an exit code."""
+"""Follows commands, writing a row as each ends, and returns an exit code."""
 
 import time
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ __all__ = ["late", "run_follow"]
 
 @attrs.define
 class Standing:
-    """How far it is."""
+    """The progress of following."""
 
     total: int
     until: float
@@ -36,15 +36,15 @@ class Standing:
     succeeded: int = 0
 
     def picture(self) -> Picture:
-        """Return it to be shown."""
+        """Return the progress for display."""
         said = f"{self.succeeded} succeeded, {self.ended - self.succeeded} failed"
         if self.ended < self.total:
-            said += f"; waits {duration_text(self.until - time.monotonic())} more at most"
+            said += f"; waiting up to {duration_text(self.until - time.monotonic())} more"
         return Picture((Stage("ended", self.ended, self.total),), said)
 
 
 def run_follow(common: Common, ids: Sequence[str], timeout: timedelta) -> int:
-    """Write each command when it has ended, and return the exit code.  Raises `DexError`."""
+    """Write each command when it ends, and return the exit code.  Raises `DexError`."""
     if not ids:
         raise ConfigurationError("no command: name their ids, or - to read them from stdin")
     writer = RowWriter(COMMANDS, command_document, as_json=common.json, line=_line)
@@ -56,10 +56,10 @@ def run_follow(common: Common, ids: Sequence[str], timeout: timedelta) -> int:
         told: set[str] = set()
 
         def picture() -> Picture:
-            # Waiting alone would never tell of an id that is mistyped.
+            # Waiting alone would never reveal a mistyped id.
             if missing := [command_id for command_id in following.unlisted if command_id not in told]:
                 told.update(missing)
-                note(f"not in the list, at least not yet: {listed(missing)}; waits for {_them(missing)} all the same")
+                note(f"not in the list yet: {listed(missing)}; waiting for {_them(missing)} anyway")
             return standing.picture()
 
         try:
@@ -74,7 +74,7 @@ def run_follow(common: Common, ids: Sequence[str], timeout: timedelta) -> int:
             complain(late(error))
         except (TransportError, ServerError) as error:
             if not (isinstance(error, TransportError) and error.permanent):
-                error.add_note("the commands go on, and the same command waits for them again")
+                error.add_note("the commands keep running; run the same command again to wait for them")
             raise
         return OK if standing.succeeded == standing.total else PARTLY
 
@@ -82,14 +82,14 @@ def run_follow(common: Common, ids: Sequence[str], timeout: timedelta) -> int:
 
 
 def late(error: WaitTimeoutError) -> Failure:
-    """Return what it comes to that commands have not ended in time, some of which the list has never shown."""
+    """Return the failure for commands that have not ended in time, some of which may never have been in the list."""
     failure = explain(error)
     if not error.unlisted:
         return failure
     hint = f"{'is the id' if len(error.unlisted) == 1 else 'are the ids'} right, and the account?"
     others = len(error.pending) - len(error.unlisted)
     if others:
-        hint += f" {counted(others, 'other')} {'goes' if others == 1 else 'go'} on"
+        hint += f" {counted(others, 'other')} {'keeps' if others == 1 else 'keep'} running"
     return attrs.evolve(failure, hint=hint)
 
 

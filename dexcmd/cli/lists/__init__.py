@@ -1,4 +1,4 @@
-"""`dexcmd quota`, `devices` and `commands`: what the service has."""
+"""`dexcmd quota`, `devices` and `commands`: what the service lists."""
 
 from typing import Annotated, Literal
 
@@ -16,7 +16,7 @@ NOTHING = Common()
 
 
 def quota(*, common: WithCommon = NOTHING) -> int:
-    """Show how many commands may still be created today.
+    """Show today's command quota and how much of it is left.
 
     For example:
       dexcmd quota
@@ -36,7 +36,7 @@ def devices(
 ) -> int:
     """List the devices that were connected within the last hour.
 
-    A line for each registration.  What is not eligible says why.
+    One row per registration.  Ineligible devices are listed with the reason.
 
     For example:
       dexcmd devices --search LON-
@@ -50,19 +50,19 @@ def devices(
 
 def commands(
     *,
-    status: Annotated[Status | None, Parameter(help="Only those in this status.")] = None,
-    type: Annotated[CommandType | None, Parameter(help="Only those of this type.")] = None,  # noqa: A002 - the option's name
-    device: Annotated[Text, Parameter(help="Only those of this device id.")] = None,
+    status: Annotated[Status | None, Parameter(help="Filter by status.")] = None,
+    type: Annotated[CommandType | None, Parameter(help="Filter by command type.")] = None,  # noqa: A002 - the option's name
+    device: Annotated[Text, Parameter(help="Filter by device id.")] = None,
     user: User = None,
-    since: Annotated[Moment | None, Parameter(help="Created since then.")] = None,
-    until: Annotated[Moment | None, Parameter(help="Created until then.")] = None,
-    limit: Annotated[int | None, Parameter(help="At most so many.", validator=Number(gte=1))] = None,
+    since: Annotated[Moment | None, Parameter(help="Only commands created since this time.")] = None,
+    until: Annotated[Moment | None, Parameter(help="Only commands created until this time.")] = None,
+    limit: Annotated[int | None, Parameter(help="Maximum number of commands.", validator=Number(gte=1))] = None,
     common: WithCommon = NOTHING,
 ) -> int:
     """List commands, newest first.
 
-    A time is so long ago, as 2h or 3d, or 2026-01-31 or 2026-01-31T09:30 of
-    this machine's zone.
+    A time is an age, such as 2h or 3d, or a date or time in this machine's
+    time zone, such as 2026-01-31 or 2026-01-31T09:30.
 
     For example:
       dexcmd commands --status FAILED --since 1d

@@ -1,4 +1,4 @@
-"""What the service has, as rows."""
+"""Writes quota, devices and commands as rows."""
 
 import sys
 from datetime import UTC, datetime
@@ -79,7 +79,7 @@ DEVICES_TABLE = tuple(
     for column in DEVICES
     if column.title != "reason"
 )
-"""A table has the reason beside the no: there it has room on eighty columns."""
+"""A table shows the reason next to the "no", where it fits into eighty columns."""
 
 COMMANDS = (
     Column[Command](title="command", text=lambda row: row.id),
@@ -121,13 +121,13 @@ def run_devices(common: Common, selection: Selection) -> int:
             writer.add(device)
 
     call(common, work)
-    writer.finish("no such devices were connected within the last hour")
+    writer.finish("no matching devices were connected within the last hour")
     return OK
 
 
 @attrs.frozen(kw_only=True)
 class Wanted:
-    """Which commands."""
+    """The filters for commands."""
 
     status: str | None
     command_type: str | None
@@ -152,5 +152,5 @@ def run_commands(common: Common, wanted: Wanted) -> int:
                 return
 
     call(common, work)
-    writer.finish("no such commands")
+    writer.finish("no matching commands")
     return OK

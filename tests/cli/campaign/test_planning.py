@@ -52,7 +52,7 @@ def test_a_run_that_comes_too_late_does_not_begin(office: Office, say: Say):
     file = office.write("deadline = 2020-01-01T00:00:00Z\n")
     code, out, err = say("run", file, "--yes")
     assert (code, out) == (1, "")
-    assert err == "error: no device is to be captured: all are skipped or too late for the deadline (too late 6)\n"
+    assert err == "error: there is no device to capture: all are skipped or too late for the deadline (too late 6)\n"
     assert not office.journal.exists()
 
 
@@ -64,7 +64,7 @@ def test_why_devices_are_skipped_and_which(office: Office, say: Say):
     )
     code, out, _ = say("plan", file)
     assert code == 0
-    assert "    excluded              1  `exclude` has its id, name or email\n" in out
+    assert "    excluded              1  its id, name or email is in `exclude`\n" in out
     assert "    not found             1  it is named" in out
     assert second.device_id not in out
     code, out, _ = say("plan", file, "--all")
@@ -208,7 +208,7 @@ def test_a_plan_of_what_the_journal_knows(office: Office, say: Say):
     code, out, err = say("plan", file)
     assert code == 0
     assert "each as the mean of 6 in the journal" in out
-    assert err == "london is in the journal already: a run goes on with it, and does not plan it anew\n"
+    assert err == "london is in the journal already: a run resumes it, and does not plan it again\n"
     file = office.write("leave_quota = 3\n")
     code, _, err = say("plan", file)
     assert code == 0

@@ -82,7 +82,7 @@ def test_nobody_to_ask(office: Office, say: Say):
 def test_nothing_to_capture(office: Office, say: Say):
     code, out, err = say("run", office.write('[targets]\nplatforms = ["amiga"]\n'), "--yes")
     assert (code, out) == (1, "")
-    assert "no device is to be captured: all are skipped (platform 6)" in err
+    assert "there is no device to capture: all are skipped (platform 6)" in err
     assert not office.journal.exists()
 
 
@@ -102,9 +102,9 @@ def test_a_silent_account_holds_up_no_other_where_nobody_is_asked(
     assert code == 0
     assert err.splitlines()[1:3] == [
         "emea: 6 commands; 1 day by the quota",
-        "1 more account: planned and captured beside, each as soon as it answers",
+        "1 more account: planned and captured alongside, each as soon as it answers",
     ]
-    assert [line for line in err.splitlines() if "begins" in line] == ["apac: planned, and begins"]
+    assert [line for line in err.splitlines() if "planned, starting" in line] == ["apac: planned, starting"]
     assert len(office.files) == 8
 
 
@@ -250,7 +250,7 @@ def test_a_journal_that_is_named_is_not_made_in_a_folder_that_is_not_there(
     office: Office, say: Say, command: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     office.write()
-    error = "error: there is no folder nodir for the journal j.db: make it, or name another journal\n"
+    error = "error: there is no folder nodir for the journal j.db: create it, or name another journal\n"
     assert say(*command, "--journal", "nodir/j.db") == (2, "", error)
     monkeypatch.setenv("DEXCMD_JOURNAL", "nodir/j.db")
     assert say(*command) == (2, "", error)
@@ -281,7 +281,7 @@ def test_a_new_journal_is_told_before_anything_is_asked(office: Office, say: Say
 def test_a_journal_that_cant_be_made_is_refused_before_anything_is_looked_at(office: Office, say: Say):
     code, out, err = say("run", office.write(), "--yes", "--journal", "/proc/x.db")
     assert (code, out) == (2, "")
-    assert err.startswith("error: no journal can be made at /proc/x.db: /proc: ")
+    assert err.startswith("error: can't create a journal at /proc/x.db: /proc: ")
     assert not office.service.sandbox.requests
 
 
@@ -297,11 +297,11 @@ def test_ctrl_c_once_and_once_more(office: Office):
     process.popen.send_signal(signal.SIGINT)
     code, out, _ = process.finish()
     assert code == 130
-    assert "creating nothing more and finishing what is being fetched; Ctrl-C again leaves at once" in out
+    assert "creating no more commands and finishing the downloads in progress; Ctrl-C again quits immediately" in out
     assert json.loads(out.splitlines()[-1])["state"] == "interrupted"
     # The next says how to go on.
     process = office.run("run", file)
-    process.wait_for("goes on with london: 0 of 6 are fetched")
+    process.wait_for("resuming london: 0 of 6 fetched")
     process.wait_for("6 of 6 created, 0 of 6 captured")
     process.popen.send_signal(signal.SIGINT)
     code, out, _ = process.finish()
@@ -316,11 +316,11 @@ def test_the_second_ctrl_c_leaves_at_once(office: Office, say: Say):
     process = office.run("run", file, "--yes")
     until(lambda: office.service.made("download") > 0)
     process.popen.send_signal(signal.SIGINT)
-    process.wait_for("Ctrl-C again leaves at once")
+    process.wait_for("Ctrl-C again quits immediately")
     process.popen.send_signal(signal.SIGINT)
     code, out, _ = process.finish()
     assert code == 130
-    assert out.endswith("what was done stays: `dexcmd campaign resume london` goes on\ninterrupted")
+    assert out.endswith("progress is kept: `dexcmd campaign resume london` resumes it\ninterrupted")
     office.service.sandbox.faults.clear()
     assert say("resume", "london")[0] == 0
     assert office.made == len(office.files) == 6
@@ -336,7 +336,7 @@ def test_what_ends_a_run_tells_how_it_is_gone_on_with(office: Office, say: Say, 
         code, _, err = say("run", file, "--yes", "--journal", "other.db")
     assert code == 1
     hint, error = err.splitlines()[-2:]
-    assert hint == "what was done stays: `dexcmd campaign resume london --journal other.db` goes on"
+    assert hint == "progress is kept: `dexcmd campaign resume london --journal other.db` resumes it"
     assert error.startswith("error: no space left for ")
     assert say("resume", "london", "--journal", "other.db")[0] == 0
     assert office.made == len(office.files) == 6
@@ -349,7 +349,7 @@ def test_so_does_a_stdout_that_is_full(office: Office, say: Say, monkeypatch: py
         code, _, err = say("run", file, "--yes", "--json")
     assert code == 1
     assert err.splitlines()[-2:] == [
-        "what was done stays: `dexcmd campaign resume london` goes on",
+        "progress is kept: `dexcmd campaign resume london` resumes it",
         "error: No space left on device",
     ]
     assert say("resume", "london")[0] == 0
@@ -391,7 +391,7 @@ def test_killed_and_run_again(office: Office, say: Say):
     assert out.startswith("london is interrupted: no process runs it")
     code, _, err = say("run", "london")
     assert code == 0
-    assert err.startswith("goes on with london: 0 of 6 are fetched\n")
+    assert err.startswith("resuming london: 0 of 6 fetched\n")
     assert office.made == len(office.files) == 6
 
 
@@ -415,25 +415,25 @@ def test_steered_from_another_process(office: Office, say: Say):
     code, out, err = say("pause", "london")
     assert (code, err) == (0, "")
     assert out == (
-        "london is paused: nothing more is created; 1 that is under way is still followed and fetched; "
-        "`dexcmd campaign resume london` goes on\n"
+        "london is paused: nothing more is created; 1 in progress is still followed and fetched; "
+        "`dexcmd campaign resume london` resumes it\n"
     )
-    process.wait_for("london is paused: nothing more is created, what runs is followed and fetched")
+    process.wait_for("london is paused: nothing more is created, running commands are followed and fetched")
     watching.wait_for("london is paused")
     assert "london is paused (by another process)" in say("status", "london")[1]
 
-    assert say("resume", "london") == (0, "", "london goes on in the process that runs it\n")
-    process.wait_for("london goes on: the pause is over")
+    assert say("resume", "london") == (0, "", "london resumes in the process that runs it\n")
+    process.wait_for("london resumes: the pause is over")
     code, out, _ = say("resume", "london", "--json")
     assert (code, json.loads(out)["running_elsewhere"]) == (0, True)
 
     code, out, _ = say("cancel", "london")
     assert code == 0
     assert out == (
-        "london is cancelled: nothing more is created; 1 command still runs, for the service can't cancel it; "
+        "london is cancelled: nothing more is created; 1 command still runs, as the service can't cancel it; "
         "it is followed and fetched\n"
     )
-    process.wait_for("london is cancelled: nothing more is created, what runs is followed and fetched")
+    process.wait_for("london is cancelled: nothing more is created, running commands are followed and fetched")
     code, out, _ = say("cancel", "london", "--drop")
     assert code == 0
     assert out.endswith("it is not collected\n")
@@ -459,7 +459,7 @@ def test_steered_while_nothing_runs_it(office: Office, say: Say):
     process.popen.send_signal(signal.SIGINT)
     assert process.finish()[0] == 130
     assert say("pause", "london")[1] == (
-        "london is paused: nothing more is created; `dexcmd campaign resume london` goes on\n"
+        "london is paused: nothing more is created; `dexcmd campaign resume london` resumes it\n"
     )
     assert say("status", "london", "--watch")[0] == 130
     # To run it does not end the pause.
@@ -473,8 +473,8 @@ def test_steered_while_nothing_runs_it(office: Office, say: Say):
     assert json.loads(out)["control"] == "cancel_keep"
     code, out, _ = say("cancel", "london", "--drop")
     assert out == (
-        "london is cancelled: nothing more is created; 6 commands still run, for the service can't cancel them; "
-        "they are not collected; `dexcmd campaign resume london` brings it to its end\n"
+        "london is cancelled: nothing more is created; 6 commands still run, as the service can't cancel them; "
+        "they are not collected; `dexcmd campaign resume london` finishes it\n"
     )
     code, out, _ = say("resume", "london")
     assert code == 4
@@ -555,7 +555,7 @@ def test_no_is_the_answer(office: Office, show: Callable[..., Screen]):
     screen.wait_for("[y/N] ")
     screen.type("\n")
     assert screen.finish() == 4
-    assert screen.text.endswith("nothing was begun\n")
+    assert screen.text.endswith("nothing was started\n")
     assert not office.journal.exists()
 
 

@@ -120,7 +120,11 @@ def test_a_campaign_in_a_terminal(office: Office, terminal: Terminal):
     screen = terminal.screen()
     assert bars(screen) == running
     begins = ("created ", "captured ", "fetched ", "0 fetched (0 bytes), 6 running")
-    said = ("creating nothing more and finishing what is being fetched; Ctrl-C again", *begins, "london is interrupted")
+    said = (
+        "creating no more commands and finishing the downloads in progress; Ctrl-C again",
+        *begins,
+        "london is interrupted",
+    )
     at = [next(number for number, line in enumerate(screen) if line.startswith(words)) for words in said]
     assert at == sorted(at)
     assert "next: `dexcmd campaign resume london` goes on where it stands" in screen

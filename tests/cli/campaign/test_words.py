@@ -63,11 +63,11 @@ class TestPlans:
     def test_a_quota_that_never_suffices(self):
         lines = plan_lines(plan(account_plan()))
         assert "  quota: 800 of 800 used" in lines
-        assert "  the quota never suffices: nothing can be created" in lines
+        assert "  the quota is never enough: nothing can be created" in lines
         assert "bytes             of a size that is not known" in lines
 
     def test_a_quota_that_is_not_told(self):
-        assert "  quota: the service does not tell" in plan_lines(plan(account_plan(quota=None)))
+        assert "  quota: the service does not say" in plan_lines(plan(account_plan(quota=None)))
 
     def test_what_comes_after_the_deadline_without_a_quota_that_is_told(self):
         quota = QuotaForecast(
@@ -151,7 +151,7 @@ class TestPlans:
         assert brief_lines(both) == [
             "london: pcap (time_limit_min 2) on 2 devices of user1@example.com, user2@example.com",
             "skipped: not eligible 1, offline 2",
-            "emea: 2 commands; the quota never suffices: nothing can be created",
+            "emea: 2 commands; the quota is never enough: nothing can be created",
             "apac: can't be read (no luck), planned and captured once it can be",
             "artifacts: about 2.0 kB, 1.0 kB each as the mean of 4,321 in the journal, into captures",
         ]
@@ -159,8 +159,8 @@ class TestPlans:
     def test_in_short_where_only_the_first_account_has_answered(self):
         assert brief_lines(plan(account_plan(), spec=TWO)) == [
             "london: pcap (time_limit_min 2) on 1 device of user1@example.com",
-            "emea: 1 command; the quota never suffices: nothing can be created",
-            "1 more account: planned and captured beside, each as soon as it answers",
+            "emea: 1 command; the quota is never enough: nothing can be created",
+            "1 more account: planned and captured alongside, each as soon as it answers",
             "artifacts: of a size that is not known, into captures",
         ]
 
@@ -311,21 +311,19 @@ class TestProgress:
         reset = datetime.now(UTC) + timedelta(hours=6, minutes=12, seconds=30)
         waits = account(states={"pending": 1, "saved": 1}, waves=3, wave=2, waits_until=reset)
         assert pictured(status(waits)).said.splitlines()[1:] == [
-            "wave 2 of 3, waits for the quota: reset in 6 h 12 min"
+            "wave 2 of 3, waiting for the quota: reset in 6 h 12 min"
         ]
         soaks = account(states={"pending": 1, "saved": 1}, waves=3, wave=2, posts=1, next_wave_at=reset)
-        assert pictured(status(soaks)).said.splitlines()[1:] == [
-            "wave 2 of 3, waits for its soak: the next wave in 6 h 12 min"
-        ]
+        assert pictured(status(soaks)).said.splitlines()[1:] == ["wave 2 of 3, soaking: the next wave in 6 h 12 min"]
         # It is over, and a pause keeps the wave from beginning.
         over = attrs.evolve(soaks, next_wave_at=NOW)
         assert pictured(status(over, control="pause")).said.splitlines()[1:] == ["london is paused", "wave 2 of 3"]
         audit = account(states={"saved": 1}, posts=1)
-        assert pictured(status(audit)).said.splitlines()[1:] == ["looks for late commands in the list"]
+        assert pictured(status(audit)).said.splitlines()[1:] == ["looking for late commands in the list"]
         waits_for_it = attrs.evolve(audit, audit_at=reset)
-        assert pictured(status(waits_for_it)).said.splitlines()[1:] == ["waits with the audit: it begins in 6 h 12 min"]
+        assert pictured(status(waits_for_it)).said.splitlines()[1:] == ["waiting to audit: begins in 6 h 12 min"]
         over = attrs.evolve(audit, audit_at=NOW)
-        assert pictured(status(over)).said.splitlines()[1:] == ["looks for late commands in the list"]
+        assert pictured(status(over)).said.splitlines()[1:] == ["looking for late commands in the list"]
         failed = attrs.evolve(audit, audit_error="HTTP\n500")
         assert pictured(status(failed)).said.splitlines()[1:] == [
             "the audit failed, and the next run tries it again: HTTP 500"
@@ -336,7 +334,7 @@ class TestProgress:
         both = status(waits, refused, ended, aborted, control="pause")
         assert pictured(both).said.splitlines()[1:] == [
             "london is paused",
-            "emea: 1 of 2, wave 2 of 3, waits for the quota: reset in 6 h 12 min",
+            "emea: 1 of 2, wave 2 of 3, waiting for the quota: reset in 6 h 12 min",
             "apac: 0 of 2, refused: no token",
             "amer: 2 of 2",
             "test: 0 of 0, aborted",
@@ -410,7 +408,7 @@ class TestEvents:
         assert event_line(wave, waves) == "emea: wave 2 begins"
         assert event_line(wave, TWO) is None
         waited = QuotaWaited(at=NOW, account="emea", until=NOW + timedelta(hours=16))
-        assert event_line(waited, ONE) == ("the quota is used up: waits for its reset, until 2026-03-02 00:00 UTC")
+        assert event_line(waited, ONE) == ("the quota is used up: waiting for its reset, until 2026-03-02 00:00 UTC")
         aborted = CreatingAborted(at=NOW, account="emea", reason="4 of 5 failed")
         assert event_line(aborted, ONE) == "nothing more is created: 4 of 5 failed"
         assert event_line(AccountStopped(at=NOW, account="emea", kind="aborted"), TWO) == "emea: aborted"
