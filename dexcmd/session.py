@@ -16,7 +16,7 @@ from yarl import URL
 from dexcmd._version import __version__
 from dexcmd.clock import Clock
 from dexcmd.connections import Connections
-from dexcmd.errors import ConfigurationError, DexError, DownloadError, one_line, told_url
+from dexcmd.errors import ConfigurationError, DexError, DownloadError
 from dexcmd.events import Event
 from dexcmd.middleware.attempt import Attempt, transport_error
 from dexcmd.middleware.call import Call
@@ -25,6 +25,7 @@ from dexcmd.middleware.pacer import pacer_for
 from dexcmd.middleware.retry import Retry
 from dexcmd.polling.share import PollShare
 from dexcmd.proxy import Proxy, proxy_for, proxy_of
+from dexcmd.safe_text import one_line, safe_url
 from dexcmd.secret import Secret
 from dexcmd.wire.envelope import Envelope
 from dexcmd.wire.paths import BaseURL, is_loopback, segment
@@ -267,5 +268,5 @@ def _redirect(url: URL, response: aiohttp.ClientResponse) -> URL:
     # A service on the network must not be able to send this client to services on its own machine.
     on_loopback = url.scheme == "http" and target.scheme == "http" and is_loopback(host)
     if not location or not host or not (target.scheme == "https" or on_loopback):
-        raise DownloadError(f"{response.method} {url.path}: refusing a redirect to {one_line(told_url(location))!r}")
+        raise DownloadError(f"{response.method} {url.path}: refusing a redirect to {one_line(safe_url(location))!r}")
     return target

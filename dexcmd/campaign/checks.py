@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
-from dexcmd.errors import ConfigurationError, repr_text
+from dexcmd.errors import ConfigurationError
+from dexcmd.safe_text import repr_text
 from dexcmd.validators import SeveralMistakesError, finite_number, identifier
 from dexcmd.wire.times import format_time
 

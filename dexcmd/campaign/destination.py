@@ -7,8 +7,9 @@ import attrs
 
 from dexcmd.campaign.desk import Flight
 from dexcmd.campaign.spec import ArtifactsSpec
-from dexcmd.errors import ConfigurationError, one_line
+from dexcmd.errors import ConfigurationError
 from dexcmd.resources.command import Command, command_id_of
+from dexcmd.safe_text import one_line
 from dexcmd.session import Session
 from dexcmd.transfer.address import address
 from dexcmd.transfer.folder import FileSink

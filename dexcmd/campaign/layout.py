@@ -29,8 +29,9 @@ from dexcmd.campaign.spec import (
     Targeting,
     Waves,
 )
-from dexcmd.errors import CampaignFileError, ConfigurationError, repr_text
+from dexcmd.errors import CampaignFileError, ConfigurationError
 from dexcmd.resources.requests import CommandArgs, Pcap, SpeedTest, WarpDiag
+from dexcmd.safe_text import repr_text
 from dexcmd.validators import SeveralMistakesError
 from dexcmd.wire.converter import shown, strict_converter
 from dexcmd.wire.times import parse_time

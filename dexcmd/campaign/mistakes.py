@@ -8,7 +8,7 @@ from typing import Any, cast
 import attrs
 from cattrs import ClassValidationError, ForbiddenExtraKeysError
 
-from dexcmd.errors import one_line
+from dexcmd.safe_text import one_line
 from dexcmd.validators import SeveralMistakesError
 
 __all__ = ["ItemsError", "Sections", "at", "hint", "mistakes_of"]

@@ -7,7 +7,7 @@ from dexcmd.amounts import counted, size_text
 from dexcmd.campaign.spec import FailureClass
 from dexcmd.campaign.state import TargetState
 from dexcmd.campaign.status import AccountStatus, CampaignState, CampaignStatus
-from dexcmd.errors import one_line
+from dexcmd.safe_text import one_line
 
 __all__ = ["report_account", "report_lines", "report_row", "report_time"]
 

@@ -13,8 +13,9 @@ from dexcmd.campaign.events import AccountStarted, AccountStopped, AuditFailed, 
 from dexcmd.campaign.follower import Follower
 from dexcmd.campaign.records import AccountRecord
 from dexcmd.created import CreatedLog
-from dexcmd.errors import CampaignError, DexError, one_line
+from dexcmd.errors import CampaignError, DexError
 from dexcmd.resources.command import Command
+from dexcmd.safe_text import one_line
 from dexcmd.tasks import run_beside
 
 __all__ = ["Shard"]

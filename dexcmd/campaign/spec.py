@@ -30,8 +30,9 @@ from dexcmd.campaign.checks import (
 )
 from dexcmd.campaign.percents import percent_of
 from dexcmd.campaign.versions import VersionBounds
-from dexcmd.errors import ConfigurationError, repr_text
+from dexcmd.errors import ConfigurationError
 from dexcmd.resources.requests import CommandArgs, Pcap, SpeedTest, WarpDiag
+from dexcmd.safe_text import repr_text
 from dexcmd.transfer.template import PlaceTemplate
 from dexcmd.validators import SeveralMistakesError, above_zero, identifier, one_of
 from dexcmd.wire.paths import valid_account_id

@@ -8,7 +8,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from dexcmd.cli.texts import LONGEST_LINE
-from dexcmd.errors import ConfigurationError, one_line
+from dexcmd.errors import ConfigurationError
+from dexcmd.safe_text import one_line
 
 if sys.platform != "win32":
     import termios

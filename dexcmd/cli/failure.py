@@ -27,8 +27,8 @@ from dexcmd.errors import (
     TransportError,
     TruncatedArtifactError,
     WaitTimeoutError,
-    one_line,
 )
+from dexcmd.safe_text import one_line
 
 __all__ = ["Failure", "explain", "explain_each"]
 

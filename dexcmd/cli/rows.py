@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import attrs
 
 from dexcmd.cli.stderr import note
-from dexcmd.errors import one_line
+from dexcmd.safe_text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from dexcmd.cli.failure import Failure
 from dexcmd.cli.texts import LONGEST_LINE
-from dexcmd.errors import one_line
+from dexcmd.safe_text import one_line
 
 __all__ = ["complain", "note", "telling", "warn", "write_line"]
 

@@ -8,18 +8,12 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from aiohttp.hdrs import AUTHORIZATION
 
 from dexcmd.connections import Connections
-from dexcmd.errors import (
-    ConfigurationError,
-    ResponseDecodeError,
-    TransportError,
-    TransportTimeoutError,
-    one_line,
-    without_secrets,
-)
+from dexcmd.errors import ConfigurationError, ResponseDecodeError, TransportError, TransportTimeoutError
 from dexcmd.events import RequestFinished, RequestSent
 from dexcmd.middleware.call import Call
 from dexcmd.middleware.limit import TimeLimit
 from dexcmd.middleware.wording import failure_text
+from dexcmd.safe_text import one_line, without_secrets
 from dexcmd.secret import Secret
 from dexcmd.wire.answer import Answer
 from dexcmd.wire.coding import CodingError, content_coding, decoded

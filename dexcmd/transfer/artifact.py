@@ -8,8 +8,9 @@ import aiohttp
 import attrs
 
 from dexcmd.async_only import AsyncOnlyIteration
-from dexcmd.errors import InvalidArtifactError, StalledDownloadError, TruncatedArtifactError, one_line
+from dexcmd.errors import InvalidArtifactError, StalledDownloadError, TruncatedArtifactError
 from dexcmd.middleware.wording import failure_text
+from dexcmd.safe_text import one_line
 from dexcmd.session import Request, Session
 from dexcmd.transfer.direct import body_chunks
 from dexcmd.transfer.ranges import Ask, Body, Version, describe_body

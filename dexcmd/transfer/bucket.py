@@ -15,7 +15,8 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
 
-from dexcmd.errors import DownloadError, one_line, without_secrets
+from dexcmd.errors import DownloadError
+from dexcmd.safe_text import one_line, without_secrets
 
 __all__ = ["VERSION", "Attributes", "Mark", "Place", "Upload", "Written"]
 

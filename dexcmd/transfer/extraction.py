@@ -18,8 +18,8 @@ from dexcmd.errors import (
     MemberNotFoundError,
     UnreadableMemberError,
     UnsafeFilenameError,
-    one_line,
 )
+from dexcmd.safe_text import one_line
 from dexcmd.threads import raise_if_stopped, run_stoppable
 from dexcmd.transfer.files import make_folder, make_inside
 from dexcmd.transfer.names import Parts, safe_parts, told_apart

@@ -11,7 +11,8 @@ import anyio.lowlevel
 import attrs
 
 from dexcmd.async_only import AsyncOnlyContext, AsyncOnlyIteration
-from dexcmd.errors import ArtifactTooLargeError, MemberNotFoundError, one_line
+from dexcmd.errors import ArtifactTooLargeError, MemberNotFoundError
+from dexcmd.safe_text import one_line
 from dexcmd.threads import run_to_the_end
 from dexcmd.transfer.unpacking import Archive, is_folder, is_readable, is_special
 from dexcmd.validators import whole_number

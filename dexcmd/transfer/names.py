@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import cast
 
-from dexcmd.errors import UnsafeFilenameError, one_line
+from dexcmd.errors import UnsafeFilenameError
+from dexcmd.safe_text import one_line
 from dexcmd.wire.paths import artifact_name
 
 __all__ = [

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 import attrs
 
-from dexcmd.errors import ArtifactChangedError, one_line
+from dexcmd.errors import ArtifactChangedError
+from dexcmd.safe_text import one_line
 from dexcmd.wire.coding import content_coding
 
 __all__ = ["Ask", "Body", "Have", "Joint", "Version", "describe_body", "is_strong", "what_to_ask"]

@@ -13,9 +13,9 @@ from dexcmd.errors import (
     InvalidArtifactError,
     StalledDownloadError,
     TruncatedArtifactError,
-    one_line,
 )
 from dexcmd.retrying import try_again
+from dexcmd.safe_text import one_line
 from dexcmd.session import Session
 from dexcmd.transfer.address import ArtifactAddress
 from dexcmd.transfer.artifact import Artifact, open_artifact

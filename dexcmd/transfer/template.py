@@ -10,7 +10,8 @@ from fnmatch import fnmatchcase
 
 import attrs
 
-from dexcmd.errors import UnsafeFilenameError, one_line
+from dexcmd.errors import UnsafeFilenameError
+from dexcmd.safe_text import one_line
 from dexcmd.transfer.names import MOST_NAME_BYTES, MOST_PARTS, Parts, cleaned, ids_in, outline, plain, shortened
 from dexcmd.validators import SeveralMistakesError, as_text
 from dexcmd.wire.paths import artifact_name

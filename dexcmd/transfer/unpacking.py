@@ -19,7 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from dexcmd.errors import DownloadError, InvalidArtifactError, UnreadableMemberError, one_line
+from dexcmd.errors import DownloadError, InvalidArtifactError, UnreadableMemberError
+from dexcmd.safe_text import one_line
 from dexcmd.threads import raise_if_stopped
 from dexcmd.transfer.zipformat import (
     ENCRYPTED,

@@ -12,7 +12,8 @@ from functools import cache, cached_property
 from types import GenericAlias, NoneType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from dexcmd.errors import ResponseDecodeError, one_line, repr_text
+from dexcmd.errors import ResponseDecodeError
+from dexcmd.safe_text import one_line, repr_text
 from dexcmd.wire.columns import Columns, Reader, each, only, times
 from dexcmd.wire.times import parse_time
 

@@ -20,9 +20,8 @@ from dexcmd.errors import (
     RateLimitError,
     ResponseDecodeError,
     ServerError,
-    one_line,
-    told_url,
 )
+from dexcmd.safe_text import one_line, safe_url
 from dexcmd.wire.answer import Answer, service_time
 from dexcmd.wire.html import plain_text
 from dexcmd.wire.ratelimit import parse_retry_after
@@ -136,7 +135,7 @@ def _error_class(status: int, details: tuple[ErrorDetail, ...]) -> type[APIError
 def _details(answer: Answer) -> tuple[ErrorDetail, ...]:
     if 300 <= answer.status < 400:
         target = answer.headers.get("Location", "")
-        return (ErrorDetail(f"unexpected redirect to {one_line(told_url(target)) or 'nowhere'}"),)
+        return (ErrorDetail(f"unexpected redirect to {one_line(safe_url(target)) or 'nowhere'}"),)
     try:
         parsed: object = json.loads(answer.body)
     except (ValueError, RecursionError):

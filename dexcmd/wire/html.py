@@ -1,6 +1,6 @@
 """The human-readable message of an error page: its title, or else its text."""
 
-from dexcmd.errors import one_line
+from dexcmd.safe_text import one_line
 
 __all__ = ["plain_text"]
 

@@ -47,9 +47,9 @@ from dexcmd.errors import (
     UnreadableMemberError,
     UnsafeFilenameError,
     WaitTimeoutError,
-    one_line,
 )
 from dexcmd.resources.command import Command
+from dexcmd.safe_text import one_line
 
 TREE = {
     DexError: (Exception,),

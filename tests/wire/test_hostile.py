@@ -23,13 +23,13 @@ from dexcmd.errors import (
     InvalidArtifactError,
     ResponseDecodeError,
     UnsafeFilenameError,
-    one_line,
 )
 from dexcmd.fanout import BulkOptions
 from dexcmd.polling.pending import Pending, created_between
 from dexcmd.resources.command import decode_commands
 from dexcmd.resources.devices import Device
 from dexcmd.resources.requests import Pcap
+from dexcmd.safe_text import one_line
 from dexcmd.secret import Secret
 from dexcmd.transfer.address import ArtifactAddress
 from dexcmd.transfer.files import check_zip, make_folder, whole_file_hash

@@ -12,7 +12,8 @@ from dexcmd.campaign.journal.opening import transaction
 from dexcmd.campaign.journal.rows import EVENT, Values, recorded
 from dexcmd.campaign.journal.schema import WITHOUT_LATER_RULES, Migration
 from dexcmd.campaign.records import Recorded
-from dexcmd.errors import CampaignError, one_line
+from dexcmd.errors import CampaignError
+from dexcmd.safe_text import one_line
 
 __all__ = ["check"]
 

@@ -5,7 +5,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dexcmd.errors import CampaignError, one_line
+from dexcmd.errors import CampaignError
+from dexcmd.safe_text import one_line
 
 __all__ = ["DAMAGED", "NO_JOURNAL", "OF_SQLITE", "explain", "explained"]
 

@@ -14,7 +14,7 @@ from dexcmd.cli.documents import Document, plain, time_document
 from dexcmd.cli.failure import Failure, explain
 from dexcmd.cli.moments import duration_text
 from dexcmd.cli.texts import command_text
-from dexcmd.errors import one_line
+from dexcmd.safe_text import one_line
 
 __all__ = ["brief_lines", "plan_document", "plan_lines", "question", "unreadable"]
 

@@ -40,7 +40,8 @@ from dexcmd.cli.terminal import say, stderr_console
 from dexcmd.cli.texts import LONGEST_LINE
 from dexcmd.cli.view import showing
 from dexcmd.cli.waits import telling_waits
-from dexcmd.errors import CampaignBusyError, CampaignError, DexError, one_line
+from dexcmd.errors import CampaignBusyError, CampaignError, DexError
+from dexcmd.safe_text import one_line
 
 __all__ = ["event_line", "run_campaign", "run_resume"]
 

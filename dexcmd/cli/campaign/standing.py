@@ -21,7 +21,8 @@ from dexcmd.cli.rates import Rate
 from dexcmd.cli.stderr import note
 from dexcmd.cli.terminal import say
 from dexcmd.cli.view import LiveView, Picture, Stage, View, has_bars
-from dexcmd.errors import CampaignNotFoundError, one_line
+from dexcmd.errors import CampaignNotFoundError
+from dexcmd.safe_text import one_line
 
 __all__ = ["CampaignLines", "Standing", "campaign_view", "keep_looking"]
 

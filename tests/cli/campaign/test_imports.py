@@ -20,7 +20,7 @@ EXCEPTIONS = {
     "dexcmd.campaign.report.report_lines": WORDS,
     "dexcmd.campaign.report.report_row": WORDS,
     "dexcmd.campaign.report.report_time": WORDS,
-    "dexcmd.errors.one_line": WORDS,
+    "dexcmd.safe_text.one_line": WORDS,
 }
 """What it uses that is not public, and why it need not be."""
 
