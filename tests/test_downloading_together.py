@@ -54,7 +54,7 @@ _COMMON: dict[str, Any] = {
 PROFILES = {
     # What fails is told at once, not made smaller: that takes longer than a test may.
     "modest": settings(
-        max_examples=24, derandomize=True, database=None, phases=(Phase.explicit, Phase.generate), **_COMMON
+        max_examples=20, derandomize=True, database=None, phases=(Phase.explicit, Phase.generate), **_COMMON
     ),
     "thorough": settings(max_examples=int(os.environ.get("DEXCMD_EXAMPLES", "1000")), print_blob=True, **_COMMON),
 }
@@ -173,6 +173,9 @@ class Course:
     faults: list[tuple[int, Fault]]
     """Each after how many requests that pass."""
 
+    never: Fault | None
+    """What strikes each request for the first artifact."""
+
     revisions: list[tuple[float, int]]
     """When which artifact is replaced by another version."""
 
@@ -217,6 +220,7 @@ def courses(*, checked: bool) -> st.SearchStrategy[Course]:
         found=st.lists(FOUND, min_size=3, max_size=3),
         calls=st.lists(call, min_size=3, max_size=6),
         faults=st.lists(st.tuples(st.sampled_from([0, 0, 1, 3]), striking), min_size=3, max_size=8),
+        never=mostly(None, Fault.stall(0), Fault.error(503), Fault.drop()),
         revisions=st.lists(st.tuples(WHEN, st.integers(0, 2)), max_size=1),
         behaviour=st.fixed_dictionaries(
             {
@@ -304,6 +308,11 @@ class Together:
                 self.ids.append(sandbox.state.create(NewCommand(device, "speed-test")).id)
             self.plant()
             self.clients = [self.client(), self.client()]
+            if self.course.never is not None:
+                first = self.ids[0]
+                sandbox.faults.add(
+                    self.course.never, on=FILES, times=None, where=lambda request: request.params["command_id"] == first
+                )
             for skip, fault in self.course.faults:
                 sandbox.faults.add(fault, on=sorted(fault.operations & set(FILES)), skip=skip)
             try:
@@ -348,10 +357,10 @@ class Together:
         return client
 
     def most_requests(self) -> int:
-        """Return how many there may be: each save one for each version and each fault, and that with redirects."""
+        """Return how many there may be: each save some in vain, one for each version and fault, all with redirects."""
         course = self.course
         saves = sum(len(call.commands) for call in course.calls) + len(self.ids) * 2
-        return saves * (1 + len(course.revisions) + len(course.faults)) * 3
+        return saves * (6 + len(course.revisions) + len(course.faults)) * 3
 
     def plant(self) -> None:
         """Leave what an earlier process, or somebody, has left."""
