@@ -141,7 +141,7 @@ class CommandsResource:
     def follow(
         self, commands: Iterable[Command | str], *, timeout: float = 900.0, poll_interval: float = 2.0
     ) -> Follow:
-        """Follow commands, given as `Command`s or ids, until each has reached SUCCESS or FAILED.
+        """Follow commands, given as `Command` objects or ids, until each has reached SUCCESS or FAILED.
 
             async with dex.commands.follow(commands) as ended:
                 async for command in ended: ...         # each once, in the order in which they end
