@@ -15,6 +15,7 @@ from dexcmd.campaign.campaign import Campaign
 from dexcmd.campaign.events import (
     AccountStopped,
     CampaignEvent,
+    CommandEnded,
     CommandKnown,
     IntentClosed,
     IntentOpened,
@@ -156,6 +157,30 @@ async def test_what_an_audit_finds_of_who_was_given_up_is_collected(campaigns: C
     assert len(campaigns.of(TargetDropped)) == 3 * unknown
     assert (status.count("saved"), len(sandbox.state.commands)) == (3, 3)
     assert status.accounts[0].surplus == 0
+
+
+async def test_what_is_dropped_while_a_poll_goes_on_is_not_ended_by_it(campaigns: CampaignRig) -> None:
+    sandbox = await campaigns.account(devices=60, behaviour=Behaviour(**HEALTHY, run_seconds=(10.0, 10.0)))
+    second = anyio.Event()
+
+    def second_page(request: Any) -> bool:
+        if request.query["page"] == "2" and sandbox.state.commands:
+            second.set()
+        return second.is_set()
+
+    # The first page has told of some by then, and the poll is over before the audit, which fails at first.
+    sandbox.faults.add(Fault.slow(15.0), on="list_commands", times=1, where=second_page)
+    sandbox.faults.add(Fault.error(418), on="list_commands", times=1, where=lambda _: second.is_set())
+    async with campaigns.campaign(campaigns.spec()) as campaign, anyio.create_task_group() as group:
+
+        async def drop() -> None:
+            await second.wait()
+            await campaign.cancel(collect="drop")
+
+        group.start_soon(drop)
+        status = await campaign.run(on_event=campaigns.events.append)
+    assert (status.state, status.count("not_attempted")) == ("cancelled", 60)
+    assert not campaigns.of(CommandEnded)
 
 
 # --- what waits to be sent
