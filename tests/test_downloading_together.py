@@ -43,7 +43,7 @@ from dexcmd.sandbox.state import NewCommand
 from dexcmd.transfer import resumable
 from dexcmd.transfer.limits import DownloadLimits
 from dexcmd.transfer.partfile import part_names, state_name
-from dexcmd.transfer.partstate import parse_state
+from dexcmd.transfer.partstate import PartState, parse_state
 from tests.faults.directly import reading_directly
 from tests.faults.loops import LoopClock, StillLoop, wait_for_threads
 
@@ -220,7 +220,7 @@ def courses(*, checked: bool) -> st.SearchStrategy[Course]:
         found=st.lists(FOUND, min_size=3, max_size=3),
         calls=st.lists(call, min_size=3, max_size=6),
         faults=st.lists(st.tuples(st.sampled_from([0, 0, 1, 3]), striking), min_size=3, max_size=8),
-        never=mostly(None, Fault.stall(0), Fault.error(503), Fault.drop()),
+        never=mostly(None, None, None, None, Fault.stall(0), Fault.error(503), Fault.drop()),
         revisions=st.lists(st.tuples(WHEN, st.integers(0, 2)), max_size=1),
         behaviour=st.fixed_dictionaries(
             {
@@ -388,6 +388,17 @@ class Together:
                     self.leave(final, body)
                     (self.folder / part).hardlink_to(final)
                     self.planted[self.folder / part] = body
+                    # Of another version, as the service sees it by now.
+                    state = PartState(
+                        command_id=self.ids[command],
+                        filename=final.name,
+                        etag='"earlier"',
+                        last_modified=None,
+                        size=len(body) + 1,
+                        durable=len(body),
+                        boot=None,
+                    )
+                    self.leave(self.folder / state_name(part), state.encode())
                 case "a whole part":
                     self.leave(self.folder / part, body)
                 case _:
