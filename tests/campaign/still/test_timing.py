@@ -126,17 +126,29 @@ async def test_what_waits_for_the_quota_is_given_up_at_the_deadline(
     assert stopped.at - EPOCH < DEADLINE + timedelta(minutes=15)
 
 
-async def test_what_runs_at_the_deadline_goes_on_and_is_not_tried_again(
-    rigs: Callable[[], Awaitable[CampaignRig]],
+@pytest.mark.parametrize("ends", ["deadline", "cancelled"])
+async def test_what_runs_when_creating_ends_goes_on_and_is_not_tried_again(
+    rigs: Callable[[], Awaitable[CampaignRig]], ends: str
 ) -> None:
     rig = await rigs()
     await rig.account(devices=25, quota=10, behaviour=Behaviour(**HEALTHY, run_seconds=(1e6, 1e6)))
     pace, retries = Pace(timeout=timedelta(hours=3)), Retries(timeout=1)
-    status = await rig.run(rig.spec(deadline=DEADLINE, pace=pace, retries=retries))
+    spec = rig.spec(deadline=DEADLINE if ends == "deadline" else None, pace=pace, retries=retries)
+    async with rig.campaign(spec) as campaign, anyio.create_task_group() as group:
+
+        async def cancel() -> None:
+            await rig.clock.sleep(DEADLINE.total_seconds())
+            if ends == "cancelled":
+                await campaign.cancel()
+
+        group.start_soon(cancel)
+        status = await campaign.run(on_event=rig.events.append)
     assert (status.count("failed"), status.count("not_attempted")) == (10, 15)
-    # All else is told at once, not when that has ended.
-    late = [event.at - EPOCH - DEADLINE for event in rig.of(TargetDropped)]
-    assert timedelta(0) <= min(late) <= max(late) < timedelta(seconds=1)
+    dropped = rig.of(TargetDropped)
+    assert {event.reason for event in dropped} == {ends}
+    # All else is told as soon as that is known, not when what runs has ended.
+    late = [event.at - EPOCH - DEADLINE for event in dropped]
+    assert timedelta(0) <= min(late) <= max(late) <= timedelta(seconds=rig.control_interval)
 
 
 async def test_what_waits_to_be_tried_again_is_given_up_at_the_deadline(
