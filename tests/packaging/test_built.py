@@ -164,6 +164,6 @@ def test_what_github_builds_leads_to_its_repository(built_by_github: Built):
 
 def test_what_is_built_elsewhere_leads_nowhere_that_is_not_there(built: Built):
     assert all(link.startswith("https://") for link in LINK.findall(built.description()))
-    assert "straight into S3, R2, GCS or Azure" in built.description()
+    assert "straight to S3, R2, GCS or Azure" in built.description()
     [url] = built.metadata().get_all("Project-URL") or []
     assert url.startswith("Remote captures, https://developers.cloudflare.com/")
