@@ -112,7 +112,7 @@ def test_preview():
     # As many as are shown, and as there is room for.
     just = Choice(tuple(device(f"d{number}", status="connected") for number in range(10)), ())
     assert list(preview_lines(just, Quota(10, 0), NOW, named=False)) == [
-        "takes 10 of 10 commands left of the day's quota"
+        "takes 10 of 10 commands left in the day's quota"
     ]
 
 
