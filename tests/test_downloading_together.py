@@ -22,7 +22,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from dexcmd import (
@@ -44,21 +44,11 @@ from dexcmd.transfer import resumable
 from dexcmd.transfer.limits import DownloadLimits
 from dexcmd.transfer.partfile import part_names, state_name
 from dexcmd.transfer.partstate import PartState, parse_state
+from tests.courses import DOWNLOAD_BEHAVIOURS, mostly, profile
 from tests.faults.directly import reading_directly
 from tests.faults.loops import LoopClock, StillLoop, wait_for_threads
 
-_COMMON: dict[str, Any] = {
-    "deadline": None,
-    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
-}
-PROFILES = {
-    # What fails is told at once, not made smaller: that takes longer than a test may.
-    "modest": settings(
-        max_examples=20, derandomize=True, database=None, phases=(Phase.explicit, Phase.generate), **_COMMON
-    ),
-    "thorough": settings(max_examples=int(os.environ.get("DEXCMD_EXAMPLES", "1000")), print_blob=True, **_COMMON),
-}
-PROFILE = PROFILES[os.environ.get("DEXCMD_CAMPAIGNS", "modest")]
+PROFILE = profile(20, 1000, shrinks=False)
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SIZES = (1_200_000, 1_500_000, 70_000, 300_000)
@@ -83,10 +73,6 @@ SPOTS = st.one_of(
 def one_of(*strategies: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Return one of these, each as often as the others: hypothesis' own counts what these are made of."""
     return st.sampled_from(strategies).flatmap(lambda chosen: chosen)
-
-
-def mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
-    return st.sampled_from([usual] * 5 + [*others])
 
 
 def faults(framings: st.SearchStrategy[Any]) -> st.SearchStrategy[Fault]:
@@ -222,16 +208,7 @@ def courses(*, checked: bool) -> st.SearchStrategy[Course]:
         faults=st.lists(st.tuples(st.sampled_from([0, 0, 1, 3]), striking), min_size=3, max_size=8),
         never=mostly(None, None, None, None, Fault.stall(0), Fault.error(503), Fault.drop()),
         revisions=st.lists(st.tuples(WHEN, st.integers(0, 2)), max_size=1),
-        behaviour=st.fixed_dictionaries(
-            {
-                "etag": st.sampled_from(["strong", "strong", "weak", "none"]),
-                "last_modified": st.booleans(),
-                "ranges": mostly(True, False),
-                "download_length": mostly(True, False),
-                "download_redirect": mostly(None, 307),
-                "download_encoding": mostly("identity", "gzip-always"),
-            }
-        ),
+        behaviour=DOWNLOAD_BEHAVIOURS,
         directly=st.booleans(),
         keep_part=st.sampled_from([True, True, False]),
     )

@@ -9,7 +9,6 @@ A few campaigns, always the same ones, run with the other tests.  For many more,
 import asyncio
 import io
 import json
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from dexcmd import Campaign, CampaignError, DexClient, Pcap, RetryPolicy, SpeedTest, WarpDiag
@@ -55,20 +54,10 @@ from dexcmd.sandbox.state import NewCommand
 from tests.campaign.conftest import SWIFT
 from tests.campaign.memory import MemoryStore
 from tests.campaign.test_crash import Crash, CrashingStore
+from tests.courses import mostly, profile
 from tests.faults.loops import LoopClock, StillLoop, wait_for_threads
 
-_COMMON: dict[str, Any] = {
-    "deadline": None,
-    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
-}
-PROFILES = {
-    # What fails is told at once, not made smaller: that takes longer than a test may.
-    "modest": settings(
-        max_examples=60, derandomize=True, database=None, phases=(Phase.explicit, Phase.generate), **_COMMON
-    ),
-    "thorough": settings(max_examples=int(os.environ.get("DEXCMD_EXAMPLES", "1000")), print_blob=True, **_COMMON),
-}
-PROFILE = PROFILES[os.environ.get("DEXCMD_CAMPAIGNS", "modest")]
+PROFILE = profile(60, 1000, shrinks=False)
 
 SETTLE_SECONDS = 60.0
 LONGEST = timedelta(days=4)
@@ -110,10 +99,6 @@ FLEETS = st.one_of(
     st.lists(st.lists(st.sampled_from(KINDS), min_size=1, max_size=6), min_size=1, max_size=2),
     st.lists(st.lists(st.sampled_from(KINDS), min_size=7, max_size=25), min_size=1, max_size=1),
 )
-
-
-def mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
-    return st.sampled_from([usual] * 4 + [*others])
 
 
 BEHAVIOURS = st.builds(

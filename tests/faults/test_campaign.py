@@ -6,13 +6,12 @@ A few hundred campaigns, always the same ones, run with the other tests.  For ma
 """
 
 import asyncio
-import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import attrs
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from dexcmd import BulkResult, CommandRequest, DexClient, Pcap, RetryPolicy, SpeedTest
@@ -20,17 +19,10 @@ from dexcmd.clock import ManualClock
 from dexcmd.events import Event
 from dexcmd.sandbox import Behaviour, Fault, Sandbox, SandboxDevice, make_devices
 from dexcmd.sandbox.state import NewCommand
+from tests.courses import profile
 from tests.faults.loops import HastyLoop
 
-_COMMON: dict[str, Any] = {
-    "deadline": None,
-    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
-}
-PROFILES = {
-    "modest": settings(max_examples=200, derandomize=True, database=None, **_COMMON),
-    "thorough": settings(max_examples=2000, print_blob=True, **_COMMON),
-}
-PROFILE = PROFILES[os.environ.get("DEXCMD_CAMPAIGNS", "modest")]
+PROFILE = profile(200, 2000)
 
 SETTLE_SECONDS = 60.0
 MOST_REQUESTS = 3000

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from dexcmd import DexClient, DexError, RetryPolicy
@@ -20,9 +20,11 @@ from dexcmd.events import Event, RequestSent
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
 from dexcmd.sandbox.state import NewCommand
 from dexcmd.transfer.limits import DownloadLimits
+from tests.courses import DOWNLOAD_BEHAVIOURS, profile
 from tests.faults.directly import reading_directly
 from tests.faults.loops import HastyLoop, wait_for_threads
-from tests.faults.test_campaign import PROFILE
+
+PROFILE = profile(100, 1000)
 
 SIZES = (70_000, 300_000, 1_500_000)
 FILES: Any = ("download", "storage")
@@ -101,22 +103,6 @@ class Step:
     """Whether the file of an earlier call is gone by then."""
 
 
-def mostly(usual: Any, other: Any) -> st.SearchStrategy[Any]:
-    return st.sampled_from([usual] * 5 + [other])
-
-
-BEHAVIOURS = st.fixed_dictionaries(
-    {
-        "etag": st.sampled_from(["strong", "strong", "weak", "none"]),
-        "last_modified": st.booleans(),
-        "ranges": mostly(True, False),
-        "download_length": mostly(True, False),
-        "download_redirect": mostly(None, 307),
-        "download_encoding": mostly("identity", "gzip-always"),
-    }
-)
-
-
 def steps(behaviours: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[list[Step]]:
     step = st.builds(
         Step,
@@ -134,8 +120,8 @@ def steps(behaviours: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[li
 
 SEQUENCES = st.one_of(
     # One service, or one that is another each time.
-    BEHAVIOURS.flatmap(lambda behaviour: steps(st.just(behaviour))),
-    steps(BEHAVIOURS),
+    DOWNLOAD_BEHAVIOURS.flatmap(lambda behaviour: steps(st.just(behaviour))),
+    steps(DOWNLOAD_BEHAVIOURS),
 )
 
 
@@ -258,7 +244,7 @@ def run(size: int, sequence: Sequence[Step], *, directly: bool = False) -> set[s
         return one.events
 
 
-@settings(PROFILE, max_examples=PROFILE.max_examples // 2)
+@PROFILE
 @given(st.sampled_from(SIZES), SEQUENCES, st.booleans())
 def test_a_file_is_whole_or_not_there(size: int, sequence: list[Step], directly: bool) -> None:
     for what in run(size, sequence, directly=directly):
