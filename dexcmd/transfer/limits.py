@@ -24,7 +24,7 @@ class DownloadLimits:
     stall_seconds: float = attrs.field(default=30.0, validator=above_zero)
     """If a connection is slower than `stall_bytes_per_second` for this long, the download resumes on a new one.
 
-    If it receives nothing at all, `RetryPolicy.attempt_seconds` applies if that is less.
+    If it receives nothing at all, before the response or after it, `RetryPolicy.attempt_seconds` applies if less.
     """
 
     stall_bytes_per_second: float = attrs.field(default=1_000.0, validator=above_zero)
