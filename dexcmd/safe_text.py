@@ -2,7 +2,7 @@
 
 import re
 
-__all__ = ["one_line", "repr_text", "safe_url", "without_secrets"]
+__all__ = ["brief_repr", "one_line", "repr_text", "safe_url", "without_secrets"]
 
 EXCERPT_LENGTH = 200
 
@@ -24,6 +24,12 @@ def repr_text(value: object) -> str:
         return repr(value)
     except ValueError:
         return "a number of thousands of digits"
+
+
+def brief_repr(value: object) -> str:
+    """Return the `repr` of a value, or its type if that would fill lines, as that of a row or an outcome does."""
+    text = repr_text(value)
+    return text if len(text) <= 80 else type(value).__name__
 
 
 def one_line(text: str, length: int = EXCERPT_LENGTH) -> str:

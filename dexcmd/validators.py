@@ -10,6 +10,7 @@ import attrs
 
 from dexcmd.async_only import AsyncOnlyIteration
 from dexcmd.errors import ConfigurationError
+from dexcmd.safe_text import brief_repr
 
 __all__ = [
     "SeveralMistakesError",
@@ -24,13 +25,9 @@ __all__ = [
     "number_above_zero",
     "one_of",
     "several",
-    "told",
     "whole_number",
     "yes_or_no",
 ]
-
-LONGEST_TOLD = 80
-"""The longest `repr` of an argument that an error quotes: that of a row or an outcome would fill a page."""
 
 
 class SeveralMistakesError(ConfigurationError):
@@ -112,12 +109,6 @@ def encodable_text(name: str, value: object) -> str:
     return text
 
 
-def told(value: object) -> str:
-    """Describe an argument for people: by its `repr`, or its type if that is too long."""
-    text = repr(value)
-    return text if len(text) <= LONGEST_TOLD else type(value).__name__
-
-
 def several(name: str, value: object, what: str, *, asynchronous: bool = False) -> None:
     """Raise if `value` is a string or not iterable; async iterables are accepted only if `asynchronous`."""
     given = value
@@ -130,7 +121,7 @@ def several(name: str, value: object, what: str, *, asynchronous: bool = False) 
     if isinstance(value, str | bytes) or not (
         isinstance(value, Iterable) or (asynchronous and isinstance(value, AsyncIterable))
     ):
-        raise ConfigurationError(f"{name} must be several {what}, not {told(given)}")
+        raise ConfigurationError(f"{name} must be several {what}, not {brief_repr(given)}")
 
 
 def function(name: str, value: object) -> None:

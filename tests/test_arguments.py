@@ -79,6 +79,10 @@ async def dex() -> AsyncIterator[DexClient]:
         (lambda dex: dex.downloads.save_many([], "x", on_progress=late), "on_progress must be a plain function"),
         # What it is, where all that is in it would be a page.
         (lambda dex: dex.commands.follow([OUTCOME]), "^expected a command or its id, not Outcome$"),
+        (
+            lambda dex: dex.commands.follow([10**5000]),
+            "^expected a command or its id, not a number of thousands of digits$",
+        ),
         (lambda dex: dex.commands.follow([Command(type="pcap")]), "^expected .*, not a command without an id$"),
         (lambda dex: dex.commands.follow(Command(id="a")), "^commands must be several .*, not Command$"),
         (lambda dex: dex.commands.create_many(REQUEST), "^requests must be several .*, not CommandRequest$"),

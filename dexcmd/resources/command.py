@@ -7,7 +7,7 @@ from datetime import datetime
 import attrs
 
 from dexcmd.errors import ConfigurationError
-from dexcmd.validators import told
+from dexcmd.safe_text import brief_repr
 from dexcmd.wire.converter import register_model, structure_rows
 
 __all__ = [
@@ -92,7 +92,7 @@ def command_id_of(command: Command | str) -> str:
     """
     command_id = command.id if isinstance(command, Command) else command
     if not isinstance(command_id, str) or not command_id:  # pyright: ignore[reportUnnecessaryIsInstance]
-        given = "a command without an id" if isinstance(command, Command) else told(command)
+        given = "a command without an id" if isinstance(command, Command) else brief_repr(command)
         raise ConfigurationError(f"expected a command or its id, not {given}")
     if command_id is command:
         check_command_id(command_id)
