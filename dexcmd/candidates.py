@@ -90,8 +90,8 @@ class Candidates:
             if not complete and len(chosen) < len(contenders):
                 continue
             if len(chosen) > 1:
-                # Which is whose is told anew, in order: a row without a date may be from before the POST of who chose
-                # it, whose own look would not show it, and the one that it left to somebody else would be gone by then.
+                # Assigned again in the order of the POSTs, as undated rows fit any.  If an earlier request took the
+                # newer of two, the older one would be left to a later one, whose own search does not go back so far.
                 taken = {row.id for row in chosen.values()}
                 chosen = assign(sorted(chosen, key=_since), [row for row in rows if row.id in taken])
             found |= {one: row for one, row in chosen.items() if one in own}
