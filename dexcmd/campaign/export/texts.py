@@ -18,6 +18,10 @@ _FORMULA = re.compile("['=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 """The last four are full-width forms of the signs, which start a formula in some languages."""
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+"""`json.dumps` would make an encoder for each row."""
+
+
 class CsvRows:
     """CSV according to RFC 4180, in UTF-8, with the column names in the first line.  Null is an empty cell.
 
@@ -45,7 +49,7 @@ class JsonRows:
         """Write rows."""
         # ASCII has no characters within a line that anyone takes for a line end.
         documents = (dict(zip(NAMES, map(_plain, values_of(row)), strict=True)) for row in rows)
-        self._file.writelines(f"{json.dumps(document, separators=(',', ':'))}\n" for document in documents)
+        self._file.writelines(f"{_encode(document)}\n" for document in documents)
 
 
 class TextFile:
