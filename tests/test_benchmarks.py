@@ -46,8 +46,9 @@ def assert_all_is_measured(case: str, report: str) -> None:
         assert 0 < seconds < 30, row
         assert 0 < rate < 100_000, row
         assert 0 <= cpu < 30, row
-        # (Of another program it is looked at every 10 ms, which is as long as a small one of curl's takes.)
-        assert 0 < peak < 1_000, row
+        # Of another program it is looked at every 10 ms, and a small download of curl's may be over before the first.
+        assert peak > 0 or row[""].startswith("curl"), row
+        assert 0 <= peak < 1_000, row
 
 
 def test_a_small_storm_doubles_and_loses_nothing():
