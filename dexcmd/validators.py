@@ -88,7 +88,7 @@ def one_of(*words: str) -> Callable[[Any, "attrs.Attribute[Any]", Any], None]:
 def identifier(name: str, value: object) -> str:
     """Return `value` if it is a string that is not blank."""
     if not isinstance(value, str) or not value.strip():
-        raise ConfigurationError(f"{name} must be a string that is not empty, not {value!r}")
+        raise ConfigurationError(f"{name} must be a non-blank string, not {value!r}")
     return value
 
 
@@ -115,13 +115,14 @@ def several(name: str, value: object, what: str, *, asynchronous: bool = False) 
     is_asynchronous = isinstance(value, AsyncOnlyIteration) or not isinstance(value, Iterable)
     if isinstance(value, AsyncIterable) and is_asynchronous and not asynchronous:
         raise ConfigurationError(
-            f"{name} must be several {what}, not asynchronous: gather them first, as in `[one async for one in ...]`"
+            f"{name} must be an iterable of {what}, not asynchronous: "
+            "collect them first, as in `[one async for one in ...]`"
         )
     # Each letter of an id would count as an item.
     if isinstance(value, str | bytes) or not (
         isinstance(value, Iterable) or (asynchronous and isinstance(value, AsyncIterable))
     ):
-        raise ConfigurationError(f"{name} must be several {what}, not {brief_repr(given)}")
+        raise ConfigurationError(f"{name} must be an iterable of {what}, not {brief_repr(given)}")
 
 
 def function(name: str, value: object) -> None:
@@ -129,7 +130,7 @@ def function(name: str, value: object) -> None:
     if not callable(value):
         raise ConfigurationError(f"{name} must be a function, not {value!r}")
     if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(type(value).__call__):
-        raise ConfigurationError(f"{name} must be a plain function, not async: it is called, and not awaited")
+        raise ConfigurationError(f"{name} must be a plain function, not async: its result is not awaited")
 
 
 def yes_or_no(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:

@@ -62,21 +62,21 @@ class Artifact(AsyncOnlyIteration):
             chunk = await anext(self._chunks)
         except StopAsyncIteration:
             if self.size is not None and self.received != self.size:
-                raise TruncatedArtifactError(f"{self._path}: {self.received} of {self.size} bytes came") from None
+                raise TruncatedArtifactError(f"{self._path}: {self.received} of {self.size} bytes arrived") from None
             if not self.received:
                 # No artifact is empty, and without a length a broken connection looks the same.
-                raise TruncatedArtifactError(f"{self._path}: not a byte came") from None
+                raise TruncatedArtifactError(f"{self._path}: no bytes arrived") from None
             raise
         except TimeoutError:
-            raise StalledDownloadError(f"{self._path}: no bytes came after {self.received}") from None
+            raise StalledDownloadError(f"{self._path}: no more bytes arrived after {self.received}") from None
         except (aiohttp.ClientError, CodingError, OSError) as error:
             total = "an unknown number of" if self.size is None else self.size
             raise TruncatedArtifactError(
-                f"{self._path}: the body broke after {self.received} of {total} bytes: {one_line(failure_text(error))}"
+                f"{self._path}: the body ended after {self.received} of {total} bytes: {one_line(failure_text(error))}"
             ) from None
         self.received += len(chunk)
         if self.size is not None and self.received > self.size:
-            raise TruncatedArtifactError(f"{self._path}: more than the announced {self.size} bytes came")
+            raise TruncatedArtifactError(f"{self._path}: more than the announced {self.size} bytes arrived")
         return chunk
 
 
@@ -105,14 +105,14 @@ async def open_artifact(
     request = Request("GET", path, headers=headers)
     async with session.stream(request, on_retry) as response:
         if response.content_type in _NOT_AN_ARTIFACT:
-            raise InvalidArtifactError(f"GET {path}: the service sends {response.content_type} for an artifact")
+            raise InvalidArtifactError(f"GET {path}: the service sent {response.content_type} instead of an artifact")
         body = describe_body(response.status, response.headers, ask, version)
         try:
             decoder = None if body.coding is None else Decoder(body.coding)
         except CodingError as error:
             raise InvalidArtifactError(f"GET {path}: {one_line(str(error))}") from None
         if body.size == 0:
-            raise InvalidArtifactError(f"GET {path}: the service sends an artifact without a byte")
+            raise InvalidArtifactError(f"GET {path}: the service sent an empty artifact")
         async with body_chunks(response, decoder=decoder, silence_seconds=policy.attempt_seconds) as chunks:
             left = asyncio.Event()
             try:

@@ -93,7 +93,7 @@ class Upload:
                 self._writer.close()
         except DownloadError:
             # obstore has tried to abort it, and does not say with what success.
-            logger.warning("%s: the unfinished upload may be left in the store", self._key)
+            logger.warning("%s: the unfinished upload may remain in the store", self._key)
             raise
 
     def abort(self) -> None:

@@ -89,8 +89,8 @@ async def extract_members(
 
 
 def _checked_names(names: object) -> tuple[str, ...]:
-    several("names", names, "names of members")
-    return tuple(dict.fromkeys(as_text("each of names", name) for name in cast("Iterable[object]", names)))
+    several("names", names, "member names")
+    return tuple(dict.fromkeys(as_text("each member name", name) for name in cast("Iterable[object]", names)))
 
 
 def _extract(
@@ -122,7 +122,7 @@ def _planned(archive: Archive, names: tuple[str, ...] | None, limits: ExtractLim
             raise UnsafeFilenameError(f"{archive.name}: {one_line(info.orig_filename)} is a link or a device")
         if not is_readable(info):
             raise UnreadableMemberError(
-                f"{archive.name}: {one_line(info.orig_filename)} is encrypted, or compressed in an unknown way"
+                f"{archive.name}: {one_line(info.orig_filename)} is encrypted, or uses an unsupported compression"
             )
         safe_parts(info.orig_filename)
     places = _places(infos)

@@ -31,7 +31,7 @@ def make_folder(folder: Path) -> None:
             sync_folder(missing.parent)
         folder.mkdir(exist_ok=True)
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"can't make the folder {folder}: {_why_not(folder, error)}") from error
+        raise ConfigurationError(f"can't create the folder {folder}: {_why_not(folder, error)}") from error
 
 
 def _why_not(folder: Path, error: Exception) -> object:
@@ -56,7 +56,7 @@ def make_inside(root: Path, parts: Parts) -> bool:
     except FileExistsError:
         # It may be a link, or what Windows has instead.
         if os.path.normcase(os.path.realpath(folder)) != os.path.normcase(folder):
-            raise UnsafeFilenameError(f"{folder} is a link, and leads to another folder") from None
+            raise UnsafeFilenameError(f"{folder} is a link to another folder") from None
         if not folder.is_dir():
             raise explain(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), folder) from None
         return False

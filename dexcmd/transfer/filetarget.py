@@ -248,7 +248,7 @@ class FileTarget:
         except FileNotFoundError:
             return None
         if self._existing == "error":
-            raise ArtifactExistsError(f"{self._final} is there already")
+            raise ArtifactExistsError(f"{self._final} already exists")
         return status
 
     def _drop_all(self) -> None:
@@ -362,7 +362,7 @@ class FileTarget:
                 put_in_place(file.path, self._final, replace=self._existing != "error")
             except FileExistsError:
                 self._worthless = True
-                raise ArtifactExistsError(f"{self._final} is there already") from None
+                raise ArtifactExistsError(f"{self._final} already exists") from None
         self._part.let_go()
         self._done = True
 

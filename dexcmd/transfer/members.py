@@ -133,7 +133,7 @@ class OpenMember(AsyncOnlyContext):
         can't be read.
         """
         if self._archive is not None:
-            raise RuntimeError("a member can be opened once; ask for it again")
+            raise RuntimeError("a member can be opened only once: ask for it again")
         try:
             return await run_to_the_end(self._open)
         except BaseException:

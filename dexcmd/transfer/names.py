@@ -106,7 +106,7 @@ def safe_name(filename: str) -> str:
     """
     name = cleaned(artifact_name(filename))
     if not name.strip("._"):
-        raise UnsafeFilenameError(f"the service names an artifact {filename[:200]!r}")
+        raise UnsafeFilenameError(f"the service sent an unusable artifact name: {filename[:200]!r}")
     return name
 
 
@@ -130,7 +130,7 @@ def safe_parts(name: str) -> Parts:
     parts = [part for part in (cleaned(part) for part in found if part not in ("", ".")) if part]
     outside = found[0] == "" or _DRIVE.match(name) or any(_UPWARDS.fullmatch(part) for part in found)
     if outside or not 0 < len(parts) <= MOST_PARTS:
-        raise UnsafeFilenameError(f"no place inside a folder: the archive names a member {one_line(name)!r}")
+        raise UnsafeFilenameError(f"the archive has an unsafe member name: {one_line(name)!r}")
     return tuple(parts)
 
 

@@ -37,9 +37,11 @@ def _store(_: object, __: object, value: Any) -> None:
     try:
         from obstore.store import ObjectStore
     except ModuleNotFoundError:
-        raise ConfigurationError("an object store needs more: pip install 'dexcmd[object-store]'") from None
+        raise ConfigurationError(
+            "an object store requires an optional dependency: pip install 'dexcmd[object-store]'"
+        ) from None
     if not isinstance(value, ObjectStore):
-        raise ConfigurationError(f"store must be one of obstore's, not {value!r}")
+        raise ConfigurationError(f"store must be an obstore store, not {value!r}")
 
 
 def _prefix(_: object, __: object, value: object) -> None:

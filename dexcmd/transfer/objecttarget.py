@@ -162,7 +162,7 @@ class ObjectTarget:
 
     def _refuse_existing(self) -> None:
         if self._place.look() is not None:
-            raise ArtifactExistsError(f"{self._place.key} is there already")
+            raise ArtifactExistsError(f"{self._place.key} already exists")
 
     def _drop(self) -> None:
         self._check.stop.set()
@@ -211,7 +211,9 @@ class ObjectTarget:
         """Raise `InvalidArtifactError` unless it is whole, and `UncheckedError` where it is not at hand to see."""
         verdict = self._check.verdict(joined=self._joined)
         if verdict == "damaged":
-            raise InvalidArtifactError(f"{self._place.key}: not a whole zip archive, or a checksum in it is wrong")
+            raise InvalidArtifactError(
+                f"{self._place.key}: not a complete zip archive, or one of its checksums is wrong"
+            )
         if verdict == "whole":
             return
         if self._upload is not None:

@@ -149,7 +149,7 @@ class PartFile:
             part._check_name()
             status = os.fstat(descriptor)
             if not _is_own_file(status):
-                raise OSError(errno.EEXIST, "no part file of this user's")
+                raise OSError(errno.EEXIST, "not a part file of this user")
             if status.st_nlink > 1:
                 # A crash came between the final name and the end of this one: it must not be written to any more.
                 part.remove()

@@ -98,7 +98,7 @@ class Joint:
             return chunk
         count = min(len(chunk), len(self._tail))
         if self._tail[:count] != chunk[:count]:
-            raise ArtifactChangedError("the artifact has other bytes where a part of it was taken up again")
+            raise ArtifactChangedError("the artifact changed: the bytes where the download resumed are different")
         self._tail = self._tail[count:]
         return chunk[count:]
 
@@ -134,22 +134,20 @@ def describe_body(status: int, headers: Mapping[str, str], ask: Ask, version: Ve
     found = _CONTENT_RANGE.fullmatch(part)
     total = None if found is None or found[3] == "*" else int(found[3])
     if found is None or coding or int(found[1]) != ask.start or not _fits(int(found[1]), int(found[2]), total):
-        raise ArtifactChangedError(f"asked for the bytes from {ask.start} on, got {part[:200]!r}")
+        raise ArtifactChangedError(f"requested the bytes from {ask.start} on, got {part[:200]!r}")
     if ask.start == 0:
         # No part was requested, and there are no stored bytes that it must match.
         return Body(0, attrs.evolve(answered, size=total))
     if total is None and (version.size is None or not is_strong(version.etag)):
         # The total size is unknown, so this part may be truncated.
-        raise ArtifactChangedError(
-            f"asked for the bytes from {ask.start} on, got {part[:200]!r} of nobody knows how many"
-        )
+        raise ArtifactChangedError(f"requested the bytes from {ask.start} on, got {part[:200]!r} without a total size")
     if answered.etag != version.etag:
         raise ArtifactChangedError(f"the artifact changed from {_told(version.etag)} to {_told(answered.etag)}")
     if not is_strong(version.etag) and answered.last_modified != version.last_modified:
         was, now = _told(version.last_modified), _told(answered.last_modified)
-        raise ArtifactChangedError(f"the artifact of {was} is now of {now}")
+        raise ArtifactChangedError(f"the artifact changed: Last-Modified was {was}, and is now {now}")
     if total is not None and version.size is not None and total != version.size:
-        raise ArtifactChangedError(f"the artifact of {version.size} bytes now has {total}")
+        raise ArtifactChangedError(f"the artifact changed from {version.size} to {total} bytes")
     return Body(ask.start, attrs.evolve(version, size=version.size if total is None else total))
 
 

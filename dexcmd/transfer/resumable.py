@@ -204,7 +204,7 @@ class ResumablePart:
             return
         missing = self.version.size - (0 if self.file is None else self.file.allocated)
         if (free := free_bytes(self._final.parent)) < missing:
-            raise InsufficientSpaceError(f"{self._final} needs {missing} bytes, and {free} are free")
+            raise InsufficientSpaceError(f"{self._final} needs {missing} bytes, but only {free} are free")
 
     def _record(self, file: PartFile, *, durable: int) -> None:
         version = self.version

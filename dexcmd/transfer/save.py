@@ -213,7 +213,7 @@ class _Download(Generic[R]):
 
     def _too_late(self) -> StalledDownloadError:
         seconds = self._options.limits.total_seconds
-        return StalledDownloadError(f"{self._path}: not whole after {seconds:g} s")
+        return StalledDownloadError(f"{self._path}: not complete after {seconds:g} s")
 
     def _is_broken(self, error: Exception) -> bool:
         """Tell whether another attempt may do better, and note whether what is there can be gone on from."""
@@ -247,5 +247,5 @@ class _Download(Generic[R]):
         wait = settings.retry.backoff(self._fruitless, settings.random())
         if self._fruitless >= settings.retry.attempts or self._clock.monotonic() + wait >= self._deadline:
             return None
-        logger.warning("%s; going on in %.1f s", error, wait)
+        logger.warning("%s; resuming in %.1f s", error, wait)
         return wait

@@ -18,7 +18,7 @@ __all__ = ["ArtifactName", "Body", "Have", "R_co", "Sink", "Store", "Target", "U
 def _place(name: "ArtifactName", _: object, place: Parts | None) -> None:
     if place is not None and not is_place(place, name.command_id):
         raise ConfigurationError(
-            f"place must be a tuple of names that are safe, the last one with {name.command_id!r} in it, not {place!r}"
+            f"place must be a tuple of safe names, the last one containing {name.command_id!r}, not {place!r}"
         )
 
 

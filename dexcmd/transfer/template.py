@@ -71,10 +71,10 @@ class PlaceTemplate:
     @classmethod
     def parse(cls, text: str) -> "PlaceTemplate":
         """Parse a template.  Raises `ConfigurationError`, which lists all mistakes at once."""
-        parts, mistakes = _parsed(unicodedata.normalize("NFC", as_text("a template for places", text)))
+        parts, mistakes = _parsed(unicodedata.normalize("NFC", as_text("a place template", text)))
         if mistakes:
             raise SeveralMistakesError(
-                f"{one_line(text)!r} is no template for places: {mistake}" for mistake in dict.fromkeys(mistakes)
+                f"{one_line(text)!r} is not a valid place template: {mistake}" for mistake in dict.fromkeys(mistakes)
             )
         return cls(text, parts)
 
@@ -92,7 +92,7 @@ class PlaceTemplate:
             name = cleaned(_told_apart(last, _texts(last, fields), command_id))
             if command_id in name:
                 return (*folders, name)
-        raise UnsafeFilenameError(f"no name can hold the command id {one_line(str(command_id))!r} as it stands")
+        raise UnsafeFilenameError(f"no file name can contain the command id {one_line(str(command_id))!r} unchanged")
 
 
 def _parsed(text: str) -> tuple[tuple[tuple[_Piece, ...], ...], list[str]]:
@@ -121,10 +121,10 @@ def _mistakes_of_field(name: str, time_format: str, conversion: str | None) -> I
     if conversion is not None:
         yield f"{name} can't be converted by !{conversion}"
     if time_format and name != "created":
-        yield f"{name} is no time, and has no format"
+        yield f"{name} is not a time, so it can't have a format"
     elif time_format and not _TIME.fullmatch(time_format):
         yield (
-            f"{time_format!r} is no format: there are %Y %y %m %d %H %M %S %j %G %V %u, and between them "
+            f"{time_format!r} is not a valid format: it may have %Y %y %m %d %H %M %S %j %G %V %u, and "
             "ASCII letters, digits, blanks, '.', '_' and '-'"
         )
 
@@ -139,16 +139,16 @@ def _mistakes_of_parts(parts: tuple[tuple[_Piece, ...], ...]) -> Iterator[str]:
     for part in filter(None, parts):
         text = "".join(piece for piece in part if isinstance(piece, str))
         if plain(text) != text:
-            yield f"not all of {text!r} can be in names"
+            yield f"{text!r} has characters that file names can't have"
         elif all(isinstance(piece, str) for piece in part) and cleaned(text) != text:
-            yield f"{text!r} can't be a name"
+            yield f"{text!r} can't be a file name"
         if len(text.encode(errors="surrogatepass")) > MOST_TEXT_BYTES:
             yield f"{text!r} has more than {MOST_TEXT_BYTES} bytes"
     fields = [piece.name for piece in parts[-1] if isinstance(piece, _Field)]
     # One that there is not may be meant to be it.
     meant = [name for name in fields if name == "command_id" or name not in FIELDS]
     if parts[-1] and (fields.count("command_id") > 1 or not meant):
-        yield "the last part must hold {command_id}, once"
+        yield "the last part must contain {command_id} exactly once"
 
 
 def _texts(pieces: Sequence[_Piece], fields: Mapping[str, str | datetime | None]) -> list[str]:

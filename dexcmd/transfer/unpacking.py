@@ -119,7 +119,7 @@ class Archive:
         # Or few bytes could take for ever to read.  No member ever brings more than it announces.
         unpacked = sum(info.file_size for info in self.infos if is_readable(info) and info.compress_type)
         if unpacked > MOST_UNPACKED:
-            raise InvalidArtifactError(f"{self.name}: unpacks to {unpacked} bytes, {MOST_UNPACKED} are the most")
+            raise InvalidArtifactError(f"{self.name}: unpacks to {unpacked} bytes, more than {MOST_UNPACKED}")
         self.check_apart(filter(is_readable, self.infos))
         for info in self.infos:
             try:
@@ -127,9 +127,11 @@ class Archive:
                     raise_if_stopped(stop)
             except UnreadableMemberError as error:
                 if joined:
-                    raise InvalidArtifactError(f"{error}, and it came in parts that may not fit") from None
+                    raise InvalidArtifactError(
+                        f"{error}, and it was downloaded in parts that may not fit together"
+                    ) from None
         if not self._whole:
-            raise InvalidArtifactError(f"{self.name}: not a whole zip archive: something comes behind its end")
+            raise InvalidArtifactError(f"{self.name}: not a complete zip archive: it has data after its end")
 
     def check_apart(self, infos: Iterable[zipfile.ZipInfo]) -> None:
         """Raise `InvalidArtifactError` where some of these members share bytes of the file."""
@@ -159,7 +161,7 @@ class Archive:
         """
         name = one_line(info.orig_filename)
         if not is_readable(info):
-            raise UnreadableMemberError(f"{self.name}: {name} is encrypted, or compressed in an unknown way")
+            raise UnreadableMemberError(f"{self.name}: {name} is encrypted, or uses an unsupported compression")
         _, position, end = self.span(info)
         size, done, checksum = info.file_size, 0, 0
         unpacker: _Unpacker
@@ -190,16 +192,17 @@ class Archive:
 
     def _lzma(self, info: zipfile.ZipInfo, position: int) -> "tuple[_Unpacker, int]":
         if info.compress_size < _LZMA_HEADER.size:
-            raise zipfile.BadZipFile(f"{one_line(info.orig_filename)} ends within the properties of lzma")
+            raise zipfile.BadZipFile(f"{one_line(info.orig_filename)} ends within its LZMA properties")
         self._file.seek(position)
         size, modes, dictionary = _LZMA_HEADER.unpack(self._file.read(_LZMA_HEADER.size))
         if size != _LZMA_PROPERTIES:
-            raise zipfile.BadZipFile(f"{one_line(info.orig_filename)} has no properties of lzma")
+            raise zipfile.BadZipFile(f"{one_line(info.orig_filename)} has no valid LZMA properties")
         # It never looks back to before the start.
         dictionary = min(dictionary, info.file_size)
         if dictionary > MOST_DICTIONARY:
             raise UnreadableMemberError(
-                f"{self.name}: {one_line(info.orig_filename)} takes {dictionary} bytes of memory to unpack"
+                f"{self.name}: {one_line(info.orig_filename)} takes {dictionary} bytes of memory to unpack, "
+                f"more than {MOST_DICTIONARY}"
             )
         rest, context = divmod(modes, 9)
         high, low = divmod(rest, 5)
@@ -211,11 +214,11 @@ class Archive:
         try:
             yield
         except _DAMAGE as error:
-            raise InvalidArtifactError(f"{self.name}: not a whole zip archive: {one_line(str(error))}") from None
+            raise InvalidArtifactError(f"{self.name}: not a complete zip archive: {one_line(str(error))}") from None
         except OSError as error:
             # Damage comes as an OSError, too: one without a number from bz2, and from a seek to before the start.
             if error.errno in (None, errno.EINVAL):
-                raise InvalidArtifactError(f"{self.name}: not a whole zip archive: {error}") from None
+                raise InvalidArtifactError(f"{self.name}: not a complete zip archive: {error}") from None
             raise DownloadError(f"can't read {self.name}: {error.strerror}") from error
 
 

@@ -43,24 +43,22 @@ class BaseURL:
         """
         # The errors don't quote the text, which may contain credentials.
         if not isinstance(text, str) or not text.isprintable() or " " in text:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError("base_url must be a string without blanks and control characters")
+            raise ConfigurationError("base_url must be a string without spaces and control characters")
         try:
             parts = urlsplit(text)
             host, _ = parts.hostname or "", parts.port
             host.encode("idna")
         except ValueError:
             # Python's own message quotes it: for "https://user:secret/x@host", half of the password as the port.
-            raise ConfigurationError("base_url is no URL: its host or port can't be read") from None
+            raise ConfigurationError("base_url is not a URL: its host or port can't be read") from None
         if parts.scheme not in ("http", "https") or not host:
             raise ConfigurationError("base_url must be an absolute http(s) URL")
         if parts.username is not None or parts.password is not None:
-            raise ConfigurationError("base_url must not hold credentials")
+            raise ConfigurationError("base_url must not contain credentials")
         if "?" in text or "#" in text:
             raise ConfigurationError("base_url must have no query and no fragment")
         if parts.scheme == "http" and not is_loopback(host):
-            raise ConfigurationError(
-                f"base_url is plain http to {host}: the token would go over the network in the clear"
-            )
+            raise ConfigurationError(f"base_url is plain http to {host}: the token would be sent unencrypted")
         return cls(text.rstrip("/"))
 
     @property
@@ -105,5 +103,5 @@ def artifact_name(filename: str) -> str:
     except ValueError:
         name = ""
     if name in ("", ".", "..") or "/" in name or "\\" in name:
-        raise UnsafeFilenameError(f"the service names an artifact {filename[:200]!r}")
+        raise UnsafeFilenameError(f"the service sent an unusable artifact name: {filename[:200]!r}")
     return name

@@ -61,13 +61,13 @@ class TestCheckZip:
     def test_one_that_unpacks_to_too_much_is_told_before_anything_is(self, path: Path, method: int, over: int):
         entries = [Entry(name, PAYLOAD, method, size=MOST_UNPACKED // 2 + over) for name in ("a", "b")]
         path.write_bytes(forge(entries))
-        told = f"unpacks to {MOST_UNPACKED + 2} bytes, {MOST_UNPACKED} are the most" if over else "not a whole zip"
+        told = f"unpacks to {MOST_UNPACKED + 2} bytes, more than {MOST_UNPACKED}" if over else "not a complete zip"
         with pytest.raises(InvalidArtifactError, match=told):
             check_zip(path, "c1.zip")
 
     def test_what_is_stored_may_be_as_large_as_it_likes(self, path: Path):
         path.write_bytes(forge([Entry("a", PAYLOAD, size=MOST_UNPACKED + 1)]))
-        with pytest.raises(InvalidArtifactError, match="not a whole zip"):
+        with pytest.raises(InvalidArtifactError, match="not a complete zip"):
             check_zip(path, "c1.zip")
 
     def test_a_capture_of_zeros_is_whole(self, path: Path):
@@ -111,7 +111,7 @@ class TestCheckZip:
     )
     def test_no_zip(self, path: Path, data: bytes):
         path.write_bytes(data)
-        with pytest.raises(InvalidArtifactError, match=r"^c1\.zip: not a whole zip archive: ") as caught:
+        with pytest.raises(InvalidArtifactError, match=r"^c1\.zip: not a complete zip archive: ") as caught:
             check_zip(path, "c1.zip")
         assert len(str(caught.value).splitlines()) == 1
 
@@ -274,7 +274,7 @@ class TestMakeFolder:
         ):
             with pytest.raises(ConfigurationError) as caught:
                 make_folder(folder)
-            assert str(caught.value) == f"can't make the folder {folder}: {why}"
+            assert str(caught.value) == f"can't create the folder {folder}: {why}"
             assert isinstance(caught.value.__cause__, OSError)
 
     def test_a_name_that_no_system_takes(self, tmp_path: Path):

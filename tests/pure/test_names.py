@@ -89,7 +89,7 @@ def test_table(filename: str, name: str):
     ],
 )
 def test_nothing_is_left(filename: str):
-    with pytest.raises(UnsafeFilenameError, match="the service names an artifact ") as caught:
+    with pytest.raises(UnsafeFilenameError, match="the service sent an unusable artifact name: ") as caught:
         safe_name(filename)
     assert str(caught.value).isprintable()
 
@@ -173,7 +173,7 @@ def test_where_members_go(name: str, place: str):
     ],
 )
 def test_members_that_have_no_place(name: str):
-    with pytest.raises(UnsafeFilenameError, match=r"^no place inside a folder: the archive names a member '") as caught:
+    with pytest.raises(UnsafeFilenameError, match=r"^the archive has an unsafe member name: '") as caught:
         safe_parts(name)
     assert len(str(caught.value)) < 300
 

@@ -208,7 +208,7 @@ class TestPart:
 
     def test_a_part_of_nobody_knows_how_much_may_be_cut_short(self):
         answered = headers(Content_Range="bytes 50-99/*", ETag='"a"')
-        with pytest.raises(ArtifactChangedError, match="of nobody knows how many"):
+        with pytest.raises(ArtifactChangedError, match="without a total size"):
             describe_body(206, answered, Ask(50), Version('"a"'))
 
     @pytest.mark.parametrize("version", [UNNAMED, Version('W/"a"', None, 100), Version(None, None, 100)])
@@ -284,7 +284,7 @@ class TestPart:
             answered["ETag"] = version.etag
         if modified is not None:
             answered["Last-Modified"] = modified
-        with pytest.raises(ArtifactChangedError, match="is now of"):
+        with pytest.raises(ArtifactChangedError, match="Last-Modified was"):
             describe_body(206, answered, Ask(50), version)
 
     @pytest.mark.parametrize("name", ["ETag", "Last-Modified", "Content-Range"])
@@ -301,7 +301,7 @@ class TestPart:
         answered = headers(Content_Range="bytes 50-99/101")
         if version.etag is not None:
             answered["ETag"] = version.etag
-        with pytest.raises(ArtifactChangedError, match="of 100 bytes now has 101"):
+        with pytest.raises(ArtifactChangedError, match="changed from 100 to 101 bytes"):
             describe_body(206, answered, Ask(50), version)
 
     @pytest.mark.parametrize("etag", [None, 'W/"a"'])
@@ -386,7 +386,7 @@ class TestJoint:
         other = bytearray(tail)
         other[at] ^= 1 << bit
         whole, joint = bytes(other) + new, Joint(tail)
-        with pytest.raises(ArtifactChangedError, match="other bytes"):
+        with pytest.raises(ArtifactChangedError, match="where the download resumed"):
             while whole:
                 size = data.draw(st.integers(1, len(whole)))
                 assert joint.join(whole[:size]) == b""

@@ -104,7 +104,7 @@ def test_the_name_of_the_file(filename: str | None, expected: str):
 
 @pytest.mark.parametrize("filename", ["../x", "https://files.example.com/", "a\\b"])
 def test_the_name_of_no_file(filename: str):
-    with pytest.raises(UnsafeFilenameError, match="the service names an artifact"):
+    with pytest.raises(UnsafeFilenameError, match="the service sent an unusable artifact name:"):
         place("{command_id}-{filename}", filename=filename)
 
 
@@ -148,7 +148,7 @@ def test_a_mark_does_not_change_the_id_before_it():
     ],
 )
 def test_an_id_that_can_be_in_no_name(text: str, command_id: Any):
-    with pytest.raises(UnsafeFilenameError, match=r"^no name can hold the command id") as caught:
+    with pytest.raises(UnsafeFilenameError, match=r"^no file name can contain the command id") as caught:
         place(text, command_id=command_id)
     assert str(caught.value).isprintable()
 
@@ -162,22 +162,22 @@ def test_an_id_that_can_be_in_no_name(text: str, command_id: Any):
         ("//{command_id}", "it must not begin with '/'"),
         ("a//{command_id}", "it has an empty part"),
         ("a/{command_id}/", "it has an empty part"),
-        ("../{command_id}", "'..' can't be a name"),
-        ("a/../{command_id}", "'..' can't be a name"),
-        ("./{command_id}", "'.' can't be a name"),
-        (" /{command_id}", "' ' can't be a name"),
-        ("a./{command_id}", "'a.' can't be a name"),
-        ("nul/{command_id}", "'nul' can't be a name"),
-        ("C:/{command_id}", "not all of 'C:' can be in names"),
-        ("a\\{command_id}", r"not all of 'a\\' can be in names"),
-        ("{account}*/{command_id}", "not all of '*' can be in names"),
-        ("a\n{command_id}", r"not all of 'a\n' can be in names"),
-        ("\u202e{command_id}", r"not all of '\u202e' can be in names"),
-        ("\ud800{command_id}", r"not all of '\ud800' can be in names"),
-        ("{account}", "the last part must hold {command_id}, once"),
-        ("{command_id}/a", "the last part must hold {command_id}, once"),
-        ("{{command_id}}", "the last part must hold {command_id}, once"),
-        ("{command_id}-{command_id}", "the last part must hold {command_id}, once"),
+        ("../{command_id}", "'..' can't be a file name"),
+        ("a/../{command_id}", "'..' can't be a file name"),
+        ("./{command_id}", "'.' can't be a file name"),
+        (" /{command_id}", "' ' can't be a file name"),
+        ("a./{command_id}", "'a.' can't be a file name"),
+        ("nul/{command_id}", "'nul' can't be a file name"),
+        ("C:/{command_id}", "'C:' has characters that file names can't have"),
+        ("a\\{command_id}", r"'a\\' has characters that file names can't have"),
+        ("{account}*/{command_id}", "'*' has characters that file names can't have"),
+        ("a\n{command_id}", r"'a\n' has characters that file names can't have"),
+        ("\u202e{command_id}", r"'\u202e' has characters that file names can't have"),
+        ("\ud800{command_id}", r"'\ud800' has characters that file names can't have"),
+        ("{account}", "the last part must contain {command_id} exactly once"),
+        ("{command_id}/a", "the last part must contain {command_id} exactly once"),
+        ("{{command_id}}", "the last part must contain {command_id} exactly once"),
+        ("{command_id}-{command_id}", "the last part must contain {command_id} exactly once"),
         ("{command}{command_id}", "there is no field 'command', only campaign, account, "),
         ("{}{command_id}", "there is no field '', only "),
         ("{0}{command_id}", "there is no field '0', only "),
@@ -185,10 +185,10 @@ def test_an_id_that_can_be_in_no_name(text: str, command_id: Any):
         ("{account[0]}{command_id}", "there is no field 'account[0]', only "),
         ("{ account}{command_id}", "there is no field ' account', only "),
         ("{account!r}{command_id}", "account can't be converted by !r"),
-        ("{account:>9}{command_id}", "account is no time, and has no format"),
-        ("{command_id:%Y}", "command_id is no time, and has no format"),
+        ("{account:>9}{command_id}", "account is not a time, so it can't have a format"),
+        ("{command_id:%Y}", "command_id is not a time, so it can't have a format"),
         *[
-            (f"{{created:{spec}}}/{{command_id}}", f"{spec!r} is no format: there are %Y %y %m %d")
+            (f"{{created:{spec}}}/{{command_id}}", f"{spec!r} is not a valid format: it may have %Y %y %m %d")
             for spec in ("%H:%M", "%Y/%m", "%-d", "%B", "%", "%Y%", "day", "%%", "{wave}", "%Y\n", "é%Y")
         ],
         ("{command_id", "expected '}' before end of string"),
@@ -201,43 +201,53 @@ def test_an_id_that_can_be_in_no_name(text: str, command_id: Any):
 def test_what_is_no_template(text: str, reason: str):
     with pytest.raises(ConfigurationError) as caught:
         PlaceTemplate.parse(text)
-    assert " is no template for places: " in str(caught.value)
+    assert " is not a valid place template: " in str(caught.value)
     assert reason in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("text", "reasons"),
     [
-        ("/a//b", ["it must not begin with '/'", "it has an empty part", "the last part must hold {command_id}, once"]),
+        (
+            "/a//b",
+            [
+                "it must not begin with '/'",
+                "it has an empty part",
+                "the last part must contain {command_id} exactly once",
+            ],
+        ),
         (
             "{user}{account!r}/C:/..",
             [
                 "there is no field 'user'",
                 "account can't be converted by !r",
-                "not all of 'C:' can be in names",
-                "'..' can't be a name",
-                "the last part must hold {command_id}, once",
+                "'C:' has characters that file names can't have",
+                "'..' can't be a file name",
+                "the last part must contain {command_id} exactly once",
             ],
         ),
         (
             "{wave!r:%Y}/{created:%B}-{command_id}",
             [
                 "wave can't be converted by !r",
-                "wave is no time, and has no format",
-                "'%B' is no format",
+                "wave is not a time, so it can't have a format",
+                "'%B' is not a valid format",
             ],
         ),
         ("{user}/{command_id", ["there is no field 'user'", "expected '}' before end of string"]),
         # What is meant to be the id is told of once.
         ("{id}.zip", ["there is no field 'id'"]),
-        ("{id}-{command_id}-{command_id}", ["there is no field 'id'", "the last part must hold {command_id}, once"]),
-        ("{id}/{account}", ["there is no field 'id'", "the last part must hold {command_id}, once"]),
+        (
+            "{id}-{command_id}-{command_id}",
+            ["there is no field 'id'", "the last part must contain {command_id} exactly once"],
+        ),
+        ("{id}/{account}", ["there is no field 'id'", "the last part must contain {command_id} exactly once"]),
     ],
 )
 def test_every_mistake_of_a_template(text: str, reasons: list[str]):
     with pytest.raises(SeveralMistakesError) as caught:
         PlaceTemplate.parse(text)
-    found = [mistake.partition(" is no template for places: ")[2] for mistake in caught.value.mistakes]
+    found = [mistake.partition(" is not a valid place template: ")[2] for mistake in caught.value.mistakes]
     assert [reason for reason, mistake in zip(reasons, found, strict=True) if not mistake.startswith(reason)] == []
 
 

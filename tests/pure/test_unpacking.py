@@ -82,7 +82,7 @@ class TestDamage:
             pieces = archive.pieces(archive.infos[0])
             got = 0
             with pytest.raises(
-                InvalidArtifactError, match=r"^c1\.zip: not a whole zip archive: the checksum of a is wrong$"
+                InvalidArtifactError, match=r"^c1\.zip: not a complete zip archive: the checksum of a is wrong$"
             ):
                 for piece in pieces:
                     got += len(piece)
@@ -189,7 +189,9 @@ class TestDamage:
         raw = bytearray(packed(b"x" * 100, zipfile.ZIP_LZMA))
         raw[5:9] = b"\xff\xff\xff\xff"
         assert first(path, Entry("a", b"x" * 100, zipfile.ZIP_LZMA, raw=bytes(raw))) == [b"x" * 100]
-        with pytest.raises(UnreadableMemberError, match="a takes 1073741824 bytes of memory to unpack"):
+        with pytest.raises(
+            UnreadableMemberError, match="a takes 1073741824 bytes of memory to unpack, more than 67108864"
+        ):
             first(path, Entry("a", b"x" * 100, zipfile.ZIP_LZMA, raw=bytes(raw), size=2**30))
 
 
@@ -199,7 +201,7 @@ class TestUnreadable:
         path.write_bytes(forge([Entry("a\nb", b"x", **change), Entry("c", b"y")]))
         with Archive(path) as archive:
             assert [is_readable(info) for info in archive.infos] == [False, True]
-            with pytest.raises(UnreadableMemberError, match=r"^c1\.zip: a b is encrypted, or compressed in an unknown"):
+            with pytest.raises(UnreadableMemberError, match=r"^c1\.zip: a b is encrypted, or uses an unsupported"):
                 next(archive.pieces(archive.infos[0]))
             assert list(archive.pieces(archive.infos[1])) == [b"y"]
 
@@ -240,7 +242,7 @@ class TestFiles:
     def test_no_zip_is_closed(self, path: Path, data: bytes):
         path.write_bytes(data)
         before = open_files()
-        with pytest.raises(InvalidArtifactError, match=r"^c1\.zip: not a whole zip archive: "):
+        with pytest.raises(InvalidArtifactError, match=r"^c1\.zip: not a complete zip archive: "):
             Archive(path)
         assert open_files() == before
 

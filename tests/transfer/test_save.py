@@ -237,7 +237,7 @@ class TestGoingOn:
 
     async def test_a_page_that_stays_ends_it_and_what_came_stays(self, tmp_path: Path) -> None:
         script = Script(half(ETag='"a"'), sends(b"<html>", Content_Type="text/html"))
-        with pytest.raises(InvalidArtifactError, match="the service sends text/html"):
+        with pytest.raises(InvalidArtifactError, match="the service sent text/html"):
             await save(script, tmp_path)
         assert len(script.ranges) == RETRY.attempts
         assert None not in script.ranges[1:]
@@ -247,7 +247,7 @@ class TestGoingOn:
 
     async def test_a_page_at_first_ends_it(self, tmp_path: Path) -> None:
         script = Script(sends(b"<html>", Content_Type="text/html"))
-        with pytest.raises(InvalidArtifactError, match="the service sends text/html"):
+        with pytest.raises(InvalidArtifactError, match="the service sent text/html"):
             await save(script, tmp_path)
         assert len(script.ranges) == 1
 
@@ -270,17 +270,17 @@ class TestLength:
     async def test_an_announced_end_that_does_not_come(self, tmp_path: Path) -> None:
         # The part says how long the whole is; the body ends as it says itself.
         answer = sends(BODY[:1000], status=206, length=1000, Content_Range=f"bytes 0-999/{len(BODY)}")
-        with pytest.raises(TruncatedArtifactError, match=f"1000 of {len(BODY)} bytes came"):
+        with pytest.raises(TruncatedArtifactError, match=f"1000 of {len(BODY)} bytes arrived"):
             await save(Script(answer), tmp_path)
 
     async def test_more_than_announced(self, tmp_path: Path) -> None:
         answer = sends(BODY, status=206, length=len(BODY), Content_Range="bytes 0-999/1000")
-        with pytest.raises(TruncatedArtifactError, match="more than the announced 1000 bytes came"):
+        with pytest.raises(TruncatedArtifactError, match="more than the announced 1000 bytes arrived"):
             await save(Script(answer), tmp_path)
         assert names(tmp_path) == []
 
     async def test_no_byte_at_all(self, tmp_path: Path) -> None:
-        with pytest.raises(InvalidArtifactError, match="without a byte"):
+        with pytest.raises(InvalidArtifactError, match="an empty artifact"):
             await save(Script(sends(length=0)), tmp_path)
 
 
@@ -294,7 +294,7 @@ class TestLimits:
     async def test_one_that_takes_too_long_in_all(self, tmp_path: Path) -> None:
         clock = ManualClock()
         slow = sends(BODY[:100_000], BODY[100_000:], length=len(BODY), between=lambda: clock.sleep(100.0))
-        with pytest.raises(StalledDownloadError, match="not whole after 50 s"):
+        with pytest.raises(StalledDownloadError, match="not complete after 50 s"):
             await save(
                 Script(slow),
                 tmp_path,
@@ -313,7 +313,7 @@ class TestLimits:
         ):
             [result] = [result async for result in results]
         assert isinstance(result.error, StalledDownloadError)
-        assert "not whole after 50 s" in str(result.error)
+        assert "not complete after 50 s" in str(result.error)
         assert clock.monotonic() == 50.0
 
     async def test_no_attempt_begins_after_that(self, tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ class TestLimits:
                 self.advance(1000.0)
 
         clock = Late()
-        with pytest.raises(StalledDownloadError, match="not whole after 50 s"):
+        with pytest.raises(StalledDownloadError, match="not complete after 50 s"):
             await save(script, tmp_path, clock=clock, limits=DownloadLimits(total_seconds=50.0))
         assert len(script.ranges) == 1
 
@@ -348,7 +348,10 @@ class TestLimits:
         patient = RetryPolicy(attempts=1, attempt_seconds=3600.0)
         async with Service(script) as service, service.client(retry=patient) as dex:
             try:
-                with anyio.fail_after(30), pytest.raises(StalledDownloadError, match="no bytes came after 100000"):
+                with (
+                    anyio.fail_after(30),
+                    pytest.raises(StalledDownloadError, match="no more bytes arrived after 100000"),
+                ):
                     await dex.downloads.save("c1", tmp_path, limits=DownloadLimits(stall_seconds=0.5))
             finally:
                 over.set()
@@ -461,7 +464,7 @@ class TestMany:
     @pytest.mark.parametrize("commands", ["c1", b"c1", Command(id="c1"), None, 5])
     async def test_so_is_what_they_are(self, tmp_path: Path, commands: Any) -> None:
         async with Service(Script(whole())) as service, service.client() as dex:
-            with pytest.raises(ConfigurationError, match="commands must be several commands or their ids"):
+            with pytest.raises(ConfigurationError, match="commands must be an iterable of commands or their ids"):
                 dex.downloads.save_many(commands, tmp_path)
 
     @pytest.mark.parametrize("into", [5, None, object(), b"folder", InBytes()])
