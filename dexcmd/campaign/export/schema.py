@@ -37,18 +37,20 @@ class ExportRow:
     target: Annotated[
         int | None, "The number of the target, from 1 in the order of the plan; null for `surplus` and `foreign`."
     ] = None
-    wave: Annotated[int | None, "Its wave, from 1; 0 if it is skipped; null where `target` is."] = None
-    device_id: Annotated[str | None, "The device."] = None
-    registration_id: Annotated[str | None, "Which registration of the device; null where the service chooses."] = None
-    user_email: Annotated[str | None, "The user, as the plan knew it."] = None
-    device_name: Annotated[str | None, "The name of the device, as the plan knew it."] = None
-    platform: Annotated[str | None, "Its platform, as the plan knew it."] = None
-    version: Annotated[str | None, "The version of its WARP client, as the plan knew it."] = None
+    wave: Annotated[
+        int | None, "The wave of the target, from 1; 0 if the target is skipped; null if `target` is null."
+    ] = None
+    device_id: Annotated[str | None, "The id of the device."] = None
+    registration_id: Annotated[str | None, "The registration of the device; null if the service chooses."] = None
+    user_email: Annotated[str | None, "The email address of the user, as planned."] = None
+    device_name: Annotated[str | None, "The name of the device, as planned."] = None
+    platform: Annotated[str | None, "The platform of the device, as planned."] = None
+    version: Annotated[str | None, "The version of the device's WARP client, as planned."] = None
     outcome: Annotated[
         ExportOutcome,
         "`saved`, `failed`, `skipped` or `not_attempted`; `pending`, `creating`, `running` or `collecting` if it is "
-        "not decided yet; `surplus` for a second command that a POST of the campaign made and that no target needs; "
-        "`foreign` for somebody else's command in the campaign's time.",
+        "not decided yet; `surplus` for a second command that a POST of the campaign created for a target; `foreign` "
+        "for someone else's command created during the campaign.",
     ]
     reason: Annotated[
         SkipReason | FailureClass | DropReason | None,
@@ -56,38 +58,44 @@ class ExportRow:
         "`excluded`, `already_running`, `not_sampled`, `not_found`; `device`, `timeout`, `rejected`, `unknown`, "
         "`download`; `deadline`, `cancelled`, `aborted`, `refused`.",
     ] = None
-    detail: Annotated[str | None, "More on why it was skipped, in words."] = None
-    error: Annotated[str | None, "What went wrong with its last POST, command or artifact, in one line."] = None
-    tries: Annotated[int | None, "How often it was tried again, whatever it failed for; null where `target` is."] = None
-    changed_at: Annotated[datetime, "When it came to its outcome. By the clock of the machine that ran it."]
+    detail: Annotated[str | None, "More about why it was skipped, as text."] = None
+    error: Annotated[str | None, "The error of its last POST, command or artifact, in one line."] = None
+    tries: Annotated[int | None, "The number of retries, for any kind of failure; null if `target` is null."] = None
+    changed_at: Annotated[datetime, "When it reached its outcome. By the clock of the machine that ran the campaign."]
     due_at: Annotated[
         datetime | None,
-        "When it is to be tried again, while it waits for that. By the clock of the machine that ran it.",
+        "When it is due for a retry, while it waits for one. By the clock of the machine that ran the campaign.",
     ] = None
     posted_at: Annotated[
-        datetime | None, "When its latest POST was about to be sent. By the clock of the machine that ran it."
+        datetime | None, "When its latest POST was about to be sent. By the clock of the machine that ran the campaign."
     ] = None
     answered_at: Annotated[
         datetime | None,
-        "When it was known, as far as it can be, what that POST did. By the clock of the machine that ran it.",
+        "When the effect of that POST became known, as far as it can be. "
+        "By the clock of the machine that ran the campaign.",
     ] = None
     type: Annotated[str | None, "`pcap`, `speed-test` or `warp-diag`."] = None
-    command_id: Annotated[str | None, "Its latest command."] = None
+    command_id: Annotated[str | None, "The id of its latest command."] = None
     provenance: Annotated[
         Provenance | None,
-        "How that command came to be known: `response` by the answer to its POST; `adopted` from the list, which shows "
-        "it as made by one of the campaign's POSTs; `foreign` from the list, as somebody else's.",
+        "How that command became known: `response` from the response to its POST; `adopted` from the list, as created "
+        "by one of the campaign's POSTs; `foreign` from the list, as someone else's.",
     ] = None
-    known_at: Annotated[datetime | None, "When it came to be known. By the clock of the machine that ran it."] = None
-    created_at: Annotated[datetime | None, "When it was created. By the service's clock."] = None
-    completed_at: Annotated[datetime | None, "When it was completed. By the service's clock."] = None
-    status: Annotated[str | None, "The status that ended it, `SUCCESS` or `FAILED`; null while none has."] = None
+    known_at: Annotated[
+        datetime | None, "When that command became known. By the clock of the machine that ran the campaign."
+    ] = None
+    created_at: Annotated[datetime | None, "When that command was created. By the service's clock."] = None
+    completed_at: Annotated[datetime | None, "When that command was completed. By the service's clock."] = None
+    status: Annotated[
+        str | None, "The final status of that command, `SUCCESS` or `FAILED`; null if it has not ended."
+    ] = None
     filename: Annotated[str | None, "The name of its artifact, as the service gives it."] = None
     path: Annotated[str | None, "Where the artifact is: its path, or its key in the object store."] = None
     size: Annotated[int | None, "The size of the artifact in bytes."] = None
     sha256: Annotated[str | None, "The SHA-256 of the artifact, in hex."] = None
     saved_at: Annotated[
-        datetime | None, "When the artifact was whole in its place. By the clock of the machine that ran it."
+        datetime | None,
+        "When the complete artifact was in its place. By the clock of the machine that ran the campaign.",
     ] = None
     surplus_of: Annotated[int | None, "For `surplus`, the number of the target whose second command it is."] = None
 
