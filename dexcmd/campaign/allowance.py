@@ -86,7 +86,7 @@ class Allowance:
             with refused():
                 quota = await QuotaResource(desk.session).get()
         except DexError as error:
-            logger.warning("%s: the quota can't be told: %s", desk.name, error)
+            logger.warning("%s: the quota can't be read: %s", desk.name, error)
             # If it was used up before, it may still be.
             self.hold(by_quota=self._by_quota)
             return

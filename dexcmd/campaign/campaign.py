@@ -125,7 +125,7 @@ class Campaign(AsyncOnlyContext):
     def store(self) -> Store:
         """Return the journal."""
         if self._opened is None:
-            raise RuntimeError("Campaign: it has no journal, or is to be entered with `async with` first")
+            raise RuntimeError("Campaign: give it a journal, and enter it with `async with` first")
         return self._opened
 
     # --- before and while it runs
@@ -165,7 +165,7 @@ class Campaign(AsyncOnlyContext):
         and the status says so.
         """
         if plan is not None and fingerprint(plan.spec) != fingerprint(self.spec):
-            raise ConfigurationError(f"the plan is that of another campaign than {self.name!r}")
+            raise ConfigurationError(f"the plan belongs to another campaign, not to {self.name!r}")
         steering = Steering(self.store, self.name, self._interval)
         if self._steering is None:
             # Set before anything else, so that a `stop` during planning counts.
@@ -208,8 +208,8 @@ class Campaign(AsyncOnlyContext):
         record = await self.store.campaign(self.name)
         if record is not None and record.fingerprint != fingerprint(self.spec):
             raise CampaignExistsError(
-                f"there is a campaign {self.name!r} in the journal that is to do something else: "
-                "go on with it by its name, or give this one another"
+                f"the journal has a campaign {self.name!r} with a different plan: "
+                "resume that one by its name, or choose another name"
             )
         return record is not None
 
@@ -273,7 +273,7 @@ class Campaign(AsyncOnlyContext):
     async def _known(self) -> CampaignRecord:
         record = await self.store.campaign(self.name)
         if record is None:
-            raise CampaignNotFoundError(f"there is no campaign {self.name!r} in the journal")
+            raise CampaignNotFoundError(f"the journal has no campaign {self.name!r}")
         return record
 
 

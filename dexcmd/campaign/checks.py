@@ -81,7 +81,7 @@ def campaign_name(_: object, attribute: "attrs.Attribute[Any]", value: object) -
     """Accept names that are also valid file names."""
     if not isinstance(value, str) or not _CAMPAIGN.fullmatch(value) or set(value) == {"."}:
         raise ConfigurationError(
-            f"{attribute.name} must be of letters, digits, '.', '_' and '-', at most {MOST_NAME}, not {value!r}"
+            f"{attribute.name} must be at most {MOST_NAME} letters, digits, '.', '_' and '-', not {value!r}"
         )
 
 
@@ -90,7 +90,7 @@ def account_name(_: object, attribute: "attrs.Attribute[Any]", value: object) ->
     name = identifier(attribute.name, value)
     if not name.isprintable() or name != name.strip() or len(name) > MOST_NAME:
         raise ConfigurationError(
-            f"{attribute.name} must be printable, without blanks around it and at most {MOST_NAME} characters, "
+            f"{attribute.name} must be at most {MOST_NAME} printable characters, with no blanks around them, "
             f"not {value!r}"
         )
 
@@ -150,7 +150,7 @@ def deadline(_: object, attribute: "attrs.Attribute[Any]", value: object) -> Non
     elif isinstance(value, timedelta):
         positive_duration(_, attribute, value)
     else:
-        raise ConfigurationError(f"{attribute.name} must be a time with its zone or a duration, not {value!r}")
+        raise ConfigurationError(f"{attribute.name} must be a time with a time zone, or a duration, not {value!r}")
 
 
 # --- parts
@@ -188,7 +188,7 @@ def repeated(accounts: Sequence[tuple[object, object]]) -> list[str]:
             value = account[part]
             first = seen.setdefault(value.casefold(), index) if isinstance(value, str) else index
             if first != index:
-                mistakes.append(f"accounts[{index}].{key} is that of accounts[{first}] as well")
+                mistakes.append(f"accounts[{index}].{key} is the same as that of accounts[{first}]")
     return mistakes
 
 
@@ -203,13 +203,11 @@ def unsteady(sizes: "Sequence[Share | None]") -> list[str]:
         if size is None:
             continue
         if most_percent >= 100:
-            mistakes.append(f"sizes[{index}] comes after all of them: nothing is left for it")
+            mistakes.append(f"sizes[{index}] comes after a size of 100%: no targets are left for it")
         elif size.count is not None and size.count <= most_count:
-            mistakes.append(f"sizes[{index}] must be more than {most_count}: they count from the start, not each alone")
+            mistakes.append(f"sizes[{index}] must be more than {most_count}: sizes are cumulative")
         elif size.percent is not None and size.percent <= most_percent:
-            mistakes.append(
-                f"sizes[{index}] must be more than {most_percent:g}%: they count from the start, not each alone"
-            )
+            mistakes.append(f"sizes[{index}] must be more than {most_percent:g}%: sizes are cumulative")
         most_count = max(most_count, size.count or 0)
         most_percent = max(most_percent, size.percent or 0.0)
     return mistakes

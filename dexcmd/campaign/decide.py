@@ -200,7 +200,7 @@ def _between_waves(view: View, spec: CampaignSpec) -> Step:
     tried, saved = view.in_wave.tried, view.in_wave.count("saved")
     least = spec.waves.min_succeeded_percent
     if saved < percent_of(least, tried):
-        return Stop("aborted", f"wave {view.wave}: {saved} of {tried} succeeded: at least {least:g} % have to")
+        return Stop("aborted", f"wave {view.wave}: {saved} of {tried} succeeded: the minimum is {least:g} %")
     if view.wave_ended_at is not None and view.now < (until := view.wave_ended_at + spec.waves.soak):
         return Wait(until)
     return Wait() if view.control == "pause" else OpenWave(view.wave + 1)

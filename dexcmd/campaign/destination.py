@@ -32,11 +32,13 @@ def sink_for(artifacts: ArtifactsSpec) -> Sink[Any]:
         from obstore.exceptions import BaseError
         from obstore.store import from_url
     except ModuleNotFoundError:
-        raise ConfigurationError("an object store needs more: pip install 'dexcmd[object-store]'") from None
+        raise ConfigurationError(
+            "an object store requires an optional dependency: pip install 'dexcmd[object-store]'"
+        ) from None
     try:
         return ObjectStoreSink(from_url(artifacts.into))
     except (BaseError, ValueError) as error:
-        raise ConfigurationError(f"{artifacts.into!r} names no bucket: {one_line(str(error))}") from error
+        raise ConfigurationError(f"{artifacts.into!r} does not name a usable bucket: {one_line(str(error))}") from error
 
 
 @attrs.frozen

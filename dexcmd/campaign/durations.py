@@ -14,7 +14,7 @@ def parse_duration(text: str) -> timedelta:
     """Return the duration of a text such as `1w2d3h4m5.5s`, any part of which may be missing; raises `ValueError`."""
     found = _DURATION.fullmatch(text.strip().lower())
     if found is None or not any(found.groups()):
-        raise ValueError(f"{text!r} is no duration such as 90s, 15m, 36h, 7d or 1h30m")
+        raise ValueError(f"{text!r} is not a duration such as 90s, 15m, 36h, 7d or 1h30m")
     try:
         return timedelta(microseconds=sum(map(_microseconds, found.groups("0"), _SECONDS.values())))
     except (OverflowError, ValueError):

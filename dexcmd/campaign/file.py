@@ -77,7 +77,7 @@ def _toml(data: bytes | str, source: str) -> Table:
         text = data if isinstance(data, str) else data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1 if isinstance(data, bytes) else 0
-        raise CampaignFileError(source, (f"line {line}: it is no UTF-8",)) from None
+        raise CampaignFileError(source, (f"line {line}: not valid UTF-8",)) from None
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
@@ -122,7 +122,7 @@ def _take_account(document: Table, environ: Mapping[str, str]) -> Iterator[str]:
     try:
         valid_account_id(account_id)
     except ConfigurationError:
-        yield f"accounts: there is none, and {ACCOUNT_VARIABLE} {'is no account id' if account_id else 'is not set'}"
+        yield f"accounts: none given, and {ACCOUNT_VARIABLE} {'is not an account id' if account_id else 'is not set'}"
         # A stand-in, to find the other mistakes as well.
         account_id = "0" * 32
     document["accounts"] = [{"account_id": account_id}]
@@ -138,4 +138,4 @@ def _beside(document: Table, accounts: Sequence[str] | None) -> Iterator[str]:
             yield from mistakes_of(error, {}, "targets.csv")
     scheme, separator, _ = _value(document, "artifacts", "into").partition("://")
     if separator and scheme in BUCKETS and find_spec("obstore") is None:
-        yield at("artifacts.into", "a bucket needs more: pip install 'dexcmd[object-store]'")
+        yield at("artifacts.into", "a bucket requires an optional dependency: pip install 'dexcmd[object-store]'")

@@ -115,7 +115,7 @@ def spec_from_json(text: str, source: str = "the journaled campaign") -> Campaig
     try:
         document: object = json.loads(text)
     except ValueError as error:
-        raise CampaignFileError(source, (f"it is no JSON: {error}",)) from None
+        raise CampaignFileError(source, (f"not valid JSON: {error}",)) from None
     spec, mistakes = spec_from(document)
     if spec is None:
         raise CampaignFileError(source, tuple(mistakes))
@@ -219,9 +219,9 @@ def _deadline(value: object, _: object) -> datetime | timedelta | None:
             with suppress(ValueError):
                 return parse(value)
         raise ValueError(
-            f"{value!r} is neither a time with its zone, such as 2026-12-01T18:00:00Z, nor a duration such as 36h"
+            f"{value!r} is neither a time with a time zone, such as 2026-12-01T18:00:00Z, nor a duration such as 36h"
         )
-    raise TypeError(f'expected a time with its zone, or a duration such as "36h", found {shown(value)}')
+    raise TypeError(f'expected a time with a time zone, or a duration such as "36h", found {shown(value)}')
 
 
 def _share(value: object, _: object) -> Share:

@@ -91,4 +91,4 @@ def hint(key: str, known: tuple[str, ...], sections: Sections) -> str:
     if near := difflib.get_close_matches(wanted, homes, 1, 0.8):
         home = homes[near[0]]
         return f"; did you mean {near[0]} in [{home}]?" if home else f"; did you mean {near[0]}, at the top?"
-    return f"; there are {', '.join(known)}" if known else "; it takes none"
+    return f"; the known keys are {', '.join(known)}" if known else "; this table has no keys"

@@ -50,7 +50,7 @@ def read_csv(path: Path, accounts: Sequence[str] | None = None) -> list[Named]:
         more = len(mistakes) - MOST_TOLD
         raise SeveralMistakesError([*mistakes[:MOST_TOLD], *([f"{path}: and {more} more"] if more > 0 else [])])
     if not names:
-        raise ConfigurationError(f"{path} names no device")
+        raise ConfigurationError(f"{path} names no devices")
     return names
 
 
@@ -58,7 +58,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise ConfigurationError(f"{path} is no UTF-8") from None
+        raise ConfigurationError(f"{path} is not valid UTF-8") from None
     except (OSError, ValueError) as error:
         # ValueError: not a possible path.
         raise ConfigurationError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from None
@@ -74,9 +74,9 @@ def _table(path: Path, text: str) -> tuple[list[str], Iterator[Row]]:
         columns = [name.casefold() for name in first]
         if any(name in columns for name in NEEDED):
             if twice := [name for name in COLUMNS if columns.count(name) > 1]:
-                raise ConfigurationError(f"{path} has more than one column {twice[0]}")
+                raise ConfigurationError(f"{path} has the column {twice[0]} more than once")
             return columns, rows
-    raise ConfigurationError(f"{path} needs a first line with a column {' or '.join(NEEDED)}")
+    raise ConfigurationError(f"{path} must have a first line with a column {' or '.join(NEEDED)}")
 
 
 def _rows(path: Path, text: str, delimiter: str) -> Iterator[Row]:
@@ -96,14 +96,14 @@ def _named(columns: Sequence[str], cells: Sequence[str], accounts: Sequence[str]
     """Return the device that a line names.  Raises `SeveralMistakesError`."""
     if any(cells[len(columns) :]):
         # Usually a comma in a name, which would shift everything to its right into the wrong column.
-        raise SeveralMistakesError([f"it has {len(cells)} cells where the first line has {len(columns)}"])
+        raise SeveralMistakesError([f"it has {len(cells)} cells, but the first line has {len(columns)}"])
     row = dict(zip(columns, cells, strict=False))
     named = Named(**{name: row.get(name) or None for name in COLUMNS})
     mistakes: list[str] = []
     if named.device_id is None and named.user_email is None:
         mistakes.append("it names no device: both device_id and user_email are empty")
     if accounts is not None and named.account is not None and named.account not in accounts:
-        mistakes.append(f"there is no account {named.account!r}")
+        mistakes.append(f"the campaign has no account {named.account!r}")
     if mistakes:
         raise SeveralMistakesError(mistakes)
     return named

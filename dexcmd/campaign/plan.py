@@ -131,5 +131,5 @@ def campaign_planned(spec: CampaignSpec, at: datetime) -> CampaignPlanned:
 
 def nothing_to_do(account: AccountSpec, at: datetime) -> AccountStopped:
     """Return the event that ends an account without a matching device."""
-    reason = "no device of it matched when it was planned"
+    reason = "no device of this account matched when the campaign was planned"
     return AccountStopped(at=at, account=account.name, kind="finished", reason=reason)

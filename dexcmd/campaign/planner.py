@@ -197,7 +197,7 @@ class AccountPlanner:
                 wait = patience.wait(error, self.clock.monotonic())
                 if wait is None:
                     return AccountStopped(at=self.clock.now(), account=account.name, kind="refused", reason=str(error))
-                logger.warning("%s: not planned yet, next try in %g s: %s", account.name, wait, error)
+                logger.warning("%s: planning failed, retrying in %g s: %s", account.name, wait, error)
             await sleep(self.clock, wait)
 
     async def _survey(self, account: AccountSpec) -> Survey:

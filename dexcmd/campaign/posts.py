@@ -120,7 +120,7 @@ class Posts:
         if now is not None:
             # Not by this machine's clock: if it is ahead, the list would be believed too soon.
             wait = min(max(0.0, (intent.settled_at - now).total_seconds()), wait)
-        cause = AmbiguousCreateError("its process ended while the POST was under way")
+        cause = AmbiguousCreateError("the process ended while the POST was in progress")
         self._creation.look_for(flight.request, cause, intent.since, wait, again=intent.attempt < 2)
 
     def look_at_refusal(self) -> None:
@@ -158,7 +158,7 @@ class Posts:
             if (since := absent.get(flight.target.number)) is not None:
                 # By now the list may show it.  If not, it is sent once more, and no more than once.
                 flight.since = since
-                cause = AmbiguousCreateError("an earlier POST got lost")
+                cause = AmbiguousCreateError("the response to an earlier POST was lost")
                 self._creation.look_for(flight.request, cause, since, 0.0, again=True)
         if fresh := tuple(flight.request for flight in batch if flight.target.number not in absent):
             self._creation.submit(fresh)
@@ -184,7 +184,7 @@ class Posts:
             return "held"
         if since is None:
             self._allowance.hold()
-            return "the service's time is not known"
+            return "the service's time is unknown"
         retry = desk.session.settings.retry
         # A POST ends within its budget, though its last attempt may overrun it.
         longest = retry.total_seconds + retry.attempt_seconds + desk.settling.seconds

@@ -21,7 +21,7 @@ async def read_status(store: Store, spec: CampaignSpec, *, here: bool = False) -
     held = await store.held(spec.name)
     record = await store.campaign(spec.name)
     if record is None:
-        raise CampaignNotFoundError(f"there is no campaign {spec.name!r} in the journal")
+        raise CampaignNotFoundError(f"the journal has no campaign {spec.name!r}")
     accounts = await store.accounts(spec.name)
     settling: dict[str, Settling] = {}
     for account in accounts:

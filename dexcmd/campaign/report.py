@@ -12,34 +12,34 @@ from dexcmd.safe_text import one_line
 __all__ = ["report_account", "report_lines", "report_row", "report_time"]
 
 _STANDS: Mapping[CampaignState, str] = {
-    "planned": "is planned and was never run",
-    "running": "is being run",
-    "waiting": "is being run, and has nothing to do by now but wait",
+    "planned": "is planned, but has never run",
+    "running": "is running",
+    "waiting": "is running, but can only wait for now",
     "paused": "is paused",
-    "interrupted": "is interrupted: no process runs it, and there is something left to do",
+    "interrupted": "is interrupted: no process runs it, but some work is left",
     "finished": "is finished",
     "aborted": "was aborted",
-    "refused": "stands still: what is left to do was refused",
+    "refused": "is stopped: the service refused what is left to do",
     "cancelled": "was cancelled",
 }
 
 _STATES: Mapping[TargetState, str] = {
     "saved": "",
     "failed": "",
-    "not_attempted": "no command is created or collected for them any more",
-    "collecting": "done, and their artifacts are to be fetched",
+    "not_attempted": "no command will be created or collected for them",
+    "collecting": "their commands have succeeded, and their artifacts are still to be downloaded",
     "running": "their commands have not ended",
-    "creating": "a POST is under way, or its answer is lost and being looked for",
-    "pending": "due, now or later",
+    "creating": "a POST is in progress, or its response was lost and the list is being searched",
+    "pending": "a command is still to be created for them",
 }
 """In the order of a report, each with its explanation; skipped targets are counted separately."""
 
 _FAILURES: Mapping[FailureClass, str] = {
     "device": "the service reports FAILED",
-    "timeout": "not ended in time; they may go on",
+    "timeout": "did not end in time; they may still be running",
     "rejected": "the service refused to create a command",
-    "unknown": "the answer was lost, and the list shows no command",
-    "download": "there is an artifact, and it could not be had",
+    "unknown": "the response was lost, and the list shows no command",
+    "download": "there is an artifact, but it could not be downloaded",
 }
 
 
@@ -82,8 +82,8 @@ def _head(status: CampaignStatus) -> Iterator[str]:
     deadline = "" if status.deadline is None else f"; creates nothing after {report_time(status.deadline)}"
     yield f"planned at {report_time(status.planned_at)}{deadline}"
     if _is_being_cancelled(status):
-        dropped = ", and what runs is not collected" if status.control == "cancel_drop" else ""
-        yield f"to be cancelled: nothing more is created{dropped}"
+        dropped = ", and running commands are not collected" if status.control == "cancel_drop" else ""
+        yield f"being cancelled: nothing more is created{dropped}"
 
 
 def _is_being_cancelled(status: CampaignStatus) -> bool:
@@ -112,17 +112,17 @@ def _commands(status: CampaignStatus) -> Iterator[str]:
     yield report_row(
         "surplus",
         surplus,
-        "second commands of targets, from POSTs that were sent again as their answers were lost; not collected",
+        "second commands for a target, from POSTs that were resent because the response was lost; not collected",
     )
     yield report_row("quota spent", commands + surplus, "commands made and surplus")
     foreign = sum(one.foreign for one in accounts)
-    yield report_row("foreign", foreign, "somebody else's commands in the campaign's time, from the same quota")
+    yield report_row("foreign", foreign, "other people's commands during the campaign, from the same quota")
     if any(account.audit_error is not None for account in accounts):
-        yield "  surplus and foreign are what is known by now: an audit that counts them failed"
+        yield "  surplus and foreign are only those known so far: an audit that counts them failed"
     elif any(account.audited_at is None and account.posts for account in accounts):
-        yield "  surplus and foreign are what is known by now: the audit that counts them is still to come"
+        yield "  surplus and foreign are only those known so far: the audit that counts them is still to come"
     if left := _still_running(status):
-        yield report_row("still running", left, "commands that go on to their end, for the service can't cancel them")
+        yield report_row("still running", left, "commands that keep running, as the service can't cancel them")
 
 
 def _still_running(status: CampaignStatus) -> int:
@@ -137,27 +137,29 @@ def _still_running(status: CampaignStatus) -> int:
 def _account(account: AccountStatus) -> Iterator[str]:
     yield report_account(account.name, account.account_id)
     if account.waves > 1:
-        yield f"  wave {account.wave} of {account.waves}" if account.wave else f"  wave 1 of {account.waves} not begun"
+        yield (
+            f"  wave {account.wave} of {account.waves}" if account.wave else f"  wave 1 of {account.waves} not started"
+        )
     if account.stopped is not None:
         reason = "" if account.reason is None else f": {one_line(account.reason)}"
         yield f"  {account.stopped}{reason}"
     if account.stopped is None and account.quota is not None and account.usage is not None:
         reset = "" if account.reset_time is None else f", reset at {report_time(account.reset_time)}"
-        yield f"  quota: {account.usage:,} of {account.quota:,} used when last asked{reset}"
+        yield f"  quota: {account.usage:,} of {account.quota:,} used when last checked{reset}"
     if account.stopped is None and account.waits_until is not None:
-        yield f"  waits for the quota until {report_time(account.waits_until)}"
+        yield f"  waiting for the quota until {report_time(account.waits_until)}"
     if account.next_wave_at is not None:
-        yield f"  waits with wave {account.wave + 1} until {report_time(account.next_wave_at)}: so long is its soak"
+        yield f"  waiting with wave {account.wave + 1} until {report_time(account.next_wave_at)}, the end of the soak"
     if account.audit_at is not None:
         until = report_time(account.audit_at)
-        yield f"  waits with the audit until {until}: commands may still come of lost answers"
+        yield f"  waiting with the audit until {until}: commands of lost POSTs may still appear"
     settling = account.settling
     seen = (
-        f"the slowest of {settling.n:,} that were answered was listed within {settling.longest:.1f} s"
+        f"the slowest of {settling.n:,} confirmed commands appeared in the list within {settling.longest:.1f} s"
         if settling.n
-        else "none was looked for so soon that it tells how the list lags (n = 0)"
+        else "the lag of the list has not been measured yet (n = 0)"
     )
-    yield f"  settling: a lost command is looked for {settling.seconds:.0f} s long; {seen}"
+    yield f"  settling: a search for a lost command lasts {settling.seconds:.0f} s; {seen}"
     if account.audited_at is not None:
         yield f"  audited at {report_time(account.audited_at)}"
     if account.audit_error is not None:
@@ -168,21 +170,21 @@ def _next(status: CampaignStatus, options: str) -> Iterator[str]:
     name = f"{status.name}{options}"
     match status.state:
         case "planned":
-            yield f"`dexcmd campaign run {name}` begins it, `dexcmd campaign cancel {name}` gives it up"
+            yield f"`dexcmd campaign run {name}` starts it, `dexcmd campaign cancel {name}` cancels it"
         case "running" | "waiting":
-            yield f"nothing, it goes on by itself; `dexcmd campaign pause {name}` holds it"
+            yield f"nothing, it continues by itself; `dexcmd campaign pause {name}` pauses it"
         case "paused" | "interrupted":
-            yield f"`dexcmd campaign resume {name}` goes on where it stands"
+            yield f"`dexcmd campaign resume {name}` continues where it left off"
         case "refused":
             tokens = dict.fromkeys(one.token_env for one in status.accounts if one.stopped == "refused")
             named = ", ".join(f"{variable} or {variable}_FILE" for variable in tokens)
-            yield f"put right what was refused, such as a token ({named}) or its permissions"
-            yield f"`dexcmd campaign resume {name}` goes on then"
+            yield f"fix what was refused, such as a token ({named}) or its permissions"
+            yield f"then `dexcmd campaign resume {name}` continues"
         case _:
             if status.count("failed", "not_attempted"):
-                yield f"`dexcmd campaign export {name}` says what became of each target, and why"
+                yield f"`dexcmd campaign export {name}` lists the outcome of each target, and why"
             if unknown := sum(account.failures["unknown"] for account in status.accounts):
-                yield f"look at the {unknown:,} unknown in the list of commands before they are captured anew"
+                yield f"check the {unknown:,} unknown in the list of commands before you capture them again"
             if not status.count():
                 yield "nothing, there was no target to capture"
             elif not status.count("failed", "not_attempted"):

@@ -85,7 +85,7 @@ def _account_id(_: object, __: object, value: str) -> None:
 
 def _accounts(_: object, __: object, value: "tuple[AccountSpec, ...]") -> None:
     if not value:
-        raise ConfigurationError("accounts must be at least one")
+        raise ConfigurationError("accounts must not be empty")
     if mistakes := repeated([(account.name, account.account_id) for account in value]):
         raise SeveralMistakesError(mistakes)
 
@@ -107,7 +107,7 @@ def _seed(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ConfigurationError(f"{attribute.name} must be a whole number, not {value!r}")
     if not -(2**63) <= value < 2**63:
-        raise ConfigurationError(f"{attribute.name} must be a whole number of 64 bits, not {repr_text(value)}")
+        raise ConfigurationError(f"{attribute.name} must fit into 64 bits, not {repr_text(value)}")
 
 
 def _template(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
@@ -120,7 +120,7 @@ def _into(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
         known = ", ".join(f"{name}://" for name in BUCKETS)
         raise ConfigurationError(f"{attribute.name} must be a folder or the URL of a bucket ({known}), not {value!r}")
     if separator and not rest.partition("/")[0]:
-        raise ConfigurationError(f"{attribute.name} names no bucket: {value!r}")
+        raise ConfigurationError(f"{attribute.name} does not name a bucket: {value!r}")
 
 
 @attrs.frozen(kw_only=True)

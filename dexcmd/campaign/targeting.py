@@ -166,15 +166,15 @@ class Selection:
         ):
             return "excluded", None
         if self._platforms and folded(device.platform) not in self._platforms:
-            return "platform", None if device.platform else "the service tells no platform"
+            return "platform", None if device.platform else "the service reports no platform"
         if self._versions is not None and not self._versions.allow(device.version):
-            return "unsupported_version", None if device.version else "the service tells no version"
+            return "unsupported_version", None if device.version else "the service reports no version"
         if device.eligible is False:
             return "not_eligible", device.ineligible_reason
         if not (device.device_id or "").strip():
-            return "not_eligible", "the service tells no device id"
+            return "not_eligible", "the service reports no device id"
         if not (device.person_email or "").strip():
-            return "not_eligible", "the service tells no email"
+            return "not_eligible", "the service reports no email"
         if not is_connected(device):
             return "offline", device.status
         return None, None

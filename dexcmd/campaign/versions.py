@@ -54,7 +54,7 @@ class VersionBounds:
             found = _BOUND.fullmatch(part.strip())
             version = None if found is None or not _is_version(found[2]) else parse_version(found[2])
             if found is None or version is None:
-                mistakes.append(f"{part.strip()!r} is no bound such as >=2024.6 or <2025.1")
+                mistakes.append(f"{part.strip()!r} is not a bound such as >=2024.6 or <2025.1")
             else:
                 bounds.append((found[1], version))
         if mistakes:

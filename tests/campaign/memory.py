@@ -98,7 +98,7 @@ class Tables:
         if isinstance(event, CampaignPlanned):
             self._plan(campaign, event)
         elif campaign not in self.campaigns:
-            raise CampaignError(f"there is no campaign {campaign!r} in the journal")
+            raise CampaignError(f"the journal has no campaign {campaign!r}")
         elif isinstance(event, AccountEvent):
             if (campaign, event.account) not in self.accounts:
                 raise CampaignError(f"campaign {campaign!r} has no account {event.account!r}")
@@ -328,7 +328,7 @@ class MemoryStore:
     @asynccontextmanager
     async def hold(self, campaign: str) -> AsyncGenerator[None]:
         if campaign in self._held:
-            raise CampaignBusyError(f"campaign {campaign!r} is run by another process")
+            raise CampaignBusyError(f"another process is running campaign {campaign!r}")
         self._held.add(campaign)
         try:
             yield

@@ -35,7 +35,7 @@ def test_what_is_read(text: str, duration: timedelta):
     "text", ["", " ", "15", "m", "30m1h", "1h1h", "-5s", "5 minutes", "1y", "PT5M", "1 5m", "1. 5s", "1.s", ".5h", "٣s"]
 )
 def test_what_is_none(text: str):
-    with pytest.raises(ValueError, match=r" is no duration such as 90s, 15m, 36h, 7d or 1h30m$"):
+    with pytest.raises(ValueError, match=r" is not a duration such as 90s, 15m, 36h, 7d or 1h30m$"):
         parse_duration(text)
 
 

@@ -254,7 +254,9 @@ class TestParquet:
     @pytest.mark.parametrize("missing", ["pyarrow", "pyarrow.parquet"])
     def test_without_the_extra(self, missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setitem(__import__("sys").modules, missing, None)
-        with pytest.raises(ConfigurationError, match=r"^Parquet needs more: pip install 'dexcmd\[parquet\]'$"):
+        with pytest.raises(
+            ConfigurationError, match=r"^Parquet requires an optional dependency: pip install 'dexcmd\[parquet\]'$"
+        ):
             ParquetFile(tmp_path / "rows.parquet")
 
 

@@ -248,7 +248,7 @@ class TestMistakes:
             "targets.search[0]: must not be empty",
             "targets.search[1]: expected a string, found 5 (int)",
             "targets.platforms: expected a string or a list of strings, found 5 (int)",
-            "targets.version: '2024' is no bound such as >=2024.6 or <2025.1",
+            "targets.version: '2024' is not a bound such as >=2024.6 or <2025.1",
             "targets.sample: expected a whole number or a percentage such as \"10%\", found 'ten' (str)",
             "targets.sede: unknown key; did you mean seed?",
             "waves.sizes[2]: a percentage must be above 0 and at most 100, not 110",
@@ -261,26 +261,26 @@ class TestMistakes:
             "pace.timeout: must be above 0",
             "abort: expected tables, each under [[abort]], found {'failed_percent': 0} (dict)",
             "retries.download: must be a whole number of at least 0, not -1",
-            "retries.wait: '1x' is no duration such as 90s, 15m, 36h, 7d or 1h30m",
-            "retries.pause: unknown key; there are device, timeout, rejected, unknown, download, wait",
+            "retries.wait: '1x' is not a duration such as 90s, 15m, 36h, 7d or 1h30m",
+            "retries.pause: unknown key; the known keys are device, timeout, rejected, unknown, download, wait",
             "leave_quota: must be a whole number of at least 0, not -1",
-            "deadline: must be timezone-aware: 2026-12-01T18:00:00 says no zone",
+            "deadline: must be timezone-aware: 2026-12-01T18:00:00 has no time zone",
             "artifacts.into: must be a folder or the URL of a bucket (s3://, gs://, az://), not 'ftp://x'",
-            "artifacts.name: must be a string that is not empty, not ''",
+            "artifacts.name: must be a non-blank string, not ''",
             "lost_answers: must be one of reconcile, give_up, not 'recon' (str)",
             "nam: unknown key; did you mean name?",
             "sample: unknown key; it belongs in [targets]",
-            "accounts[2].name: is that of accounts[0] as well",
-            "accounts[2].account_id: is that of accounts[1] as well",
-            "waves.sizes[1]: must be more than 5: they count from the start, not each alone",
-            "waves.sizes[6]: must be more than 20%: they count from the start, not each alone",
-            "waves.sizes[8]: comes after all of them: nothing is left for it",
+            "accounts[2].name: is the same as that of accounts[0]",
+            "accounts[2].account_id: is the same as that of accounts[1]",
+            "waves.sizes[1]: must be more than 5: sizes are cumulative",
+            "waves.sizes[6]: must be more than 20%: sizes are cumulative",
+            "waves.sizes[8]: comes after a size of 100%: no targets are left for it",
             f"targets.csv: {Path.cwd() / 'nowhere.csv'} can't be read: No such file or directory",
         ]
 
     def test_nothing_at_all(self):
         assert mistakes("") == [
-            "accounts: there is none, and CLOUDFLARE_ACCOUNT_ID is not set",
+            "accounts: none given, and CLOUDFLARE_ACCOUNT_ID is not set",
             "name: missing",
             "command: missing",
         ]
@@ -289,7 +289,7 @@ class TestMistakes:
         with pytest.raises(CampaignFileError) as caught:
             parse_campaign('name = "x"', environ={"CLOUDFLARE_ACCOUNT_ID": "acme"})
         assert list(caught.value.mistakes) == [
-            "accounts: there is none, and CLOUDFLARE_ACCOUNT_ID is no account id",
+            "accounts: none given, and CLOUDFLARE_ACCOUNT_ID is not an account id",
             "command: missing",
         ]
 
@@ -299,7 +299,7 @@ class TestMistakes:
             ("", "must be one of pcap, warp-diag, speed-test"),
             ('type = "ping"', "must be one of pcap, warp-diag, speed-test"),
             ('type = ["pcap"]', "must be one of pcap, warp-diag, speed-test"),
-            ('type = "warp-diag"\nx = 1', "unknown key; there are test_all_routes"),
+            ('type = "warp-diag"\nx = 1', "unknown key; the known keys are test_all_routes"),
         ],
     )
     def test_commands(self, lines: str, mistake: str):
@@ -313,7 +313,7 @@ class TestMistakes:
             "command.type: must be one of pcap, warp-diag, speed-test",
             "command.time_limit_min: must be at least 1, not 0",
             "command.interfaces[0]: expected a string, found 5 (int)",
-            "command.notes: unknown key; there are max_file_size_mb, packet_size_bytes, time_limit_min, "
+            "command.notes: unknown key; the known keys are max_file_size_mb, packet_size_bytes, time_limit_min, "
             "test_all_routes, interfaces",
             "command.test-all-routes: unknown key; did you mean test_all_routes?",
         ]
@@ -321,15 +321,15 @@ class TestMistakes:
     def test_templates_and_versions(self):
         more = '[targets]\nversion = "2024, >=2025, <x"\n[artifacts]\nname = "{day}//a:{user}/{account}"\n'
         only = f"only {', '.join(FIELDS)}"
-        text = "artifacts.name: '{day}//a:{user}/{account}' is no template for places: "
+        text = "artifacts.name: '{day}//a:{user}/{account}' is not a valid place template: "
         assert mistakes(MINIMAL + more) == [
-            "targets.version: '2024' is no bound such as >=2024.6 or <2025.1",
-            "targets.version: '<x' is no bound such as >=2024.6 or <2025.1",
+            "targets.version: '2024' is not a bound such as >=2024.6 or <2025.1",
+            "targets.version: '<x' is not a bound such as >=2024.6 or <2025.1",
             f"{text}there is no field 'day', {only}",
             f"{text}there is no field 'user', {only}",
             f"{text}it has an empty part",
-            f"{text}not all of 'a:' can be in names",
-            f"{text}the last part must hold {{command_id}}, once",
+            f"{text}'a:' has characters that file names can't have",
+            f"{text}the last part must contain {{command_id}} exactly once",
         ]
 
     @pytest.mark.parametrize(
@@ -341,18 +341,21 @@ class TestMistakes:
             ("artifacts = []", "artifacts: expected a table, found [] (list)"),
             ("accounts = [5]", "accounts[0]: expected a table, found 5 (int)"),
             ("waves = {sizes = 5}", "waves.sizes: expected a list, found 5 (int)"),
-            ("deadline = 36", 'deadline: expected a time with its zone, or a duration such as "36h", found 36 (int)'),
+            (
+                "deadline = 36",
+                'deadline: expected a time with a time zone, or a duration such as "36h", found 36 (int)',
+            ),
             *(
                 (
                     f'deadline = "{text}"',
-                    f"deadline: {text!r} is neither a time with its zone, such as 2026-12-01T18:00:00Z, nor a duration "
-                    "such as 36h",
+                    f"deadline: {text!r} is neither a time with a time zone, such as 2026-12-01T18:00:00Z, nor a "
+                    "duration such as 36h",
                 )
                 for text in ("soon", "2026-12-01T18:00:00", "2026-12-01", "-1h", "")
             ),
             (
                 "deadline = 2026-12-01",
-                "deadline: expected a time with its zone, or a duration such as "
+                "deadline: expected a time with a time zone, or a duration such as "
                 '"36h", found datetime.date(2026, 12, 1) (date)',
             ),
         ],
@@ -370,7 +373,7 @@ class TestMistakes:
         ("table", "name", "mistake"),
         [
             ("targets", "sample", "must be at most 1000000000, not"),
-            ("targets", "seed", "must be a whole number of 64 bits, not"),
+            ("targets", "seed", "must fit into 64 bits, not"),
             ("pace", "creates", "must be at most 1000, not"),
             ("pace", "in_flight", "must be at most 1000000000, not"),
             ("retries", "download", "must be at most 1000000000, not"),
@@ -381,7 +384,7 @@ class TestMistakes:
     def test_a_number_of_more_digits_than_python_writes(self, table: str, name: str, mistake: str):
         # Only as hex, octal or binary does it come so far.
         [line] = mistakes(with_table(table, f"{name} = 0x{'f' * 5000}"))
-        assert line.startswith(f"{table}.{name}: {mistake} a number of thousands of digits")
+        assert line.startswith(f"{table}.{name}: {mistake} a number with thousands of digits")
 
     @pytest.mark.parametrize(
         ("key", "hint"),
@@ -392,7 +395,7 @@ class TestMistakes:
             ("targets.in_flights", "did you mean in_flight in [pace]?"),
             ("targets.leave_quota", "it belongs at the top, before the first table"),
             ("targets.leave_quotas", "did you mean leave_quota, at the top?"),
-            ("artifacts.qqq", "there are into, name"),
+            ("artifacts.qqq", "the known keys are into, name"),
             ("artifacts.unknown", "it belongs in [retries]"),
         ],
     )
@@ -422,7 +425,7 @@ class TestMistakes:
         assert found.startswith(mistake)
 
     def test_what_is_no_text(self):
-        with pytest.raises(CampaignFileError, match=r"^campaign: line 2: it is no UTF-8$"):
+        with pytest.raises(CampaignFileError, match=r"^campaign: line 2: not valid UTF-8$"):
             parse_campaign(b"name = 'x'\nsearch = '\xff'")
 
     @pytest.mark.parametrize(
@@ -436,7 +439,9 @@ class TestMistakes:
         text = with_table("artifacts", 'into = "s3://bucket/prefix"')
         assert parse_campaign(text, environ={}).artifacts.into == "s3://bucket/prefix"
         monkeypatch.setitem(sys.modules, "obstore", None)
-        assert mistakes(text) == ["artifacts.into: a bucket needs more: pip install 'dexcmd[object-store]'"]
+        assert mistakes(text) == [
+            "artifacts.into: a bucket requires an optional dependency: pip install 'dexcmd[object-store]'"
+        ]
 
 
 class TestCSV:
@@ -467,16 +472,16 @@ class TestCSV:
     @pytest.mark.parametrize(
         ("data", "mistake"),
         [
-            (b"", "needs a first line with a column device_id or user_email"),
-            (b"id,email\n", "needs a first line with a column device_id or user_email"),
-            (b"device_id\n\xff", "is no UTF-8"),
+            (b"", "must have a first line with a column device_id or user_email"),
+            (b"id,email\n", "must have a first line with a column device_id or user_email"),
+            (b"device_id\n\xff", "is not valid UTF-8"),
             (b"device_id\n" + b"x" * 200_000, "line 2: field larger than field limit (131072)"),
-            (b'"device_id\n' + b"d1\n" * 100_000, "needs a first line with a column device_id or user_email"),
+            (b'"device_id\n' + b"d1\n" * 100_000, "must have a first line with a column device_id or user_email"),
             (b'device_id\nd1\n"d2\nd3\n', "line 4: unexpected end of data"),
             (b'device_id\n"d1" x\n', "line 2: ',' expected after '\"'"),
-            (b"device_id,Device_ID\n", "has more than one column device_id"),
-            (b"device_name,device_id\nSmith, John,d1\n", "line 2: it has 3 cells where the first line has 2"),
-            (b"device_id\nd1,d2\n", "line 2: it has 2 cells where the first line has 1"),
+            (b"device_id,Device_ID\n", "has the column device_id more than once"),
+            (b"device_name,device_id\nSmith, John,d1\n", "line 2: it has 3 cells, but the first line has 2"),
+            (b"device_id\nd1,d2\n", "line 2: it has 2 cells, but the first line has 1"),
             (b"device_id\n", "x.csv names no device"),
             (b"device_id,note\r\n,\r\n\r\n", "x.csv names no device"),
         ],
@@ -493,26 +498,29 @@ class TestCSV:
         )
         assert mistakes(text) == [
             f"targets.csv: {tmp_path}/x.csv, line 3: it names no device: both device_id and user_email are empty",
-            f"targets.csv: {tmp_path}/x.csv, line 4: there is no account 'z'",
+            f"targets.csv: {tmp_path}/x.csv, line 4: the campaign has no account 'z'",
         ]
         # Whatever else is wrong.
         assert mistakes("leave_quota = -1\n" + text.replace(ACCOUNT_ID, "")) == [
             "accounts[0].account_id: must be 32 hex digits",
             "leave_quota: must be a whole number of at least 0, not -1",
             f"targets.csv: {tmp_path}/x.csv, line 3: it names no device: both device_id and user_email are empty",
-            f"targets.csv: {tmp_path}/x.csv, line 4: there is no account 'z'",
+            f"targets.csv: {tmp_path}/x.csv, line 4: the campaign has no account 'z'",
         ]
 
     @pytest.mark.parametrize(
         ("accounts", "mistake"),
         [
-            (f'[{{account_id = "{ACCOUNT_ID}", name = " z"}}]', "accounts[0].name: must be printable, without"),
+            (
+                f'[{{account_id = "{ACCOUNT_ID}", name = " z"}}]',
+                "accounts[0].name: must be at most 64 printable characters, with no blanks",
+            ),
             (f'[{{account_id = "{ACCOUNT_ID}", nane = "z"}}]', "accounts[0].nane: unknown key; did you mean name?"),
             ('[{account_id = "z"}]', "accounts[0].account_id: must be 32 hex digits"),
             ("[5]", "accounts[0]: expected a table"),
-            ("[]", "accounts: must be at least one"),
+            ("[]", "accounts: must not be empty"),
             ("5", "accounts: expected tables"),
-            (None, "accounts: there is none, and CLOUDFLARE_ACCOUNT_ID is not set"),
+            (None, "accounts: none given, and CLOUDFLARE_ACCOUNT_ID is not set"),
         ],
     )
     def test_accounts_whose_names_are_not_known_say_nothing_of_it(
@@ -528,7 +536,7 @@ class TestCSV:
         text = with_table("targets", f'csv = "{tmp_path / "x.csv"}"')
         assert mistakes(text) == [
             f"targets.csv: {tmp_path}/x.csv, line 2: it names no device: both device_id and user_email are empty",
-            f"targets.csv: {tmp_path}/x.csv, line 2: there is no account 'z'",
+            f"targets.csv: {tmp_path}/x.csv, line 2: the campaign has no account 'z'",
         ]
 
     def test_of_many_only_some(self, tmp_path: Path):

@@ -140,19 +140,19 @@ class TestTogether:
             return str(caught.value)
 
         assert await said(facts.known(1, "c1"), facts.known(2, "c1")) == (
-            "campaign 'c': CommandKnown of target 2: the command is known already"
+            "campaign 'c': CommandKnown of target 2: the command is recorded already"
         )
         assert await said(facts.opened(1), facts.opened(3)) == (
-            "campaign 'c': IntentOpened of target 3: there is no such target in this account"
+            "campaign 'c': IntentOpened of target 3: this account has no such target"
         )
         assert await said(facts.closed(2, "created")) == (
-            "campaign 'c': IntentClosed of target 2: there is no intent to be closed"
+            "campaign 'c': IntentClosed of target 2: there is no intent to close"
         )
         assert await said(Facts("b").opened(1)) == "campaign 'c' has no account 'b'"
         assert await said(facts.opened(1), facts.opened(1), Facts("b").opened(1)) == "campaign 'c' has no account 'b'"
-        assert await said(facts.campaign()) == "there is a campaign 'c' in the journal already"
+        assert await said(facts.campaign()) == "the journal already has a campaign 'c'"
         two = (("x", account_id()), ("x", account_id(2)))
-        with pytest.raises(CampaignError, match="two accounts of the campaign have one name"):
+        with pytest.raises(CampaignError, match="two accounts of the campaign have the same name"):
             await store.append("d", [facts.campaign(*two)])
 
     async def test_a_campaign_that_was_refused_may_be_planned_again(self, store: SqliteStore, facts: Facts):
@@ -359,7 +359,7 @@ class TestProcesses:
         async with program("hold", path) as process:
             assert await process.stdout.readline() == b"held\n"
             assert await store.held("c")
-            with pytest.raises(CampaignBusyError, match="'c' is run by another process"):
+            with pytest.raises(CampaignBusyError, match="another process is running campaign 'c'"):
                 async with store.hold("c"):
                     raise AssertionError
             async with store.hold("d"):

@@ -126,7 +126,7 @@ class TestWritten:
     def test_a_kind_that_there_is_not(self):
         with pytest.raises(CampaignError, match="Unheard"):
             decode("Unheard", datetime.now(UTC), None, None, "{}")
-        with pytest.raises(TypeError, match=r"^TargetEvent is no event of a campaign$"):
+        with pytest.raises(TypeError, match=r"^TargetEvent is not a campaign event$"):
             kind_of(TargetEvent)
 
 
@@ -136,7 +136,7 @@ class TestTimes:
         assert moment(micros(time)) == time
 
     def test_one_without_a_zone(self):
-        with pytest.raises(ConfigurationError, match="says no zone"):
+        with pytest.raises(ConfigurationError, match="has no time zone"):
             micros(datetime(2026, 1, 1))  # noqa: DTZ001
 
 
@@ -232,28 +232,32 @@ class TestCheck:
             (
                 "UPDATE target SET state = 'failed', failure = 'device' WHERE number = 1",
                 [
-                    "target 4294967297: state is 'failed', and 'saved' follows; failure is 'device', and None follows",
-                    "target 8589934593: state is 'failed', and 'creating' follows; "
-                    "failure is 'device', and None follows",
+                    "target 4294967297: state is 'failed', but 'saved' according to the events; "
+                    "failure is 'device', but None according to the events",
+                    "target 8589934593: state is 'failed', but 'creating' according to the events; "
+                    "failure is 'device', but None according to the events",
                 ],
             ),
-            ("UPDATE account SET size = 5 WHERE id = 1", [f"account 1: size is 5, and {2**62} follows"]),
+            (
+                "UPDATE account SET size = 5 WHERE id = 1",
+                [f"account 1: size is 5, but {2**62} according to the events"],
+            ),
             (
                 "DELETE FROM foreign_command",
-                ["account 1: foreign_commands is 0, and 1 follows", "foreign_command 1, f is missing"],
+                ["account 1: foreign_commands is 0, but 1 according to the events", "foreign_command 1, f is missing"],
             ),
             ("DELETE FROM retry WHERE failure = 'timeout'", ["retry 4294967297, timeout is missing"]),
             (
                 "INSERT INTO post VALUES (2, 'p0')",
-                ["account 2: posts is 2, and 1 follows", "post 2, p0 is there, and does not follow"],
+                ["account 2: posts is 2, but 1 according to the events", "post 2, p0 does not follow from the events"],
             ),
             (
                 "INSERT INTO post VALUES (2, 'z')",
-                ["account 2: posts is 2, and 1 follows", "post 2, z is there, and does not follow"],
+                ["account 2: posts is 2, but 1 according to the events", "post 2, z does not follow from the events"],
             ),
             (
                 "UPDATE intent SET post = 'p1' WHERE seq = 11",
-                ["intent 4294967297, 11: post is 'p1', and 'post-1' follows"],
+                ["intent 4294967297, 11: post is 'p1', but 'post-1' according to the events"],
             ),
         ],
     )
@@ -274,7 +278,7 @@ class TestCheck:
     @pytest.mark.parametrize(
         ("change", "told"),
         [
-            ("1, 7, 'TargetDropped', 0, '{\"reason\": \"deadline\"}'", "there is no such target"),
+            ("1, 7, 'TargetDropped', 0, '{\"reason\": \"deadline\"}'", "this account has no such target"),
             ("1, 1, 'TargetDropped', 0, '{'", "can't be read"),
             ("NULL, NULL, 'Unheard', 0, '{}'", "can't be read"),
         ],
@@ -283,7 +287,7 @@ class TestCheck:
         self.change(journal, f"INSERT INTO event VALUES (99, 1, {change})")
         async with open_journal(journal) as store:
             [said] = await store.check()
-            assert said.startswith("the events can't be worked off: ")
+            assert said.startswith("the events can't be replayed: ")
             assert told in said
 
     def change(self, path: Path, sql: str) -> None:

@@ -148,8 +148,8 @@ class TestRefused:
         path.write_bytes(content)
         said = await refusal(path)
         assert said in (
-            "it is no journal of dexcmd: name another file",
-            "it is damaged: put a copy of it from before in its place",
+            "it is not a dexcmd journal: choose another file",
+            "it is damaged: restore it from a backup",
         )
         assert path.read_bytes() == content
 
@@ -159,7 +159,7 @@ class TestRefused:
     async def test_another_database(self, path: Path, script: str):
         make(path, script)
         before = path.read_bytes()
-        assert await refusal(path) == "it is a database of something else: name another file"
+        assert await refusal(path) == "it is a database of another program: choose another file"
         assert path.read_bytes() == before
 
     async def test_one_of_a_newer_version(self, path: Path):
@@ -177,7 +177,7 @@ class TestRefused:
         path.write_bytes(content)
         async with open_journal(path) as store:
             for query in (store.export("c", 0, 10_000), store.events("c", limit=10_000)):
-                with pytest.raises(CampaignError, match=r"it is damaged: put a copy of it from before in its place$"):
+                with pytest.raises(CampaignError, match=r"it is damaged: restore it from a backup$"):
                     await query
             assert await store.check() != []
 
@@ -188,7 +188,7 @@ class TestRefused:
         assert content.count(b"CREATE TABLE campaign") == 1
         # SQLite repeats what it can't make out, which is no text then.
         path.write_bytes(content.replace(b"CREATE TABLE campaign", b"CREATE T\xffBLE campaign"))
-        assert await refusal(path) == "it is damaged: put a copy of it from before in its place"
+        assert await refusal(path) == "it is damaged: restore it from a backup"
 
     async def test_one_whose_tables_are_damaged_meanwhile(self, path: Path, facts: Facts):
         async with open_journal(path) as store:
@@ -213,22 +213,22 @@ class TestRefused:
         )
         async with open_journal(path) as store:
             for query in (store.export("c", 0, 9), store.targets("c", [1]), store.events("c")):
-                with pytest.raises(CampaignError, match=r"where a time is to be: it is damaged"):
+                with pytest.raises(CampaignError, match=r"in place of a time: it is damaged"):
                     await query
             [told] = await store.check()
-            assert "where a time is to be" in told
+            assert "in place of a time" in told
 
     async def test_a_folder(self, path: Path):
         path.mkdir()
-        assert await refusal(path) == "it is no journal of dexcmd: name another file"
+        assert await refusal(path) == "it is not a dexcmd journal: choose another file"
 
     async def test_a_pipe_is_not_waited_for(self, path: Path):
         os.mkfifo(path)
-        assert await refusal(path) == "it is no journal of dexcmd: name another file"
+        assert await refusal(path) == "it is not a dexcmd journal: choose another file"
 
     async def test_below_a_file(self, path: Path):
         path.write_text("")
-        assert "can't make the folder" in await refusal(path / "journal.db")
+        assert "can't create the folder" in await refusal(path / "journal.db")
 
     async def test_where_nothing_can_be_made(self):
         assert await refusal(Path("/proc/journal.db")) == os.strerror(2)
@@ -246,10 +246,10 @@ class TestRefused:
                 await store.held("c")
             hold.rmdir()
             hold.write_bytes(b"no database" * 100)
-            with pytest.raises(CampaignError, match="no journal"):
+            with pytest.raises(CampaignError, match="not a dexcmd journal"):
                 async with store.hold("c"):
                     raise AssertionError
-            with pytest.raises(CampaignError, match="no journal"):
+            with pytest.raises(CampaignError, match="not a dexcmd journal"):
                 await store.held("c")
             with pytest.raises(CampaignError, match="too long"):
                 await store.held("c" * 300)
@@ -280,8 +280,8 @@ class TestReadOnly:
         open_folder.chmod(0o555)
         async with program("write_as_nobody", path) as process:
             assert (await process.stdout.readline()).decode().strip() == (
-                f"journal {path}: it can't be written: give this user the right to write to it and to its folder, or "
-                "name another file"
+                f"journal {path}: it can't be written: give this user write permission for it and its folder, or "
+                "choose another file"
             )
 
 
@@ -304,7 +304,7 @@ class TestInTheWay:
                 appends = [store.append("c", [facts.target(number)]) for number in (1, 2)]
                 done = await asyncio.gather(*appends, return_exceptions=True)
                 assert len(await store.events("c")) == 1
-            locked = "it is locked by another program for too long: end that one, or wait for it, and try again"
+            locked = "another program has locked it for too long: wait for that one or stop it, and try again"
             assert [str(error) for error in done] == [f"journal {path}: {locked}"] * 2
             await store.append("c", [facts.target(3)])
             assert len(await store.events("c")) == 2
@@ -313,14 +313,14 @@ class TestInTheWay:
     async def test_a_new_one_that_another_program_locks(self, path: Path):
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
-            assert (await refusal(path, busy_seconds=0.02)).startswith("it is locked by another program for too long")
+            assert (await refusal(path, busy_seconds=0.02)).startswith("another program has locked it for too long")
 
     async def test_switching_to_the_log_waits_for_others(self, path: Path):
         path.touch()
         with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
             other.execute("BEGIN")
             other.execute("SELECT * FROM sqlite_master").fetchall()
-            assert (await refusal(path, busy_seconds=0.05)).startswith("it is locked by another program for too long")
+            assert (await refusal(path, busy_seconds=0.05)).startswith("another program has locked it for too long")
             opened = asyncio.create_task(enter(path))
             await asyncio.sleep(0.05)
             assert not opened.done()
@@ -336,11 +336,13 @@ class TestInTheWay:
             large = [facts.target(number) for number in range(1, 2000)]
             appends = [store.append("c", [facts.target(2000)]), store.append("c", large)]
             done = await asyncio.gather(*appends, return_exceptions=True)
-            assert [str(error) for error in done] == [f"journal {path}: the disk is full: make room and try again"] * 2
+            assert [str(error) for error in done] == [
+                f"journal {path}: the disk is full: free some space and try again"
+            ] * 2
             # Also where something is wrong with one of them, and they are written one by one.
             appends = [store.append("c", [facts.campaign()]), store.append("c", large)]
             assert [str(error) for error in await asyncio.gather(*appends, return_exceptions=True)] == [
-                f"journal {path}: the disk is full: make room and try again"
+                f"journal {path}: the disk is full: free some space and try again"
             ] * 2
             assert len(await store.events("c")) == 1
             await store.append("c", [facts.target(2000)])

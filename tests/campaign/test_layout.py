@@ -77,11 +77,14 @@ def test_another_campaign_has_another_fingerprint(changed: CampaignSpec):
 @pytest.mark.parametrize(
     ("text", "mistake"),
     [
-        ("", "it is no JSON: "),
+        ("", "not valid JSON: "),
         ("[]", r"expected a table, found \[\] \(list\)"),
         ("null", "expected a table, found None"),
         ('{"name": "x"}', "command: missing; accounts: missing"),
-        (spec_to_json(campaign())[:-1] + ',"more":1}', "more: unknown key; there are name, command, accounts, "),
+        (
+            spec_to_json(campaign())[:-1] + ',"more":1}',
+            "more: unknown key; the known keys are name, command, accounts, ",
+        ),
     ],
 )
 def test_what_is_no_campaign(text: str, mistake: str):

@@ -530,7 +530,7 @@ async def test_a_plan_is_run_by_its_own_campaign_only(campaigns: CampaignRig) ->
     await campaigns.account(devices=2)
     other = await plan_of(campaigns, leave_quota=5)
     async with campaigns.campaign(campaigns.spec()) as campaign:
-        with pytest.raises(ConfigurationError, match="the plan is that of another campaign"):
+        with pytest.raises(ConfigurationError, match="the plan belongs to another campaign"):
             await campaign.run(other)
         assert not await campaign.known()
         assert (await campaign.run(await campaign.plan())).count("saved") == 2

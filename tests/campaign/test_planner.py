@@ -175,7 +175,10 @@ async def test_an_account_without_a_device_has_ended(campaigns: CampaignRig) -> 
     status = await campaigns.run(campaigns.spec())
     assert status.state == "finished"
     reasons = {event.account: (event.kind, event.reason) for event in campaigns.of(AccountStopped)}
-    assert reasons == {"a": ("finished", None), "b": ("finished", "no device of it matched when it was planned")}
+    assert reasons == {
+        "a": ("finished", None),
+        "b": ("finished", "no device of this account matched when the campaign was planned"),
+    }
     # Nothing was asked of it but for the plan.
     assert campaigns.asked("get_quota", "b") == campaigns.asked("list_devices", "b") == 1
 
@@ -368,7 +371,7 @@ async def test_where_the_plan_has_no_device_of_an_account_that_has_ended(campaig
         b.state.devices = (device(2),)
         status = await campaign.run(plan)
     assert (status.state, status.count("saved"), status.count()) == ("finished", 1, 1)
-    assert status.accounts[1].reason == "no device of it matched when it was planned"
+    assert status.accounts[1].reason == "no device of this account matched when the campaign was planned"
 
 
 async def test_all_of_a_run_is_told_but_for_its_plan(campaigns: CampaignRig) -> None:

@@ -38,37 +38,39 @@ COUNTS = [
 ]
 
 MIXED = """\
-c is being run, and has nothing to do by now but wait (by another process)
+c is running, but can only wait for now (by another process)
 planned at 2026-03-01 08:00 UTC; creates nothing after 2026-03-04 08:01 UTC
 
 targets               1,151  and 35 skipped by the plan
   saved                 812  4.1 GB in captures
   failed                 23
     device               20  the service reports FAILED
-    unknown               3  the answer was lost, and the list shows no command
-  not attempted          12  no command is created or collected for them any more
+    unknown               3  the response was lost, and the list shows no command
+  not attempted          12  no command will be created or collected for them
   running                 4  their commands have not ended
-  pending               300  due, now or later
+  pending               300  a command is still to be created for them
 
 commands made         1,850  in 95 POSTs
-surplus                   3  second commands of targets, from POSTs that were sent again as their answers were lost; \
+surplus                   3  second commands for a target, from POSTs that were resent because the response was lost; \
 not collected
 quota spent           1,853  commands made and surplus
-foreign                   5  somebody else's commands in the campaign's time, from the same quota
-  surplus and foreign are what is known by now: the audit that counts them is still to come
-still running             4  commands that go on to their end, for the service can't cancel them
+foreign                   5  other people's commands during the campaign, from the same quota
+  surplus and foreign are only those known so far: the audit that counts them is still to come
+still running             4  commands that keep running, as the service can't cancel them
 
 account a (00000000000000000000000000000001)
   aborted: 12 of 20 failed
-  settling: a lost command is looked for 120 s long; the slowest of 7 that were answered was listed within 4.5 s
+  settling: a search for a lost command lasts 120 s; the slowest of 7 confirmed commands \
+appeared in the list within 4.5 s
   audited at 2026-03-01 09:39 UTC
 
 account b (00000000000000000000000000000002)
-  wave 1 of 2 not begun
-  waits for the quota until 2026-03-01 23:00 UTC
-  settling: a lost command is looked for 120 s long; the slowest of 7 that were answered was listed within 4.5 s
+  wave 1 of 2 not started
+  waiting for the quota until 2026-03-01 23:00 UTC
+  settling: a search for a lost command lasts 120 s; the slowest of 7 confirmed commands \
+appeared in the list within 4.5 s
 
-next: nothing, it goes on by itself; `dexcmd campaign pause c` holds it"""
+next: nothing, it continues by itself; `dexcmd campaign pause c` pauses it"""
 
 
 def test_a_campaign_of_all_kinds():
@@ -85,14 +87,14 @@ targets                   1
   saved                   1  1.0 MB in captures
 
 commands made             1  in 1 POST
-surplus                   0  second commands of targets, from POSTs that were sent again as their answers were lost; \
+surplus                   0  second commands for a target, from POSTs that were resent because the response was lost; \
 not collected
 quota spent               1  commands made and surplus
-foreign                   0  somebody else's commands in the campaign's time, from the same quota
+foreign                   0  other people's commands during the campaign, from the same quota
 
 account a (00000000000000000000000000000001)
   finished
-  settling: a lost command is looked for 60 s long; none was looked for so soon that it tells how the list lags (n = 0)
+  settling: a search for a lost command lasts 60 s; the lag of the list has not been measured yet (n = 0)
   audited at 2026-03-01 08:09 UTC
 
 next: nothing, every target has its artifact"""
@@ -109,7 +111,7 @@ def steps(found: CampaignStatus) -> list[str]:
     return [line.removeprefix("next: ") for line in report_lines(found) if line.startswith("next: ")]
 
 
-EXPORT = "`dexcmd campaign export c` says what became of each target, and why"
+EXPORT = "`dexcmd campaign export c` lists the outcome of each target, and why"
 
 
 class TestNext:
@@ -119,11 +121,11 @@ class TestNext:
             (
                 {"first_run_at": None},
                 False,
-                "`dexcmd campaign run c` begins it, `dexcmd campaign cancel c` gives it up",
+                "`dexcmd campaign run c` starts it, `dexcmd campaign cancel c` cancels it",
             ),
-            ({}, True, "nothing, it goes on by itself; `dexcmd campaign pause c` holds it"),
-            ({}, False, "`dexcmd campaign resume c` goes on where it stands"),
-            ({"control": "pause"}, True, "`dexcmd campaign resume c` goes on where it stands"),
+            ({}, True, "nothing, it continues by itself; `dexcmd campaign pause c` pauses it"),
+            ({}, False, "`dexcmd campaign resume c` continues where it left off"),
+            ({"control": "pause"}, True, "`dexcmd campaign resume c` continues where it left off"),
         ],
     )
     def test_while_something_is_left(self, changes: dict[str, Any], held: bool, expected: str):
@@ -139,15 +141,15 @@ class TestNext:
                 "refused",
                 [count("pending")],
                 [
-                    "put right what was refused, such as a token (CLOUDFLARE_API_TOKEN or CLOUDFLARE_API_TOKEN_FILE) "
+                    "fix what was refused, such as a token (CLOUDFLARE_API_TOKEN or CLOUDFLARE_API_TOKEN_FILE) "
                     "or its permissions",
-                    "`dexcmd campaign resume c` goes on then",
+                    "then `dexcmd campaign resume c` continues",
                 ],
             ),
             (
                 "finished",
                 [count("failed", 2, failure="unknown")],
-                [EXPORT, "look at the 2 unknown in the list of commands before they are captured anew"],
+                [EXPORT, "check the 2 unknown in the list of commands before you capture them again"],
             ),
         ],
     )
@@ -157,19 +159,19 @@ class TestNext:
 
 def test_whose_token_is_to_be_put_right():
     found = status(account(stopped="finished"), account("b", stopped="refused"), counts=[count("saved")])
-    assert steps(found)[0] == "put right what was refused, such as a token (APAC or APAC_FILE) or its permissions"
+    assert steps(found)[0] == "fix what was refused, such as a token (APAC or APAC_FILE) or its permissions"
 
 
 class TestCancelling:
     @pytest.mark.parametrize(
-        ("control", "said"), [("cancel_keep", ""), ("cancel_drop", ", and what runs is not collected")]
+        ("control", "said"), [("cancel_keep", ""), ("cancel_drop", ", and running commands are not collected")]
     )
     def test_meanwhile(self, control: Any, said: str):
         campaign = attrs.evolve(CAMPAIGN, control=control)
         counts = [count("running", 6), count("running", 9, account="b"), count("pending", 2)]
         done = account("b", stopped="cancelled", left_running=1)
         lines = report_lines(status(account(), done, counts=counts, campaign=campaign, held=True))
-        assert f"to be cancelled: nothing more is created{said}" in lines
+        assert f"being cancelled: nothing more is created{said}" in lines
         # Those of the account that is done with are counted by what was left at its end.
         assert still_running(lines) == ["7"]
 
@@ -177,7 +179,7 @@ class TestCancelling:
         campaign = attrs.evolve(CAMPAIGN, control="cancel_drop")
         lines = report_lines(status(account(stopped="cancelled", left_running=5), campaign=campaign))
         assert lines[0] == "c was cancelled"
-        assert not any(line.startswith("to be cancelled") for line in lines)
+        assert not any(line.startswith("being cancelled") for line in lines)
         assert still_running(lines) == ["5"]
 
     def test_running_commands_of_one_that_goes_on_are_no_matter(self):
@@ -193,10 +195,10 @@ class TestAccounts:
         ("fields", "line"),
         [
             ({"wave": 2}, "  wave 2 of 3"),
-            ({"quota": 200, "usage": 20}, "  quota: 20 of 200 used when last asked"),
+            ({"quota": 200, "usage": 20}, "  quota: 20 of 200 used when last checked"),
             (
                 {"quota": 800, "usage": 800, "reset_time": minutes(900)},
-                "  quota: 800 of 800 used when last asked, reset at 2026-03-01 23:00 UTC",
+                "  quota: 800 of 800 used when last checked, reset at 2026-03-01 23:00 UTC",
             ),
             ({"stopped": "refused"}, "  refused"),
             ({"audited_at": minutes(60)}, "  audited at 2026-03-01 09:00 UTC"),
@@ -217,7 +219,7 @@ class TestAccounts:
             ({"quota": 200}, "quota:"),
             # What was asked before the last commands were made tells nothing any more.
             ({"quota": 200, "usage": 20, "stopped": "finished"}, "quota:"),
-            ({"waits_until": minutes(1), "stopped": "aborted"}, "waits"),
+            ({"waits_until": minutes(1), "stopped": "aborted"}, "waiting"),
             ({}, "audited"),
         ],
     )
@@ -236,7 +238,7 @@ class TestAccounts:
     def test_an_audit_that_failed(self, audited_at: Any):
         failed = account(posts=1, audit_error="HTTP 500", audited_at=audited_at)
         lines = report_lines(status(failed, account("b", posts=1)))
-        assert "  surplus and foreign are what is known by now: an audit that counts them failed" in lines
+        assert "  surplus and foreign are only those known so far: an audit that counts them failed" in lines
         assert not any("still to come" in line for line in lines)
 
 

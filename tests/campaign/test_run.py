@@ -561,7 +561,7 @@ async def test_without_a_journal_it_is_planned_and_no_more(campaigns: CampaignRi
     await campaigns.account(devices=5)
     async with Campaign(campaigns.spec(), journal=None, client=campaigns.client, clock=campaigns.clock) as campaign:
         assert (await campaign.plan()).commands == 5
-        with pytest.raises(RuntimeError, match="no journal"):
+        with pytest.raises(RuntimeError, match="give it a journal"):
             await campaign.run()
     assert not campaigns.folder.joinpath("journal.db").exists()
 

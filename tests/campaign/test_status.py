@@ -154,7 +154,7 @@ class TestSoak:
         counts = [count("saved"), count("pending", wave=2)]
         found = status(self.OPEN, counts=counts, spec=self.SPEC, waves_ended=ended, held=True)
         assert (found.accounts[0].next_wave_at, found.state) == (minutes(14), "waiting")
-        assert "  waits with wave 2 until 2026-03-01 08:14 UTC: so long is its soak" in report_lines(found)
+        assert "  waiting with wave 2 until 2026-03-01 08:14 UTC, the end of the soak" in report_lines(found)
         at_once = status(self.OPEN, counts=counts, waves_ended=ended, held=True)
         assert (at_once.accounts[0].next_wave_at, at_once.state) == (None, "running")
 
@@ -184,7 +184,7 @@ class TestAudit:
     def test_until_when_it_waits(self):
         found = status(self.LOST, counts=[count("saved"), count("failed", failure="unknown")], held=True)
         assert found.accounts[0].audit_at == minutes(24)
-        told = "  waits with the audit until 2026-03-01 08:24 UTC: commands may still come of lost answers"
+        told = "  waiting with the audit until 2026-03-01 08:24 UTC: commands of lost POSTs may still appear"
         assert told in report_lines(found)
 
     @pytest.mark.parametrize(
@@ -343,5 +343,5 @@ class TestRead:
         assert (found.state, found.running_elsewhere) == ("running", False)
 
     async def test_one_that_is_not_known(self):
-        with pytest.raises(CampaignError, match=r"^there is no campaign 'c' in the journal$"):
+        with pytest.raises(CampaignError, match=r"^the journal has no campaign 'c'$"):
             await read_status(MemoryStore(), SPEC)

@@ -58,7 +58,7 @@ def test_bounds(bounds: str, version: str | None, allowed: bool):
 
 @pytest.mark.parametrize("text", ["", "2024.6", ">=", ">=2024.6,", "~=2024.6", "==2024.6.*", ">=2024.6 <2025", "=2024"])
 def test_no_bounds(text: str):
-    with pytest.raises(ConfigurationError, match=r" is no bound such as >=2024\.6 or <2025\.1$"):
+    with pytest.raises(ConfigurationError, match=r" is not a bound such as >=2024\.6 or <2025\.1$"):
         VersionBounds.parse(text)
 
 

@@ -37,7 +37,7 @@ class NewFile:
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         if not path.name:
-            raise ConfigurationError(f"{path} is a folder, not a file to write")
+            raise ConfigurationError(f"{path} is a folder, not a file")
         # Absolute, so that it can't be taken for a URL, and means the same if the working directory changes.
         self._path = path.absolute()
         self._overwrite = overwrite
@@ -53,7 +53,7 @@ class NewFile:
         if self._is_there():
             if is_journal(self._path):
                 # Overwriting it would lose all that keeps its campaigns from being done twice.
-                raise ConfigurationError(f"{self._path} is a journal: name another file")
+                raise ConfigurationError(f"{self._path} is a journal: choose another file")
             if not self._overwrite:
                 raise FileExistsError
         # The mode stays the same when it is renamed.
@@ -68,7 +68,7 @@ class NewFile:
         except FileNotFoundError:
             return False
         except ValueError as error:
-            raise ConfigurationError(f"no file can be called {str(self._path)!r}: {error}") from None
+            raise ConfigurationError(f"invalid file name {str(self._path)!r}: {error}") from None
         return True
 
     def put_in_place(self, file: RowFile) -> None:

@@ -23,7 +23,7 @@ class ParquetFile:
             self._arrow: Any = import_module("pyarrow")
             parquet: Any = import_module("pyarrow.parquet")
         except ModuleNotFoundError:
-            raise ConfigurationError("Parquet needs more: pip install 'dexcmd[parquet]'") from None
+            raise ConfigurationError("Parquet requires an optional dependency: pip install 'dexcmd[parquet]'") from None
         self._schema = _schema(self._arrow)
         # Opened here, as pyarrow accepts only UTF-8 file names.
         self._file = path.open("wb")

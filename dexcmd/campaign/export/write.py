@@ -57,12 +57,12 @@ async def export_campaign(
         raise ConfigurationError(f"format must be one of {', '.join(FILES)}, not {format!r}")
     record = await store.campaign(campaign)
     if record is None:
-        raise CampaignNotFoundError(f"there is no campaign {campaign!r} in the journal")
+        raise CampaignNotFoundError(f"the journal has no campaign {campaign!r}")
     async with aclosing(pages_of(store, record)) as pages:
         if isinstance(destination, str | os.PathLike):
             return await _into_file(pages, Path(destination), FILES[format], overwrite=overwrite)
         if format not in TEXTS:
-            raise ConfigurationError(f"{format} needs a file, not a stream")
+            raise ConfigurationError(f"{format} requires a file, not a stream")
         return await _into_stream(pages, destination, TEXTS[format])
 
 
@@ -99,6 +99,6 @@ async def _worked(path: Path, step: Callable[[], T]) -> T:
     try:
         return await run_to_the_end(step)
     except FileExistsError:
-        raise ConfigurationError(f"there is already something at {path}, and it is not to be overwritten") from None
+        raise ConfigurationError(f"{path} already exists: set overwrite to replace it") from None
     except (OSError, sqlite3.Error) as error:
         raise CampaignError(f"can't write {path}: {getattr(error, 'strerror', None) or error}") from error

@@ -29,11 +29,11 @@ PLAN_CAMPAIGN = Statement(
     INSERT INTO campaign (name, spec, fingerprint, type, control, planned_at, first_event)
     VALUES (?, ?, ?, ?, 'run', ?, ?)
     """,
-    "there is a campaign of that name already",
+    "the journal already has a campaign of that name",
 )
 PLAN_ACCOUNT = Statement(
     "INSERT INTO account (campaign, name, account_id) VALUES ((SELECT id FROM campaign WHERE name = ?), ?, ?)",
-    "two accounts of the campaign have one name",
+    "two accounts of the campaign have the same name",
 )
 
 
@@ -135,7 +135,7 @@ def _audit_failed(events: Sequence[AuditFailed], place: Place, _: Seqs) -> list[
 
 FIND_SURPLUS = Statement(
     "INSERT INTO surplus_command VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (command_id) DO NOTHING",
-    "the command is known as a target's, or there is no such target",
+    "the command already belongs to a target, or there is no such target",
     optional=True,
 )
 

@@ -115,7 +115,7 @@ class Appender:
                 if refused.code in IN_THE_WAY and refused.statement is OPEN_INTENT and isinstance(event, IntentOpened):
                     busy.append(event.target)
                 elif refused.statement is PLAN_CAMPAIGN:
-                    return CampaignExistsError(f"there is a campaign {append.campaign!r} in the journal already")
+                    return CampaignExistsError(f"the journal already has a campaign {append.campaign!r}")
                 else:
                     return CampaignError(f"campaign {append.campaign!r}: {_describe(event)}: {refused}")
         return TargetBusyError(tuple(busy)) if busy else None
@@ -157,7 +157,7 @@ class Appender:
         if place is None:
             row = self._connection.execute("SELECT id FROM campaign WHERE name = ?", (campaign,)).fetchone()
             if row is None:
-                raise CampaignError(f"there is no campaign {campaign!r} in the journal")
+                raise CampaignError(f"the journal has no campaign {campaign!r}")
             accounts = self._connection.execute("SELECT name, id FROM account WHERE campaign = ?", row)
             place = self._places[campaign] = Place(campaign, row[0], dict(accounts))
         return place

@@ -41,7 +41,7 @@ def check(db: sqlite3.Connection, migrations: Sequence[Migration]) -> list[str]:
             try:
                 _replay(db, anew)
             except CampaignError as error:
-                return [f"the events can't be worked off: {error}"]
+                return [f"the events can't be replayed: {error}"]
             return [*_differences(db, anew)]
 
 
@@ -98,9 +98,9 @@ def _difference(names: Sequence[str], key: int, there: Values | None, follows: V
     if there is None:
         return f"{which} is missing"
     if follows is None:
-        return f"{which} is there, and does not follow"
+        return f"{which} does not follow from the events"
     columns = [
-        f"{name} is {has!r}, and {has_to_be!r} follows"
+        f"{name} is {has!r}, but {has_to_be!r} according to the events"
         for name, has, has_to_be in zip(names, there, follows, strict=True)
         if has != has_to_be
     ]

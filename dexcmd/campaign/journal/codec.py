@@ -107,7 +107,7 @@ def kind_of(event: type[CampaignEvent]) -> str:
     try:
         return _NAMES[event]
     except KeyError:
-        raise TypeError(f"{event.__name__} is no event of a campaign") from None
+        raise TypeError(f"{event.__name__} is not a campaign event") from None
 
 
 def encoder_of(event: type[CampaignEvent]) -> Callable[[CampaignEvent], str]:

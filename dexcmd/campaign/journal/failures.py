@@ -10,11 +10,11 @@ from dexcmd.safe_text import one_line
 
 __all__ = ["DAMAGED", "NO_JOURNAL", "OF_SQLITE", "explain", "explained"]
 
-LOCKED = "it is locked by another program for too long: end that one, or wait for it, and try again"
-DAMAGED = "it is damaged: put a copy of it from before in its place"
-NO_JOURNAL = "it is no journal of dexcmd: name another file"
-NOT_WRITABLE = "it can't be written: give this user the right to write to it and to its folder, or name another file"
-FULL = "the disk is full: make room and try again"
+LOCKED = "another program has locked it for too long: wait for that one or stop it, and try again"
+DAMAGED = "it is damaged: restore it from a backup"
+NO_JOURNAL = "it is not a dexcmd journal: choose another file"
+NOT_WRITABLE = "it can't be written: give this user write permission for it and its folder, or choose another file"
+FULL = "the disk is full: free some space and try again"
 
 WORDS = {
     sqlite3.SQLITE_BUSY: LOCKED,
@@ -27,7 +27,7 @@ WORDS = {
     sqlite3.SQLITE_IOERR_SHMSIZE: FULL,
     sqlite3.SQLITE_READONLY: NOT_WRITABLE,
     sqlite3.SQLITE_PERM: NOT_WRITABLE,
-    sqlite3.SQLITE_CANTOPEN: "it can't be opened: see to it that its folder is there and may be written to",
+    sqlite3.SQLITE_CANTOPEN: "it can't be opened: make sure that its folder exists and is writable",
 }
 """By extended result code, or else by the primary code that is part of it."""
 

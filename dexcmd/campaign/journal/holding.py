@@ -36,7 +36,7 @@ def take_hold(journal: Path, campaign: str) -> sqlite3.Connection:
         except sqlite3.Error as error:
             connection.close()
             if _busy(error):
-                raise CampaignBusyError(f"campaign {campaign!r} is run by another process at this moment") from None
+                raise CampaignBusyError(f"another process is running campaign {campaign!r}") from None
             raise
     return connection
 

@@ -170,7 +170,7 @@ def _version(connection: sqlite3.Connection, path: Path, newest: int) -> int:
     if (application, version, tables) == (0, 0, 0):
         return 0
     if application != APPLICATION_ID:
-        raise CampaignError(f"journal {path}: it is a database of something else: name another file")
+        raise CampaignError(f"journal {path}: it is a database of another program: choose another file")
     if version > newest:
         raise CampaignError(
             f"journal {path}: it was written by a newer version of dexcmd (format {version}, this one reads up to "

@@ -28,9 +28,9 @@ from dexcmd.campaign.state import Change, change_of
 
 __all__ = ["OPEN_INTENT", "PROJECTORS"]
 
-NO_TARGET = "there is no such target in this account"
-KNOWN_ALREADY = "the command is known already"
-NOT_KNOWN = "the command is not known of this target"
+NO_TARGET = "this account has no such target"
+KNOWN_ALREADY = "the command is recorded already"
+NOT_KNOWN = "the command does not belong to this target"
 
 # (Not numbered: some versions of Python 3.12 take numbered parameters for named ones.)
 _CHANGE = "state = ?, failure = ?, reason = ?, not_before = ?, changed_at = ? WHERE id = ? AND account = ?"
@@ -66,7 +66,7 @@ def _changes_with(more: Iterable[object], events: Iterable[TargetEvent], place: 
 
 PLAN_TARGET = Statement(
     "INSERT INTO target (id, number, account, wave, state, changed_at) VALUES (?, ?, ?, ?, ?, ?)",
-    "there is a target of that number already",
+    "there is already a target with that number",
 )
 SEE_DEVICE = Statement("INSERT INTO device VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
 
@@ -137,7 +137,7 @@ def _intent_opened(events: Sequence[IntentOpened], place: Place, seqs: Seqs) -> 
 
 
 CLOSE_INTENT = Statement(
-    "UPDATE intent SET outcome = ?, closed_at = ? WHERE target = ? AND post = ?", "there is no intent to be closed"
+    "UPDATE intent SET outcome = ?, closed_at = ? WHERE target = ? AND post = ?", "there is no intent to close"
 )
 LOSE = Statement("UPDATE account SET last_lost_at = ? WHERE id = ?")
 NOTE_ERROR = Statement("UPDATE target SET error = ? WHERE id = ? AND account = ?", NO_TARGET)

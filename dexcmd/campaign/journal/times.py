@@ -17,7 +17,7 @@ def micros(time: datetime) -> int:
     try:
         return (time - EPOCH) // MICROSECOND
     except TypeError:
-        raise ConfigurationError(f"times of events must be timezone-aware: {time} says no zone") from None
+        raise ConfigurationError(f"times of events must be timezone-aware: {time} has no time zone") from None
 
 
 def micros_or_none(time: datetime | None) -> int | None:
@@ -30,7 +30,7 @@ def moment(value: int) -> datetime:
     try:
         return EPOCH + timedelta(microseconds=value)
     except (TypeError, OverflowError):
-        raise CampaignError(f"the journal has {shown(value)} where a time is to be: {DAMAGED}") from None
+        raise CampaignError(f"the journal has {shown(value)} in place of a time: {DAMAGED}") from None
 
 
 def moment_or_none(value: int | None) -> datetime | None:

@@ -116,7 +116,7 @@ async def _look(common: Common, journal: Path | None, campaign: CampaignSpec | s
             status = await found.status()
             if status.running_elsewhere and status.state not in ALL_DONE:
                 # Before reporting that the campaign resumes.
-                raise CampaignBusyError(f"campaign {found.name!r} is run by another process at this moment")
+                raise CampaignBusyError(f"another process is running campaign {found.name!r}")
             return Beginning(status=status)
         return await _planned(found, looking, clients, ask=ask)
 

@@ -57,7 +57,7 @@ def test_into_files(done: Office, say: Say):
 def test_not_over_the_journal(done: Office, say: Say):
     (done.folder / "link").symlink_to(done.journal.parent)
     code, _, err = say("export", "paris", "--output", "link/journal.db", "--overwrite")
-    assert (code, err) == (2, f"error: {done.folder}/link/journal.db is a journal: name another file\n")
+    assert (code, err) == (2, f"error: {done.folder}/link/journal.db is a journal: choose another file\n")
     assert say("status", "paris")[0] == 0
 
 

@@ -166,7 +166,7 @@ def test_some_fail(office: Office, say: Say):
     code, out, err = say("run", office.write(), "--yes")
     assert code == 3
     assert "    device                6  the service reports FAILED" in out
-    assert "next: `dexcmd campaign export london` says what became of each target, and why" in out
+    assert "next: `dexcmd campaign export london` lists the outcome of each target, and why" in out
     assert "6 failed (device 6)" in err
 
 
@@ -189,7 +189,7 @@ def test_the_service_refuses_an_account_and_the_other_goes_on(
     assert code == 5
     assert "apac: can't be read (no API token for apac" in err
     assert "\napac: refused: no API token for apac: set APAC or APAC_FILE\n" in err
-    assert "`dexcmd campaign resume london` goes on then" in out
+    assert "then `dexcmd campaign resume london` continues" in out
     assert err.splitlines()[-1].startswith("6 of 6 created, 6 of 6 captured, 6 of 6 fetched, 1 account refused")
     assert say("list")[1].split("\t")[:6] == ["london", "refused", "6", "6", "0", "0"]
     assert say("list")[1].endswith("\t1\n")
@@ -198,7 +198,7 @@ def test_the_service_refuses_an_account_and_the_other_goes_on(
     code, out, err = say("resume", "london")
     assert code == 5
     assert "apac: refused: " in err
-    assert "next: put right what was refused, such as a token (APAC or APAC_FILE) or its permissions" in out
+    assert "next: fix what was refused, such as a token (APAC or APAC_FILE) or its permissions" in out
 
 
 # --- names
@@ -237,7 +237,7 @@ def test_where_it_is_found_is_said_again(office: Office, say: Say):
     url = office.service.sandbox.base_url
     code, out, _ = say("run", office.write(), "--yes", "--journal", "my.db", "--base-url", url)
     assert code == 5
-    assert f"`dexcmd campaign resume london --journal my.db --base-url {url}` goes on then" in out
+    assert f"then `dexcmd campaign resume london --journal my.db --base-url {url}` continues" in out
     assert (office.folder / "my.db").exists()
     assert not office.journal.exists()
 
@@ -306,7 +306,7 @@ def test_ctrl_c_once_and_once_more(office: Office):
     process.popen.send_signal(signal.SIGINT)
     code, out, _ = process.finish()
     assert code == 130
-    assert out.endswith("next: `dexcmd campaign resume london` goes on where it stands")
+    assert out.endswith("next: `dexcmd campaign resume london` continues where it left off")
     assert office.made == 6
 
 
@@ -365,7 +365,7 @@ def test_what_was_not_begun_is_not_gone_on_with(office: Office, say: Say, monkey
     assert code == 1
     assert err.splitlines()[-2:] == [
         f"new journal at {office.journal}",
-        f"error: journal {office.journal}: it is no journal of dexcmd: name another file",
+        f"error: journal {office.journal}: it is not a dexcmd journal: choose another file",
     ]
 
 
@@ -406,8 +406,7 @@ def test_steered_from_another_process(office: Office, say: Say):
     watching = office.run("status", "london", "--watch")
     watching.wait_for("1 of 6 created")
     busy = (
-        "error: campaign 'london' is run by another process at this moment; "
-        "`dexcmd campaign status london{}` shows how far it is\n"
+        "error: another process is running campaign 'london'; `dexcmd campaign status london{}` shows how far it is\n"
     )
     assert say("run", "london") == (1, "", busy.format(""))
     assert say("run", file, "--journal", str(office.journal)) == (1, "", busy.format(f" --journal {office.journal}"))
