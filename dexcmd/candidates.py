@@ -1,4 +1,4 @@
-"""Which rows of the list may be commands whose create response was lost, and which belongs to which.  Pure."""
+"""Which rows of the list may be commands whose create response was lost, and which row is for which request.  Pure."""
 
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -27,17 +27,18 @@ class Candidates:
 
     @property
     def since(self) -> datetime:
-        """How far back the rows must go for `matches` to choose from."""
+        """The earliest creation time of the rows that `matches` must be able to choose from."""
         return min(
             (one.since for some in self._contenders().values() for one in some if one.since is not None), default=OLDEST
         )
 
     def _contenders(self) -> dict[Kind, list[Lost]]:
-        """Return all lost requests that may have a row, in the order in which they choose.
+        """Return all lost requests that compete for rows, by kind, in the order in which they choose.
 
-        Those that settle soonest choose first, as rows for the others may appear later.  Among equals, those with a
-        registration choose before those without, and later ones before earlier ones, which more rows can match.  They
-        include the requests that other searches are looking for, so that their rows are left to them.
+        They include the requests that other searches are looking for, so that their rows are left to them.  Requests
+        whose settling time ends sooner choose first, as rows for the others may still appear.  Among equals, the more
+        restricted ones choose first: those with a registration, and then the later ones, as rows must be newer for
+        them.
         """
         contenders = {each: list(own) for each, own in self._own.items()}
         for one in self._created.sought():
@@ -66,7 +67,8 @@ class Candidates:
     def all_matches(self) -> dict[Lost, Command] | None:
         """Return the same as `matches` if each of the lost requests has a row, else None."""
         if self._short:
-            # A cheap check: a walk may be for thousands of requests and have hundreds of pages.
+            # This cheap check avoids `matches` on most pages: a walk may be for thousands of requests and have hundreds
+            # of pages.
             return None
         found = self.matches(complete=False)
         return found if len(found) == sum(map(len, self._own.values())) else None
@@ -74,14 +76,14 @@ class Candidates:
     def matches(self, *, complete: bool) -> dict[Lost, Command]:
         """Assign rows to the lost requests, each row to at most one, without rows that this client has claimed.
 
-        While the walk is incomplete, leave out kinds of which some request has no row yet: the present rows may be the
-        only ones that match it, while older rows may match the others.
+        While the walk is incomplete, kinds with a request that has no row yet are left out: the rows so far may be the
+        only ones that match it, while the other requests may also match older rows, which are still to come.
         """
         found: dict[Lost, Command] = {}
         for each, contenders in self._contenders().items():
             own = self._own[each]
-            # The oldest first: later ones may belong to somebody unknown, such as another process.  Rows without a date
-            # keep the order of the list.
+            # The oldest first: later ones may be someone else's, such as another process's.  Among rows without a date,
+            # the order of the list decides.
             rows = sorted(
                 (row for row in reversed(self._rows[each]) if row.id not in self._created),
                 key=lambda row: row.created_date or OLDEST,
@@ -103,10 +105,11 @@ def _since(one: Lost) -> datetime:
 
 
 def assign(lost: Sequence[Lost], rows: Iterable[Command]) -> dict[Lost, Command]:
-    """Return which row is for which of the lost, of one device and type; as many have one as can.
+    """Assign rows to lost requests, all of one device and type, so that as many requests as possible have a row.
 
-    Where not all can, the first of them do.  Who has a choice gets a row that names what it asked for, and of these the
-    first.  A row without a date is taken by the word of the service's filter.
+    If not all can have one, the first in order do.  A request with a choice gets a row with exactly the requested
+    registration, if there is one, and of these the first.  A row without a date is accepted, as the service's filter
+    let it through.
     """
     distinct = {row.id: row for row in rows}
     free = dict(distinct)
@@ -118,7 +121,8 @@ def assign(lost: Sequence[Lost], rows: Iterable[Command]) -> dict[Lost, Command]
             break
         row = next(_eligible(one, free.values()), None)
         takers = {} if row is None else {row.id: one}
-        # Whoever has a row may have another one instead: the shortest chain of such changes frees one.
+        # No free row is eligible: find the shortest chain of requests that can swap their rows so that one gets free
+        # (an augmenting path of bipartite matching, by breadth-first search).
         queue = deque([one])
         while queue and row is None:
             taker = queue.popleft()
@@ -131,7 +135,7 @@ def assign(lost: Sequence[Lost], rows: Iterable[Command]) -> dict[Lost, Command]
                     break
                 queue.append(owners[each.id])
         if row is None:
-            # For those who come later it is in vain as well.
+            # No later request can free one of these rows either.
             in_vain.update(takers)
             continue
         del free[row.id]
@@ -143,7 +147,7 @@ def assign(lost: Sequence[Lost], rows: Iterable[Command]) -> dict[Lost, Command]
 
 
 def _eligible(one: Lost, rows: Iterable[Command]) -> Iterator[Command]:
-    """Yield the rows that may belong to it, those with the requested registration first."""
+    """Yield the rows that may belong to a lost request, those with exactly the requested registration first."""
     since = one.since
     if since is not None:
         for exact in (True, False):

@@ -18,7 +18,7 @@ Kind = tuple[str, str]
 """A device and a type of command."""
 
 Known = Callable[[Collection[str]], Awaitable[Collection[str]]]
-"""Returns which of the given commands are known to have been created for requests of others than this client."""
+"""Returns which of the given command ids are known to belong to requests other than this client's."""
 
 
 def kind(request: CommandRequest) -> Kind:
@@ -36,10 +36,10 @@ class Lost:
     """When the POST started, by this machine's monotonic clock."""
 
     until: float
-    """When it is settled: a command that the list does not show by then will not appear."""
+    """The end of the settling time: a command that the list does not show by then is considered absent."""
 
     since: datetime | None = None
-    """`started` by the service's clock, once known."""
+    """A time slightly before `started` by the service's clock, once known."""
 
     kind: Kind = attrs.field(init=False, default=attrs.Factory(lambda self: kind(self.request), takes_self=True))
     """Cached, as it is used so often."""
@@ -48,9 +48,9 @@ class Lost:
 class CreatedLog:
     """The commands that a client created or adopted, each with a service time before which it did not exist.
 
-    Also tracks which commands its POSTs may be creating, or have created without a response, and when to search for
-    them.  It tells a follower how far back to look, and prevents adopting a command twice.  Bounded: the oldest are
-    dropped.
+    It tells a follower how far back to look, and prevents a command from being adopted twice.  The size is bounded: the
+    oldest commands are dropped.  It also tracks which commands the client's POSTs may be creating now, which lost ones
+    are being searched for, and when the next search is allowed.
     """
 
     def __init__(self, size: int = 20_000) -> None:
@@ -58,11 +58,11 @@ class CreatedLog:
         self._commands: OrderedDict[str, datetime | None] = OrderedDict()
         self._under_way: Counter[Kind] = Counter()
         self._noted: list[set[Kind]] = []
-        """What each active `posts` block has recorded."""
+        """For each active `posts` block, the kinds that it has recorded."""
 
         self._seekers: list[Callable[[], Iterable[Lost]]] = []
         self.look_free_at: float = -math.inf
-        """When the share of the rate limit next allows a search, unless there is a reason to search sooner."""
+        """When the share of the rate limit allows the next search; only one that ends a settling time comes sooner."""
 
     def add(self, command_id: str, not_before: datetime | None) -> None:
         """Record a command."""
@@ -76,7 +76,7 @@ class CreatedLog:
 
     @contextmanager
     def under_way(self, batch: Sequence[CommandRequest]) -> Generator[None]:
-        """Mark a POST for these requests as in progress inside the block: its commands must not be adopted."""
+        """Mark a POST for these requests as in progress inside the block, so that its commands are not adopted."""
         kinds = Counter(kind(request) for request in batch)
         self._under_way += kinds
         for noted in self._noted:
@@ -115,7 +115,7 @@ class CreatedLog:
 
 
 async def unclaimed(rows: Iterable[Command], created: CreatedLog, known: Known | None) -> list[Command]:
-    """Return the rows that, as far as is known, belong to no request yet; rows without an id are left out.
+    """Return the rows that are not known to belong to a request; rows without an id are left out.
 
     Raises whatever `known` raises.
     """

@@ -1,12 +1,12 @@
 """Creating commands so that none is created twice and no outcome is lost.
 
 Batches wait in a queue for workers that send their POSTs.  A POST that was refused because of some of its commands is
-requeued without them.  If a response is lost, a single task searches the list for its commands, together with all other
-lost ones, while the workers continue; commands found are adopted, and those not in the list after the settling time are
-requeued, once.
+requeued without them.  If a response is lost, one separate task searches the list for its commands, together with all
+other lost ones, while the workers continue.  Commands that it finds are adopted.  Those that are still not in the list
+after the settling time are requeued, once.
 
-`run` takes everything to create at once.  `serve` runs until cancelled and takes batches from `submit`: a campaign
-decides as it goes.
+`run` is given all batches at the start.  `serve` runs until cancelled and takes batches from `submit`, for campaigns,
+which decide step by step what to create.
 """
 
 import logging
@@ -52,9 +52,9 @@ Record = Callable[[Outcome], None]
 OnOutcomes = Callable[[Sequence[Outcome]], Awaitable[None]]
 
 BeforePost = Callable[[Batch, datetime | None], Awaitable[str | None]]
-"""Awaited before each POST, with the service's time then, a little too early (None if unknown).
+"""Awaited before each POST, with the batch and a service time slightly before now (None if unknown).
 
-If it returns a string, the POST is not sent, for that reason.
+If it returns a string, the POST is not sent, and the string is the reason.
 """
 
 
@@ -64,16 +64,16 @@ class _Sent:
 
     started: float
     since: datetime | None
-    """The service's time at `started`."""
+    """A service time slightly before `started`; None if unknown."""
 
     under_way: bool = False
-    """Whether it may have an effect.  Otherwise it waits for `before_post`, its turn, or a retry."""
+    """Whether it may have an effect.  If not, it is waiting for `before_post`, its turn, or a retry."""
 
     taken_back: bool = False
     """Whether it must not be sent or, if in progress, not retried."""
 
     scope: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
-    """Cancels it while it is not in progress."""
+    """Cancelled to take the POST back while it has no effect (see `under_way`)."""
 
     def take_back(self) -> None:
         self.taken_back = True
@@ -91,12 +91,14 @@ class _Sent:
 class Creation:
     """Creates commands.
 
-    Each outcome is passed to `record` at once, and may be replaced later: while a POST is in progress its requests are
-    `unknown`, so that the record is true whenever it is cancelled.  Final outcomes are passed to `on_outcomes`, which
-    may hold up the work.  Without `split`, a refusal rejects all requests of its POST; without `again`, commands that
-    the list does not show are not sent again.  `known` prevents commands known to belong to others from being
-    attributed to a request.  `settle_seconds` is called whenever a response is lost; by default it is the client's.
-    With `searches`, the list is searched together with other calls that have no `known` hook.
+    Each outcome is passed to `record` at once, and may be replaced later.  While a POST is in progress, its requests
+    are recorded as `unknown`, so that the record is true even if the call is cancelled at that moment.  Final outcomes
+    are passed to `on_outcomes`, which is awaited and so may delay further work.
+
+    Without `split`, a refusal rejects all requests of its POST.  Without `again`, commands that the list does not show
+    are not sent again.  `known` prevents a command that belongs to others from being attributed to a request.
+    `settle_seconds` is called whenever a response is lost; by default it returns the client's setting.  With
+    `searches`, the list is searched together with other calls that have no `known` hook.
     """
 
     def __init__(
@@ -125,7 +127,7 @@ class Creation:
         self._on_outcomes = on_outcomes
         self._before_post = before_post
         self._final: list[Outcome] = []
-        """Those still to be passed to `on_outcomes`."""
+        """Final outcomes still to be passed to `on_outcomes`."""
 
         self._concurrency = concurrency
         self._split = split
@@ -282,8 +284,8 @@ class Creation:
             self._sending.discard(sent)
         if sent.scope.cancelled_caught:
             if sent.under_way:
-                # It was sent at the same moment.
-                self._lose(batch, AmbiguousCreateError("stopped while its POST was under way"), sent)
+                # It was sent at the moment when it was cancelled.
+                self._lose(batch, AmbiguousCreateError("stopped while its POST was in progress"), sent)
             else:
                 self._leave(batch, "cancelled")
 
@@ -291,10 +293,10 @@ class Creation:
         def on_sent(under_way: bool) -> None:
             if under_way:
                 sent.started = self._clock.monotonic()
-                # Determined now, from earlier responses: the one that will be lost may claim anything.
+                # Determined now, from earlier responses: the `Date` of this POST's own response may be wrong.
                 sent.since = since(self._session, sent.started)
             sent.note(under_way=under_way)
-            error = AmbiguousCreateError("cancelled while its POST was under way")
+            error = AmbiguousCreateError("cancelled while its POST was in progress")
             for request in batch:
                 self._record(
                     Outcome(request, "unknown", error=error)
@@ -305,7 +307,7 @@ class Creation:
         try:
             posted = await self._poster.post(batch, on_sent)
         except CampaignError:
-            # From a hook, when something may already have been created.
+            # Raised by a hook, possibly after commands were created: not a refusal of the POST.
             raise
         except Ambiguous as ambiguous:
             self._lose(batch, ambiguous.cause, sent)
@@ -324,7 +326,7 @@ class Creation:
                 else:
                     missing.append(request)
             if missing:
-                said = (ErrorDetail("the answer has fewer rows than commands were asked for"), *posted.said)
+                said = (ErrorDetail("the response has fewer rows than the request has commands"), *posted.said)
                 cause = BadRequestError(200, said, method="POST", path="/dex/commands")
                 self._lose(missing, cause, sent)
 
@@ -352,7 +354,7 @@ class Creation:
             try:
                 await self.lost.look()
             finally:
-                # Another call's search may have found something for this one just before it was cancelled.
+                # If this is cancelled, another call's search may have just found some of its commands.
                 absent = self._conclude_settled()
             self._queue.extend(plan_batches(absent))
             self._touch()

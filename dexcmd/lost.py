@@ -28,10 +28,10 @@ Settled = tuple[CommandRequest, Outcome | None]
 
 
 class LostCommands:
-    """The commands that a call searches for, until the list shows them or they are considered absent.
+    """The lost commands of one call, searched for until the list shows them or they are considered absent.
 
-    An absent one is sent once more if `again` is true; if that POST is lost as well, the command is unknown.
-    `settle_seconds` is called whenever a response is lost.
+    With `again`, an absent one is sent once more.  If that response is lost as well and the list does not show the
+    command, its outcome is unknown.  `settle_seconds` is called whenever a response is lost.
     """
 
     def __init__(
@@ -51,21 +51,21 @@ class LostCommands:
         self._again = again
         self._lost: list[Lost] = []
         self._absent: dict[Target, Lost] = {}
-        """What was lost once and not in the list after the settling time."""
+        """Requests that were lost once, and whose command was not in the list after the settling time."""
 
         self._settled: list[Settled] = []
-        """What is no longer searched for, until `take_settled` returns it."""
+        """Requests that are no longer searched for, until `take_settled` returns them."""
 
         self._nap = Nap(self._clock)
         self._looks = 0
-        """How many searches have covered everything that is lost."""
+        """How many searches have covered everything that is lost, since something was last lost."""
 
         self._began = -math.inf
         self._looked_at = -math.inf
         """When the last search that gave a result began, and when it ended."""
 
     def __bool__(self) -> bool:
-        """Tell whether any are searched for, or settled but not yet returned by `take_settled`."""
+        """Tell whether any request is searched for, or is settled but not yet returned by `take_settled`."""
         return bool(self._lost or self._settled)
 
     def lose(
@@ -73,26 +73,26 @@ class LostCommands:
     ) -> list[Outcome]:
         """Search for the commands of a lost POST, and return their provisional outcomes.
 
-        The POST started at `started` by the monotonic clock, and at `since` by the service's, if known.
+        The POST started at `started` by the monotonic clock, and slightly after `since` by the service's, if known.
         """
-        logger.warning("looking for %d commands whose create answer is lost: %s", len(requests), cause)
+        logger.warning("searching the list for %d commands whose create response was lost: %s", len(requests), cause)
         until = self._clock.monotonic() + self._settle_seconds()
         for request in requests:
-            # The first POST may have had an effect that shows late, so the search starts from there.
+            # If this was the second POST, the first one's command may still appear, so search from the first POST on.
             first = self._absent.get(request.target)
             if first is None:
                 self._lost.append(Lost(request, cause, started, until, since))
             else:
                 self._lost.append(Lost(request, cause, first.started, until, first.since))
         self._look_anew()
-        error = _untold("its create answer is lost", cause)
+        error = _untold("the create response was lost", cause)
         return [Outcome(request, "unknown", error=error) for request in requests]
 
     def look_for(self, request: CommandRequest, cause: DexError, since: datetime, wait: float, *, again: bool) -> None:
         """Search for a command whose POST was lost some time ago, perhaps before this object was created.
 
-        Its POST started no earlier than `since` by the service's clock.  After `wait` seconds the list is trusted; with
-        `again`, a command still missing then may be sent once more.
+        Its POST started no earlier than `since` by the service's clock.  A command that is still missing after `wait`
+        seconds is considered absent and, with `again`, may be sent once more.
         """
         now = self._clock.monotonic()
         lost = Lost(request, cause, now, now + wait, since)
@@ -108,23 +108,23 @@ class LostCommands:
         return request.target in self._absent
 
     def forget_absent(self, request: CommandRequest) -> None:
-        """Record that the target has its command: the next request is for another one, with attempts of its own."""
+        """Record that the target has its command: the next request for it is a new one, and may be sent twice again."""
         self._absent.pop(request.target, None)
 
     async def look(self) -> None:
-        """Search the list until some are settled.  There must be some to search for.
+        """Search the list until at least one request is settled.  There must be some to search for.
 
-        Raises whatever the `Known` hook of the searches raises.  However it ends, `take_settled` has its results.
+        Raises whatever the `Known` hook of the searches raises.  Even then, `take_settled` returns what was settled.
         """
         with self._searches.join(self):
             while not self._settled:
-                # Even for 0 seconds: responses lost at the same moment are then searched for together.
+                # Sleep even for 0 seconds, so that responses lost at the same moment are searched for together.
                 await self._nap.sleep(self._seconds_to_next_look())
                 if not self._settled and self._seconds_to_next_look() == 0.0:
                     await self._searches.look()
 
     def take_settled(self) -> list[Settled]:
-        """Return those that are no longer searched for, each once."""
+        """Return the requests that are no longer searched for, each once."""
         settled, self._settled = self._settled, []
         return settled
 
@@ -136,8 +136,8 @@ class LostCommands:
     def _seconds_to_next_look(self) -> float:
         """Return how many seconds remain until the next search.
 
-        There is a search at the moment when one of the lost has settled, not much later.  The searches before that
-        serve to find commands early, and use no more than a share of the rate limit.
+        There is one at the end of each request's settling time (`until`), regardless of the interval and the share of
+        the rate limit.  Earlier searches only serve to find commands sooner, and stay within that share.
         """
         interval = LOOK_INTERVALS[min(self._looks, len(LOOK_INTERVALS) - 1)]
         at = max(self._looked_at + interval, self._created.look_free_at)
@@ -145,11 +145,11 @@ class LostCommands:
         return max(0.0, at - self._clock.monotonic())
 
     def sought(self) -> list[Lost]:
-        """Return what is searched for."""
+        """Return the requests that are searched for."""
         return list(self._lost)
 
     def tell(self, lost: list[Lost], findings: Findings, began: float) -> None:
-        """Record the findings, for `lost`, of the search that started at `began`."""
+        """Process the findings, for `lost`, of the search that started at `began` by the monotonic clock."""
         self._began, self._looked_at = began, self._clock.monotonic()
         if len(lost) == len(self._lost):
             self._looks += 1
@@ -160,7 +160,7 @@ class LostCommands:
             self._nap.end()
 
     def _judged(self, lost: list[Lost], findings: Findings) -> Iterator[tuple[Lost, Outcome | None]]:
-        """Yield the lost ones that a search settles, each with its outcome as in `Settled`."""
+        """Yield the lost requests that a search settles, each with its outcome as in `Settled`."""
         for one in lost:
             command = findings.found.get(one)
             if command is not None:
@@ -185,8 +185,8 @@ class LostCommands:
         if not findings.complete:
             return _unknown(one, "the list can't be read", "unreadable")
         if not self._again or self.was_absent(one.request):
-            lost = "two POSTs got lost" if self._again else "its POST got lost"
-            return _unknown(one, f"{lost}, and the list shows nothing of it", "not_listed")
+            lost = "the responses to two POSTs were lost" if self._again else "the response to the POST was lost"
+            return _unknown(one, f"{lost}, and the list does not show the command", "not_listed")
         self._absent[one.request.target] = one
         return None
 
@@ -197,5 +197,5 @@ def _unknown(one: Lost, why: str, reason: str) -> Outcome:
 
 def _untold(why: str, cause: DexError) -> AmbiguousCreateError:
     return AmbiguousCreateError(
-        f"it can't be told whether it was created: {why}; the POST ended with: {cause}", cause=cause
+        f"it is unknown whether the command was created: {why}; the POST ended with: {cause}", cause=cause
     )

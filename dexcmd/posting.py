@@ -23,7 +23,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 @attrs.frozen
 class Posted:
-    """A good response: for each request its row, or the error that names it, or neither."""
+    """A good response: for each request the matching row, or the error that names the request, or neither."""
 
     rows: tuple[Command | None, ...]
     errors: tuple[DexError | None, ...]
@@ -70,13 +70,13 @@ class Poster:
                 on_sent(False)
                 refusal = error
             else:
-                # A row adopted meanwhile for a lost POST does not belong to this one as well.
+                # Without rows that were meanwhile adopted for a lost POST.
                 rows = await unclaimed(told, self._created, self._known)
         if refusal is not None:
             raise await self._reason(refusal, batch, clock.monotonic() - started) from refusal
         not_before = None
         if served_at is not None:
-            # `Date` is truncated to the second, and dates from when the response was created.
+            # The command was created at most as long before `Date` as the call took; `Date` is truncated to the second.
             not_before = served_at - timedelta(seconds=clock.monotonic() - started + 1)
         matched = match_rows(batch, rows)
         for asked, row in zip(batch, matched, strict=True):
@@ -85,7 +85,7 @@ class Poster:
                 self._session.emit(CommandCreated(row.id, asked.device_id, asked.registration_id, asked.type))
         for row in rows:
             if row not in matched:
-                logger.warning("the answer to a POST names a command that was not asked for: %s", row.id)
+                logger.warning("the response to a POST contains a command that was not requested: %s", row.id)
         blamed = culprits(said, len(batch))
         errors = [
             BadRequestError(200, tuple(blamed[index]), None, "POST", "/dex/commands") if index in blamed else None
@@ -96,13 +96,13 @@ class Poster:
     async def _reason(self, error: DexError, batch: Sequence[CommandRequest], elapsed: float) -> DexError:
         """Return `QuotaExceededError` if the quota is the reason for a refusal, else the error itself.
 
-        The status and code for that are not documented, so the quota itself is requested.
+        The status and error code of such a refusal are not documented, so the quota itself is requested.
         """
         if not isinstance(error, APIError) or error.status == 401 or culprits(error.errors, len(batch)):
             return error
         session, retry = self._session, self._session.settings.retry
         if error.status == 429 and error.retry_after is not None:
-            # That request has to wait as well, and may take only what is left of the POST's time.
+            # The request for the quota has to wait for the rate limit as well, within what is left of the POST's time.
             session = session.with_retry(attrs.evolve(retry, total_seconds=max(0.001, retry.total_seconds - elapsed)))
         try:
             quota = await QuotaResource(session).get()

@@ -1,9 +1,9 @@
 """Searching for commands whose create response was lost.
 
-Creating is not idempotent, and there is no idempotency key.  The list is the only witness.  A command is considered the
-lost one if it has the same type, device and registration, was created since just before the POST by the service's own
-clock, and belongs to no other request of this client, or of anything else that reports which commands it knows.  The
-remaining risk: another operator's identical command created at the same time is taken for ours.
+Creating is not idempotent, and there is no idempotency key, so only the list can show whether a command was created.  A
+command is considered the lost one if it has the same type, device and registration, was not created before the POST (by
+the service's clock, with a margin), and is not known to belong to another request: of this client, or according to the
+`Known` hook.  The remaining risk: another operator's identical command, created at the same time, is taken for ours.
 """
 
 import logging
@@ -28,15 +28,15 @@ __all__ = ["Findings", "Reconciler", "since"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 MARGIN_SECONDS = 5.0
-"""How much earlier than its POST a command may seem to have been created.
+"""By how many seconds a command's `created_date` may seem to precede the start of its POST.
 
-`Date` is truncated to the second, its response took time to arrive, and `created_date` may come from a slightly
-different clock.
+The service's time is known only roughly: `Date` is truncated to the second, its response took time to arrive, and
+`created_date` may come from a slightly different clock.
 """
 
 
 def since(session: Session, started: float) -> datetime | None:
-    """Return the service's time a little before `started` of the monotonic clock; None if unknown."""
+    """Return a service time slightly before `started`, which is by the monotonic clock; None if unknown."""
     began = session.service_clock.at(started)
     return None if began is None else began - timedelta(seconds=MARGIN_SECONDS)
 
@@ -47,13 +47,13 @@ class Findings:
 
     found: dict[Lost, Command]
     complete: bool
-    """Whether the walk was completed; only then does it show what is missing."""
+    """Whether the walk was completed.  Only then is a command that was not found missing from the list."""
 
     pages: int = 1
     """How many requests it took."""
 
     undecided: frozenset[Lost] = frozenset()
-    """Those whose command can't be distinguished from one of another POST, which was in progress during the search."""
+    """Requests whose command could be confused with that of another POST, which was in progress during the search."""
 
     unreadable: DexError | None = None
     """Why the list can't be read, if the next search would fail the same way."""
@@ -82,7 +82,7 @@ class Reconciler:
     async def _walk(self, lost: Sequence[Lost], posts: Collection[Kind]) -> Findings:
         sought = [one for one in lost if one.kind not in posts]
         if not sought or any(one.since is None for one in sought):
-            # Or the service sends no time, so rows can't be recognised as new.
+            # Without `since` (the service sends no `Date`), new rows can't be distinguished from old ones.
             return Findings({}, complete=False, undecided=frozenset(lost) - frozenset(sought))
         candidates = Candidates(sought, self._created)
         query = ListQuery("/dex/commands", MOST_PER_PAGE, {"from": format_time("since", candidates.since)}, bound="to")
@@ -96,12 +96,12 @@ class Reconciler:
                 if found is not None:
                     break
         except CampaignError:
-            # From the hook, not from the list.
+            # Raised by the `known` hook, not by reading the list.
             raise
         except DexError as error:
-            # Not every search would have got this far, so what was found until then counts.
+            # Keep what was found: the next search may fail earlier.
             complete, unreadable = False, _lasting(error)
-        # A POST may have started during the walk, and may be lost by now.
+        # `posts` now includes POSTs that started during the walk, whose rows may be among those found.
         undecided = frozenset(one for one in lost if one.kind in posts)
         if found is None:
             found = candidates.matches(complete=complete)
@@ -111,19 +111,19 @@ class Reconciler:
     async def _date(self, lost: Sequence[Lost]) -> None:
         """Set `since`, the start of the POST by the service's clock, where it is missing.
 
-        Also for the lost requests of other searches, which choose among the same rows.
+        Also for the lost requests of other searches, as rows are assigned to all of them together.
         """
         if self._session.service_clock.at(0.0) is None and any(one.since is None for one in lost):
-            # There was no response so far; this one has a `Date`.
+            # There has been no response yet; the response to this request has a `Date`.
             await QuotaResource(self._session).get()
-        # Collected only now, as others may have been lost meanwhile.
+        # `sought` is read only now, as more may have been lost during the request.
         for one in (*lost, *self._created.sought()):
             if one.since is None:
                 one.since = since(self._session, one.started)
 
 
 def _lasting(error: DexError) -> DexError | None:
-    """Return why the list could not be read, if the next search would fail the same way; None if it may succeed."""
+    """Return the error if the next search would fail the same way; None, after logging it, if that may succeed."""
     if isinstance(error, ACCOUNT_ERRORS):
         return error
     logger.warning("the list can't be read: %s", error)

@@ -1,4 +1,4 @@
-"""The searches of one client for commands of lost POSTs: each look at the list serves all of them."""
+"""The searches of one client for commands of lost POSTs: each look at the list serves all current searches."""
 
 import asyncio
 from collections.abc import Generator
@@ -28,9 +28,9 @@ class Search(Protocol):
 class Searches:
     """The searches of one client and one retry policy.
 
-    There is one look at a time.  The first search that is due makes it, for all current searches, and those that become
-    due meanwhile wait for its result.  So no call depends on another for longer than its own look would take: if a look
-    is cancelled, the next search in line repeats it.
+    There is only one look at a time.  The first search that is due makes it on behalf of all, and searches that become
+    due meanwhile wait for its end.  If the look is cancelled, one of those makes the next look, so no call depends on
+    another for longer than a look of its own would take.
     """
 
     def __init__(self, session: Session, created: CreatedLog, known: Known | None = None) -> None:
@@ -44,7 +44,7 @@ class Searches:
 
     @contextmanager
     def join(self, search: Search) -> Generator[None]:
-        """Report the results of other searches' looks to this one inside the block."""
+        """Include this search in all looks inside the block, also in those that other searches make."""
         self._joined.append(search)
         try:
             yield
@@ -54,8 +54,8 @@ class Searches:
     async def look(self) -> None:
         """Look at the list for all searches that have joined, or wait for the end of the look in progress.
 
-        That one gives no result if it is cancelled, or started before the caller joined.  Raises whatever the `known`
-        hook raises.
+        The look in progress gives the caller no result if it is cancelled, or if it started before the caller joined.
+        Raises whatever the `known` hook raises.
         """
         if self._over is not None:
             await self._over.wait()
@@ -69,18 +69,19 @@ class Searches:
 
     async def _look(self) -> None:
         began = self._clock.monotonic()
-        # Counted before the number of pages is known, or other clients' searches would start at the same moment.
+        # One page is counted now, before the number of pages is known: other `Searches` share `look_free_at`, and would
+        # otherwise start at the same moment.
         self._count(1)
         lost = {search: search.sought() for search in self._joined}
         findings = await self._reconciler.look([one for some in lost.values() for one in some])
         self._count(max(0, findings.pages - 1))
         for search, some in lost.items():
-            # A search that was cancelled meanwhile can't use the findings, and leaves them to others.
+            # A search that has left meanwhile (its call was cancelled) must not adopt anything.
             if search in self._joined:
                 search.tell(some, findings, began)
 
     def _count(self, pages: int) -> None:
-        """Delay looks that are not urgent, for as long as the share of the rate limit requires."""
+        """Count requests, and delay looks that are not urgent as the share of the rate limit requires."""
         limit = self._session.settings.rate_limit
         if limit is not None:
             free_at = max(self._created.look_free_at, self._clock.monotonic())

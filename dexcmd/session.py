@@ -45,10 +45,12 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 STREAMED = frozenset({200, 206})
 
 MOST_CALLS_AT_ONCE = 64
-"""How many calls of a client may be in progress at once; others wait, outside the time limit of an attempt."""
+"""How many calls of a client may be in progress at once.  Others wait, and the wait does not count against the time
+limit of an attempt.
+"""
 
 CONNECT_SECONDS = 10.0
-"""The connect timeout: short, as another attempt may connect at once."""
+"""The connect timeout: short, because the next attempt may connect at once."""
 
 SETTLE_SECONDS = 120.0
 """By default, how long a created command may take to appear in the list."""
@@ -99,15 +101,15 @@ class Session:
 
     @property
     def polls(self) -> PollShare:
-        """Polling's share of the rate limit, shared as widely as the limit itself."""
+        """Polling's share of the rate limit: one for all clients that share the limit."""
         return self._pacer.polls
 
     def opens_at(self, now: float) -> float:
-        """Return the earliest time at which the rate limit lets a request out; `now` if it does so now."""
+        """Return the earliest time at which the rate limit allows a request; `now` if it allows one now."""
         return self._pacer.opens_at(self.settings.rate_limit, now)
 
     def service_now(self) -> datetime:
-        """Return the service's time; until a response has told it, this machine's, which may be minutes off."""
+        """Return the service's time, or, before the first response, this machine's, which may be minutes off."""
         clock = self.settings.clock
         return self.service_clock.at(clock.monotonic()) or clock.now()
 
@@ -190,20 +192,21 @@ class Session:
                 url,
                 data=request.body,
                 headers={"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPT_ENCODING, **request.headers},
-                # A middleware runs on each hop of a redirect, and would send the token along.
+                # aiohttp would run the middlewares on each hop of a redirect, and so send the token to its target.
                 allow_redirects=False,
                 raise_for_status=False,
                 # aiohttp accepts truncated gzip data as complete, so bodies are decoded where they are read.
                 auto_decompress=False,
                 middlewares=chain,
-                # The attempt's middleware bounds an attempt, and whoever reads a body bounds that.  aiohttp may arm its
-                # own limit again when a body has ended, which then strikes the next request on the connection.
+                # No total timeout: `Attempt` limits an attempt, and the reader of a streamed body limits the reading.
+                # aiohttp may restart its own timer after the end of a body, and then it hits the next request on the
+                # connection.
                 timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS),
                 proxy=None if proxy is None else proxy.url,
                 proxy_headers=None if proxy is None else proxy.headers,
             )
         except aiohttp.ClientError as error:
-            # From an injected session, for example because of its proxy.
+            # Raised by an injected session, for example because of its proxy.
             sent = not isinstance(error, aiohttp.InvalidURL)
             failure = transport_error(error, call.method, call.path, settings.token, sent=sent)
         except ValueError:
@@ -211,8 +214,8 @@ class Session:
                 raise
             # Without the original text, which may contain a password.
             failure = ConfigurationError(
-                "the session has trust_env=True, and the environment what can't be used: a proxy that is no URL, or "
-                "a user in a netrc file beside the session's own Authorization"
+                "the session has trust_env=True, and the environment has an unusable setting: an invalid proxy URL, or "
+                "a netrc user in addition to the session's own Authorization"
             )
         raise failure
 
@@ -265,7 +268,7 @@ def _redirect(url: URL, response: aiohttp.ClientResponse) -> URL:
         host.encode("idna")
     except ValueError:
         target, host = URL(), ""
-    # A service on the network must not be able to send this client to services on its own machine.
+    # A service on the network must not be able to redirect this client to a service on the client's own machine.
     on_loopback = url.scheme == "http" and target.scheme == "http" and is_loopback(host)
     if not location or not host or not (target.scheme == "https" or on_loopback):
         raise DownloadError(f"{response.method} {url.path}: refusing a redirect to {one_line(safe_url(location))!r}")

@@ -117,7 +117,7 @@ async def test_what_is_lost_twice_is_unknown_and_not_sent_a_third_time(rig: Rig,
         await rig.dex.commands.create(rig.requests(2))
     assert rig.made("create_commands") == 2
     assert caught.value.created == []
-    assert "two POSTs got lost" in str(caught.value)
+    assert "the responses to two POSTs were lost" in str(caught.value)
     assert caught.value.cause is not None
 
 
@@ -516,7 +516,7 @@ async def test_fewer_rows_say_so(rig: Rig) -> None:
     await rig.start(behaviour=Behaviour.instant(list_lag=3600.0))
     rig.sandbox.faults.add(Fault.rows("partial"), on="create_commands", times=None)
     bulk = await rig.dex.commands.create_many(rig.requests(1))
-    assert "fewer rows than commands were asked for" in str(bulk.outcomes[0].error)
+    assert "fewer rows than the request has commands" in str(bulk.outcomes[0].error)
 
 
 async def test_create_tells_what_is_known_of_each_request(rig: Rig) -> None:
@@ -541,7 +541,7 @@ async def test_a_bulk_is_taken_by_create_task(rig: Rig) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert tally(bulk.result) == {"created": 10, "unknown": 10}
-    with pytest.raises(RuntimeError, match="its `result` tells"):
+    with pytest.raises(RuntimeError, match="its `result` has"):
         await bulk
     bulk.close()
 

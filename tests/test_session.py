@@ -67,7 +67,7 @@ pytestmark = pytest.mark.anyio
         (Fault.garbage(), ResponseDecodeError, "not JSON"),
         (Fault.html(), ResponseDecodeError, "not JSON (text/html"),
         (Fault.wrong_types(), ResponseDecodeError, "$.result.quota: expected a whole number"),
-        (Fault.cut(), TransportError, "before the body had ended"),
+        (Fault.cut(), TransportError, "before the end of the body"),
         (Fault.drop(), TransportError, "GET /dex/commands/quota: "),
     ],
     ids=lambda value: value.kind if isinstance(value, Fault) else None,
@@ -411,7 +411,7 @@ async def _capture(dex: DexClient) -> None:
 def test_without_an_event_loop_of_asyncio_that_is_told(use: Callable[[DexClient], Coroutine[Any, Any, object]]) -> None:
     # As under trio, which anyio's plugin for pytest runs tests on as well.
     dex = DexClient(api_token="a-token", account_id="0" * 32)
-    with pytest.raises(ConfigurationError, match="no event loop of asyncio runs here"):
+    with pytest.raises(ConfigurationError, match="no asyncio event loop is running"):
         use(dex).send(None)
 
 
