@@ -6,8 +6,8 @@
         async for device in dex.devices.list(search="LON-"):
             ...
 
-The names below are the public ones.  They are loaded when first used: the command line and tools that
-only look at the package don't wait for the HTTP client.
+The names below are the public ones.  Each is loaded on first use, so that the command line, and tools that
+only look at the package, don't wait for the HTTP client to be imported.
 """
 
 import logging

@@ -13,7 +13,7 @@ def running_loop() -> asyncio.AbstractEventLoop:
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
-        raise ConfigurationError("no event loop of asyncio runs here, and dexcmd runs on no other") from None
+        raise ConfigurationError("no asyncio event loop is running, and dexcmd requires one") from None
 
 
 class AsyncOnlyContext:

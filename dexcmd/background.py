@@ -81,7 +81,7 @@ class Background(AsyncOnlyContext, AsyncOnlyIteration, ABC, Generic[T]):
     async def __aenter__(self) -> Self:
         """Start producing."""
         if self._entered:
-            raise RuntimeError(f"a {type(self).__name__} can be entered once")
+            raise RuntimeError(f"a {type(self).__name__} can be entered only once: create another one")
         self._entered = True
         await load("anyio")
         self._sent = Results[T]()

@@ -300,14 +300,14 @@ def _checked_clock(clock: Clock) -> Clock:
         weakref.ref(clock)
     except TypeError:
         # The rate limit counted by a clock outlives clients and is dropped with the clock.
-        raise ConfigurationError(f"clock must be a Clock that takes weak references, not {clock!r}") from None
+        raise ConfigurationError(f"clock must support weak references, which this one does not: {clock!r}") from None
     return clock
 
 
 def _base_url(given: str | None) -> str:
     if given == "":
         # A setting that got lost must not send requests to the real service instead of the intended one.
-        raise ConfigurationError("base_url is empty: leave it out for CLOUDFLARE_BASE_URL or the service")
+        raise ConfigurationError("base_url is empty: omit it to use CLOUDFLARE_BASE_URL or the default")
     return given if given is not None else os.environ.get("CLOUDFLARE_BASE_URL") or DEFAULT_BASE_URL
 
 

@@ -48,7 +48,7 @@ class Connections:
         """Raise `ConfigurationError` if nothing can be sent: no event loop, another event loop, or closed."""
         # The loop first: it may have closed the client at its end, which the user of another loop doesn't know about.
         if self._loop not in (None, running_loop()):
-            raise ConfigurationError("this client was used in another event loop: make one in each")
+            raise ConfigurationError("this client belongs to another event loop: create one client per event loop")
         if self.closed:
             raise ConfigurationError(
                 "this client is closed" if self._closed else "the session of this client is closed"

@@ -296,7 +296,7 @@ class TargetBusyError(CampaignError):
 
     def __str__(self) -> str:
         """Name the targets."""
-        return f"a POST is open already for the targets {', '.join(map(str, self.targets))}"
+        return f"a POST is already open for the targets {', '.join(map(str, self.targets))}"
 
 
 @attrs.define(eq=False, slots=False)

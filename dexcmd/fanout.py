@@ -143,7 +143,7 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
             return self.result
         if self._started:
             raise RuntimeError(
-                "this create_many is being awaited already, or was cancelled; its `result` tells what it made"
+                "this create_many is being awaited already, or was cancelled: its `result` has what it created"
             )
         self._started = True
         todo = list(self._options.requests)
@@ -171,7 +171,7 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
             return await QuotaResource(self._session).get()
         except DexError as error:
             # The POST itself will show whether there is room, so this is no reason to fail.
-            logger.warning("the quota can't be told: %s", error)
+            logger.warning("the quota can't be read: %s", error)
             return Quota()
 
     async def _wait_for_reset(self, quota: Quota) -> bool:

@@ -45,7 +45,7 @@ def given_filters(filters: Mapping[str, str | None]) -> dict[str, str]:
     """
     for name, text in filters.items():
         if text == "":
-            raise ConfigurationError(f"{name} is empty: leave it out, or pass None, where all are meant")
+            raise ConfigurationError(f"{name} is empty: omit it, or pass None, to list all")
     return {name: text for name, text in filters.items() if text is not None}
 
 

@@ -42,7 +42,7 @@ def proxy_for(scheme: str, host: str) -> Proxy | None:
     if not usable:
         # Without the text itself, which may contain a password.
         raise ConfigurationError(
-            f"{scheme.upper()}_PROXY names no http(s) proxy: its scheme, host or port can't be used"
+            f"{scheme.upper()}_PROXY is not a usable http(s) proxy: its scheme, host or port can't be used"
         )
     return Proxy(url.with_user(None), _credentials(url))
 

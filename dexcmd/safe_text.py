@@ -23,7 +23,7 @@ def repr_text(value: object) -> str:
     try:
         return repr(value)
     except ValueError:
-        return "a number of thousands of digits"
+        return "a number with thousands of digits"
 
 
 def brief_repr(value: object) -> str:

@@ -18,7 +18,7 @@ class Secret:
     def __init__(self, value: str) -> None:
         if not isinstance(value, str) or not value or not _ALLOWED.issuperset(value):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(
-                "api_token must be ASCII without blanks and line ends; is there a newline at its end?"
+                "api_token must be ASCII without spaces and line breaks: is there a newline at its end?"
             )
         self._value = value
 

@@ -23,7 +23,7 @@ logger = logging.getLogger("sample")
 def watch(event: Event) -> None:
     """Feed a metric."""
     if isinstance(event, Retrying):
-        logger.info("attempt %d failed, next in %.1f s", event.attempt, event.wait)
+        logger.info("attempt %d failed, retrying in %.1f s", event.attempt, event.wait)
 
 
 async def capture_office(search: str, folder: Path) -> dict[str, int]:

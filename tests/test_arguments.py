@@ -53,19 +53,22 @@ async def dex() -> AsyncIterator[DexClient]:
     ("call", "says"),
     [
         # Each letter of an id would be followed.
-        (lambda dex: dex.commands.follow("an-id"), "commands must be several .* not 'an-id'"),
-        (lambda dex: dex.commands.follow(None), "commands must be several"),
+        (lambda dex: dex.commands.follow("an-id"), "commands must be an iterable of .* not 'an-id'"),
+        (lambda dex: dex.commands.follow(None), "commands must be an iterable of"),
         (lambda dex: dex.commands.follow([], timeout=None), "timeout must be a finite number, not None"),
         (lambda dex: dex.commands.follow([], poll_interval=0), "^poll_interval must be above 0, not 0"),
-        (lambda dex: dex.commands.follow(dex.commands.list()), "commands must be several .* gather them first"),
-        (lambda dex: dex.commands.create_many(dex.devices.list()), "requests must be several .* gather them first"),
+        (lambda dex: dex.commands.follow(dex.commands.list()), "commands must be an iterable of .* collect them first"),
+        (
+            lambda dex: dex.commands.create_many(dex.devices.list()),
+            "requests must be an iterable of .* collect them first",
+        ),
         (lambda dex: dex.commands.list(status=["SUCCESS"]), "status must be a string, not .'SUCCESS'."),
         (lambda dex: dex.commands.list(device_id=5), "device_id must be a string, not 5"),
         (lambda dex: dex.devices.list(search=b"x"), "search must be a string, not b'x'"),
         (lambda dex: dex.devices.list(search="\udcff"), "search must be text, not '.udcff'"),
         # Nothing to filter by, as a variable is that was never set, would be no filter: everybody's rows.
-        (lambda dex: dex.devices.list(search=""), "search is empty: leave it out"),
-        (lambda dex: dex.commands.list(user_email=""), "user_email is empty: leave it out"),
+        (lambda dex: dex.devices.list(search=""), "search is empty: omit it"),
+        (lambda dex: dex.commands.list(user_email=""), "user_email is empty: omit it"),
         (lambda dex: dex.commands.list(device_id=""), "device_id is empty"),
         (lambda dex: dex.commands.list(status="", command_type="pcap"), "status is empty"),
         # It would be the current folder.
@@ -81,15 +84,15 @@ async def dex() -> AsyncIterator[DexClient]:
         (lambda dex: dex.commands.follow([OUTCOME]), "^expected a command or its id, not Outcome$"),
         (
             lambda dex: dex.commands.follow([10**5000]),
-            "^expected a command or its id, not a number of thousands of digits$",
+            "^expected a command or its id, not a number with thousands of digits$",
         ),
         (lambda dex: dex.commands.follow([Command(type="pcap")]), "^expected .*, not a command without an id$"),
-        (lambda dex: dex.commands.follow(Command(id="a")), "^commands must be several .*, not Command$"),
-        (lambda dex: dex.commands.create_many(REQUEST), "^requests must be several .*, not CommandRequest$"),
+        (lambda dex: dex.commands.follow(Command(id="a")), "^commands must be an iterable of .*, not Command$"),
+        (lambda dex: dex.commands.create_many(REQUEST), "^requests must be an iterable of .*, not CommandRequest$"),
         (lambda dex: dex.capture([], "x", create_concurrency=0), "create_concurrency must be a whole number"),
-        (lambda dex: dex.downloads.save_many("an-id", "x"), "commands must be several"),
-        (lambda dex: dex.commands.create_many(None), "requests must be several CommandRequests, not None"),
-        (lambda dex: dex.capture("ab", "x"), "requests must be several CommandRequests"),
+        (lambda dex: dex.downloads.save_many("an-id", "x"), "commands must be an iterable of"),
+        (lambda dex: dex.commands.create_many(None), "requests must be an iterable of CommandRequests, not None"),
+        (lambda dex: dex.capture("ab", "x"), "requests must be an iterable of CommandRequests"),
         (lambda dex: dex.with_retry(5), "retry must be a RetryPolicy, not 5"),
         (lambda dex: dex.with_retry(None), "retry must be a RetryPolicy"),
         (lambda dex: dex.downloads.open("id", filename=5), "filename must be a string, not 5"),
@@ -99,12 +102,12 @@ async def dex() -> AsyncIterator[DexClient]:
         (lambda _: FileSink(5), "folder must be a folder, not 5"),
         (lambda _: FileSink(b"x"), "folder must be a folder"),
         (lambda _: FileSink("x", keep_part="no"), "keep_part must be True or False, not 'no'"),
-        (lambda _: PlaceTemplate.parse(5), "a template for places must be a string, not 5"),
+        (lambda _: PlaceTemplate.parse(5), "a place template must be a string, not 5"),
         (lambda _: DexClient(**SETTINGS, session=5), "session must be an aiohttp.ClientSession, not 5"),
         (lambda _: DexClient(**SETTINGS, on_event=5), "on_event must be a function"),
         (lambda _: DexClient(**SETTINGS, random=None), "random must be a function, not None"),
         (lambda _: DexClient(**SETTINGS, clock=5), "clock must be a Clock, not 5"),
-        (lambda _: DexClient(**SETTINGS, clock=Unreferable()), "clock must be a Clock .* weak references"),
+        (lambda _: DexClient(**SETTINGS, clock=Unreferable()), "clock must support weak references"),
     ],
 )
 async def test_bad_arguments_are_told(dex: DexClient, call: Any, says: str) -> None:
@@ -123,9 +126,9 @@ class Unreferable:
     [
         (lambda saved: saved.extract(5), "into must be a folder, not 5"),
         (lambda saved: saved.extract(""), "into must be a folder, not ''"),
-        (lambda saved: saved.extract("x", 5), "names must be several names of members, not 5"),
-        (lambda saved: saved.extract("x", "a"), "names must be several names of members, not 'a'"),
-        (lambda saved: saved.extract("x", [5]), "each of names must be a string, not 5"),
+        (lambda saved: saved.extract("x", 5), "names must be an iterable of member names, not 5"),
+        (lambda saved: saved.extract("x", "a"), "names must be an iterable of member names, not 'a'"),
+        (lambda saved: saved.extract("x", [5]), "each member name must be a string, not 5"),
         (lambda saved: saved.extract("x", limits=DownloadLimits()), "limits must be ExtractLimits"),
     ],
 )
@@ -169,7 +172,7 @@ async def test_an_artifact_is_opened_once(rig: Rig) -> None:
     opened = rig.dex.downloads.open(command)
     async with opened as artifact:
         assert [chunk async for chunk in artifact]
-    with pytest.raises(RuntimeError, match="an artifact can be opened once; ask for it again"):
+    with pytest.raises(RuntimeError, match="an artifact can be opened only once: ask for it again"):
         await opened.__aenter__()
 
 

@@ -226,7 +226,7 @@ async def test_nothing_is_created_where_nothing_can_be_saved(rig: Rig, tmp_path:
     await rig.start()
     (tmp_path / "file").write_text("in the way")
     async with rig.dex.capture(rig.requests(3), into=tmp_path / "file" / "captures") as results:
-        with pytest.raises(ConfigurationError, match="can't make the folder"):
+        with pytest.raises(ConfigurationError, match="can't create the folder"):
             await anext(results)
     assert rig.sandbox.requests == []
 
@@ -294,7 +294,7 @@ async def test_a_capture_is_entered_once(rig: Rig, tmp_path: Path) -> None:
     await rig.start()
     capture = rig.dex.capture([], into=tmp_path)
     assert await collect(capture) == []
-    with pytest.raises(RuntimeError, match="entered once"):
+    with pytest.raises(RuntimeError, match="entered only once"):
         await collect(capture)
 
 

@@ -134,7 +134,7 @@ async def test_an_artifact_whose_checksum_is_wrong_has_no_end() -> None:
 
 async def test_a_coding_that_was_not_asked_for_is_no_artifact(tmp_path: Path) -> None:
     async with Service(sending(BODY, "br")) as service, service.client() as dex:
-        with pytest.raises(InvalidArtifactError, match="in a coding that was not asked for: br"):
+        with pytest.raises(InvalidArtifactError, match="a content coding that was not requested: br"):
             await dex.downloads.save(**ARTIFACT, into=tmp_path, verify="size")
     assert list(tmp_path.iterdir()) == []
 
@@ -163,7 +163,7 @@ async def test_only_codings_that_can_be_read_are_asked_for() -> None:
     [
         (gzip.compress(QUOTA)[:-1], "gzip", "the encoded body ends early"),
         (QUOTA, "gzip", "the encoded body is damaged"),
-        (QUOTA, "zstd", "the body is in a coding that was not asked for: zstd"),
+        (QUOTA, "zstd", "the body has a content coding that was not requested: zstd"),
     ],
     ids=["early", "damaged", "unknown"],
 )

@@ -113,7 +113,7 @@ async def test_a_stream_that_breaks_says_so(rig: Rig, framing: Any, total: str) 
     await rig.start(artifact_size=300_000)
     command = await make(rig)
     rig.sandbox.faults.add(Fault.cut(0.5, framing=framing), on="download")
-    with pytest.raises(TruncatedArtifactError, match=rf"the body broke after \d+ of {total} bytes:"):
+    with pytest.raises(TruncatedArtifactError, match=rf"the body ended after \d+ of {total} bytes:"):
         await content(rig, command)
 
 

@@ -20,7 +20,7 @@ from tests.service import ONCE
 
 pytestmark = pytest.mark.anyio
 
-NOT_ENDED = "the connection was closed before the body had ended"
+NOT_ENDED = "the connection was closed before the end of the body"
 
 
 def client(base_url: str, session: aiohttp.ClientSession | None = None) -> DexClient:
@@ -69,8 +69,8 @@ async def peer(
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (None, "the connection was closed before an answer came"),
-        (b"HTTP/1.1 200 O", "the connection was closed before an answer came"),
+        (None, "the connection was closed before a response arrived"),
+        (b"HTTP/1.1 200 O", "the connection was closed before a response arrived"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", NOT_ENDED),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", NOT_ENDED),
         (
@@ -87,7 +87,7 @@ async def test_an_answer_that_does_not_come_whole(answer: bytes | None, told: st
 
 async def test_what_is_not_http() -> None:
     async with peer(b"SSH-2.0-OpenSSH\r\n\r\n") as place:
-        assert (await words(f"http://{place}")).startswith("what came is not HTTP: ")
+        assert (await words(f"http://{place}")).startswith("the response is not valid HTTP: ")
 
 
 async def test_a_reset() -> None:
@@ -158,7 +158,9 @@ async def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_a_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     async with peer(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n") as place:
         monkeypatch.setenv("https_proxy", f"http://{place}")
-        assert await words("https://dex.invalid") == "the proxy refused: 407 Proxy Authentication Required"
+        assert (
+            await words("https://dex.invalid") == "the proxy refused the connection: 407 Proxy Authentication Required"
+        )
 
 
 async def test_a_name_that_nobody_knows() -> None:
@@ -191,12 +193,12 @@ async def test_a_certificate_with_another_fingerprint() -> None:
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     connector = aiohttp.TCPConnector(ssl=aiohttp.Fingerprint(bytes(32)))
     async with peer(None, context=context) as place, aiohttp.ClientSession(connector=connector) as session:
-        assert await words(f"https://{place}", session) == f"the certificate of {place} has another fingerprint"
+        assert await words(f"https://{place}", session) == f"the certificate of {place} has an unexpected fingerprint"
 
 
 async def test_a_service_without_tls() -> None:
     async with peer(b"HTTP/1.1 400 Bad Request\r\n\r\n") as place:
-        assert (await words(f"https://{place}")).startswith(f"no TLS connection with {place}: ")
+        assert (await words(f"https://{place}")).startswith(f"the TLS handshake with {place} failed: ")
 
 
 async def test_a_service_that_hangs_up_instead_of_speaking_tls() -> None:
@@ -220,11 +222,11 @@ async def silence() -> AsyncIterator[str]:
 async def test_a_connection_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dexcmd.session.CONNECT_SECONDS", 0.05)
     async with silence() as place:
-        assert await words(f"https://{place}") == "no connection in time"
+        assert await words(f"https://{place}") == "the connection was not made in time"
 
 
 async def test_a_download_of_which_nothing_comes(tmp_path: Path) -> None:
     limits = DownloadLimits(stall_seconds=0.05)
     async with silence() as place, client(f"http://{place}") as dex:
-        with pytest.raises(TransportError, match=r"a\.pcap: no answer within 0\.05 s$"):
+        with pytest.raises(TransportError, match=r"a\.pcap: no response within 0\.05 s$"):
             await dex.downloads.save(command_id="c" * 36, filename="a.pcap", into=tmp_path, limits=limits)

@@ -108,5 +108,5 @@ async def test_what_is_entered_while_it_loads_is_entered_once(monkeypatch: pytes
         results = dex.downloads.save_many([], tmp_path)
         other = asyncio.ensure_future(results.__aenter__())
         async with results:
-            with pytest.raises(RuntimeError, match="entered once"):
+            with pytest.raises(RuntimeError, match="entered only once"):
                 await other

@@ -134,7 +134,7 @@ async def test_all_hops_share_the_time_of_a_call(clock: ManualClock) -> None:
 
     policy = RetryPolicy(attempts=3, total_seconds=4, attempt_seconds=4)
     async with Service(handler) as service, service.client(clock=clock, retry=policy) as dex:
-        with pytest.raises(TransportTimeoutError, match="not sent: the time of the call is over"):
+        with pytest.raises(TransportTimeoutError, match="not sent: the time for the call is used up"):
             async with dex.downloads.open("c"):
                 pass
     assert seen[1:] == ["/1", "/2"]

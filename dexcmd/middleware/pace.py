@@ -66,7 +66,9 @@ class Pace:
                 await self._slots.acquire()
         except TimeoutError:
             call = self._call
-            message = f"{call.method} {call.path}: not sent: too many calls were under way all the time"
+            message = (
+                f"{call.method} {call.path}: not sent: too many other calls were in progress until its time was up"
+            )
             raise TransportTimeoutError(message, sent=False) from None
 
     def _ask(self, place: Place) -> float:
@@ -77,7 +79,7 @@ class Pace:
         call = self._call
         if wait >= call.seconds_left:
             raise _does_not_fit(call, wait)
-        logger.debug("%s %s: held back %.3f s for the rate limit", call.method, call.path, wait)
+        logger.debug("%s %s: waiting %.3f s for the rate limit", call.method, call.path, wait)
         call.emit(Paced(call.method, call.path, wait))
         call.waited += wait
         await call.clock.sleep(wait)
@@ -103,5 +105,5 @@ class Pace:
 
 
 def _does_not_fit(call: Call, wait: float) -> RateLimitError:
-    detail = ErrorDetail(f"not sent: the rate limit has no room for it within the {call.seconds_left:.1f} s left")
+    detail = ErrorDetail(f"not sent: the rate limit requires a longer wait than the {call.seconds_left:.1f} s left")
     return RateLimitError(429, (detail,), method=call.method, path=call.path, retry_after=wait)

@@ -62,7 +62,7 @@ class Retry:
     def _tell(self, wait: float, error: str) -> None:
         call = self._call
         logger.warning(
-            "%s %s: attempt %d failed, next in %.1f s: %s",
+            "%s %s: attempt %d failed, retrying in %.1f s: %s",
             call.method,
             call.path,
             call.attempt,

@@ -17,22 +17,22 @@ def failure_text(error: Exception) -> str:
         case aiohttp.ClientConnectorError():
             return _unconnected(error)
         case aiohttp.ClientHttpProxyError():
-            return f"the proxy refused: {error.status} {error.message}"
+            return f"the proxy refused the connection: {error.status} {error.message}"
         case aiohttp.InvalidURL():
             # The invalid URL may be the proxy of an injected session, containing its password.
-            return "there is no such URL"
+            return "the URL is invalid"
         case aiohttp.ServerFingerprintMismatch():
-            return f"the certificate of {error.host}:{error.port} has another fingerprint"
+            return f"the certificate of {error.host}:{error.port} has an unexpected fingerprint"
         case aiohttp.ServerDisconnectedError():
-            return "the connection was closed before an answer came"
+            return "the connection was closed before a response arrived"
         case CodingError():
             return str(error)
         case aiohttp.ClientPayloadError():
-            return "the connection was closed before the body had ended"
+            return "the connection was closed before the end of the body"
         case aiohttp.ClientResponseError():
-            return f"what came is not HTTP: {error.message}"
+            return f"the response is not valid HTTP: {error.message}"
         case aiohttp.ConnectionTimeoutError():
-            return "no connection in time"
+            return "the connection was not made in time"
         case aiohttp.ClientOSError() | ConnectionError() | ssl.SSLError():
             why = _reason(error)
             return f"the connection was lost{': ' if why else ''}{why}"
@@ -50,7 +50,7 @@ def _unconnected(error: aiohttp.ClientConnectorError) -> str:
     cause = error.os_error
     match error:
         case aiohttp.ClientConnectorSSLError():
-            return f"no TLS connection with {place}: {getattr(cause, 'reason', None) or cause}"
+            return f"the TLS handshake with {place} failed: {getattr(cause, 'reason', None) or cause}"
         case aiohttp.ClientConnectorDNSError():
             return f"the name {error.host} can't be resolved: {cause.strerror or cause}"
         case UnixClientConnectorError():

@@ -343,7 +343,7 @@ class Watch:
             except DexError as error:
                 if not (look.filters and isinstance(error, BadRequestError)):
                     raise
-                logger.warning("the list takes no filters, so it is walked without: %s", error)
+                logger.warning("the service refused the filters, so the list is read without them: %s", error)
                 self.schedule.filters = False
                 return True
             self._peers.note_progress(self)

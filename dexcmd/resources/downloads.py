@@ -45,7 +45,7 @@ class OpenArtifact(AsyncOnlyContext):
     async def __aenter__(self) -> "dexcmd.Artifact":
         """Send the request and return the artifact, its body not yet read.  Raises `DexError`."""
         if self._entered:
-            raise RuntimeError("an artifact can be opened once; ask for it again")
+            raise RuntimeError("an artifact can be opened only once: ask for it again")
         self._entered = True
         return await self._context.__aenter__()
 

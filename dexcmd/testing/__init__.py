@@ -82,8 +82,8 @@ def dex_sandbox(request: pytest.FixtureRequest, dex_clock: "ManualClock") -> "It
     missed = [str(rule) for rule in sandbox.faults.rules if rule.missed]
     if missed and not may_miss and request.node.stash.get(_passed, False):
         pytest.fail(
-            f"scripted, and nothing was struck by it: {'; '.join(missed)}\n"
-            f"(`@pytest.mark.{_MARK}(unstruck_faults=True)` lets that be)",
+            f"scripted, but no request was struck by: {'; '.join(missed)}\n"
+            f"(`@pytest.mark.{_MARK}(unstruck_faults=True)` allows that)",
             pytrace=False,
         )
 

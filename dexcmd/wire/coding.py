@@ -34,7 +34,7 @@ class Decoder:
     def __init__(self, coding: str) -> None:
         """Start decoding one of `CODINGS`.  Raises `CodingError` for any other."""
         if coding not in CODINGS:
-            raise CodingError(f"the body is in a coding that was not asked for: {coding}")
+            raise CodingError(f"the body has a content coding that was not requested: {coding}")
         self._gzip = coding in ("gzip", "x-gzip")
         # zlib has no public name for its type.
         self._inflate: Any = None
@@ -64,7 +64,7 @@ class Decoder:
 
     def _begin(self, data: bytes) -> Any:
         if self._whole and not self._gzip:
-            raise CodingError("there is something behind the encoded body")
+            raise CodingError("there is data after the encoded body")
         if self._gzip:
             # Several members in a row are valid as well (RFC 1952, section 2.2).
             return zlib.decompressobj(GZIP)

@@ -59,7 +59,7 @@ def _time(value: object, _: object) -> datetime:
             return parse_time(value)
         except ValueError:
             pass
-    raise TypeError(f"expected a time with its zone, found {shown(value)}")
+    raise TypeError(f"expected a time with a time zone, found {shown(value)}")
 
 
 def _time_or_text(value: object, _: object) -> datetime | str | None:

@@ -118,7 +118,7 @@ def decide(
     if not idempotent and not surely_not_processed(error):
         return GiveUp("may have been processed")
     if attempt >= policy.attempts:
-        return GiveUp(f"all {policy.attempts} attempts spent")
+        return GiveUp(f"all {policy.attempts} attempts used")
     wait = _wait(error, attempt, policy, random)
     if wait >= seconds_left:
         return GiveUp(f"a wait of {wait:.1f} s does not fit the {max(seconds_left, 0):.1f} s left", wait)

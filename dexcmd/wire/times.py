@@ -40,7 +40,7 @@ def format_time(name: str, value: datetime) -> str:
     if not isinstance(value, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigurationError(f"{name} must be a datetime, not {type(value).__name__}")
     if value.utcoffset() is None:
-        raise ConfigurationError(f"{name} must be timezone-aware: {value.isoformat()} says no zone")
+        raise ConfigurationError(f"{name} must be timezone-aware: {value.isoformat()} has no time zone")
     try:
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     except OverflowError:

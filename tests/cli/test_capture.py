@@ -288,7 +288,7 @@ def test_a_folder_that_can_not_be_is_known_before_anything_is_created(
     assert main(["capture", "pcap", *device_ids(service, 1), "--yes", "--into", "file"]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert shown.err.splitlines()[-1] == "error: can't make the folder file: it is a file"
+    assert shown.err.splitlines()[-1] == "error: can't create the folder file: it is a file"
     assert commands(service) == before
 
 

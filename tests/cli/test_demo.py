@@ -107,7 +107,7 @@ def test_a_failed_check_is_exit_code_1(
 def test_a_folder_that_can_not_be_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "file").touch()
     assert main(["demo", "--into", str(tmp_path / "file" / "folder")]) == 2
-    assert capsys.readouterr().err.startswith("error: can't make the folder ")
+    assert capsys.readouterr().err.startswith("error: can't create the folder ")
 
 
 def test_no_room_for_a_folder_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -374,6 +374,6 @@ async def test_a_journal_that_has_no_room(kind: str, left: int) -> None:
     # Seen: "disk I/O error", where only the file beside it had none.
     with mounted(kind) as root:
         Disk(root).leave(left)
-        with pytest.raises(CampaignError, match=r"journal\.db: the disk is full: make room and try again$"):
+        with pytest.raises(CampaignError, match=r"journal\.db: the disk is full: free some space and try again$"):
             async with open_journal(root / "journal.db") as store:
                 await store.append("c", [Facts().campaign(), *map(Facts().target, range(1, 1000))])

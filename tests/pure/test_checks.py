@@ -90,7 +90,7 @@ class TestIdentifier:
 
     @pytest.mark.parametrize("value", ["", " ", "\n\t", None, 5, b"a", ["a"], True])
     def test_others(self, value: object):
-        with pytest.raises(ConfigurationError, match=r"^device_id must be a string that is not empty, not "):
+        with pytest.raises(ConfigurationError, match=r"^device_id must be a non-blank string, not "):
             identifier("device_id", value)
 
 

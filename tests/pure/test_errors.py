@@ -148,7 +148,7 @@ class TestText:
             (ResponseDecodeError("wrong"), "wrong"),
             (AmbiguousCreateError("unclear", (COMMAND,)), "unclear"),
             (WaitTimeoutError("late", ("c1",)), "late"),
-            (TargetBusyError((3, 7)), "a POST is open already for the targets 3, 7"),
+            (TargetBusyError((3, 7)), "a POST is already open for the targets 3, 7"),
             (CampaignFileError("a.toml", ("name: missing", "deadline: past")), "a.toml: name: missing; deadline: past"),
             (APIError(500, method="GET", path="/x"), "GET /x: 500: no reason given"),
             (

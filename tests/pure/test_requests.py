@@ -129,7 +129,7 @@ class TestCommandRequest:
     @pytest.mark.parametrize("value", ["", "  ", 5, b"d1", True, ["d1"]])
     def test_identifiers(self, field: str, value: object):
         good = {"device_id": "d1", "user_email": "a@example.com", "args": Pcap()}
-        with pytest.raises(ConfigurationError, match=f"^{field} must be a string that is not empty"):
+        with pytest.raises(ConfigurationError, match=f"^{field} must be a non-blank string"):
             CommandRequest(**{**good, field: value})
 
     @pytest.mark.parametrize("field", ["device_id", "user_email"])
@@ -198,7 +198,7 @@ class TestCheckBatch:
             check_batch([request(), request()])
         with pytest.raises(ConfigurationError, match="expected a CommandRequest, not str"):
             check_batch(["d1"])  # type: ignore[list-item]
-        with pytest.raises(ConfigurationError, match="requests must be several CommandRequests, not 'd1'"):
+        with pytest.raises(ConfigurationError, match="requests must be an iterable of CommandRequests, not 'd1'"):
             check_batch("d1")
 
 

@@ -171,7 +171,7 @@ class TestClient:
 
     def test_another_loop_needs_another_client(self, dex_sandbox: Sandbox, dex_client: DexClient):
         asyncio.run(get_quota(dex_client))
-        with pytest.raises(ConfigurationError, match="this client was used in another event loop"):
+        with pytest.raises(ConfigurationError, match="this client belongs to another event loop"):
             asyncio.run(get_quota(dex_client))
         for _ in range(2):
             asyncio.run(get_quota_by_another())

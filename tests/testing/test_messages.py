@@ -147,7 +147,7 @@ def test_by_chance(dex_sandbox):
     result.stdout.fnmatch_lines(
         [
             "*ERROR at teardown of test_it*",
-            "scripted, and nothing was struck by it: drop on get_quota, list_devices",
+            "scripted, but no request was struck by: drop on get_quota, list_devices",
             "*unstruck_faults=True*",
             "*- Requests to dex_sandbox -*",
             "#  at *",

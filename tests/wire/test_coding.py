@@ -79,7 +79,7 @@ def test_gzip_data_may_follow_one_another() -> None:
         ("deflate", b"\xff\xff\xff", "damaged"),
         ("gzip", GZIPPED[:-8] + bytes(8), "damaged"),
         ("gzip", GZIPPED + b"more", "damaged"),
-        ("deflate", zlib.compress(b"one") + b"more", "behind"),
+        ("deflate", zlib.compress(b"one") + b"more", "after the encoded"),
     ],
     ids=["no gzip", "no deflate", "other checksum", "more behind gzip", "more behind deflate"],
 )

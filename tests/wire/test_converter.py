@@ -183,7 +183,7 @@ class TestTimes:
 
 
 TEXT, WHOLE, YES_OR_NO = "expected a string, ", "expected a whole number, ", "expected a boolean, "
-TIME, PAIRS = "expected a time with its zone, ", "expected an object, "
+TIME, PAIRS = "expected a time with a time zone, ", "expected an object, "
 
 
 class TestWrongTypes:

@@ -253,7 +253,7 @@ class TestBaseURL:
 
     @pytest.mark.parametrize("text", ["https://api.example.com/v4/\n", " https://api.example.com/v4"])
     def test_blanks_around_it_are_refused(self, text: str):
-        with pytest.raises(ConfigurationError, match="without blanks"):
+        with pytest.raises(ConfigurationError, match="without spaces"):
             BaseURL.parse(text)
 
 

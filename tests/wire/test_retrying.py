@@ -61,7 +61,7 @@ class TestPolicy:
     def test_none_sends_once(self):
         policy = RetryPolicy.none()
         assert policy.attempts == 1
-        assert decision(ServerError(503), policy=policy) == GiveUp("all 1 attempts spent")
+        assert decision(ServerError(503), policy=policy) == GiveUp("all 1 attempts used")
 
     @pytest.mark.parametrize(
         "field",
@@ -185,7 +185,7 @@ class TestDecide:
             (3, 0, TryAgain(2.0)),
             (2, 1, GiveUp("not transient")),
             (5, 2, GiveUp("not transient")),
-            (6, 0, GiveUp("all 6 attempts spent")),
+            (6, 0, GiveUp("all 6 attempts used")),
         ],
     )
     def test_garbage_gets_one_more_try(self, attempt: int, unreadable: int, found: TryAgain | GiveUp):
@@ -197,7 +197,7 @@ class TestDecide:
         for error in (ServerError(503), RateLimitError(429), TransportError("x", sent=False)):
             found = decision(error, attempt=attempt, policy=policy)
             assert isinstance(found, TryAgain) is again
-            assert again or found == GiveUp("all 3 attempts spent")
+            assert again or found == GiveUp("all 3 attempts used")
 
     @pytest.mark.parametrize(
         ("error", "attempt", "wait"),
