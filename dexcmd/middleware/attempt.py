@@ -24,7 +24,7 @@ __all__ = ["MOST_ERROR_BYTES", "MOST_JSON_BYTES", "Attempt", "transport_error"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 MOST_JSON_BYTES = 32 * 1024 * 1024
-"""Fifty rows take some 20 KiB.  Anything this large is not a page, and must not fill the memory."""
+"""The largest JSON body that is read, so that a wrong response can't fill the memory.  Fifty rows take some 20 KiB."""
 
 MOST_ERROR_BYTES = 64 * 1024
 """How much of an error's body is read; plenty for its message."""
@@ -39,8 +39,8 @@ _PERMANENT = (
 class Attempt:
     """Sends a request once.
 
-    A body is read here, inside the attempt, unless `stream` names its status: a body that stalls or breaks is
-    then a failed attempt like any other, and the connection is free before the next one.
+    The body is read here, unless the status is one of `stream`.  So a body that stalls or breaks off is a failed
+    attempt like any other, and the connection is free before the next attempt.
     """
 
     def __init__(
@@ -67,17 +67,18 @@ class Attempt:
                 f"{call.method} {call.path}: not sent: the time for the call is used up", sent=False
             )
         if self._token is not None:
-            # Only set here, so that no other frame of dexcmd holds it for a traceback to show.
+            # The token is set only here, so that a traceback with local variables shows it in no other frame of dexcmd.
             request.headers[AUTHORIZATION] = f"Bearer {self._token.reveal()}"
         if call.on_sent is not None:
             call.on_sent(True)
         call.emit(RequestSent(call.method, call.path, call.attempt))
         response: ClientResponse | None = None
         failure: TransportError | None = None
-        # aiohttp gives a request a response as its first byte goes out; that of the last attempt is still there.
+        # aiohttp sets `request.response` when it sends the first byte.  Until then, that of the last attempt is there.
+        # So a change means that the request may have reached the service.
         before = request.response
         try:
-            # The budget can't be overdrawn by an attempt, whatever the policy gives to each.
+            # `seconds` is also limited by the call's budget, whatever the policy allows for each attempt.
             async with TimeLimit(seconds):
                 response = await handler(request)
                 self._connections.answers.add(response)
@@ -92,7 +93,7 @@ class Attempt:
         except RuntimeError as error:
             if request.response is not before or "thread" not in str(error):
                 raise
-            # The system has no more threads, and it takes one to ask for an address.
+            # The system is out of threads, and aiohttp needs one to resolve a host name.
             failure = self._failed(error, sent=False)
         except BaseException:
             if response is not None:
@@ -102,7 +103,7 @@ class Attempt:
             self._tell(response, call.clock.monotonic() - started)
         if response is not None:
             response.close()
-        # Raised out here, so that aiohttp's exception, whose repr may hold the headers, is not its
+        # Raised outside the `except` block: aiohttp's exception, whose repr may include the headers, must not be its
         # context.
         raise failure
 
@@ -116,7 +117,7 @@ class Attempt:
         except (aiohttp.ClientPayloadError, CodingError):
             if good:
                 raise
-            # The status is known, and says more than that its body broke.
+            # The status is known, and says more than the broken body.
             body = b""
         call, redacted = self._call, self._secret.redact(body)
         return Answer(call.method, call.path, response.status, response.headers, redacted)
@@ -124,7 +125,7 @@ class Attempt:
     def _take(self, answer: Answer) -> None:
         now = self._call.clock.now()
         if self._stream:
-            # Whatever its status, it is none of those that a stream comes with.
+            # The caller expected a stream, and this is not one of its statuses, even if it is a good one.
             raise api_error(answer, now)
         if len(answer.body) > MOST_JSON_BYTES:
             raise ResponseDecodeError(
@@ -162,7 +163,7 @@ class Attempt:
 
 
 async def _read_bounded(response: ClientResponse, most: int) -> bytes:
-    """Return the body, or a little more than `most` bytes of it; either way the connection is done with."""
+    """Return the body, or a little more than its first `most` bytes; either way the connection is no longer used."""
     pieces: list[bytes] = []
     size = 0
     async for piece in response.content.iter_any():
@@ -175,11 +176,11 @@ async def _read_bounded(response: ClientResponse, most: int) -> bytes:
 
 
 def transport_error(error: Exception, method: str, path: str, secret: Secret, *, sent: bool) -> TransportError:
-    """Return the typed error for one of aiohttp's or the operating system's.
+    """Return the typed error for an exception of aiohttp or the operating system.
 
-    What came instead of an answer may be quoted in it, and may quote the token.
+    The exception may quote what was received instead of a response, which may quote the token.
     """
     kind = TransportTimeoutError if isinstance(error, TimeoutError) else TransportError
-    # Struck out before it is cut, or half of a secret might be left.
+    # Redacted before the text is cut, or half of a secret might remain.
     said = one_line(without_secrets(secret.redact_text(failure_text(error))))
     return kind(message=f"{method} {path}: {said}", sent=sent, permanent=isinstance(error, _PERMANENT))

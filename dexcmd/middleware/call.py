@@ -30,14 +30,14 @@ class Call:
     """When the budget of the call ends, by `clock.monotonic()`."""
 
     on_sent: Callable[[bool], None] | None
-    """Called with True when an attempt is about to be sent, as it may have an effect from then on, and with False once
-    it certainly had none."""
+    """Called with True when an attempt is about to be sent, since it may have an effect from then on, and with False
+    once it is certain that the attempt had no effect."""
 
     on_retry: Callable[[], None] | None = None
     """Called for each failed attempt that is followed by another one."""
 
     begun: bool = False
-    """Whether it has reached the middlewares: a request that aiohttp refused before was never sent."""
+    """Whether the call has reached the middlewares.  If aiohttp refused it before that, it was never sent."""
 
     attempt: int = 1
     unreadable: int = 0
@@ -47,7 +47,7 @@ class Call:
     """Seconds spent on waits between and before attempts."""
 
     headers: CIMultiDictProxy[str] | None = None
-    """Those of the last attempt's response, if there was one."""
+    """The headers of the last attempt's response, if there was one."""
 
     answered_at: float = 0.0
     """When those headers arrived, by `clock.monotonic()`; the body may take much longer."""

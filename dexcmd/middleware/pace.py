@@ -57,7 +57,7 @@ class Pace:
             self._pacer.leave(place)
 
     async def _take_slot(self) -> None:
-        """Wait, within the budget, until one of the calls in progress is done if there are too many."""
+        """Take one of the slots for calls in progress; if all are taken, wait for one, within the budget."""
         if not self._slots.locked():
             await self._slots.acquire()
             return
@@ -90,7 +90,7 @@ class Pace:
         try:
             response = await handler(request)
             if call.headers is not None:
-                # From good responses only: an error page, and its clock, may come from anything on the way.
+                # From good responses only: an error page may come from a proxy, with a `Date` by that machine's clock.
                 self._service_clock.learn(call.headers, call.answered_at)
             return response
         except RateLimitError as error:

@@ -46,8 +46,8 @@ class Pacer:
 
         If that is not after `now`, it counts as sent, and as in progress until `answered`.
 
-        The first call returns a place behind all that already wait.  When that time has come, the requests really sent
-        by then decide.
+        The first call for a place queues it behind all requests that wait already, as if they will all be sent.  When
+        its time has come, the next call counts only requests that were really sent, as some may have left the queue.
         """
         with self._lock:
             at = max(self._service.earliest(now, _requests(place.limit)), self._turn(place, now))
@@ -84,7 +84,7 @@ class Pacer:
                 self._service.learn(allowance, now, self._in_flight)
 
     def pause(self, until: float) -> None:
-        """Delay every request of the token until a time, as the service refused one for its rate limit."""
+        """Send no request of the token before `until`, as the service has refused one with a 429."""
         with self._lock:
             self._service.pause(until)
 
@@ -135,7 +135,8 @@ class _Registry:
         with self._lock:
             counted = self._counted.get(id(clock))
             if counted is None:
-                # Called before another object can get the same id, and from any thread, so it takes no lock.
+                # The callback runs before another object can get the same id.  It may run in any thread, also while
+                # this one holds the lock, so it takes no lock.
                 gone = partial(self._forget, id(clock))
                 counted = self._counted[id(clock)] = _Counted(weakref.ref(clock, gone))
             address = counted.addresses.setdefault(origin, Window())

@@ -18,8 +18,9 @@ logger: logging.Logger = logging.getLogger(__name__)
 class Retry:
     """Retries one call until it succeeds, fails for good, or uses up its budget, and then raises the last error.
 
-    The handlers below it raise only `DexError`.  So aiohttp, which repeats the whole chain of an idempotent request
-    after a dropped connection, never sees one, and there are only as many attempts as the policy allows.
+    aiohttp itself repeats the whole middleware chain of an idempotent request after a dropped connection.  The
+    middlewares below this one turn that error into a `DexError`, so aiohttp never sees it, and there are only as many
+    attempts as the policy allows.
     """
 
     def __init__(self, call: Call) -> None:

@@ -12,7 +12,7 @@ __all__ = ["failure_text"]
 
 
 def failure_text(error: Exception) -> str:
-    """Return why there is no response; it may quote what was received instead, over several lines."""
+    """Return the reason why there is no response.  It may quote what was received instead, over several lines."""
     match error:
         case aiohttp.ClientConnectorError():
             return _unconnected(error)

@@ -20,10 +20,10 @@ EARLY_GUESS = 4.0
 """The least seconds that a device needs to receive a command, run it and upload the result."""
 
 MOST = 0.9
-"""The share of those still pending that end before the age returned by `most`."""
+"""Of the commands still pending at a given age, the share that ends before the age returned by `most`."""
 
 DOUBT = 2.0
-"""The weight, in samples, of the guess that a command will take as long again as it has taken already."""
+"""The weight, in samples, of the prior guess that a command takes about as long again as it has taken already."""
 
 
 @attrs.define
@@ -41,8 +41,8 @@ class _Samples:
 class Durations:
     """Seconds from the creation of commands to their end, by type.
 
-    It learns only from commands that have ended, so at first the long ones are missing.  Its estimates therefore serve
-    only to decide when a look at the list is worthwhile.
+    It learns only from commands that have ended, so at first it underestimates.  Its estimates therefore only decide
+    when a look at the list is worthwhile.
     """
 
     def __init__(self) -> None:

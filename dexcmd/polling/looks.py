@@ -15,20 +15,20 @@ from dexcmd.wire.pages import MOST_PER_PAGE
 __all__ = ["Look", "Rows", "Run", "ask", "choose_looks", "glance", "looks_after", "runs"]
 
 ASK_FROM = 3.0
-"""From how many requests on a query by status pays off: it costs one more, and may leave some commands open."""
+"""A second query by status is made only if it may save this many requests: it costs one, and may not show all."""
 
 ASKED = (PENDING_EXEC, PENDING_UPLOAD, FAILED)
-"""The statuses to query, in this order.  Commands that take long mostly wait for their device, or failed with it."""
+"""The statuses to query, in this order.  Most commands that take long wait for their device, or failed with it."""
 
 PROBED = (SUCCESS, FAILED)
 PROBE_SAVES = 2.0
 """How many requests a probe must be likely to save: if it doesn't, it costs one or two more."""
 
 PROBE_UNSEEN_FROM = 5.0
-"""From how many pages on commands never seen are probed, as long as less than a page of them has ended."""
+"""From how many pages on a run with commands never seen is probed, if it has few other rows of ours."""
 
 MOST_PROBES = 2
-"""How many probes in a row may be the only requests about a command: the service may not support the filter."""
+"""After this many probes in a row, a command's own row is looked for: the service may not support the filter."""
 
 QUIET = 0.25
 """Commands less likely than this to have ended may join a query by status for others."""
@@ -85,9 +85,9 @@ class Look:
 
 
 class Rows:
-    """The known distribution of the list's rows over time: ours, and how many rows there are per row of ours.
+    """The known distribution of the list's rows over time: our rows, and how many rows there are for each of ours.
 
-    Places are times of the monotonic clock.
+    "Our" rows are those of followed commands, ended or not.  Places are times of the monotonic clock.
     """
 
     def __init__(self) -> None:
@@ -171,7 +171,7 @@ def runs(pending: Iterable[Pending], rows: Rows) -> list[Run]:
     strays: list[Pending] = []
     for one in pending:
         (known if one.created is not None else strays if one.is_stray else unknown).append(one)
-    # A walk for commands created at an unknown time continues to the newest row, and covers these as well.
+    # A walk for commands created at an unknown time starts at the newest row, and so passes these as well.
     passed = min(map(_start, unknown), default=math.inf)
     unknown += [one for one in known if one.place >= passed]
     groups = [group for group in (unknown, strays) if group]
@@ -189,8 +189,9 @@ def choose_looks(
 ) -> list[Look]:
     """Return the looks that show the state of the due commands with the fewest requests.
 
-    If few of many have probably ended, a query by status shows those that have not, and the others are looked up; that
-    query can include `others` that are not due.  `filters` says whether the service supports such queries.
+    If only few of many have probably ended, a query by status shows those that are still pending, and only the rest is
+    looked up then.  That query may include `others`, which are not due yet.  `filters` says whether the service
+    supports such queries.
     """
     found = runs(due, rows)
     if not filters:
@@ -267,11 +268,11 @@ def _worth_of_a_probe(run: Run, rows: Rows, durations: Durations, now: float) ->
     if any(one.probes >= MOST_PROBES or now >= one.deadline for one in run.commands):
         return 0.0
     if not all(one.was_pending for one in run.commands):
-        # A walk tells more: creation times and devices.  So a probe pays only if hardly any can have ended yet.
+        # A walk tells more about these: creation times and devices.  A probe pays off only if hardly any has ended yet.
         others = rows.ours(run.start, run.end) - len(run.commands)
         is_quiet = run.pages >= PROBE_UNSEEN_FROM and others < MOST_PER_PAGE / 2
         return float(MOST_PER_PAGE) if is_quiet else 0.0
-    # Including a page for those that failed.
+    # A probe for SUCCESS and one for FAILED need at least a page each.
     pages = 2.0 + (rows.ended(run.start, run.end) + run.ends(durations, now)) / MOST_PER_PAGE
     return run.pages * MOST_PER_PAGE if pages + PROBE_SAVES <= run.pages else 0.0
 

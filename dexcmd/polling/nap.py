@@ -22,7 +22,7 @@ class Nap:
     async def sleep(self, seconds: float, patience: float | None = None) -> None:
         """Sleep for `seconds`, which may be infinite, or until `end` is called, but at most for `patience` seconds.
 
-        `patience` is in the event loop's time, which passes while sockets are silent.
+        `patience` is by the event loop's clock, which also runs while sockets are silent.
         """
         self.ends = self._clock.monotonic() + seconds
         try:

@@ -13,22 +13,22 @@ from dexcmd.session import Session
 __all__ = ["FILENAME_GRACE", "Notes", "OnFirstSeen"]
 
 FILENAME_GRACE = 60.0
-"""For downloading artifacts: SUCCESS may come before the file name; after this many seconds the usual name is tried."""
+"""For downloads: SUCCESS may be listed before the file name.  After so many seconds, the usual name is tried."""
 
 PROBE_GRACE = 5.0
 """By how many seconds a status may lag behind the date that comes with it."""
 
 WIDENING_SECONDS = 5.0
-"""How much further back to look for a new command each time it was not where it must be."""
+"""By how many seconds to look further back each time that a complete walk did not show a new command."""
 
 TELLING_SECONDS = 20.0
-"""A command first looked for later than this after its creation says nothing about the list's lag."""
+"""A command first shown later than this after its creation says nothing about the list's lag: nobody looked sooner."""
 
 OnFirstSeen = Callable[[str, float], object]
 
 
 class Notes:
-    """Records what rows say about the commands of a schedule, from any poll; see `Watch` for the settings."""
+    """Records what rows, from any poll, say about the commands of a schedule.  `Watch` explains the settings."""
 
     def __init__(
         self, session: Session, schedule: Schedule, *, filename_grace: float, on_first_seen: OnFirstSeen | None
@@ -63,9 +63,10 @@ class Notes:
         self._changed = False
 
     def expect_late(self, look: Look, walked_at: datetime | None) -> None:
-        """Record that commands missing from a complete walk must be recent, as the list shows them late.
+        """Set or move back the start of the next look for the commands that a complete walk did not show.
 
-        Or the clocks of `created_date` and `Date` differ slightly, so the next look starts a little earlier.
+        They were probably created recently, as the list shows new commands late.  Or `created_date` and `Date` come
+        from clocks that differ slightly, so a known start moves back a little.
         """
         if walked_at is None or not look.is_walk:
             return

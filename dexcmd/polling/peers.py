@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 __all__ = ["Peers"]
 
 PATIENCE = 10.0
-"""After how many seconds without a response a poll is no longer waited for: the next in line polls.
+"""After so many seconds without a response, the others no longer wait for a poll, and the next one in line polls.
 
-While the rate limit blocks everybody, that is put off by the same time, repeatedly.
+While the rate limit blocks all of them, they go on waiting, by as many seconds at a time.
 """
 
 
 class Peers:
     """The watches of one client: their shared knowledge, and which of them polls, one at a time.
 
-    A resting watch gets the results of the others' polls, which look for its due commands together with their own.
+    The poll of one watch also looks for the due commands of the resting ones, and they get its results.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Peers:
         """The one whose poll is in progress."""
 
         self._until = 0.0
-        """Until when the others wait for it, by the event loop's clock, which runs while sockets are silent."""
+        """Until when the others wait for it, by the event loop's clock, which also runs while sockets are silent."""
 
     def resting(self, watch: "Watch") -> "list[Watch]":
         """Return the resting watches, except one."""
@@ -46,7 +46,7 @@ class Peers:
 
     @contextmanager
     def rest(self, watch: "Watch") -> Generator[None]:
-        """Report the others' results to a watch inside the block."""
+        """Pass the results of the others' polls to a watch inside the block."""
         self._resting[watch] = None
         try:
             yield
@@ -77,7 +77,7 @@ class Peers:
     def wait_for_asker(self, watch: "Watch") -> float | None:
         """Return for how many seconds a watch must wait for another's poll; None if it need not wait.
 
-        This abandons a poll that has had no response for too long: others may then request what it has not shown.
+        If that poll has had no response for too long, this abandons it: others may then request what it has not shown.
         """
         if self._asking is None or self._asking is watch:
             return None
@@ -85,7 +85,7 @@ class Peers:
         if left > 0:
             return left
         if watch.would_be_held_back():
-            # The stuck poll is held back as well: another one would get no further.
+            # The rate limit delays the stuck poll as well, so another one would get no further.
             self.note_progress(self._asking)
             return PATIENCE
         self._asking.give_up_peers()

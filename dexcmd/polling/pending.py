@@ -36,7 +36,7 @@ class Pending:
     """When following it began."""
 
     born: float | None = None
-    """When it was created, as nearly as is known."""
+    """When it was created, as far as is known."""
 
     is_new: bool = False
     """Whether it has been followed since its creation."""
@@ -51,16 +51,19 @@ class Pending:
     """Until when to wait for its file name, if it was seen in SUCCESS without one."""
 
     looked: float | None = None
-    """When the list last showed it, or did not show it where it must be."""
+    """When the list was last read where its row must be, whether that showed it or not."""
 
     is_stray: bool = False
-    """Whether the list has never shown it, not even where it must be: it lags, or there is no such command."""
+    """Whether the list has never shown it, although it was read where the row must be.
+
+    The list lags, or there is no such command.
+    """
 
     probed: float = -math.inf
-    """When the last probe began that did not show it among the ended commands."""
+    """When the last probe began that did not show it, and so suggests that it has not ended."""
 
     probes: int = 0
-    """How many such probes there were since its row was last looked for."""
+    """How many such probes there have been since its row was last looked for."""
 
     tried: float = -math.inf
     """When the last poll for it began."""
@@ -76,7 +79,7 @@ class Pending:
 
     @property
     def place(self) -> float:
-        """Its place in time among the others."""
+        """Its position in the list, as a time: when it was created or, if that is unknown, when following it began."""
         return self.added if self.born is None else self.born
 
     @property
@@ -91,7 +94,7 @@ class Pending:
 
     @property
     def was_pending_at_deadline(self) -> bool:
-        """Whether the list, after its deadline, has shown that it has not ended, or did not show its row."""
+        """Whether the list was read for its row after its deadline.  As it is pending, that did not show an end."""
         return self.last_touched >= self.deadline and self.looked is not None and not self.probes
 
     def age(self, now: float) -> float:

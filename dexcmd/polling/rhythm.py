@@ -36,10 +36,10 @@ class Spacing:
     """The interval between looks for one of many commands."""
 
     patience: float
-    """By what part of the command's own duration its end may be noticed late."""
+    """How late the end of a command may be noticed, as a share of the command's own duration."""
 
     rarity: float
-    """After what part of its age, at least, it is looked for again, so that many old ones are looked for at once."""
+    """The minimum wait between looks, as a share of the command's age, so that many old ones share a look."""
 
 
 PROMPT = Spacing(patience=0.5, rarity=0.1)
@@ -53,19 +53,19 @@ PATIENT = Spacing(patience=1.25, rarity=0.5)
 class Rhythm:
     """How long to wait before a command is looked for again.
 
-    Few commands: `interval` seconds, and longer while nothing changes.  Many: until most of them have probably ended,
-    but so that each end is noticed within `MANY_FACTOR` intervals, or the part of the command's own duration that
-    `spacing` allows, if that is longer.  In between, there is a gradual transition.
+    With few commands: `interval` seconds, and longer while nothing changes.  With many: until most of them have
+    probably ended, but no longer than `MANY_FACTOR` intervals after an end, or the share of the command's own duration
+    that `spacing` allows, if that is longer.  In between, the transition is gradual.
     """
 
     interval: float = attrs.field(validator=above_zero)
     spacing: Spacing = PROMPT
     durations: Durations = attrs.field(factory=Durations)
     followed: int = 0
-    """How many commands there have been in all."""
+    """How many commands have been added in all, ended ones included."""
 
     beside: int = 0
-    """How many commands of others are polled together with them."""
+    """How many commands of other followers are polled together with them."""
 
     _factor: float = 1.0
 
@@ -94,7 +94,8 @@ class Rhythm:
         if crowding == 0.0:
             return self.least
         least = max(self.least, self.spacing.rarity * crowding * age)
-        # The first that may have ended since sets the time of the next look, unless most end before that.
+        # Look when the first commands of this age may have ended, plus the delay allowed for noticing it; sooner if
+        # most have probably ended before.
         first = max(age, self.durations.early(command_type))
         due = first + max(least, self.spacing.patience * crowding * first)
         most = self.durations.most(command_type, age)

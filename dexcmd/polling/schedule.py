@@ -21,9 +21,10 @@ class Schedule:
     """The pending commands of one follower, and when each is due.  Times are of the monotonic clock.
 
     A poll also covers commands of other followers, its peers, each of which then reschedules its own.  `Pending.asker`
-    is the schedule whose poll must show a command: set by `plan` for all commands of the poll (`expect`), and cleared
-    when the command is shown (`touch`), no longer followed (`drop`), or no longer expected: any of one's own from any
-    poll (`forgo`), or any of the peers' from one's own poll (`release`).  A poll may be passed on (`bequeath`).
+    is the schedule whose current poll is to show a command.  `plan` sets it for all commands of the poll (`expect`).
+    It is cleared when the command is shown (`touch`) or no longer followed (`drop`), when its follower stops expecting
+    its own commands from any poll (`forgo`), and when a poll stops covering those of its peers (`release`).  A poll
+    can be passed on to a peer (`bequeath`).
     """
 
     def __init__(self, rhythm: Rhythm, known: Known | None = None) -> None:
@@ -34,13 +35,13 @@ class Schedule:
         """Whether the service supports filters, as far as is known."""
 
         self.oldest: float = math.inf
-        """The place of the earliest command, perhaps one that is no longer pending."""
+        """The place of the earliest command; it may have ended since the last `recount`."""
 
         self._next = math.inf
-        """When the first command is due that no poll covers yet."""
+        """When the first of the commands that no poll covers is due."""
 
         self._asked: list[Pending] = []
-        """The commands that this schedule's own poll covers, including peers'."""
+        """The commands that this schedule's own poll covers, including those of peers."""
 
         self._newcomer = math.inf
         """When the first of the new commands not yet shown by the list was added."""
@@ -128,7 +129,7 @@ class Schedule:
             return [glance(one for one in self.pending.values() if one.is_new and one.seen is None)]
         if not due:
             return []
-        # Its own last: if two follow the same command, the look is for the last one.
+        # Its own last: a look has one entry per command id, so if a peer follows the same command, its own entry wins.
         due = [*(one for peer in peers for one in peer.joining(now)), *due]
         for one in due:
             one.tried = now
@@ -138,7 +139,7 @@ class Schedule:
         others = (one for one in self.free() if one.command_id not in chosen)
         known = self.known
         looks = choose_looks(due, others, known.rows, known.durations, now, filters=self.filters)
-        # Its own first: the peers can request the rest.
+        # Looks for its own first: if the poll ends early, the peers can request the rest.
         looks.sort(key=self._is_for_peers)
         self.expect([*due, *(one for look in looks for one in look.missing.values())])
         for peer in peers:
@@ -170,14 +171,14 @@ class Schedule:
         found = looks_after(look, known.rows, known.durations, now, filters=self.filters)
         if look.is_probe and not found:
             for one in self._missing(look):
-                # A probe that has shown others would probably have shown this one as well.
+                # If the probe has shown other commands, the filter works, so the count of doubtful probes starts again.
                 probes = 1 if look.brought else one.probes + 1
                 _touch(one, now)
                 one.probes, one.probed = probes, look.begun
         return found
 
     def _missing(self, look: Look) -> list[Pending]:
-        """Return what a look did not show; it has only one entry per command, even if several follow it."""
+        """Return the commands that a look did not show, once per follower (a look has one entry per command id)."""
         return [one for one in self._asked if one.asker is self and one.command_id in look.missing]
 
     @property
@@ -186,7 +187,7 @@ class Schedule:
         return any(one.asker is self for one in self.pending.values())
 
     def release(self) -> bool:
-        """Stop covering peers' commands with its own poll, and tell whether there were any: the peers may poll them."""
+        """Stop covering peers' commands with its own poll, so that they can poll them; tell whether there were any."""
         left = [one for one in self._asked if one.asker is self and one.schedule is not self]
         for one in left:
             _free(one)
@@ -277,7 +278,7 @@ def _is_near(one: Pending, now: float, slack: float) -> bool:
 
 
 def _free(one: Pending) -> None:
-    """Stop expecting a command from any poll; if it was a peer's poll, its own follower has not tried."""
+    """Stop expecting a command from any poll; a peer's poll does not count as a try of its own follower."""
     if one.asker is not None and one.asker is not one.schedule:
         one.tried = -math.inf
     one.asker = None

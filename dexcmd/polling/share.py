@@ -13,9 +13,10 @@ POLL_SHARE = 0.25
 
 AT_WILL = 0.25
 AT_WILL_REQUESTS = 20
-"""How much of the share may be sent at any time, and how many requests at least: a walk over a thousand commands.
+"""How much of the share may be used in a burst: this part of it, and at least the requests for a thousand commands.
 
-The rest is spread evenly, or many watches would use it up at once and then poll nothing for the rest of the window.
+The rest is spread evenly over the window.  Otherwise many watches would use it up at once and then not poll until the
+window has passed.
 """
 
 
@@ -29,8 +30,8 @@ class Turn:
 class PollShare:
     """The polls of all watches that share a rate limit: together they stay within `POLL_SHARE` of it.
 
-    A watch without room queues up, and again after each request, behind all that are waiting by then, so that long
-    walks take turns with others.  An unused turn does not delay others whose time has come.
+    A watch that has to wait queues up, and after each request it queues up again behind all that wait by then, so that
+    long walks take turns with others.  An unused turn does not delay others whose time has come.
 
     Shared as widely as the limit is, between event loops and threads, so every method briefly takes a lock.  Times are
     seconds by the clock that the watches share.
@@ -41,7 +42,7 @@ class PollShare:
         self._window = Window()
 
     def ask(self, turn: Turn, limit: RateLimit, now: float) -> float:
-        """Return when a request may be sent; if that is after `now`, queue up for it, otherwise the turn is kept."""
+        """Return when a request may be sent; if that is after `now`, queue up for it, else leave the turn unchanged."""
         with self._lock:
             return self._ask(turn, limit, now)
 
@@ -62,7 +63,7 @@ class PollShare:
     def _ask(self, turn: Turn, limit: RateLimit, now: float) -> float:
         requests = max(1, int(limit.requests * POLL_SHARE))
         at_will = min(requests, max(AT_WILL_REQUESTS, int(requests * AT_WILL)))
-        # When a turn comes, the requests really sent decide: others may not have used their turns.
+        # When a queued turn comes, only requests really sent count: others may not have used their turns.
         when = self._window.plan if turn.time is None else self._window.earliest
         spread = max(when(now, requests, limit.seconds), when(now, 1, limit.seconds / requests))
         at = min(when(now, at_will, limit.seconds), spread)

@@ -36,12 +36,12 @@ class Watch:
     `next_poll_at`, and then awaits `poll`, which requests what is due by then.
 
     Each poll also covers the due commands of resting `peers`, and passes its results on to them.  Meanwhile they send
-    no requests.  What it has not shown when it ends, for whatever reason, the next of them requests.
+    no requests.  When it ends, for whatever reason, the next of them requests what it has not shown.
 
     A command in SUCCESS whose file name is missing counts as pending for another `filename_grace` seconds.
     `on_first_seen` measures the list's lag: it is called once the list shows a command that was added as new, with its
-    id and an upper bound for the seconds since its creation.  It is not called if that says nothing about the lag,
-    because nobody looked for the command earlier.
+    id and an upper bound for the seconds since its creation.  It is not called if that says nothing about the lag
+    because nobody looked for the command sooner.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Watch:
         """Stop watching a command, and return it as the list last showed it."""
         seen = self.schedule.drop(command_id).seen
         if self._pending:
-            # The follower first reports it, which may take long.
+            # The follower reports this command before it polls again, and that may take long: let the peers poll.
             self.give_up_peers()
         else:
             # Nothing is left to poll.
@@ -137,10 +137,10 @@ class Watch:
         return seen
 
     def leave(self) -> None:
-        """Withdraw from all polls for now; the next one queues up again."""
+        """Withdraw from all polls for now; its next poll queues up again."""
         self.schedule.forgo()
         if not self._polls:
-            # Otherwise its poll does so when it ends, which is soon.
+            # If its own poll is in progress, that does the same when it ends, which is soon.
             self.hand_back()
             self._leave_turn()
 
@@ -155,10 +155,11 @@ class Watch:
     async def rest(self, most: float = math.inf) -> None:
         """Return when a poll is due, when a peer's poll has shown an end, or when woken; perhaps sooner.
 
-        What is due while a peer's poll is in progress waits for that.  Otherwise it sleeps at most `most` seconds.
+        While a peer's poll is in progress, it waits for that even if something is due.  Otherwise it sleeps at most
+        `most` seconds.
         """
         if self.schedule.is_touched:
-            # It was no longer resting when the peer's poll that showed its commands ended.
+            # A peer's poll showed some of its commands, but when that poll ended, this watch was not resting any more.
             self.settle()
         patience = self._peers.wait_for_asker(self)
         seconds = self.next_poll_at - self._clock.monotonic()
@@ -179,9 +180,9 @@ class Watch:
             self.wake()
 
     def hand_back(self) -> None:
-        """Leave the peers' commands that its poll still has to show to the peers.
+        """Give the commands of peers that its poll has not shown yet back to the peers.
 
-        If only those are left, one of the peers continues the poll.
+        If only such commands are left, one of the peers takes over the poll.
         """
         if self._looks and self.schedule.asks_for_own:
             self.give_up_peers()
@@ -198,7 +199,7 @@ class Watch:
         self.give_up_peers()
 
     def would_be_held_back(self) -> bool:
-        """Tell whether the rate limit blocks it now, but not until its deadline."""
+        """Tell whether the rate limit blocks it now, and opens again before its deadline."""
         now = self._clock.monotonic()
         return now < self._session.opens_at(now) < self.schedule.deadline
 
@@ -209,7 +210,7 @@ class Watch:
                 peer.wake_if_due()
 
     def can_go_on_for(self, other: Schedule) -> bool:
-        """Tell whether it waits for another's poll, and has none of its own to continue."""
+        """Tell whether it waits for the poll of `other`, and has none of its own to continue."""
         return not self._looks and self.schedule.waits_for(other)
 
     def go_on_with(self, looks: deque[Look], pages: Walk | None) -> None:
@@ -253,7 +254,8 @@ class Watch:
         They are kept until then: a poll that fails on a later page, or is cancelled, loses none of them.
         """
         if self._notes.ended and self._looks:
-            # A peer's poll showed them while this one waited for its turn, and the follower may take long.
+            # A peer's poll showed them while this one's own poll waited for its turn.  The follower now delivers them,
+            # which may take long.
             self.hand_back()
         return self._notes.take_ended()
 
@@ -274,7 +276,7 @@ class Watch:
             return
         now = self._clock.monotonic()
         if not self._looks:
-            # Commands that become due while others have their turns are looked for together.
+            # The poll is planned only when its turn comes, so that commands that become due until then are included.
             if self.schedule.next_due > now or not self._is_turn(now):
                 return
             self._looks.extend(self._plan(now))
@@ -307,7 +309,7 @@ class Watch:
             watch.settle()
         self._peers.known.forget()
         if not queues_up:
-            # The follower has something to deliver first, and may take long, or not return.
+            # The follower now delivers what has ended.  It may take long, or never poll again.
             self.hand_back()
         if not self._looks:
             self._leave_turn()
@@ -321,8 +323,8 @@ class Watch:
     async def _finish(self, look: Look) -> bool:
         """Continue a look to its end.
 
-        Returns False if the share of the rate limit is used up before, or if only peers' commands are left: those are
-        up to the peers.
+        Returns False if the share of the rate limit is used up before, or if only commands of peers are left, which the
+        peers can request.
         """
         if self._pages is None:
             self._pages = self._walk(look)
@@ -359,7 +361,7 @@ class Watch:
         return True
 
     def _asks_for_its_own(self, look: Look) -> bool:
-        """Tell whether a look that is next still covers any of its own commands."""
+        """Tell whether the poll, of which this look is next, still covers any of its own commands."""
         return look.is_glance or self.schedule.asks_for_own
 
     def _walk(self, look: Look) -> Walk:
@@ -385,7 +387,7 @@ class Watch:
         shown: dict[str, Command] = {}
         for command in rows:
             if look.status is not None and command.status in STATUSES - {look.status}:
-                # The filter lets through rows that were not requested, so it may also hide requested ones.
+                # The filter does not work: it lets other statuses through, so it may also hide matching rows.
                 self.schedule.filters = False
             if command.id is not None:
                 shown[command.id] = command
@@ -395,6 +397,9 @@ class Watch:
         return len(look.missing) < missing
 
     def take_over(self, shown: Mapping[str, Command]) -> None:
-        """Process a page of its own or a peer's poll; a resting watch is woken once everything expected was shown."""
+        """Process a page of its own or a peer's poll.
+
+        If that shows ended commands, and no more is expected from a poll, a resting watch is woken.
+        """
         if self._notes.take_over(shown) and self._notes.ended and not self.schedule.waits_for_any:
             self.wake()
