@@ -95,7 +95,7 @@ def test_what_is_missing_is_named(tmp_path: Path):
         (
             Common(account=ACCOUNT),
             {"CLOUDFLARE_BASE_URL": "http://h"},
-            "in the clear: check CLOUDFLARE_BASE_URL or --base-url",
+            "unencrypted: check CLOUDFLARE_BASE_URL or --base-url",
         ),
     ],
     ids=["account", "account-of-the-environment", "base-url", "base-url-of-the-environment"],

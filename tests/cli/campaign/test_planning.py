@@ -102,7 +102,7 @@ def test_every_mistake_is_a_line(office: Office, say: Say, monkeypatch: pytest.M
     lines = err.splitlines()
     assert len(lines) == 5
     assert all(line.startswith("error: bad.toml: ") for line in lines)
-    for path in ("nane: unknown key", "name: missing", "accounts: there is none", "command.type", "targets.sample"):
+    for path in ("nane: unknown key", "name: missing", "accounts: none given", "command.type", "targets.sample"):
         assert path in err
     assert say("run", "bad.toml", "--yes")[0] == 2
     assert say("plan", "none.toml")[:2] == (2, "")
@@ -212,10 +212,10 @@ def test_a_plan_of_what_the_journal_knows(office: Office, say: Say):
     file = office.write("leave_quota = 3\n")
     code, _, err = say("plan", file)
     assert code == 0
-    assert err.startswith("warning: there is a campaign 'london' in the journal that is to do something else")
+    assert err.startswith("warning: the journal has a campaign 'london' with a different plan")
     code, _, err = say("run", file, "--yes")
     assert code == 2
-    assert "to do something else" in err
+    assert "with a different plan" in err
 
 
 def test_what_the_service_does_not_document_is_told_once(office: Office, say: Say):

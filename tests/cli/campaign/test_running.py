@@ -214,8 +214,7 @@ def test_a_name_that_there_is_not(office: Office, say: Say, command: str):
     code, _, err = say(command, "paris")
     assert code == 2
     assert err == (
-        "error: there is no campaign 'paris' in the journal; "
-        f"`dexcmd campaign list` shows what there is in {office.journal}\n"
+        f"error: the journal has no campaign 'paris'; `dexcmd campaign list` shows what there is in {office.journal}\n"
     )
     code, _, err = say(command, "paris", "--journal", str(office.journal))
     assert f"`dexcmd campaign list --journal {office.journal}` shows" in err
@@ -572,7 +571,7 @@ def test_a_narrow_terminal(office: Office, show: Callable[..., Screen], columns:
     screen.wait_for("6/6")
     screen.process.send_signal(signal.SIGINT)
     assert screen.finish() == 130
-    assert "goes on" in screen.text
+    assert "continues" in screen.text
     assert max(map(len, screen.text.splitlines())) <= int(columns)
 
 
