@@ -73,11 +73,11 @@ class CaptureOptions(Generic[R]):
     """The minimum number of seconds between polls."""
 
     most_in_flight: int = attrs.field(validator=count)
-    """At how many commands that are created but neither saved nor failed creation pauses.
+    """Creation pauses when this many commands are created but neither saved nor failed.
 
     Each of the `bulk.concurrency` workers pauses only once it has sent a POST, of up to ten commands, that exceeds
-    the limit.  So it may be exceeded by ten times `bulk.concurrency`, plus commands whose create response was lost and
-    that are still being searched for.
+    the limit.  So the limit may be exceeded by ten times `bulk.concurrency`, plus commands whose create response was
+    lost and that are still being searched for.
     """
 
     on_progress: OnProgress | None
@@ -99,10 +99,11 @@ class Capture(Background[CaptureResult[R]]):
             session, peers=commands.peers, poll_interval=options.poll_interval, filename_grace=FILENAME_GRACE
         )
         self._made: dict[str, Outcome] = {}
-        """Those whose command was created but neither saved nor failed yet."""
+        """The outcomes of commands that were created and are neither saved nor failed yet, by command id."""
 
         self._stopped = False
-        # Free room is taken without yielding, so that polls see the commands of one POST appear together.
+        # Free room is taken without yielding to the event loop, so that the commands of one POST are added to the watch
+        # together, and polls look for them together.
         self._room = anyio.Semaphore(options.most_in_flight, fast_acquire=True)
         self._change = anyio.Event()
         self._all_created = False
@@ -127,7 +128,7 @@ class Capture(Background[CaptureResult[R]]):
 
     async def _produce(self, results: Results[CaptureResult[R]]) -> None:
         self._results = results
-        # Before anything is created: a capture that can't be stored wastes quota and privacy.
+        # The sink is opened before anything is created: a capture that can't be stored wastes quota and privacy.
         options = SaveOptions(on_progress=self._options.on_progress)
         await load("dexcmd.transfer.saver")
         from dexcmd.transfer.saver import saver, sink_of
@@ -137,7 +138,7 @@ class Capture(Background[CaptureResult[R]]):
             await self._capture(save)
 
     async def _capture(self, saver: Save[R]) -> None:
-        # More workers would have nothing to do.
+        # More workers than requests would have nothing to do.
         concurrency = min(self._options.concurrency, len(self._options.bulk.requests))
         ended, to_save = anyio.create_memory_object_stream[Command](concurrency)
 
@@ -161,7 +162,7 @@ class Capture(Background[CaptureResult[R]]):
         self._change.set()
 
     async def _take(self, outcomes: Sequence[Outcome]) -> None:
-        # Set now, as the devices are already at work while this waits for room.
+        # Computed before waiting for room, as the devices are already at work.
         deadline = self._clock.monotonic() + self._options.timeout
         for outcome in outcomes:
             if outcome.command_id is not None:
@@ -198,7 +199,7 @@ class Capture(Background[CaptureResult[R]]):
             await self._watch.rest(self._options.poll_interval)
             if not self._stopped:
                 await self._poll()
-            # A peer's poll may have reported these, even after this one's own polling has stopped.
+            # Also after a stop, as a peer's poll may have shown some of these.
             for command in self._watch.take_ended():
                 if command.succeeded:
                     await ended.send(command)
@@ -215,7 +216,7 @@ class Capture(Background[CaptureResult[R]]):
                 self._watch.drop(command_id)
                 await self._fail(command_id, error)
         except DexError as error:
-            # The commands still exist: the next poll may succeed, until each command's own timeout.
+            # The commands still exist, so polling goes on until each command's own timeout.
             logger.warning("a poll failed: %s", error)
 
     async def _give_up_overdue(self, ended: MemoryObjectSendStream[Command]) -> None:

@@ -81,13 +81,13 @@ class ScaledClock:
 class ManualClock:
     """A clock that stands still until something sleeps on it or advances it, and then jumps.
 
-    It jumps to the earliest wake-up time, after allowing a millisecond of real time and a few event loop iterations for
-    socket I/O in progress.  So sleepers wake in the right order, and hours pass in an instant.  Event loops in
-    several threads can share one clock.
+    It jumps to the earliest wake-up time of its sleepers, but first gives socket I/O in progress a millisecond of real
+    time and a few iterations of the event loop.  So sleepers wake in the right order, and hours pass in an instant.
+    Event loops in several threads can share one clock.
     """
 
     SETTLE_SECONDS = 0.001
-    # On a busy machine that time may pass before anything has run.
+    # On a busy machine, that time may pass before anything has run.
     _SETTLE_ROUNDS = 10
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, 12, tzinfo=UTC)) -> None:
@@ -95,7 +95,7 @@ class ManualClock:
         self._elapsed = 0.0
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._count = itertools.count()
-        # Each loop with a sleeper has its own timer: one loop may stop at any time, and the others must go on.
+        # Each loop with a sleeper has its own timer: one loop may stop at any time, and time must go on for the others.
         self._armed: set[asyncio.AbstractEventLoop] = set()
         self._jumped = 0.0
         self._lock = threading.Lock()
@@ -142,11 +142,11 @@ class ManualClock:
             self._armed.discard(loop)
             left = self.SETTLE_SECONDS - (time.monotonic() - self._jumped)
             if left > 0:
-                # Another loop's timer has just made it jump, and the woken sleepers have not run yet.
+                # Another loop's timer has just made the clock jump, and the woken sleepers may not have run yet.
                 self._arm(loop, left)
                 return
             while self._sleepers and _is_over(self._sleepers[0][2]):
-                # Its sleep was cancelled, so time must not jump to its end.
+                # This sleep was cancelled, so time must not jump to its end.
                 heapq.heappop(self._sleepers)
             if self._sleepers:
                 self._elapsed = max(self._elapsed, self._sleepers[0][0])

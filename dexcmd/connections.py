@@ -37,8 +37,8 @@ class Connections:
         if self._home is None:
             self._loop = asyncio.get_running_loop()
             self._home = aiohttp.ClientSession(
-                # No limit on connections: a session limits its calls itself, and waiting for a connection would use up
-                # an attempt's time.
+                # No limit on connections: `Session` limits the calls, and waiting for a connection would use up
+                # the time of an attempt.
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
@@ -46,7 +46,8 @@ class Connections:
 
     def check_open(self) -> None:
         """Raise `ConfigurationError` if nothing can be sent: no event loop, another event loop, or closed."""
-        # The loop first: it may have closed the client at its end, which the user of another loop doesn't know about.
+        # Check the loop first: the client may have been closed at the end of its loop, and then "closed" would not tell
+        # the user of another loop what is wrong.
         if self._loop not in (None, running_loop()):
             raise ConfigurationError("this client belongs to another event loop: create one client per event loop")
         if self.closed:
@@ -61,9 +62,9 @@ class Connections:
 
     @property
     def elsewhere(self) -> aiohttp.ClientSession:
-        """The session for other origins, which shares only the connections.
+        """The session for other origins.  It shares only the connections with `home`.
 
-        An injected session may have secrets in its headers.
+        An injected session may have secrets in its default headers, which other origins must not get.
         """
         home = self.home
         if self._elsewhere is None:
@@ -75,7 +76,7 @@ class Connections:
     async def close(self) -> None:
         """Close everything but an injected session.  Calls in progress fail."""
         self._closed = True
-        # Closing a session does not wake readers of a body: aiohttp forgets the body with its connection.
+        # Closing an aiohttp session does not wake readers that wait for the rest of a body, so close the responses too.
         for answer in list(self.answers):
             answer.close()
         if self._elsewhere is not None:

@@ -1,4 +1,4 @@
-"""Many targets: batches of ten, several POSTs at once, and an outcome for each request whatever happens."""
+"""Creating for many targets: batches of ten, several POSTs at once, and always an outcome for each request."""
 
 import logging
 from collections.abc import Coroutine, Generator, Sequence
@@ -27,7 +27,7 @@ MOST_QUOTA_WAIT = 300.0
 """Seconds between quota requests while a reset is overdue."""
 
 QUOTA_WAIT_SLICE = 60.0
-"""How often a wait checks, in seconds, whether the client is closed."""
+"""How often, in seconds, a wait for the quota checks whether the client has been closed."""
 
 OnQuota = Literal["stop", "wait"]
 
@@ -170,12 +170,12 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
         try:
             return await QuotaResource(self._session).get()
         except DexError as error:
-            # The POST itself will show whether there is room, so this is no reason to fail.
+            # Not a reason to fail: the POST itself will show whether any quota is left.
             logger.warning("the quota can't be read: %s", error)
             return Quota()
 
     async def _wait_for_reset(self, quota: Quota) -> bool:
-        """Sleep until the quota is reset; return False if that is not wanted or takes too long."""
+        """Sleep until the quota is reset; return False if not to wait, or if that would take too long."""
         clock = self._session.settings.clock
         if self._options.on_quota == "stop" or quota.reset_time is None:
             return False
@@ -194,7 +194,7 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
         return not self._session.closed
 
     async def _create(self, requests: Sequence[CommandRequest]) -> list[CommandRequest]:
-        """Create what fits the quota, and return what was still refused because of the quota."""
+        """Create commands for `requests`, and return those that were refused because of the quota nevertheless."""
         await self._creation.run(plan_batches(requests))
         outcomes = [self._outcomes[self._index[request.target]] for request in requests]
         return [outcome.request for outcome in outcomes if outcome.reason == "quota"]
@@ -209,7 +209,7 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
             await self._on_outcomes(outcomes)
 
     async def _hand_on(self, outcomes: Sequence[Outcome]) -> None:
-        """Pass on final outcomes.  Those left for the quota are not final: they may be created in another run."""
+        """Pass on final outcomes.  An outcome with reason `quota` is not final: a later run may still create it."""
         final = [outcome for outcome in outcomes if outcome.reason != "quota"]
         if self._on_outcomes is not None and final:
             await self._on_outcomes(final)

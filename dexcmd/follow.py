@@ -70,13 +70,13 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
             try:
                 return await self._next()
             except BaseException:
-                # This iteration may not continue, and others may be waiting for what it was about to poll.
+                # The caller may not iterate any further, and peers may be waiting for what this was about to poll.
                 self._watch.hand_back()
                 raise
 
     async def _next(self) -> Command:
         while True:
-            # From an earlier poll that failed or was cancelled later on, or from a peer's poll.
+            # Some may have ended already: shown by an earlier poll that then failed or was cancelled, or by a peer's.
             self._ended.extend(self._watch.take_ended())
             if self._ended:
                 return self._ended.popleft()
@@ -88,7 +88,7 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
                 await self._watch.rest()
                 await self._watch.poll()
             except DexError:
-                # Ended commands come first; if the problem persists, the next poll raises.
+                # Return what has ended first.  If the error persists, the next poll raises it.
                 self._ended.extend(self._watch.take_ended())
                 if not self._ended:
                     raise

@@ -24,7 +24,7 @@ T = TypeVar("T")
 MOST_AT_ONCE = 8
 """The most pages that a walk over a whole list requests at once.
 
-One after the other, each would cost a round trip; and this many are held in memory.
+Requested one after the other, each page would cost a round trip.  Up to this many pages are held in memory.
 """
 
 
@@ -41,7 +41,7 @@ def _text_filters(_: object, __: object, value: Mapping[str, object]) -> None:
 def given_filters(filters: Mapping[str, str | None]) -> dict[str, str]:
     """Return the filters that are not None; raises `ConfigurationError` for an empty one.
 
-    The service may treat that as no filter, and return everybody's rows instead of one user's.
+    The service may treat an empty filter as none, and return everybody's rows instead of one user's.
     """
     for name, text in filters.items():
         if text == "":
@@ -57,7 +57,7 @@ class ListQuery:
     per_page: int = attrs.field(validator=_page_size)
     filters: Mapping[str, str] = attrs.field(factory=dict[str, str], validator=_text_filters)
     bound: Literal["to"] | None = None
-    """The query parameter that excludes rows created during the walk, if the endpoint has one."""
+    """The query parameter with which later pages exclude rows created during the walk, if the endpoint has one."""
 
     at_once: int = 1
     """The most pages requested at once: 1 if the walk is likely to be left early."""
@@ -109,7 +109,7 @@ class Listing(AsyncOnlyIteration, Generic[T]):
 class Pages(AsyncOnlyIteration, Generic[T]):
     """One walk over the pages of a `Listing`.
 
-    An iterator, not a generator: if it is left early, there is nothing to close.
+    This is an iterator, not an async generator, so there is nothing to close if it is left early.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Pages(AsyncOnlyIteration, Generic[T]):
 
         Takes one request if pages are requested one at a time, and none if there is no next page.
         """
-        # Otherwise two tasks that share a walk would request the same page and skip the next one.
+        # Without the lock, two tasks that share a walk would request the same page and skip the next one.
         async with self._turn:
             if self.ended:
                 return []
@@ -176,7 +176,7 @@ class Pages(AsyncOnlyIteration, Generic[T]):
             tasks = [group.create_task(self._fetch(self._page + ahead)) for ahead in range(self._asked)]
         answers = [task.result() for task in tasks]
         if not fit_together(answer.info for answer in answers if isinstance(answer, _Page)):
-            # The first one continues the pages before; those after it are requested again.
+            # The list has changed.  Only the first page surely continues the walk; the others are requested again.
             self._asked = 1
             del answers[1:]
         return answers

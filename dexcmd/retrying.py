@@ -1,4 +1,4 @@
-"""Retrying: tenacity runs the attempts, the caller decides."""
+"""Retrying: tenacity runs the attempts, and the caller decides whether and when to retry."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -17,9 +17,9 @@ Decide = Callable[[Exception], float | None]
 async def try_again(
     attempt: Callable[[], Awaitable[T]], decide: Decide, sleep: Callable[[float], Awaitable[None]]
 ) -> T:
-    """Return the result of `attempt`, retrying as `decide` says; then raise its last exception.
+    """Return the result of `attempt`, retried as `decide` says; raise its last exception when that says no more.
 
-    tenacity is only imported and used after a first failure, as it costs time per call.  Cancellations pass through.
+    tenacity is imported and used only after the first failure, as it costs time per call.  Cancellations pass through.
     """
     failures: list[Exception] = []
     try:

@@ -24,7 +24,10 @@ async def run_tasks(tasks: Sequence[Callable[[], Awaitable[object]]]) -> None:
 
 
 async def run_as_needed(task: Callable[[Callable[[], None]], Awaitable[object]], most: int) -> None:
-    """Run `task`, starting another copy whenever one calls its argument, at most `most` in all; as `run_tasks` does."""
+    """Run `task`, which gets a function that starts another copy of it, up to `most` copies in all.
+
+    Exceptions are raised as by `run_tasks`.
+    """
     begun = 0
 
     def start(group: TaskGroup) -> None:

@@ -30,9 +30,9 @@ def raise_if_stopped(stop: threading.Event) -> None:
 
 @contextmanager
 def starting() -> Generator[None]:
-    """Turn the `RuntimeError` for a system out of threads into an `OSError`.
+    """Raise `OSError` in place of Python's `RuntimeError` if no thread can be started inside the block.
 
-    There may be threads again a moment later, so only the operation that needed one fails.
+    The system may have threads again a moment later, so only the operation that needed one must fail.
     """
     try:
         yield
@@ -43,15 +43,15 @@ def starting() -> Generator[None]:
 async def run_to_the_end(function: Callable[[], T]) -> T:
     """Call `function` in a thread and return its result; a cancellation is delayed until it has returned.
 
-    Work on a file can't be abandoned half-way: its thread would go on, and clash with the next use of the file.
+    Work on a file can't be abandoned half-way: its thread would continue, and clash with the next use of the file.
     """
     return await _run(_Once(function), lambda: None)
 
 
 async def let_go(function: Callable[[], None]) -> None:
-    """Call `function`, which releases resources, like `run_to_the_end`; without a thread if none can be started.
+    """Call `function`, which releases resources, as `run_to_the_end` does, or on the event loop if no thread can start.
 
-    Files, locks and threads would leak for the life of the process: it is better to block the event loop.
+    Otherwise files, locks and threads would leak for the life of the process; that is worse than blocking the loop.
     """
     once = _Once(function)
     try:
@@ -83,7 +83,8 @@ async def _run(once: "_Once[T]", on_cancel: Callable[[], None]) -> T:
             cancelled = await _end_of(hop) or error
         if not hop.cancelled():
             break
-        # `asyncio.run` cancels all tasks when its main function ends, including this one, but not the thread.
+        # When its main function ends, `asyncio.run` cancels all tasks, including `hop`, but the thread continues.  Wait
+        # for it again: `_Once` does not call the function twice.
     if cancelled is not None:
         # The cancellation takes precedence over any exception.
         hop.exception()
@@ -120,7 +121,7 @@ class _Once(Generic[T]):
 
 async def _end_of(work: "asyncio.Future[Any]") -> asyncio.CancelledError | None:
     """Wait for `work` to end, and return the last cancellation received meanwhile."""
-    # A shielded scope only holds back anyio's cancellations, so those of `Task.cancel` are caught.
+    # The shielded scope holds back only anyio's cancellations; those of `Task.cancel` have to be caught.
     cancelled: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):
         while not work.done():
@@ -141,7 +142,7 @@ class _Given(Generic[T]):
     def end(self) -> None:
         """Wake the waiter, on the event loop."""
         self.ended = True
-        # It is already done if the waiter was cancelled.
+        # `done` is cancelled, and so already done, if the waiter was cancelled.
         if not self.done.done():
             if self.error is None:
                 self.done.set_result(None)
@@ -177,7 +178,7 @@ class GroupThread(Generic[T]):
             self._loop.call_soon(self._hand_over)
         self._given.append(given)
         try:
-            # Not shielded, as that would be most of the cost if nothing is cancelled.
+            # Not shielded: without a cancellation, a shield would be most of the cost of a call.
             await given.done
         except asyncio.CancelledError:
             if not given.ended:
@@ -217,7 +218,7 @@ class GroupThread(Generic[T]):
             self._thread = thread
         self._queue.put(group)
 
-    # From here on in the thread.
+    # The methods below run in the thread.
 
     def _run(self) -> None:
         going_on = True

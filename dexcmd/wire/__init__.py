@@ -1,1 +1,1 @@
-"""Pure: between the wire and Python, and what is decided from it.  Nothing here does I/O."""
+"""Conversion between the wire format and Python, and decisions based on responses.  Pure: nothing here does I/O."""

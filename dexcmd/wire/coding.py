@@ -13,7 +13,7 @@ CODINGS = ("gzip", "x-gzip", "deflate")
 """The supported codings.  RFC 9110, section 8.4.1."""
 
 MOST_AT_ONCE = 256 * 1024
-"""How many bytes are decoded at once: a little data may decode to very much."""
+"""How many bytes are decoded at once, as a little data may decode to very much."""
 
 GZIP = 16 + zlib.MAX_WBITS
 

@@ -59,7 +59,8 @@ class Columns:
         self._model = model
         self._open = _open(model)
         self._columns = [
-            # No reader accepts the ellipsis: it marks a required field, or one with a default other than None.
+            # For a required field, or one with a default other than None, a missing value is read as an ellipsis, which
+            # no reader accepts.
             _Column(wire_names.get(field.name, field.name), None if field.default is None else ..., readers[field.type])
             for field in attrs.fields(model)
         ]
@@ -81,14 +82,14 @@ class Columns:
 def _open(model: type[Any]) -> type[Any]:
     """Return a mutable copy of a frozen class with slots, with positional arguments.
 
-    Its instances have the same memory layout, and can be turned into instances of `model`.  The `__init__` of `model`
-    has to bypass its own immutability field by field, and takes four times as long.
+    Its instances have the same memory layout, so assigning `__class__` turns them into instances of `model`.  The
+    `__init__` of `model` takes four times as long, as it has to bypass the class's immutability for each field.
     """
     return attrs.make_class(
         f"_Open{model.__name__}",
         {field.name: attrs.field() for field in attrs.fields(model)},
         bases=(model,),
-        # Both, or Python doesn't recognise them as its own, and each assignment is a call.
+        # Python only takes its fast path for assignments if both are its own methods.
         class_body={"__setattr__": object.__setattr__, "__delattr__": object.__delattr__},
         slots=True,
         eq=False,

@@ -1,8 +1,8 @@
 """JSON to models: the one cattrs converter, strict about types, and the wire names.
 
 cattrs' own hooks for primitives coerce (None to "None", "false" to True), so they are replaced before any model's hook
-is built.  Well-formed rows don't need it: `dexcmd.wire.columns` reads them in a third of the time.  It handles all
-others, and is loaded when there is one.
+is built.  Well-formed rows don't need cattrs: `dexcmd.wire.columns` reads them in a third of the time.  cattrs handles
+all others, and is imported when the first one occurs.
 """
 
 import json

@@ -39,7 +39,7 @@ MALFORMED_TOKEN = 6003
 class PageInfo:
     """The `result_info` of a page; unreadable fields are None.
 
-    No single field is to be trusted.
+    No single field can be trusted: see `is_last_page`.
     """
 
     count: int | None = None
@@ -103,7 +103,7 @@ def read_envelope(answer: Answer, now: datetime) -> Envelope:
 def api_error(answer: Answer, now: datetime) -> APIError:
     """Return the typed error for an unsuccessful response, whatever its body."""
     details = _details(answer)
-    # By the clock that the date comes from: this machine's may be hours off.
+    # A `Retry-After` date is by the service's clock; this machine's may be hours off.
     asked_at = service_time(answer.headers) or now
     error_class = _error_class(answer.status, details)
     return error_class(
@@ -159,7 +159,7 @@ def _detail(error: object, depth: int = 0) -> ErrorDetail:
     message = one_line(_text(fields.get("message")) or "")
     chain = fields.get("error_chain")
     if isinstance(chain, list) and depth < MOST_CHAINED:
-        # Undocumented, but it occurs: the outer message is then generic and the inner ones give the reason.
+        # Not documented, but it occurs: then the outer message is generic, and the inner ones give the reason.
         inner = [_detail(link, depth + 1) for link in cast("list[object]", chain)]
         message = one_line(": ".join([message, *(str(link) for link in inner)]))
     return ErrorDetail(

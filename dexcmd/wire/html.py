@@ -27,6 +27,6 @@ def plain_text(body: bytes) -> str:
         elif not inside and name in ("title", *_UNREAD):
             inside = name
         if inside not in _UNREAD:
-            # Without a closing ">", it is not a tag but text that contains a "<".
+            # Without a closing ">", this is not a tag but text that contains a "<".
             (title if inside == "title" else text).append(after if closed else f"<{tag}")
     return one_line(" ".join(title)) or one_line(" ".join(text))

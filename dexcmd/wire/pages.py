@@ -68,8 +68,8 @@ def pages_to_ask_for(*, page: int, asked: int, most: int, rows: int, per_page: i
     """Decide how many pages to request at once after `page`, which had `rows` of the `per_page` requested rows.
 
     Twice as many as the last time (`asked`), so that a walk that is left early has not requested more than it has used;
-    up to `most`, and no page beyond the end according to `result_info`.  That end is not trusted, see `is_last_page`:
-    if it comes too early, or a page is not full, the walk continues page by page.  The same goes if `total_count`,
+    at most `most`, and no page beyond the end according to `result_info`.  That end is not trusted (`is_last_page`):
+    after it, and after a page that is not full, the walk continues page by page.  It also does so if `total_count`,
     which `fit_together` needs, is missing.
     """
     size = _told_size(per_page, info) or per_page
@@ -83,7 +83,8 @@ def pages_to_ask_for(*, page: int, asked: int, most: int, rows: int, per_page: i
 def fit_together(infos: Iterable[PageInfo | None]) -> bool:
     """Tell whether pages that were requested at once belong to the same state of the list.
 
-    A new row at the top moves all others down.  Requested one after the other, the pages then show a row twice; but if
-    a page was served before the page above it, the row that moved from one to the other is on neither.
+    A new row at the top moves all others down.  If pages are requested one after the other, a row then appears on two
+    of them.  But if they are requested at once, and a page is served before the page above it, the row that moved from
+    the upper to the lower one is on neither.
     """
     return len({None if info is None else info.total_count for info in infos}) <= 1

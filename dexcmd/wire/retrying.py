@@ -130,7 +130,7 @@ def _transient(error: DexError, unreadable: int) -> bool:
         return error.status == 429 or error.status in TRANSIENT_STATUSES
     if isinstance(error, TransportError):
         return not error.permanent
-    # Garbage may be a proxy's hiccup or a wrong base URL: one retry shows which.
+    # An unreadable response may be a proxy's hiccup or come from a wrong base URL: one retry shows which.
     return isinstance(error, ResponseDecodeError) and not unreadable
 
 

@@ -24,7 +24,7 @@ class ServiceClock:
             self._known = (served_at, now)
 
     def at(self, moment: float) -> datetime | None:
-        """Return the service's time at `moment`, early by a second plus one latency at most; None if unknown."""
+        """Return the service's time at `moment`, at most a second plus one latency too early; None if unknown."""
         if self._known is None:
             return None
         served_at, then = self._known

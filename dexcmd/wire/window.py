@@ -66,7 +66,7 @@ class Window:
         self._longest = max(self._longest, seconds)
         insort(self._sent, now)
         for times in (self._sent, self._planned):
-            # A plan may have been neither used nor released.
+            # Plans too: one may have been neither used nor released.
             del times[: bisect_left(times, now - self._longest)]
 
 
