@@ -195,9 +195,9 @@ class TestRead:
         path.write_bytes(forge([Entry("a", b"x")]))
         opened = read_member(path, "a")
         async with opened:
-            with pytest.raises(RuntimeError, match="a member can be opened once"):
+            with pytest.raises(RuntimeError, match="a member can be opened only once"):
                 await opened.__aenter__()
-        with pytest.raises(RuntimeError, match="a member can be opened once"):
+        with pytest.raises(RuntimeError, match="a member can be opened only once"):
             await opened.__aenter__()
 
     async def test_sync_use_is_told(self, path: Path):

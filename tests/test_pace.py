@@ -87,7 +87,7 @@ async def test_a_wait_that_does_not_fit_the_budget_is_told_at_once(rig: Rig, clo
     limit = RateLimit(requests=1, seconds=500.0)
     await rig.start(rate_limit=limit)
     await rig.dex.quota.get()
-    with pytest.raises(RateLimitError, match="not sent: the rate limit has no room") as caught:
+    with pytest.raises(RateLimitError, match="not sent: the rate limit requires a longer wait") as caught:
         await rig.dex.quota.get()
     assert caught.value.retry_after == pytest.approx(500.0)
     assert clock.slept == []
@@ -232,7 +232,7 @@ async def test_the_wait_for_other_calls_is_within_the_budget(rig: Rig) -> None:
     holding = [asyncio.ensure_future(holder.devices.list()._all()) for _ in range(MOST_CALLS_AT_ONCE)]
     while rig.made("list_devices") < MOST_CALLS_AT_ONCE:
         await asyncio.sleep(0.01)
-    with pytest.raises(TransportTimeoutError, match="too many calls were under way") as caught:
+    with pytest.raises(TransportTimeoutError, match="too many other calls were in progress") as caught:
         await rig.dex.commands.create(rig.requests(1))
     assert not caught.value.sent
     assert rig.made("create_commands") == 0

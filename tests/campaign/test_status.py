@@ -203,7 +203,7 @@ class TestAudit:
         campaign = attrs.evolve(CAMPAIGN, control=control)
         found = status(attrs.evolve(self.LOST, **fields), counts=counts, campaign=campaign, held=True)
         assert found.accounts[0].audit_at is None
-        assert not any("waits with the audit" in line for line in report_lines(found))
+        assert not any("waiting with the audit" in line for line in report_lines(found))
 
 
 class TestDeadline:
