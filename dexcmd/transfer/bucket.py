@@ -18,23 +18,23 @@ from obstore.store import ObjectStore
 from dexcmd.errors import DownloadError
 from dexcmd.safe_text import one_line, without_secrets
 
-__all__ = ["VERSION", "Attributes", "Mark", "Place", "Upload", "Written"]
+__all__ = ["ETAG_ATTRIBUTE", "Attributes", "Checksum", "ObjectLocation", "StoredObject", "Upload"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 Attributes = dict[str, str] | None
 """None where nothing but bytes can be stored."""
 
-VERSION = "dexetag"
+ETAG_ATTRIBUTE = "dexetag"
 """The attribute that tells of which version an object is, and a mark."""
 
-MOST_MARK_BYTES = 4096
+MOST_CHECKSUM_BYTES = 4096
 """Of a checksum and a name there are some 300."""
 
 MOST_MESSAGE = 400
 """Characters: key and URL come first, and what the store answered behind them."""
 
-_MARK = re.compile(rb"([0-9a-f]{64})  ([^\n]+)\n")
+_CHECKSUM = re.compile(rb"([0-9a-f]{64})  ([^\n]+)\n")
 
 
 class _Writer(Protocol):
@@ -48,21 +48,21 @@ class _Writer(Protocol):
 
 
 @attrs.frozen
-class Written:
+class StoredObject:
     """An object that is there."""
 
     size: int
     e_tag: str | None
-    version: str | None
+    source_etag: str | None
     """Which one of the artifact it is; None where nobody said, or the store keeps no attributes."""
 
 
 @attrs.frozen
-class Mark:
+class Checksum:
     """What the mark beside an object says."""
 
     sha256: str
-    version: str | None
+    source_etag: str | None
     """That of the object which it describes, as `Written.version`."""
 
 
@@ -82,14 +82,14 @@ class Upload:
 
     def write(self, pieces: Sequence[bytes]) -> None:
         """Take the next bytes, and return when there is room for more.  Raises `DownloadError`."""
-        with _told(self._key):
+        with _typed_errors(self._key):
             for piece in pieces:
                 self._writer.write(piece)
 
     def complete(self) -> None:
         """Make it an object, once all of it is there, or drop it.  Raises `DownloadError`."""
         try:
-            with _told(self._key):
+            with _typed_errors(self._key):
                 self._writer.close()
         except DownloadError:
             # obstore has tried to abort it, and does not say with what success.
@@ -106,7 +106,7 @@ class Upload:
 
 
 @attrs.frozen
-class Place:
+class ObjectLocation:
     """The place of an object, `key`, and of its mark: a small object beside it that holds its sha256.
 
     The mark is written last, and removed before the object is replaced: where it is, the object is whole.  Of two that
@@ -123,7 +123,7 @@ class Place:
     """Parts of one upload that are under way at a time."""
 
     @property
-    def mark_key(self) -> str:
+    def checksum_key(self) -> str:
         """The key of the mark."""
         return f"{self.key}.sha256"
 
@@ -131,48 +131,48 @@ class Place:
     def _name(self) -> str:
         return self.key.rpartition("/")[2]
 
-    def look(self) -> Written | None:
+    def head(self) -> StoredObject | None:
         """Return the object if it is there, whole or not."""
         try:
-            with _told(self.key):
+            with _typed_errors(self.key):
                 # `obstore.head` tells no attributes.
                 answer = obstore.get(self.store, self.key, options={"head": True})
-        except _NotThereError:
+        except _NotFoundError:
             return None
-        return Written(answer.meta["size"], answer.meta["e_tag"], answer.attributes.get(VERSION))
+        return StoredObject(answer.meta["size"], answer.meta["e_tag"], answer.attributes.get(ETAG_ATTRIBUTE))
 
-    def mark(self) -> Mark | None:
+    def read_checksum(self) -> Checksum | None:
         """Return what the mark says, None where there is no mark, or something else in its place."""
         try:
-            with _told(self.mark_key):
-                answer = obstore.get(self.store, self.mark_key)
-                text = bytes(answer.bytes()) if answer.meta["size"] <= MOST_MARK_BYTES else b""
-        except _NotThereError:
+            with _typed_errors(self.checksum_key):
+                answer = obstore.get(self.store, self.checksum_key)
+                text = bytes(answer.bytes()) if answer.meta["size"] <= MOST_CHECKSUM_BYTES else b""
+        except _NotFoundError:
             return None
-        found = _MARK.fullmatch(text)
+        found = _CHECKSUM.fullmatch(text)
         if found is None or found[2] != self._name.encode():
             return None
-        return Mark(found[1].decode(), answer.attributes.get(VERSION))
+        return Checksum(found[1].decode(), answer.attributes.get(ETAG_ATTRIBUTE))
 
-    def set_mark(self, sha256: str, attributes: Attributes) -> None:
+    def write_checksum(self, sha256: str, attributes: Attributes) -> None:
         """Write the mark, as `sha256sum --check` reads it."""
-        with _told(self.mark_key):
+        with _typed_errors(self.checksum_key):
             text = f"{sha256}  {self._name}\n".encode()
-            obstore.put(self.store, self.mark_key, text, attributes=attributes, use_multipart=False)
+            obstore.put(self.store, self.checksum_key, text, attributes=attributes, use_multipart=False)
 
-    def remove_mark(self) -> None:
+    def delete_checksum(self) -> None:
         """Remove the mark if there is one."""
-        with suppress(_NotThereError), _told(self.mark_key):
-            obstore.delete(self.store, self.mark_key)
+        with suppress(_NotFoundError), _typed_errors(self.checksum_key):
+            obstore.delete(self.store, self.checksum_key)
 
     def put(self, body: bytes, attributes: Attributes) -> str | None:
         """Write the object in one request, and return its ETag."""
-        with _told(self.key):
+        with _typed_errors(self.key):
             return obstore.put(self.store, self.key, body, attributes=attributes, use_multipart=False)["e_tag"]
 
     def upload(self, attributes: Attributes) -> Upload:
         """Begin to write the object in parts."""
-        with _told(self.key):
+        with _typed_errors(self.key):
             writer = obstore.open_writer(
                 self.store,
                 self.key,
@@ -183,18 +183,18 @@ class Place:
         return Upload(self.key, writer)
 
 
-class _NotThereError(DownloadError):
+class _NotFoundError(DownloadError):
     """There is no such object, or no such bucket."""
 
 
 @contextmanager
-def _told(key: str) -> Generator[None]:
+def _typed_errors(key: str) -> Generator[None]:
     """Turn what obstore raises into a `DownloadError`."""
     # Without the original, for that may hold what `_message` takes out.
     try:
         yield
     except FileNotFoundError as error:
-        raise _NotThereError(f"{key}: {_message(error)}") from None
+        raise _NotFoundError(f"{key}: {_message(error)}") from None
     # Stores raise it for what they can't do.
     except (BaseError, OSError, ValueError, NotImplementedError) as error:
         raise DownloadError(f"{key}: {_message(error)}") from None

@@ -46,14 +46,14 @@ async def body_chunks(
     """
     size = None if "Transfer-Encoding" in response.headers else response.content_length
     if decoder is not None or size is None or size < DIRECT_FROM:
-        watched = _Watched(response, silence_seconds)
-        yield watched if decoder is None else _Decoded(watched, decoder)
+        timed = _TimedChunks(response, silence_seconds)
+        yield timed if decoder is None else _DecodedChunks(timed, decoder)
         return
     async with aclosing(_direct_chunks(response, size, silence_seconds)) as chunks:
         yield chunks
 
 
-class _Watched:
+class _TimedChunks:
     """Chunks, none of which is waited for too long.
 
     A limit of aiohttp's would outlive the body, and be forgotten with it where its session is closed meanwhile.
@@ -64,7 +64,7 @@ class _Watched:
         self._chunks = response.content.iter_any()
         self._seconds = seconds
 
-    def __aiter__(self) -> "_Watched":
+    def __aiter__(self) -> "_TimedChunks":
         return self
 
     async def __anext__(self) -> bytes:
@@ -79,7 +79,7 @@ class _Watched:
             raise aiohttp.ClientPayloadError("the connection was closed") from None
 
 
-class _Decoded:
+class _DecodedChunks:
     """What encoded chunks stand for.
 
     No generator, which a cancelled read would end: that looks like the end of a body, and nothing tells how long it is.
@@ -90,7 +90,7 @@ class _Decoded:
         self._decoder = decoder
         self._pieces: Iterator[bytes] = iter(())
 
-    def __aiter__(self) -> "_Decoded":
+    def __aiter__(self) -> "_DecodedChunks":
         return self
 
     async def __anext__(self) -> bytes:
@@ -141,7 +141,7 @@ class _DirectReader(asyncio.BaseProtocol, ABC):
 
     def __init__(self, transport: asyncio.Transport, size: int) -> None:
         self._transport = transport
-        self._before = transport.get_protocol()
+        self._original_protocol = transport.get_protocol()
         self._left = size
         self._waiting = 0
         """Bytes that have arrived and are still to be handed on."""
@@ -200,7 +200,7 @@ class _DirectReader(asyncio.BaseProtocol, ABC):
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note that the connection is gone, and tell aiohttp, which still counts it."""
         self._end(exc)
-        self._before.connection_lost(exc)
+        self._original_protocol.connection_lost(exc)
 
     def _end(self, error: Exception | None = None) -> None:
         self._closed = True

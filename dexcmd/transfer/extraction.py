@@ -22,8 +22,8 @@ from dexcmd.errors import (
 from dexcmd.safe_text import one_line
 from dexcmd.threads import raise_if_stopped, run_stoppable
 from dexcmd.transfer.files import make_folder, make_inside
-from dexcmd.transfer.names import Parts, safe_parts, told_apart
-from dexcmd.transfer.system import explain, private
+from dexcmd.transfer.names import Parts, distinct_paths, safe_parts
+from dexcmd.transfer.system import explain, open_private
 from dexcmd.transfer.unpacking import Archive, is_folder, is_readable, is_special
 from dexcmd.validators import above_zero, as_text, count, several
 
@@ -150,7 +150,7 @@ def _places(infos: dict[str, zipfile.ZipInfo]) -> dict[str, Parts]:
             continue
     folders = {name: parts for name, parts in parts_of.items() if is_folder(infos[name])}
     files = {name: parts for name, parts in parts_of.items() if name not in folders}
-    return folders | dict(zip(files, told_apart(files.values(), folders.values()), strict=True))
+    return folders | dict(zip(files, distinct_paths(files.values(), folders.values()), strict=True))
 
 
 def _check_sizes(archive: Archive, infos: list[zipfile.ZipInfo], limits: ExtractLimits) -> None:
@@ -163,14 +163,14 @@ def _check_sizes(archive: Archive, infos: list[zipfile.ZipInfo], limits: Extract
             f"{archive.name} unpacks to {unpacked} bytes from {packed}, more than {limits.ratio:g} times as much"
         )
     # The same packed bytes in many members would make the ratio look small.
-    archive.check_apart(infos)
+    archive.check_no_overlap(infos)
 
 
 def _write(archive: Archive, info: zipfile.ZipInfo, final: Path, stop: threading.Event) -> None:
     part = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
     try:
         # Exclusive, so that no link that somebody put there is followed.
-        with open(part, "xb", opener=private) as file:
+        with open(part, "xb", opener=open_private) as file:
             for piece in archive.pieces(info):
                 raise_if_stopped(stop)
                 file.write(piece)

@@ -24,7 +24,7 @@ __all__ = [
     "safe_name",
     "safe_parts",
     "shortened",
-    "told_apart",
+    "distinct_paths",
 ]
 
 Parts = tuple[str, ...]
@@ -59,13 +59,13 @@ def final_name(command_id: str, filename: str) -> str:
     digest = hashlib.sha256(f"{command_id}/{filename}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
     safe = safe_name(filename)
     name = safe if safe == filename else _marked(safe, digest)
-    if _tells(name, command_id):
+    if _is_unambiguous(name, command_id):
         return name
     name = safe_name(f"{command_id}-{safe}")
     return name if name == f"{command_id}-{filename}" else _marked(name, digest)
 
 
-def _tells(name: str, command_id: str) -> bool:
+def _is_unambiguous(name: str, command_id: str) -> bool:
     """Tell whether a name can't belong to another command's artifact."""
     if not _UUID.fullmatch(command_id.lower()):
         # Not one of the service's ids, but this distinguishes ids that are words.
@@ -134,7 +134,7 @@ def safe_parts(name: str) -> Parts:
     return tuple(parts)
 
 
-def told_apart(files: Iterable[Parts], folders: Iterable[Parts]) -> list[Parts]:
+def distinct_paths(files: Iterable[Parts], folders: Iterable[Parts]) -> list[Parts]:
     """Return a path for each of `files`, so that they are distinct from each other, from `folders` and from parents.
 
     Names that differ only in case or in the encoding of accents are equal on some systems, so on all systems the later

@@ -137,7 +137,7 @@ class Objects:
         from dexcmd.transfer import bucket, objecttarget
 
         self._sink = sink
-        self._place = bucket.Place
+        self._location = bucket.ObjectLocation
         self._target = objecttarget.ObjectTarget
         self._uploads = anyio.Semaphore(sink.uploads, fast_acquire=True)
 
@@ -152,14 +152,14 @@ class Objects:
         key = "/".join((sink.prefix.strip("/"), *above, last)).lstrip("/")
         target = self._target(
             name,
-            self._place(sink.store, key, sink.buffer_size, sink.concurrency),
+            self._location(sink.store, key, sink.buffer_size, sink.concurrency),
             verify,
             existing=sink.existing,
             attributes=sink.attributes,
             uploads=self._uploads,
         )
         try:
-            await target.look()
+            await target.check_existing()
             yield target
         finally:
-            await target.leave()
+            await target.close()

@@ -16,21 +16,30 @@ from dexcmd.transfer.system import TOO_MANY_OPEN, preallocate, start_writeback, 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["PartFile", "PartInUseError", "part_names", "part_path", "state_name", "state_path", "sweep", "sweep_ended"]
+__all__ = [
+    "PartFile",
+    "PartInUseError",
+    "delete_abandoned_parts",
+    "delete_stale_state",
+    "part_names",
+    "part_path",
+    "state_name",
+    "state_path",
+]
 
 READ_SIZE = 1024 * 1024
 
 BLOCK = 512
 """What `st_blocks` counts, whatever the file system's own blocks are."""
 
-FURTHER = 3
+NUMBERED_PARTS = 3
 """So many parts beside the usual one have names that are found again, should their processes be killed: as many
 downloads of one artifact hardly ever hang at a time.
 """
 
-_BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+_OPEN_FLAGS = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 """A pipe that somebody put there must not be waited for."""
 
 
@@ -46,7 +55,7 @@ def part_path(final: Path) -> Path:
 def part_names(final: str) -> tuple[str, ...]:
     """Return the names that parts of a file may have: the usual one, and those beside it."""
     usual = f".{final}.part"
-    return usual, *(f"{usual}.{number}" for number in range(1, FURTHER + 1))
+    return usual, *(f"{usual}.{number}" for number in range(1, NUMBERED_PARTS + 1))
 
 
 def state_name(part: str) -> str:
@@ -59,41 +68,41 @@ def state_path(part: Path) -> Path:
     return part.with_name(state_name(part.name))
 
 
-def sweep(final: Path) -> None:
+def delete_stale_state(final: Path) -> None:
     """Delete a state whose part got its final name, also one that a process left which died in between."""
     state = state_path(part_path(final))
-    if state.exists() or _fresh_path(state).exists():
+    if state.exists() or _temporary_path(state).exists():
         # With a part of that name, and its lock: another download may begin, and write its own state.
         PartFile.create(final).remove()
 
 
-def sweep_ended(final: Path) -> None:
+def delete_abandoned_parts(final: Path) -> None:
     """Delete the parts beside the usual one whose processes have ended: nothing is ever gone on from these."""
     for name in part_names(final.name)[1:]:
         with suppress(OSError, PartInUseError):
-            if (part := PartFile.open(final.with_name(name), named=False)) is not None:
+            if (part := PartFile.open(final.with_name(name), usual_name=False)) is not None:
                 part.remove()
 
 
-def _fresh_path(state: Path) -> Path:
+def _temporary_path(state: Path) -> Path:
     return state.with_name(f"{state.name}.new")
 
 
 def _delete_state(part: Path) -> None:
     state = state_path(part)
     state.unlink(missing_ok=True)
-    _fresh_path(state).unlink(missing_ok=True)
+    _temporary_path(state).unlink(missing_ok=True)
 
 
 class PartFile:
     """An open, locked part file."""
 
-    def __init__(self, path: Path, descriptor: int, size: int, *, named: bool) -> None:
+    def __init__(self, path: Path, descriptor: int, size: int, *, usual_name: bool) -> None:
         self.path = path
         self.size: int = size
         """Bytes written."""
 
-        self.named = named
+        self.usual_name = usual_name
         """Whether it has the name that the next download looks for, and not one of its own."""
 
         self._descriptor = descriptor
@@ -102,17 +111,17 @@ class PartFile:
     @classmethod
     def create(cls, final: Path) -> Self:
         """Make a new one, under a name of its own where the usual one is taken.  Raises `OSError`."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK | _BINARY
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _OPEN_FLAGS
         for number, name in enumerate(part_names(final.name)):
             path = final.with_name(name)
             try:
-                part = cls(path, os.open(path, flags, 0o600), 0, named=number == 0)
+                part = cls(path, os.open(path, flags, 0o600), 0, usual_name=number == 0)
             except FileExistsError:
                 # Two downloads of one artifact don't write into each other's file.
                 continue
             try:
                 part._lock()
-                part._check_name()
+                part._check_same_file()
             except (PartInUseError, FileNotFoundError):
                 # Another download has just found it, and taken it for one that was left.
                 part.close()
@@ -123,30 +132,30 @@ class PartFile:
             else:
                 return part
         path = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
-        return cls(path, os.open(path, flags, 0o600), 0, named=False)
+        return cls(path, os.open(path, flags, 0o600), 0, usual_name=False)
 
     @classmethod
-    def take_up(cls, final: Path) -> Self | None:
+    def open_existing(cls, final: Path) -> Self | None:
         """Open the usual one, that an earlier download left; as `open`."""
-        return cls.open(part_path(final), named=True)
+        return cls.open(part_path(final), usual_name=True)
 
     @classmethod
-    def open(cls, path: Path, *, named: bool) -> Self | None:
+    def open(cls, path: Path, *, usual_name: bool) -> Self | None:
         """Open one that an earlier download left.
 
         None where there is none, or something else under its name.  Raises `PartInUseError` where another download
         has it, `OSError` where too many files are open.
         """
         try:
-            descriptor = os.open(path, os.O_RDWR | _NO_LINK | _BINARY | _NO_WAIT)
+            descriptor = os.open(path, os.O_RDWR | _NO_FOLLOW | _OPEN_FLAGS | _NONBLOCK)
         except OSError as error:
             if error.errno in TOO_MANY_OPEN:
                 raise
             return None
-        part = cls(path, descriptor, 0, named=named)
+        part = cls(path, descriptor, 0, usual_name=usual_name)
         try:
             part._lock()
-            part._check_name()
+            part._check_same_file()
             status = os.fstat(descriptor)
             if not _is_own_file(status):
                 raise OSError(errno.EEXIST, "no part file of this user's")
@@ -180,7 +189,7 @@ class PartFile:
         Raises `OSError` where too many files are open.
         """
         try:
-            descriptor = os.open(self.state_path, os.O_RDONLY | _NO_LINK | _BINARY | _NO_WAIT)
+            descriptor = os.open(self.state_path, os.O_RDONLY | _NO_FOLLOW | _OPEN_FLAGS | _NONBLOCK)
         except OSError as error:
             if error.errno in TOO_MANY_OPEN:
                 raise
@@ -190,21 +199,21 @@ class PartFile:
         finally:
             os.close(descriptor)
 
-    def ensure_name(self) -> None:
+    def check_path(self) -> None:
         """Raise `FileNotFoundError` where it is not what has its name.
 
         Its folder was put away with it, or it alone, and another download may have a part of that name by now.
         """
         try:
-            self._check_name()
+            self._check_same_file()
         except PartInUseError:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
 
-    def record(self, state: PartState) -> None:
+    def write_state(self, state: PartState) -> None:
         """Write the state: the old one or the new one is there at any time."""
-        self.ensure_name()
-        fresh = _fresh_path(self.state_path)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINK | _BINARY, 0o600)
+        self.check_path()
+        temporary = _temporary_path(self.state_path)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_FOLLOW | _OPEN_FLAGS, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(state.encode())
@@ -212,12 +221,12 @@ class PartFile:
                     # It vouches for what is on disk, so it has to be there as well.
                     file.flush()
                     sync_file(file.fileno())
-            fresh.replace(self.state_path)
+            temporary.replace(self.state_path)
         except BaseException:
-            fresh.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
-    def forget(self) -> None:
+    def delete_state(self) -> None:
         """Delete the state."""
         _delete_state(self.path)
 
@@ -240,7 +249,7 @@ class PartFile:
             self.size = os.lseek(self._descriptor, 0, os.SEEK_CUR)
             raise
 
-    def cut(self, size: int) -> None:
+    def truncate(self, size: int) -> None:
         """Forget what is behind the first `size` bytes."""
         os.ftruncate(self._descriptor, size)
         os.lseek(self._descriptor, size, os.SEEK_SET)
@@ -289,8 +298,8 @@ class PartFile:
             self.close()
         try:
             # Before it is closed: whoever waits for the lock finds that the file is gone.
-            if not self._locked or not self._is_anothers():
-                self.forget()
+            if not self._locked or not self._is_replaced():
+                self.delete_state()
                 self.path.unlink(missing_ok=True)
         finally:
             self.close()
@@ -304,7 +313,7 @@ class PartFile:
             raise PartInUseError from None
         self._locked = True
 
-    def _check_name(self) -> None:
+    def _check_same_file(self) -> None:
         """Raise `PartInUseError` where the file that was locked is not the one of that name any more.
 
         Whoever had it before has finished with it meanwhile.  Where there is none of that name, `FileNotFoundError`.
@@ -312,7 +321,7 @@ class PartFile:
         if not os.path.samestat(os.fstat(self._descriptor), self.path.lstat()):
             raise PartInUseError
 
-    def _is_anothers(self) -> bool:
+    def _is_replaced(self) -> bool:
         """Tell whether the file that has its name is another download's."""
         try:
             status = self.path.lstat()

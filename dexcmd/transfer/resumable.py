@@ -9,7 +9,7 @@ import attrs
 from dexcmd.errors import DownloadError, InsufficientSpaceError, InvalidArtifactError
 from dexcmd.threads import starting
 from dexcmd.transfer.files import check_zip
-from dexcmd.transfer.partfile import PartFile, sweep
+from dexcmd.transfer.partfile import PartFile, delete_stale_state
 from dexcmd.transfer.partstate import PartState, parse_state
 from dexcmd.transfer.ranges import Have, Version
 from dexcmd.transfer.sink import ArtifactName
@@ -38,7 +38,7 @@ class ResumablePart:
         self._recorded: Version | None = None
         """The version that the state says, or would if anything could be joined to it."""
 
-        self._roomy = False
+        self._has_space = False
         """Whether there is room for this version."""
 
         self._synced = 0
@@ -46,7 +46,7 @@ class ResumablePart:
 
         self._syncing: threading.Thread | None = None
         self._sync_error: OSError | None = None
-        self._lost = False
+        self._sync_failed = False
         """Whether a sync has failed.  The system tells only once of what it has lost: the next sync would succeed."""
 
     @property
@@ -55,15 +55,15 @@ class ResumablePart:
         assert self.file is not None  # noqa: S101 - for the type checker
         return self.file
 
-    def take_up(self) -> bool:
+    def open_existing(self) -> bool:
         """Open the file that an earlier download left, and return whether there is one.
 
         Raises `PartInUseError` where another download has it.
         """
-        self.file = PartFile.take_up(self._final)
+        self.file = PartFile.open_existing(self._final)
         return self.file is not None
 
-    def resume(self, stop: threading.Event, *, on_its_word: bool) -> Have:
+    def resume(self, stop: threading.Event, *, accept_whole_zip: bool) -> Have:
         """Return what of the file can be gone on from, and cut the rest; where it is nothing, the file is dropped.
 
         `on_its_word` is whether one without a state that is a whole zip archive is taken for the artifact.  Raises
@@ -71,7 +71,7 @@ class ResumablePart:
         """
         file = self.opened
         described = file.read_state()
-        if not described and on_its_word and self._is_whole_archive(file, stop):
+        if not described and accept_whole_zip and self._is_whole_archive(file, stop):
             # Its process was killed between its last byte and its name, see `write_whole`.
             self.version = Version(size=file.size)
             return Have(file.size, self.version)
@@ -80,14 +80,14 @@ class ResumablePart:
         if state is None or not have.can_go_on(checked=self._checked):
             self.drop()
             return Have()
-        file.cut(have.offset)
+        file.truncate(have.offset)
         if state.boot != boot_id():
             # What comes now is written by this run of the system, and outlives this process.
-            file.record(attrs.evolve(state, durable=min(state.durable, have.offset), boot=boot_id()))
+            file.write_state(attrs.evolve(state, durable=min(state.durable, have.offset), boot=boot_id()))
         self.version = self._recorded = have.version
         return have
 
-    def put_back(self) -> None:
+    def release(self) -> None:
         """Let go of the file, which stays as it was taken up."""
         file, self.file = self.file, None
         if file is not None:
@@ -102,31 +102,31 @@ class ResumablePart:
             return False
         return True
 
-    def ready(self) -> PartFile:
+    def prepare(self) -> PartFile:
         """Return the file, made if need be, with room and a state that describes it.
 
         Raises `InsufficientSpaceError` where this version does not fit on the disk.
         """
-        if not self._roomy:
-            self._check_room()
+        if not self._has_space:
+            self._check_space()
             if self.file is None:
                 self.file = PartFile.create(self._final)
             if self.version.size is not None:
                 self.file.reserve(self.version.size)
-            self._roomy = True
+            self._has_space = True
         file = self.opened
         if self._recorded != self.version:
             # Before any byte of this version is written, so that none is ever taken for another's.
-            self._record(file, durable=0)
+            self._write_state(file, durable=0)
         return file
 
     def write(self, pieces: list[bytes]) -> None:
         """Append bytes of this version.  Raises as `ready` does."""
-        file = self.ready()
+        file = self.prepare()
         file.write(pieces)
         if file.size - self._synced >= SYNC_EVERY and (self._syncing is None or not self._syncing.is_alive()):
             self.join_sync()
-            syncing = threading.Thread(target=self._sync_behind, args=(file, file.size), daemon=True)
+            syncing = threading.Thread(target=self._sync_in_background, args=(file, file.size), daemon=True)
             with starting():
                 syncing.start()
             self._syncing = syncing
@@ -144,16 +144,16 @@ class ResumablePart:
         self.join_sync()
         if self.file is not None:
             # What vouches for bytes goes before they do.
-            self.file.forget()
-            self.file.cut(0)
-        self._recorded, self._roomy, self._synced = None, False, 0
+            self.file.delete_state()
+            self.file.truncate(0)
+        self._recorded, self._has_space, self._synced = None, False, 0
 
     def sync(self) -> None:
         """Return when all bytes are on disk."""
         try:
             self.opened.sync()
         except OSError:
-            self._lost = True
+            self._sync_failed = True
             raise
 
     def join_sync(self) -> None:
@@ -164,12 +164,12 @@ class ResumablePart:
         if self._sync_error is not None:
             raise self._sync_error
 
-    def let_go(self) -> None:
+    def close_committed(self) -> None:
         """Let go of the file, which has its final name."""
         if self._recorded is not None:
             # Without its part it vouches for nothing, so it is no matter if it stays.
             with suppress(OSError):
-                sweep(self._final)
+                delete_stale_state(self._final)
         self.opened.close()
         self.file = None
 
@@ -181,39 +181,39 @@ class ResumablePart:
 
     def keep(self, rest: list[bytes]) -> None:
         """Append what is still to be written, and leave the file to a later download, or drop it if it is no good."""
-        good = not self._lost
+        good = not self._sync_failed
         try:
             if good and rest:
-                self.ready().write(rest)
+                self.prepare().write(rest)
             if good and self.file is not None and boot_id() is None:
                 # Where the runs of the system can't be told apart, only what is on disk counts for the next process.
                 self.file.sync()
-                self._record(self.file, durable=self.file.size)
+                self._write_state(self.file, durable=self.file.size)
             elif good and self.file is not None and self._recorded != self.version:
-                self._record(self.file, durable=0)
+                self._write_state(self.file, durable=0)
         except (OSError, DownloadError):
             # An older state of the same bytes is as good.
             good = self._recorded is not None
-        if good and self.file is not None and self.file.named and self.file.size:
+        if good and self.file is not None and self.file.usual_name and self.file.size:
             self.file.close()
         else:
             self.drop()
 
-    def _check_room(self) -> None:
+    def _check_space(self) -> None:
         if self.version.size is None:
             return
         missing = self.version.size - (0 if self.file is None else self.file.allocated)
         if (free := free_bytes(self._final.parent)) < missing:
             raise InsufficientSpaceError(f"{self._final} needs {missing} bytes, and {free} are free")
 
-    def _record(self, file: PartFile, *, durable: int) -> None:
+    def _write_state(self, file: PartFile, *, durable: int) -> None:
         version = self.version
-        if not file.named or not version.joinable(checked=self._checked):
+        if not file.usual_name or not version.joinable(checked=self._checked):
             # Nothing could be joined to it, so nothing may vouch for it.
-            file.forget()
+            file.delete_state()
             self._recorded = version
             return
-        file.record(
+        file.write_state(
             PartState(
                 command_id=self._name.command_id,
                 filename=self._name.filename,
@@ -226,10 +226,10 @@ class ResumablePart:
         )
         self._recorded = version
 
-    def _sync_behind(self, file: PartFile, size: int) -> None:
+    def _sync_in_background(self, file: PartFile, size: int) -> None:
         try:
             file.sync()
             self._synced = size
-            self._record(file, durable=size)
+            self._write_state(file, durable=size)
         except OSError as error:
-            self._sync_error, self._lost = error, True
+            self._sync_error, self._sync_failed = error, True

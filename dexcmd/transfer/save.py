@@ -24,7 +24,7 @@ from dexcmd.transfer.options import OnProgress, SaveOptions, Verify
 from dexcmd.transfer.progress import ProgressMeter
 from dexcmd.transfer.ranges import Have, Joint, what_to_ask
 from dexcmd.transfer.saved import R
-from dexcmd.transfer.sharing import NOTHING_SHARED, NotBegunError, Shared
+from dexcmd.transfer.sharing import NOTHING_SHARED, NotStartedError, Shared
 from dexcmd.transfer.sink import ArtifactName, Store, Target, UncheckedError
 
 __all__ = ["save_artifact"]
@@ -33,7 +33,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 RANGE_NOT_SATISFIABLE = 416
 
-_GOES_ON = (TruncatedArtifactError, StalledDownloadError)
+_RESUMABLE = (TruncatedArtifactError, StalledDownloadError)
 """A body broke off, and what came of it is good.  Failures to open one are none of these: the retry middleware has had
 them already.
 """
@@ -81,34 +81,34 @@ class _Download(Generic[R]):
         self._usable = True
         """Whether what is there may be gone on from."""
 
-        self._joined = target.have.offset > 0
+        self._resumed = target.have.offset > 0
         """Whether what is there came in more than one body."""
 
-        self._announced = True
+        self._size_announced = True
         """Whether the last body said how long the artifact is."""
 
-        self._placed = False
+        self._has_slot = False
         """Whether it has one of the slots."""
 
-        self._begun = False
+        self._requested = False
         """Whether the service was asked for it."""
 
         self._opened = False
         """Whether the last attempt got as far as an artifact that comes, or is there."""
 
-        self._fruitless = 0
+        self._failures = 0
         """How many attempts have failed since it got further."""
 
-        self._furthest = target.have.offset
+        self._highest_offset = target.have.offset
         """As many bytes were there at the most."""
 
     async def run(self) -> R:
         if (found := await self._target.find(None)) is not None:
             return found
         try:
-            return await try_again(self._attempt, self._decide, self._clock.sleep)
+            return await try_again(self._attempt, self._retry_delay, self._clock.sleep)
         finally:
-            self._give_place()
+            self._release_slot()
 
     async def _attempt(self) -> R:
         target = self._target
@@ -120,31 +120,31 @@ class _Download(Generic[R]):
             if self._options.on_progress is not None:
                 self._report(self._options.on_progress, have.offset, have.offset, now)
             return await target.finish(have.offset)
-        await self._take_place()
-        if not self._begun and self._shared.stopped is not None and self._shared.stopped.is_set():
-            raise NotBegunError(f"{self._path}: not begun")
-        self._begun = True
+        await self._acquire_slot()
+        if not self._requested and self._shared.stopped is not None and self._shared.stopped.is_set():
+            raise NotStartedError(f"{self._path}: not begun")
+        self._requested = True
         found = await self._fetch(have)
-        self._give_place()
-        return found or await target.finish(have.offset if self._joined else 0)
+        self._release_slot()
+        return found or await target.finish(have.offset if self._resumed else 0)
 
-    async def _take_place(self) -> None:
+    async def _acquire_slot(self) -> None:
         """Have a slot.  It is kept until all bytes are there, also between two attempts.
 
         What is there of an artifact may hold what another one waits for with its slot: an upload of the few that a
         sink has at a time.
         """
-        if self._shared.slots is None or self._placed:
+        if self._shared.slots is None or self._has_slot:
             return
         queued = self._clock.monotonic()
         await self._shared.slots.acquire()
-        self._placed = True
+        self._has_slot = True
         # The time that others take is not its own.
         self._deadline += self._clock.monotonic() - queued
 
-    def _give_place(self) -> None:
-        if self._shared.slots is not None and self._placed:
-            self._placed = False
+    def _release_slot(self) -> None:
+        if self._shared.slots is not None and self._has_slot:
+            self._has_slot = False
             self._shared.slots.release()
 
     async def _fetch(self, have: Have) -> R | None:
@@ -152,30 +152,30 @@ class _Download(Generic[R]):
         target, ask = self._target, what_to_ask(have, checked=self._checked)
         left = self._deadline - self._clock.monotonic()
         if left <= 0:
-            raise self._too_late()
+            raise self._deadline_error()
         policy = self._session.settings.retry
         # What failed since bytes came last counts, whether there was no answer or no byte in it.
-        attempts, seconds = policy.attempts - self._fruitless, min(policy.total_seconds, left)
+        attempts, seconds = policy.attempts - self._failures, min(policy.total_seconds, left)
         session = self._session
         if (attempts, seconds) != (policy.attempts, policy.total_seconds):
             session = session.with_retry(attrs.evolve(policy, attempts=attempts, total_seconds=seconds))
         silence = min(self._options.limits.stall_seconds, left)
         async with open_artifact(
-            session, self._path, self._filename, ask, have.version, silence, self._note_fruitless
+            session, self._path, self._filename, ask, have.version, silence, self._count_failure
         ) as artifact:
             self._opened = True
             if (found := await target.find(artifact.size)) is not None:
                 return found
-            self._joined = artifact.offset > 0
-            self._announced = artifact.size is not None
+            self._resumed = artifact.offset > 0
+            self._size_announced = artifact.size is not None
             await target.begin(artifact.body)
             self._usable = True
-            overlap = have.offset - artifact.offset if self._joined else 0
+            overlap = have.offset - artifact.offset if self._resumed else 0
             await self._receive(artifact, Joint(await target.tail(overlap) if overlap else b""))
         return None
 
-    def _note_fruitless(self) -> None:
-        self._fruitless += 1
+    def _count_failure(self) -> None:
+        self._failures += 1
 
     async def _receive(self, artifact: Artifact, joint: Joint) -> None:
         target, clock, options, throttle = self._target, self._clock, self._options, self._shared.throttle
@@ -195,7 +195,7 @@ class _Download(Generic[R]):
             if stall.stalled(now - asked, len(chunk)):
                 raise StalledDownloadError(f"{self._path}: too slow after {artifact.received} bytes")
             if now >= self._deadline:
-                raise self._too_late()
+                raise self._deadline_error()
             now = clock.monotonic()
         if options.on_progress is not None and artifact.size is None:
             # Its end tells how long it is.
@@ -211,13 +211,13 @@ class _Download(Generic[R]):
             # It only looks on, and must not change what happens.
             logger.exception("on_progress raised for %r", report)
 
-    def _too_late(self) -> StalledDownloadError:
+    def _deadline_error(self) -> StalledDownloadError:
         seconds = self._options.limits.total_seconds
         return StalledDownloadError(f"{self._path}: not whole after {seconds:g} s")
 
-    def _is_broken(self, error: Exception) -> bool:
+    def _should_retry(self, error: Exception) -> bool:
         """Tell whether another attempt may do better, and note whether what is there can be gone on from."""
-        if isinstance(error, _GOES_ON):
+        if isinstance(error, _RESUMABLE):
             return True
         there = self._target.have.offset > 0
         if isinstance(error, InvalidArtifactError) and not self._opened:
@@ -230,22 +230,22 @@ class _Download(Generic[R]):
         if isinstance(error, InvalidArtifactError) and not isinstance(error, UncheckedError):
             # Without a length, a body that ends with its connection looks whole until the zip is read; and what was
             # put together may not fit.
-            return there and (self._joined or not self._announced)
+            return there and (self._resumed or not self._size_announced)
         return isinstance(error, ArtifactChangedError | UncheckedError)
 
-    def _decide(self, error: Exception) -> float | None:
+    def _retry_delay(self, error: Exception) -> float | None:
         """Return how long to wait before the next attempt: they count only while they get no further."""
-        if not self._is_broken(error):
+        if not self._should_retry(error):
             return None
         settings, offset = self._session.settings, self._target.have.offset
-        if offset > self._furthest:
-            self._furthest, self._fruitless = offset, 0
+        if offset > self._highest_offset:
+            self._highest_offset, self._failures = offset, 0
         if isinstance(error, UncheckedError):
             # All of it has come, and is to come once more.
-            self._furthest = 0
-        self._fruitless += 1
-        wait = settings.retry.backoff(self._fruitless, settings.random())
-        if self._fruitless >= settings.retry.attempts or self._clock.monotonic() + wait >= self._deadline:
+            self._highest_offset = 0
+        self._failures += 1
+        wait = settings.retry.backoff(self._failures, settings.random())
+        if self._failures >= settings.retry.attempts or self._clock.monotonic() + wait >= self._deadline:
             return None
         logger.warning("%s; going on in %.1f s", error, wait)
         return wait

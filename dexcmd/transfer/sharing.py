@@ -9,10 +9,10 @@ from dexcmd.clock import Clock
 from dexcmd.errors import DownloadError
 from dexcmd.transfer.throttle import Throttle
 
-__all__ = ["NOTHING_SHARED", "NotBegunError", "Shared"]
+__all__ = ["NOTHING_SHARED", "NotStartedError", "Shared"]
 
 
-class NotBegunError(DownloadError):
+class NotStartedError(DownloadError):
     """Nothing was requested, as no more downloads are to be started."""
 
 

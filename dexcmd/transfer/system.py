@@ -20,7 +20,7 @@ __all__ = [
     "explain",
     "free_bytes",
     "preallocate",
-    "private",
+    "open_private",
     "put_in_place",
     "start_writeback",
     "sync_file",
@@ -40,9 +40,9 @@ FULL_SYNC: int | None = None if sys.platform == "win32" else getattr(fcntl, "F_F
 TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
 """Errors that say nothing of the file that could not be opened."""
 
-_NOT_FOR_ALL_FILES = (errno.EINVAL, errno.ENOTSUP, errno.ENOTTY)
-_NOT_FOR_FOLDERS = (errno.EINVAL, errno.ENOTSUP)
-_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+_NO_FULL_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOTTY)
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP)
+_DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 @cache
@@ -56,12 +56,12 @@ def boot_id() -> str | None:
 
 def explain(error: OSError, path: Path) -> DownloadError:
     """Return the typed error for one of the system's: `InsufficientSpaceError` where the disk is full."""
-    if error.errno in _FULL:
+    if error.errno in _DISK_FULL:
         return InsufficientSpaceError(f"no space left for {path}")
     return DownloadError(f"can't write {path}: {error.strerror or error}")
 
 
-def private(path: str, flags: int) -> int:
+def open_private(path: str, flags: int) -> int:
     """Open a file that only the user may read: an `opener` for `open`."""
     return os.open(path, flags, 0o600)
 
@@ -89,7 +89,7 @@ def preallocate(descriptor: int, size: int) -> None:
     function = _fallocate()
     if function is not None and function(descriptor, KEEP_SIZE, 0, size) != 0:
         number = ctypes.get_errno()
-        if number in _FULL:
+        if number in _DISK_FULL:
             raise OSError(number, os.strerror(number))
 
 
@@ -122,7 +122,7 @@ def sync_file(descriptor: int) -> None:
             fcntl.fcntl(descriptor, FULL_SYNC)
         except OSError as error:
             # Network shares and some other file systems have no more than `fsync`.
-            if error.errno not in _NOT_FOR_ALL_FILES:
+            if error.errno not in _NO_FULL_SYNC:
                 raise
 
 
@@ -140,7 +140,7 @@ def sync_folder(folder: Path) -> None:
         sync_file(descriptor)
     except OSError as error:
         # Some network shares sync no folders, and what is in them is no less whole.
-        if error.errno not in _NOT_FOR_FOLDERS:
+        if error.errno not in _NO_FOLDER_SYNC:
             raise
     finally:
         os.close(descriptor)

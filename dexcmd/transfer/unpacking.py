@@ -82,7 +82,7 @@ class Archive:
 
     def __init__(self, path: Path, name: str | None = None) -> None:
         self.name: str = name or path.name
-        with self._told():
+        with self._typed_errors():
             self._file = path.open("rb")
             try:
                 self.size: int = os.fstat(self._file.fileno()).st_size
@@ -90,7 +90,7 @@ class Archive:
                 archive = zipfile.ZipFile(self._file)
                 self.infos: list[zipfile.ZipInfo] = archive.infolist()
                 """All members, in the order of the archive's directory."""
-                self._whole = ends_with_its_directory(archive)
+                self._ends_with_directory = ends_with_its_directory(archive)
             except BaseException:
                 self._file.close()
                 raise
@@ -120,7 +120,7 @@ class Archive:
         unpacked = sum(info.file_size for info in self.infos if is_readable(info) and info.compress_type)
         if unpacked > MOST_UNPACKED:
             raise InvalidArtifactError(f"{self.name}: unpacks to {unpacked} bytes, {MOST_UNPACKED} are the most")
-        self.check_apart(filter(is_readable, self.infos))
+        self.check_no_overlap(filter(is_readable, self.infos))
         for info in self.infos:
             try:
                 for _ in self.pieces(info):
@@ -128,10 +128,10 @@ class Archive:
             except UnreadableMemberError as error:
                 if joined:
                     raise InvalidArtifactError(f"{error}, and it came in parts that may not fit") from None
-        if not self._whole:
+        if not self._ends_with_directory:
             raise InvalidArtifactError(f"{self.name}: not a whole zip archive: something comes behind its end")
 
-    def check_apart(self, infos: Iterable[zipfile.ZipInfo]) -> None:
+    def check_no_overlap(self, infos: Iterable[zipfile.ZipInfo]) -> None:
         """Raise `InvalidArtifactError` where some of these members share bytes of the file."""
         spans = sorted((*self.span(info), info.orig_filename) for info in infos)
         for (_, _, end, name), (start, _, _, other) in pairwise(spans):
@@ -140,7 +140,7 @@ class Archive:
 
     def span(self, info: zipfile.ZipInfo) -> tuple[int, int, int]:
         """Return where in the file a member's header starts, where its bytes start, and where they end."""
-        with self._told():
+        with self._typed_errors():
             self._file.seek(info.header_offset)
             signature, flags, name_size, extra_size = _HEADER.unpack(self._file.read(_HEADER.size))
             name = decoded_name(self._file.read(name_size), flags)
@@ -163,7 +163,7 @@ class Archive:
         _, position, end = self.span(info)
         size, done, checksum = info.file_size, 0, 0
         unpacker: _Unpacker
-        with self._told():
+        with self._typed_errors():
             if size == 0 and info.CRC != 0:
                 raise zipfile.BadZipFile(f"the checksum of {name} is wrong")
             if info.compress_type == zipfile.ZIP_LZMA:
@@ -207,7 +207,7 @@ class Archive:
         return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters), position + _LZMA_HEADER.size
 
     @contextmanager
-    def _told(self) -> Generator[None]:
+    def _typed_errors(self) -> Generator[None]:
         try:
             yield
         except _DAMAGE as error:

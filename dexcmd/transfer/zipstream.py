@@ -39,17 +39,17 @@ MOST_DIRECTORY = 16 * 1024 * 1024
 MOST_COMMENT = 128 * 1024
 """Of an archive's comment, which is 64 KiB at the most, with its surroundings."""
 
-_BEHIND_MEMBERS = (b"PK\x01\x02", END_RECORD, b"PK\x06\x06", b"PK\x06\x08")
+_DIRECTORY_SIGNATURES = (b"PK\x01\x02", END_RECORD, b"PK\x06\x06", b"PK\x06\x08")
 _DESCRIPTOR = b"PK\x07\x08"
 _ENTRY_SIZE = 46
 """Of an entry of the directory, besides the name."""
 _HEADER = struct.Struct("<4s2xHH4xIIIHH")
 """Of a member: signature, flags, method, checksum, sizes and the lengths of name and extra fields."""
-_WIDE_SIZES = struct.Struct("<QQ")
+_ZIP64_SIZES = struct.Struct("<QQ")
 _UNKNOWN_SIZE = 0xFFFFFFFF
-_ZIP64 = 1
+_ZIP64_FIELD = 1
 
-_DESCRIBED_BEHIND = 0x8
+_HAS_DESCRIPTOR = 0x8
 
 _Step = Callable[["ZipStream", memoryview], memoryview]
 """Not a bound method: one of those, kept by its object, is a cycle that holds the memory until it is collected."""
@@ -79,7 +79,7 @@ class ZipStream:
 
     def __init__(self, stop: threading.Event | None = None, most: int = MOST_UNPACKED) -> None:
         self._stop = stop or threading.Event()
-        self._room = most
+        self._unpack_budget = most
         """So many bytes may still be unpacked."""
 
         self._members: dict[int, _Member] = {}
@@ -88,7 +88,7 @@ class ZipStream:
         self._member = _Member("", 0)
         """The one that is passing."""
 
-        self._least_directory = 0
+        self._min_directory_size = 0
         """How many bytes the entries of the members so far must have in the directory."""
 
         self._position = 0
@@ -101,7 +101,7 @@ class ZipStream:
         """Bytes of the member that are still to come, where its header says how many it has."""
 
         self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-        self._wide = False
+        self._zip64 = False
         """Whether the member's sizes take 8 bytes each (zip64)."""
 
         self._directory = bytearray()
@@ -121,21 +121,21 @@ class ZipStream:
 
         `joined` is whether they may be of two versions: what nobody can check is then `unknown`.
         """
-        if self._step is ZipStream._rest:
+        if self._step is ZipStream._skip_undecided:
             return "unknown"
-        if self._step is not ZipStream._behind:
+        if self._step is not ZipStream._collect_directory:
             # Cut within a member.
             return "damaged"
-        tail = _Tail(bytes(self._directory), self._position)
+        tail = _TailFile(bytes(self._directory), self._position)
         try:
             with zipfile.ZipFile(tail) as archive:
                 entries = archive.infolist()
-                at_the_end = ends_with_its_directory(archive)
+                complete = ends_with_its_directory(archive)
         # What zipfile raises for damaged directories: one bit more is a version that nobody knows.
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
             return "damaged"
         verdicts = {self._compare(entry, joined=joined) for entry in entries}
-        return "damaged" if not at_the_end or "damaged" in verdicts else "unknown" if "unknown" in verdicts else "whole"
+        return "damaged" if not complete or "damaged" in verdicts else "unknown" if "unknown" in verdicts else "whole"
 
     def _compare(self, entry: zipfile.ZipInfo, *, joined: bool) -> Verdict:
         member = self._members.get(entry.header_offset)
@@ -165,9 +165,9 @@ class ZipStream:
         if not complete:
             return data
         signature = bytes(self._gathered[:4])
-        if signature in _BEHIND_MEMBERS:
+        if signature in _DIRECTORY_SIGNATURES:
             self._directory, self._gathered = self._gathered, bytearray()
-            self._step = ZipStream._behind
+            self._step = ZipStream._collect_directory
             return data
         if signature != LOCAL_HEADER:
             return self._give_up()
@@ -178,8 +178,8 @@ class ZipStream:
         complete, data = self._gather(data, _HEADER.size + name_size + extra_size)
         if not complete:
             return data
-        self._least_directory += _ENTRY_SIZE + name_size
-        if self._least_directory > MOST_DIRECTORY:
+        self._min_directory_size += _ENTRY_SIZE + name_size
+        if self._min_directory_size > MOST_DIRECTORY:
             return self._give_up()
         names = bytes(self._gathered[_HEADER.size :])
         self._gathered = bytearray()
@@ -188,15 +188,15 @@ class ZipStream:
         return data
 
     def _begin(self, flags: int, packed: int, size: int, extra: bytes) -> None:
-        wide, method = _wide_sizes(extra), self._member.method
-        self._wide = wide is not None
-        if wide is not None and _UNKNOWN_SIZE in (packed, size):
-            _, packed = wide
-        described_behind = bool(flags & _DESCRIBED_BEHIND)
+        sizes64, method = _zip64_sizes(extra), self._member.method
+        self._zip64 = sizes64 is not None
+        if sizes64 is not None and _UNKNOWN_SIZE in (packed, size):
+            _, packed = sizes64
+        has_descriptor = bool(flags & _HAS_DESCRIPTOR)
         deflated = method == zipfile.ZIP_DEFLATED
         self._member.readable = not flags & ENCRYPTED and (deflated or method == zipfile.ZIP_STORED)
         self._left = packed
-        if described_behind and not (deflated and self._member.readable):
+        if has_descriptor and not (deflated and self._member.readable):
             # Where it ends stands behind its end.
             self._give_up()
         elif not self._member.readable:
@@ -205,7 +205,7 @@ class ZipStream:
             self._step = ZipStream._stored if packed else ZipStream._header
         else:
             self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-            self._step = ZipStream._deflated_to_its_end if described_behind else ZipStream._deflated
+            self._step = ZipStream._deflated_until_end if has_descriptor else ZipStream._deflated
 
     def _unreadable(self, data: memoryview) -> memoryview:
         return self._within(data, lambda _: None)
@@ -231,12 +231,12 @@ class ZipStream:
         take(piece)
         return rest
 
-    def _deflated_to_its_end(self, data: memoryview) -> memoryview:
-        behind = self._unpack(data)
-        self._member.packed += len(data) - behind
-        if self._inflate.eof and self._step is not ZipStream._rest:
+    def _deflated_until_end(self, data: memoryview) -> memoryview:
+        unused = self._unpack(data)
+        self._member.packed += len(data) - unused
+        if self._inflate.eof and self._step is not ZipStream._skip_undecided:
             self._step = ZipStream._descriptor
-        return data[len(data) - behind :]
+        return data[len(data) - unused :]
 
     def _unpack(self, data: memoryview) -> int:
         """Unpack, and return how many bytes lie behind the end of the deflate stream."""
@@ -249,8 +249,8 @@ class ZipStream:
                 before = self._member.size
                 self._count(self._inflate.decompress(packed, PIECE))
                 packed, full = self._inflate.unconsumed_tail, self._member.size - before == PIECE
-                self._room -= self._member.size - before
-                if self._room < 0:
+                self._unpack_budget -= self._member.size - before
+                if self._unpack_budget < 0:
                     self._give_up()
                     return 0
             if not self._inflate.eof:
@@ -258,7 +258,7 @@ class ZipStream:
             return len(self._inflate.unused_data) or len(packed)
         except zlib.error:
             self._member.crc = -1
-            self._step = ZipStream._broken
+            self._step = ZipStream._skip_damaged
             return 0
 
     def _count(self, unpacked: bytes | memoryview) -> None:
@@ -267,11 +267,11 @@ class ZipStream:
 
     def _descriptor(self, data: memoryview) -> memoryview:
         member = self._member
-        if not self._wide and max(member.packed, member.size) > _UNKNOWN_SIZE:
+        if not self._zip64 and max(member.packed, member.size) > _UNKNOWN_SIZE:
             # Some writers describe large members by wide sizes without having said so.
             return self._give_up()
         # With or without a signature.  The end of the directory alone is 22 bytes, so there is always enough to read.
-        sizes = struct.pack("<QQ" if self._wide else "<II", member.packed, member.size)
+        sizes = struct.pack("<QQ" if self._zip64 else "<II", member.packed, member.size)
         crc = struct.pack("<I", member.crc)
         complete, data = self._gather(data, len(_DESCRIPTOR + crc + sizes))
         if not complete:
@@ -283,24 +283,24 @@ class ZipStream:
                 return data
         return self._give_up()
 
-    def _behind(self, data: memoryview) -> memoryview:
+    def _collect_directory(self, data: memoryview) -> memoryview:
         self._directory += data
         return self._give_up() if len(self._directory) > MOST_DIRECTORY else data[len(data) :]
 
     def _give_up(self) -> memoryview:
-        self._step = ZipStream._rest
+        self._step = ZipStream._skip_undecided
         self._gathered, self._directory = bytearray(), bytearray()
         self._members.clear()
         return memoryview(b"")
 
-    def _rest(self, data: memoryview) -> memoryview:
+    def _skip_undecided(self, data: memoryview) -> memoryview:
         return data[len(data) :]
 
-    def _broken(self, data: memoryview) -> memoryview:
+    def _skip_damaged(self, data: memoryview) -> memoryview:
         return data[len(data) :]
 
 
-class _Tail(io.RawIOBase):
+class _TailFile(io.RawIOBase):
     """A file of which just the end is at hand, for `zipfile` to read the directory from; before that are zeros."""
 
     def __init__(self, data: bytes, size: int) -> None:
@@ -334,13 +334,13 @@ def _decoded(name: bytes, flags: int) -> str | None:
         return None
 
 
-def _wide_sizes(extra: bytes) -> tuple[int, int] | None:
+def _zip64_sizes(extra: bytes) -> tuple[int, int] | None:
     """Return size and packed size from a local header's zip64 field, None where there is none."""
     at = 0
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<HH", extra, at)
-        if kind == _ZIP64 and length >= _WIDE_SIZES.size and at + 4 + length <= len(extra):
-            size, packed = _WIDE_SIZES.unpack_from(extra, at + 4)
+        if kind == _ZIP64_FIELD and length >= _ZIP64_SIZES.size and at + 4 + length <= len(extra):
+            size, packed = _ZIP64_SIZES.unpack_from(extra, at + 4)
             return size, packed
         at += 4 + length
     return None
