@@ -1,4 +1,4 @@
-"""The members of an artifact as files in a folder, and nothing outside of it."""
+"""Extracts the members of an artifact to a folder, and nothing outside of it."""
 
 import os
 import secrets
@@ -57,7 +57,7 @@ class ExtractLimits:
 
 @attrs.frozen
 class _Plan:
-    """The files and folders to create, decided before any is written."""
+    """The folders and files to create, decided before any is written."""
 
     folders: tuple[Parts, ...]
     files: tuple[tuple[zipfile.ZipInfo, Parts], ...]
@@ -141,7 +141,7 @@ def _planned(archive: Archive, names: tuple[str, ...] | None, limits: ExtractLim
 
 
 def _places(infos: dict[str, zipfile.ZipInfo]) -> dict[str, Parts]:
-    """Return where each member goes that can go anywhere: the same whichever are wanted."""
+    """Return the path of each member with a safe name; it doesn't depend on which members are extracted."""
     parts_of: dict[str, Parts] = {}
     for name in infos:
         try:
@@ -154,7 +154,7 @@ def _places(infos: dict[str, zipfile.ZipInfo]) -> dict[str, Parts]:
 
 
 def _check_sizes(archive: Archive, infos: list[zipfile.ZipInfo], limits: ExtractLimits) -> None:
-    """Hold what the directory announces against the limits: reading a member never brings more than that."""
+    """Compare the sizes in the directory with the limits: reading a member never yields more than that."""
     unpacked, packed = sum(info.file_size for info in infos), sum(info.compress_size for info in infos)
     if unpacked > limits.total_bytes:
         raise ArtifactTooLargeError(f"{archive.name} unpacks to {unpacked} bytes, more than {limits.total_bytes}")
@@ -169,12 +169,12 @@ def _check_sizes(archive: Archive, infos: list[zipfile.ZipInfo], limits: Extract
 def _write(archive: Archive, info: zipfile.ZipInfo, final: Path, stop: threading.Event) -> None:
     part = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
     try:
-        # Exclusive, so that no link that somebody put there is followed.
+        # Exclusive creation, so that no existing link is followed.
         with open(part, "xb", opener=open_private) as file:
             for piece in archive.pieces(info):
                 raise_if_stopped(stop)
                 file.write(piece)
-        # A link under that name is replaced, and not followed.
+        # An existing link is replaced, not followed.
         part.replace(final)
     except BaseException as error:
         with suppress(OSError):

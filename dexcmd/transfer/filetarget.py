@@ -1,4 +1,4 @@
-"""One artifact on its way into a file: part file, checks, sync, name."""
+"""The target of one artifact in a folder: part file, checks, sync, rename."""
 
 import os
 import threading
@@ -30,25 +30,27 @@ Existing = Literal["verify", "overwrite", "rename", "error"]
 T = TypeVar("T")
 
 SMALL = 1024 * 1024
-"""Up to so many bytes are kept in memory and written in one go: a thread would cost more than it gives."""
+"""Bytes.  A small artifact, of up to this size, is kept in memory and written at once: threads would not pay off."""
 
 CHECKED_IN_COMMIT = 64 * 1024 * 1024
-"""Of those that are small so many bytes are unpacked where others wait for their names."""
+"""The most bytes of a small artifact to unpack during a group commit, as other files wait for it."""
 
 LOCK_POLL_SECONDS = 0.2
 LOCK_STALL_SECONDS = 30.0
-"""How long another download of the same artifact is waited for while it gets no further."""
+"""While another download of the same artifact has the part file locked: how often to try again, and how long to wait
+for it without progress.
+"""
 
 
 class _UndecidedError(Exception):
-    """The bytes passing by did not show that the archive is whole; never leaves this module."""
+    """One pass over the bytes did not show that the archive is complete; never leaves this module."""
 
 
 class FileTarget:
-    """The place of an artifact in a folder.
+    """The target of an artifact in a folder.
 
-    Bytes are kept in memory while they are few.  Then one thread writes them into a locked part file while another
-    hashes and checks them; nothing here touches a file on the event loop.
+    A small artifact is kept in memory until it is complete.  For a larger one, one thread writes into a locked part
+    file while another hashes and checks the same bytes.  No file is accessed on the event loop.
     """
 
     def __init__(
@@ -69,38 +71,38 @@ class FileTarget:
         self._check = BodyCheck(verify)
         self._size = 0
         self._may_be_complete = False
-        """Whether there is something under the final name that may be the whole file."""
+        """Whether an existing file has the final name, and is to be kept if it is complete."""
 
         self._found: SavedArtifact | None = None
         self._buffered: list[bytes] = []
         self._writer: QueueThread | None = None
         self._checker: QueueThread | None = None
         self._unchecked = 0
-        """Bytes of the part file that an earlier download left, still to be hashed and checked."""
+        """Bytes in the part file of an earlier download that are still to be hashed and checked."""
 
         self._joined = False
-        """Whether bytes were put together without an ETag that vouches for them."""
+        """Whether bytes of several responses were joined without a strong ETag, so they may be of two versions."""
 
         self._part = ResumablePart(name, final, checked=verify == "zip")
         self._done = False
         self._not_resumable = False
-        """Whether what came is nothing to go on from: it is no whole archive, or has no place."""
+        """Whether to delete the part file: it is not a valid archive, or the final name is taken."""
 
     @property
     def folder(self) -> Path:
-        """Where the file gets its name."""
+        """The folder of the final name."""
         return self._final.parent
 
     @property
     def have(self) -> Have:
-        """What is there of it."""
+        """What is already stored."""
         return Have(self._size, self._part.version)
 
     async def check_existing(self, clock: Clock) -> None:
-        """See what is there already: the file, or a part of it.
+        """Look for the complete file, or a part file to resume from.
 
-        While another download of the same artifact is at work, it is waited for, as long as it gets further.  Raises
-        `ArtifactExistsError`, and `DownloadError` where the disk fails.
+        While another download of the same artifact has the part file locked, wait as long as it makes progress.  Raises
+        `ArtifactExistsError`, and `DownloadError` if the disk fails.
         """
         part = part_path(self._final)
         last, since = await run_to_the_end(partial(_progress_of, part)), clock.monotonic()
@@ -113,11 +115,11 @@ class FileTarget:
             if now != last:
                 last, since = now, clock.monotonic()
             elif clock.monotonic() - since > LOCK_STALL_SECONDS:
-                # It hangs.  A part file of its own is made for this one.
+                # The other one hangs: this download gets its own part file.
                 return
 
     async def find(self, size: int | None) -> SavedArtifact | None:
-        """Return the file if it is there whole."""
+        """Return the file if it is already complete."""
         if self._found is None and size is not None and self._may_be_complete and self._verify != "zip":
             with self._explained():
                 self._found = await run_stoppable(partial(self._whole_file, size))
@@ -128,7 +130,7 @@ class FileTarget:
     async def begin(self, body: Body) -> None:
         """Prepare for a body."""
         if self._size > 0:
-            # The threads look at the version, too: it must not change beside them.
+            # The threads read the version, so they have to end before it changes.
             with self._explained():
                 if body.offset == 0:
                     await run_to_the_end(self._restart)
@@ -136,12 +138,12 @@ class FileTarget:
                     await self._run_stopping_check(self._flush)
         self._part.version = Version() if body.coding else body.version
         if body.size is not None and body.size > SMALL:
-            # Before a byte is fetched, so that it is not in vain.
+            # A lack of disk space is found before the body is read.
             with self._explained():
                 await run_to_the_end(self._part.prepare)
 
     async def tail(self, size: int) -> bytes:
-        """Return the last `size` bytes of what is there."""
+        """Return the last `size` bytes of what is stored."""
         if not self._on_disk:
             return b"".join(self._buffered)[self._size - size :]
         with self._explained():
@@ -150,14 +152,14 @@ class FileTarget:
     async def write(self, chunk: bytes) -> None:
         """Take the next bytes.
 
-        Raises `InsufficientSpaceError` where the disk is full, `DownloadError` where it fails otherwise.
+        Raises `InsufficientSpaceError` if the disk is full, `DownloadError` if it fails otherwise.
         """
         self._size += len(chunk)
         if self._writer is None:
             self._buffered.append(chunk)
             if self._part.file is None and self._size <= SMALL:
                 return
-            # Hashing takes about as long as writing does, and neither has to wait for the other.
+            # Two threads, as hashing takes about as long as writing.
             self._writer = QueueThread(self._part.write, "dexcmd-writer")
             self._checker = QueueThread(self._feed, "dexcmd-checker")
             chunk, self._buffered = b"".join(self._buffered), []
@@ -166,11 +168,11 @@ class FileTarget:
             if self._checker is not None:
                 await self._checker.put(chunk)
             if self._size == self._part.version.size:
-                # Before another one may begin in its place: full queues must not add up.
+                # Before another download gets this one's slot: the memory of full queues must not add up.
                 await self._run_stopping_check(self._end_threads)
 
     async def finish(self, resumed_from: int) -> SavedArtifact:
-        """Verify the file and give it its name, durably.
+        """Verify the file and rename it to its final name, durably.
 
         Raises `InvalidArtifactError`, `InsufficientSpaceError`, `ArtifactExistsError` or `DownloadError`.
         """
@@ -181,14 +183,14 @@ class FileTarget:
             try:
                 await self._commit.commit(self)
             except _UndecidedError:
-                # Reading it may take long, and must not keep the others from their names.
+                # Reading the file may take long, and must not delay the rest of the group commit.
                 await self._run_stopping_check(self._check_file)
                 await self._commit.commit(self)
         return SavedArtifact(path=self._final, size=self._size, sha256=self._check.sha256, resumed_from=resumed_from)
 
     @property
     def _on_disk(self) -> bool:
-        """Whether there are bytes that are not, or not only, in memory."""
+        """Whether there is a part file, or a thread about to create one: not all bytes are only in memory."""
         return self._part.file is not None or self._writer is not None
 
     @contextmanager
@@ -199,17 +201,17 @@ class FileTarget:
             raise explain(error, self._final) from error
 
     async def _run_stopping_check(self, work: Callable[[], T]) -> T:
-        """Do in a thread what the check has to come to its end for; a cancellation ends the check within a piece."""
+        """Call `work`, which waits for the check or runs it, in a thread; a cancellation stops the check."""
         return await run_stoppable(lambda _: work(), self._check.stop)
 
     async def close(self) -> None:
-        """Close the part, and keep it if it can be gone on from."""
+        """Close the part file, and keep it if it can be resumed and `keep_part` is set."""
         await let_go(self._close)
 
-    # From here on in threads.
+    # The methods below are called in threads.
 
     def _check_existing(self, stop: threading.Event) -> bool:
-        """Return whether there is an answer: not while another download is at work."""
+        """Return False if another download has the part file locked, else True."""
         self._final_status()
         try:
             has_part = self._part.open_existing()
@@ -218,31 +220,32 @@ class FileTarget:
         try:
             self._use_existing(stop, has_part=has_part)
         except BaseException:
-            # A later download may have what this one lacks.
+            # A later download may succeed, for example with more disk space.
             self._part.release()
             raise
         return True
 
     def _use_existing(self, stop: threading.Event, *, has_part: bool) -> None:
         delete_abandoned_parts(self._final)
-        # Once more: whoever had the part may have given it its final name just before.
+        # Again: the download that had the part file locked may just have renamed it.
         status = self._final_status()
         self._may_be_complete = status is not None and self._existing == "verify"
         if status is not None and self._may_be_complete and self._verify == "zip":
             self._found = self._whole_file(status.st_size, stop)
         if self._found is not None:
-            # Beside a whole file it is no matter if they stay, as where the disk can only be read.
+            # Beside a complete file leftovers do no harm, if they can't be deleted (on a read-only file system).
             with suppress(OSError):
                 self._part.drop() if has_part else delete_stale_state(self._final)
         elif not has_part:
             delete_stale_state(self._final)
         else:
-            # One as `write_rest` makes it has no state; as a file that is there, it can only speak for itself.
+            # The part file of a small artifact has no state file (see `write_rest`).  Like an existing final file, it
+            # is accepted only because of the checksums in it.
             accept_whole_zip = self._existing == "verify" and self._part.opened.size <= SMALL
             self._size = self._unchecked = self._part.resume(stop, accept_whole_zip=accept_whole_zip).offset
 
     def _final_status(self) -> os.stat_result | None:
-        """Return what is under the final name.  Raises `ArtifactExistsError` where nothing may be."""
+        """Return the status of an existing final file, or None.  Raises `ArtifactExistsError` if that is an error."""
         try:
             status = self._final.lstat()
         except FileNotFoundError:
@@ -288,11 +291,11 @@ class FileTarget:
 
     def _feed(self, chunks: list[bytes]) -> None:
         self._catch_up()
-        # In one piece: a hash gives the interpreter away, and waits for the busy event loop to get it back.
+        # In one piece: each hash update releases the GIL, and must then wait to get it back from the busy event loop.
         self._check.feed(b"".join(chunks))
 
     def _catch_up(self) -> None:
-        """Hash and check what an earlier download left."""
+        """Hash and check the bytes of an earlier download."""
         size, self._unchecked = self._unchecked, 0
         if size:
             for piece in self._part.opened.pieces(size):
@@ -320,7 +323,7 @@ class FileTarget:
             self._check_file()
 
     def _check_file(self) -> None:
-        # What one pass can't tell, the file can; and it says what is wrong.
+        # Reading the file decides what one pass could not, and the error says what is wrong.
         try:
             check_zip(self._part.opened.path, self._final.name, self._check.stop, joined=self._joined)
         except InvalidArtifactError:
@@ -328,9 +331,9 @@ class FileTarget:
             raise
 
     def write_rest(self) -> None:
-        """Write and check what is not yet."""
+        """Write and check a small artifact; larger ones are already written and checked."""
         if self._part.file is None:
-            # In one piece: each call into the system or a hash waits for the interpreter when it comes back.
+            # In one piece: each system call or hash update must wait for the GIL afterwards.
             body, self._buffered = b"".join(self._buffered), []
             self._part.write_whole(body)
             self._check = BodyCheck(self._verify, most=CHECKED_IN_COMMIT)
@@ -339,21 +342,21 @@ class FileTarget:
                 raise _UndecidedError
 
     def start_writeback(self) -> None:
-        """Have the system begin to write it to disk."""
+        """Have the system start writing it to disk, without waiting for it."""
         self._part.opened.start_writeback()
 
     def sync(self) -> None:
-        """Return when it is on disk."""
+        """Wait until it is on disk (fsync)."""
         self._part.sync()
 
     def put_in_place(self) -> None:
         """Give it its final name."""
         file = self._part.opened
         if file.locked:
-            # Another download's part must never get it.
+            # Another download's part file must never get the final name.
             file.check_path()
         else:
-            # Where there are no locks, no file can be renamed while it is open.
+            # There are no locks on Windows, which can't rename an open file.
             file.close()
         if self._existing == "rename":
             self._final = _rename(file.path, self._final)
@@ -372,7 +375,7 @@ class FileTarget:
         self._check.stop.set()
         keep = self._keep_part and not self._not_resumable and self.have.can_go_on(checked=self._verify == "zip")
         for stop in (*((self._end_writer,) if keep else ()), self._drop_threads, self._part.join_sync):
-            # What has ended the download is told, and not what comes after it.
+            # Errors of the cleanup must not hide the error that ended the download.
             with suppress(Exception):
                 stop()
         with suppress(OSError):
@@ -383,7 +386,7 @@ class FileTarget:
 
 
 def _rename(part: Path, final: Path) -> Path:
-    """Give a file the first final name that is free, and return that."""
+    """Rename a file to the first free final name (`name.zip`, `name (1).zip`, ...), and return that."""
     name, number = final, 0
     while True:
         try:
@@ -396,7 +399,7 @@ def _rename(part: Path, final: Path) -> Path:
 
 
 def _progress_of(part: Path) -> tuple[int, int] | None:
-    """Return what changes while somebody writes to a part file."""
+    """Return the size and modification time of a part file, which change while another download writes to it."""
     try:
         status = part.lstat()
     except OSError:

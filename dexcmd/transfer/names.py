@@ -1,4 +1,4 @@
-"""File names derived from what the service says: they never lead out of the folder, and are valid on every system."""
+"""Safe file names for the names that the service gives: inside the folder, and valid on every system."""
 
 import hashlib
 import re
@@ -31,7 +31,7 @@ Parts = tuple[str, ...]
 """A path below some folder: the names of folders, then the name of a file or folder."""
 
 MOST_NAME_BYTES = 200
-"""File systems allow 255; the rest is reserved for what the name of a part file adds."""
+"""File systems allow 255; the rest is reserved for what the names of part and state files add."""
 
 MOST_SUFFIX_BYTES = 16
 
@@ -66,7 +66,7 @@ def final_name(command_id: str, filename: str) -> str:
 
 
 def _is_unambiguous(name: str, command_id: str) -> bool:
-    """Tell whether a name can't belong to another command's artifact."""
+    """Tell whether a name can't be that of another command's artifact."""
     if not _UUID.fullmatch(command_id.lower()):
         # Not one of the service's ids, but this distinguishes ids that are words.
         return name.startswith(command_id) and not name[len(command_id) :][:1].isalnum()

@@ -1,4 +1,4 @@
-"""One artifact on its way into an object: parts, checks, checksum."""
+"""The target of one artifact in an object store: upload, checks, checksum."""
 
 import threading
 from collections import deque
@@ -25,18 +25,18 @@ __all__ = ["ExistingObject", "ObjectTarget", "Tail"]
 ExistingObject = Literal["verify", "overwrite", "error"]
 
 SMALL = 1024 * 1024
-"""Up to so many bytes are kept in memory and written in one request: a thread would cost more than it gives."""
+"""Bytes.  An artifact of up to this size is kept in memory and stored with one request: a thread would not pay off."""
 
 MOST_ATTRIBUTE = 1024
-"""Of the 2 KiB that S3 takes of all of them together."""
+"""The most bytes of one attribute: S3 accepts 2 KiB for all of them together."""
 
 
 class ObjectTarget:
-    """The place of an artifact in an object store.
+    """The target of an artifact in an object store.
 
-    Bytes are kept in memory while they are few.  Then they go into an upload, through one thread that also hashes and
-    checks them.  What that can't check in one pass goes, in a second one, into a file that is read before it is
-    uploaded: no object is seen before all of it is known to be whole.
+    A small artifact is kept in memory until it is complete.  A larger one is uploaded by one thread, which also hashes
+    and checks it.  An artifact that can't be checked in one pass is requested again into a temporary file, which is
+    checked before it is uploaded: no object is visible before it is known to be complete.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class ObjectTarget:
         self._attributes = attributes
         self._uploads = uploads
         self._has_upload_slot = False
-        """Whether it has one of `uploads`."""
+        """Whether it holds a slot of `uploads`."""
 
         self._found: StoredArtifact | None = None
         self._may_have_checksum = True
-        """Whether there may be a mark."""
+        """Whether there may be a checksum of an earlier object."""
 
         self._check = BodyCheck(verify)
         self._size = 0
@@ -70,25 +70,25 @@ class ObjectTarget:
         self._writer: QueueThread | None = None
         self._upload: Upload | None = None
         self._joined = False
-        """Whether bytes were put together without an ETag that vouches for them."""
+        """Whether bytes of several responses were joined without a strong ETag, so they may be of two versions."""
 
         self._needs_second_pass = False
-        """Whether one pass did not tell enough."""
+        """Whether one pass could not verify the artifact."""
 
         self._spool: Spool | None = None
 
     @property
     def have(self) -> Have:
-        """What is there of it."""
+        """What is already stored."""
         return Have(self._size, self._version)
 
     async def check_existing(self) -> None:
-        """See what is there already.  Raises `ArtifactExistsError`, or `DownloadError` where the store fails."""
+        """Look for an existing object.  Raises `ArtifactExistsError`, or `DownloadError` if the store fails."""
         if self._existing != "overwrite":
             await run_to_the_end(self._check_existing)
 
     async def find(self, size: int | None) -> StoredArtifact | None:
-        """Return the object if it is there whole."""
+        """Return the object if it is already complete."""
         return self._found
 
     async def begin(self, body: Body) -> None:
@@ -98,11 +98,11 @@ class ObjectTarget:
         self._version = Version() if body.coding else body.version
 
     async def tail(self, size: int) -> bytes:
-        """Return the last `size` bytes of what is there, which are few."""
+        """Return the last `size` bytes of what is stored, at most `OVERLAP`."""
         return self._tail.last(size)
 
     async def write(self, chunk: bytes) -> None:
-        """Take the next bytes.  Raises `DownloadError` where the store fails."""
+        """Take the next bytes.  Raises `DownloadError` if the store fails."""
         self._size += len(chunk)
         self._tail.add(chunk)
         if self._writer is None:
@@ -117,7 +117,7 @@ class ObjectTarget:
         await self._writer.put(chunk)
 
     async def finish(self, resumed_from: int) -> StoredArtifact:
-        """Verify the artifact and make it an object, then mark that.
+        """Verify the artifact, make the object visible, and write its checksum.
 
         Raises `InvalidArtifactError`, `UncheckedError`, `ArtifactExistsError` or `DownloadError`.
         """
@@ -125,7 +125,7 @@ class ObjectTarget:
         try:
             e_tag = await run_stoppable(self._complete, self._check.stop)
         except InvalidArtifactError:
-            # The next attempt, if any, starts over, and not before those have come that wait for an upload now.
+            # The next attempt, if any, starts over.  Until then, the upload slot is free for others that wait for one.
             await self.close()
             raise
         return StoredArtifact(
@@ -137,7 +137,7 @@ class ObjectTarget:
         )
 
     async def close(self) -> None:
-        """Abort what is not finished, and let another one have its upload."""
+        """Abort an unfinished upload, and release the upload slot."""
         try:
             if self._writer is not None or self._upload is not None or self._spool is not None:
                 await let_go(self._drop)
@@ -146,7 +146,7 @@ class ObjectTarget:
                 self._has_upload_slot = False
                 self._uploads.release()
 
-    # From here on in threads.
+    # The methods below are called in threads.
 
     def _check_existing(self) -> None:
         if self._existing == "error":
@@ -208,7 +208,7 @@ class ObjectTarget:
         return self._publish(body)
 
     def _check_body(self, body: bytes, stop: threading.Event) -> None:
-        """Raise `InvalidArtifactError` unless it is whole, and `UncheckedError` where it is not at hand to see."""
+        """Raise `InvalidArtifactError` unless it is complete; `UncheckedError` if only a second pass can tell."""
         verdict = self._check.verdict(joined=self._joined)
         if verdict == "damaged":
             raise InvalidArtifactError(f"{self._location.key}: not a whole zip archive, or a checksum in it is wrong")
@@ -226,7 +226,7 @@ class ObjectTarget:
         if self._existing == "error":
             self._refuse_existing()
         if self._may_have_checksum:
-            # Before there is another object: no mark may ever stand beside one that it does not describe.
+            # Before the object is replaced: a checksum must never be beside an object that it does not describe.
             self._location.delete_checksum()
         described = self._stored_attributes()
         if self._upload is None:
@@ -243,10 +243,10 @@ class ObjectTarget:
         return e_tag
 
     def _stored_attributes(self) -> Attributes:
-        """Return what is stored along with the bytes: of that, all is known before the first byte comes."""
+        """Return the object's metadata, all of which is known before the first byte arrives."""
         if self._attributes is None:
             return None
-        # Azure takes no hyphen in such a name, and some proxies no underscore.
+        # Azure accepts no hyphen in the name of an attribute, and some proxies no underscore.
         name = self._name.filename
         etag = self._version.etag
         return {
@@ -259,12 +259,12 @@ class ObjectTarget:
 
 
 class Tail:
-    """The last bytes that came, as many as an overlap may have."""
+    """The last bytes that arrived, enough for an overlap."""
 
     def __init__(self) -> None:
         self._chunks: deque[bytes] = deque()
         self.size: int = 0
-        """Bytes that are kept."""
+        """Bytes kept."""
 
     def add(self, chunk: bytes) -> None:
         """Take the next bytes."""
@@ -279,5 +279,5 @@ class Tail:
 
 
 def _header(text: str) -> str:
-    # What a header holds that is no text is passed on as the bytes that it was.
+    # Bytes of a header that aren't valid text are percent-encoded as they are.
     return quote(text, safe="", errors="surrogateescape")[:MOST_ATTRIBUTE]

@@ -1,4 +1,4 @@
-"""The download engine: brings one artifact to its target, over as many attempts as it takes."""
+"""The download engine: downloads one artifact into its target, with as many attempts as necessary."""
 
 import logging
 from typing import Generic
@@ -34,15 +34,15 @@ logger: logging.Logger = logging.getLogger(__name__)
 RANGE_NOT_SATISFIABLE = 416
 
 _RESUMABLE = (TruncatedArtifactError, StalledDownloadError)
-"""A body broke off, and what came of it is good.  Failures to open one are none of these: the retry middleware has had
-them already.
+"""The body broke off, and what arrived of it is valid.  Failed requests are not included: the retry middleware has
+already retried those.
 """
 
 
 async def save_artifact(
     session: Session, name: ArtifactName, store: Store[R], options: SaveOptions, shared: Shared = NOTHING_SHARED
 ) -> R:
-    """Bring an artifact into a store.  Raises `DexError`."""
+    """Download an artifact into a store.  Raises `DexError`."""
     path = ArtifactAddress(name.command_id, name.filename).path
     verify = options.verification(name.filename)
     try:
@@ -51,12 +51,12 @@ async def save_artifact(
     except OSError as error:
         if isinstance(error, DexError):
             raise
-        # Of a sink that is somebody's own: one that fails stops no other.
+        # Raised by a custom sink: as a `DexError`, it ends only this download.
         raise DownloadError(f"can't store {one_line(name.filename)}: {one_line(str(error))}") from error
 
 
 class _Download(Generic[R]):
-    """One artifact on its way, over all of its attempts."""
+    """The download of one artifact, over all of its attempts."""
 
     def __init__(
         self,
@@ -79,28 +79,28 @@ class _Download(Generic[R]):
         self._deadline = self._clock.monotonic() + options.limits.total_seconds
         self._meter = ProgressMeter(name.command_id, name.filename)
         self._usable = True
-        """Whether what is there may be gone on from."""
+        """Whether the bytes stored so far can be resumed from."""
 
         self._resumed = target.have.offset > 0
-        """Whether what is there came in more than one body."""
+        """Whether the stored bytes come from more than one response."""
 
         self._size_announced = True
-        """Whether the last body said how long the artifact is."""
+        """Whether the last response announced the size of the artifact."""
 
         self._has_slot = False
-        """Whether it has one of the slots."""
+        """Whether it holds one of the slots."""
 
         self._requested = False
-        """Whether the service was asked for it."""
+        """Whether it has started to request the artifact."""
 
         self._opened = False
-        """Whether the last attempt got as far as an artifact that comes, or is there."""
+        """Whether the last attempt got a response with the artifact, or had all bytes already."""
 
         self._failures = 0
-        """How many attempts have failed since it got further."""
+        """How many attempts have failed since the last progress."""
 
         self._highest_offset = target.have.offset
-        """As many bytes were there at the most."""
+        """The most bytes stored at any time."""
 
     async def run(self) -> R:
         if (found := await self._target.find(None)) is not None:
@@ -129,17 +129,17 @@ class _Download(Generic[R]):
         return found or await target.finish(have.offset if self._resumed else 0)
 
     async def _acquire_slot(self) -> None:
-        """Have a slot.  It is kept until all bytes are there, also between two attempts.
+        """Acquire a slot, and keep it until all bytes have arrived, also between attempts.
 
-        What is there of an artifact may hold what another one waits for with its slot: an upload of the few that a
-        sink has at a time.
+        A partly received artifact may hold one of the few uploads of a sink.  If it waited for a slot, downloads that
+        have slots could be waiting for its upload: a deadlock.
         """
         if self._shared.slots is None or self._has_slot:
             return
         queued = self._clock.monotonic()
         await self._shared.slots.acquire()
         self._has_slot = True
-        # The time that others take is not its own.
+        # Waiting for a slot doesn't count towards the time limit.
         self._deadline += self._clock.monotonic() - queued
 
     def _release_slot(self) -> None:
@@ -148,13 +148,13 @@ class _Download(Generic[R]):
             self._shared.slots.release()
 
     async def _fetch(self, have: Have) -> R | None:
-        """Receive what is missing; return what turns out to be there already."""
+        """Receive the missing bytes, or return the artifact if it turns out to be stored already."""
         target, ask = self._target, what_to_ask(have, checked=self._checked)
         left = self._deadline - self._clock.monotonic()
         if left <= 0:
             raise self._deadline_error()
         policy = self._session.settings.retry
-        # What failed since bytes came last counts, whether there was no answer or no byte in it.
+        # All failures since the last progress count together: failed requests, and responses without new bytes.
         attempts, seconds = policy.attempts - self._failures, min(policy.total_seconds, left)
         session = self._session
         if (attempts, seconds) != (policy.attempts, policy.total_seconds):
@@ -187,7 +187,7 @@ class _Download(Generic[R]):
             if new := joint.join(chunk):
                 await target.write(new)
             if options.on_progress is not None:
-                # Of an overlap more is there than has come by now.
+                # During an overlap, more is stored than this response has brought so far.
                 there = max(artifact.received, target.have.offset)
                 self._report(options.on_progress, there, artifact.size, now)
             if throttle is not None:
@@ -198,7 +198,7 @@ class _Download(Generic[R]):
                 raise self._deadline_error()
             now = clock.monotonic()
         if options.on_progress is not None and artifact.size is None:
-            # Its end tells how long it is.
+            # Only the end of the body tells its size.
             self._report(options.on_progress, artifact.received, artifact.received, now)
 
     def _report(self, on_progress: OnProgress, received: int, size: int | None, now: float) -> None:
@@ -208,7 +208,7 @@ class _Download(Generic[R]):
         try:
             on_progress(report)
         except Exception:
-            # It only looks on, and must not change what happens.
+            # A progress callback must not affect the download.
             logger.exception("on_progress raised for %r", report)
 
     def _deadline_error(self) -> StalledDownloadError:
@@ -216,32 +216,33 @@ class _Download(Generic[R]):
         return StalledDownloadError(f"{self._path}: not whole after {seconds:g} s")
 
     def _should_retry(self, error: Exception) -> bool:
-        """Tell whether another attempt may do better, and note whether what is there can be gone on from."""
+        """Tell whether another attempt may succeed, and record in `_usable` whether it can resume."""
         if isinstance(error, _RESUMABLE):
             return True
         there = self._target.have.offset > 0
         if isinstance(error, InvalidArtifactError) and not self._opened:
-            # No byte was taken of what came instead: a page in passing, where an artifact has been already.
+            # Something else was sent instead, such as an HTML page, and nothing of it was stored.  If bytes of the
+            # artifact have arrived before, that may be temporary.
             return there
         self._usable = False
         if isinstance(error, APIError):
-            # There is nothing after the bytes that are there, though their end was not announced: so from the start.
+            # The service has nothing after the stored bytes, but no announced size shows that they are all: start over.
             return error.status == RANGE_NOT_SATISFIABLE and there
         if isinstance(error, InvalidArtifactError) and not isinstance(error, UncheckedError):
-            # Without a length, a body that ends with its connection looks whole until the zip is read; and what was
-            # put together may not fit.
+            # Without an announced size, a body cut off with its connection looks complete until the zip is read; and
+            # joined bytes may be of two versions.  Otherwise, the service's artifact itself is invalid.
             return there and (self._resumed or not self._size_announced)
         return isinstance(error, ArtifactChangedError | UncheckedError)
 
     def _retry_delay(self, error: Exception) -> float | None:
-        """Return how long to wait before the next attempt: they count only while they get no further."""
+        """Return how long to wait before the next attempt; None to give up.  Only attempts without progress count."""
         if not self._should_retry(error):
             return None
         settings, offset = self._session.settings, self._target.have.offset
         if offset > self._highest_offset:
             self._highest_offset, self._failures = offset, 0
         if isinstance(error, UncheckedError):
-            # All of it has come, and is to come once more.
+            # All of it has arrived, and has to be received again.
             self._highest_offset = 0
         self._failures += 1
         wait = settings.retry.backoff(self._failures, settings.random())

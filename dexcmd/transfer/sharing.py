@@ -13,7 +13,7 @@ __all__ = ["NOTHING_SHARED", "NotStartedError", "Shared"]
 
 
 class NotStartedError(DownloadError):
-    """Nothing was requested, as no more downloads are to be started."""
+    """Nothing was requested, as no more downloads are to start."""
 
 
 @attrs.frozen(kw_only=True)
@@ -27,7 +27,7 @@ class Shared:
     """
 
     stopped: asyncio.Event | None = None
-    """Once set, no more downloads start (`NotBegunError`); those in progress continue."""
+    """Once set, no more downloads start (`NotStartedError`); those in progress continue."""
 
     @classmethod
     def among(cls, concurrency: int, bytes_per_second: float | None, stopped: asyncio.Event, clock: Clock) -> "Shared":

@@ -145,7 +145,7 @@ def _mistakes_of_parts(parts: tuple[tuple[_Piece, ...], ...]) -> Iterator[str]:
         if len(text.encode(errors="surrogatepass")) > MOST_TEXT_BYTES:
             yield f"{text!r} has more than {MOST_TEXT_BYTES} bytes"
     fields = [piece.name for piece in parts[-1] if isinstance(piece, _Field)]
-    # One that there is not may be meant to be it.
+    # An unknown field may be a misspelt `command_id`: then it is not reported as missing, too.
     meant = [name for name in fields if name == "command_id" or name not in FIELDS]
     if parts[-1] and (fields.count("command_id") > 1 or not meant):
         yield "the last part must hold {command_id}, once"
