@@ -27,7 +27,7 @@ from dexcmd.transfer.zipformat import (
     KNOWN_METHODS,
     LOCAL_HEADER,
     MOST_UNPACKED,
-    PATCHED_OR_MASKED,
+    PATCHED_OR_STRONGLY_ENCRYPTED,
     decoded_name,
     ends_with_its_directory,
 )
@@ -71,7 +71,7 @@ def is_special(info: zipfile.ZipInfo) -> bool:
 
 def is_readable(info: zipfile.ZipInfo) -> bool:
     """Tell whether a member is not encrypted, and its compression method is supported."""
-    return not info.flag_bits & (ENCRYPTED | PATCHED_OR_MASKED) and info.compress_type in KNOWN_METHODS
+    return not info.flag_bits & (ENCRYPTED | PATCHED_OR_STRONGLY_ENCRYPTED) and info.compress_type in KNOWN_METHODS
 
 
 class Archive:

@@ -10,7 +10,7 @@ __all__ = [
     "KNOWN_METHODS",
     "LOCAL_HEADER",
     "MOST_UNPACKED",
-    "PATCHED_OR_MASKED",
+    "PATCHED_OR_STRONGLY_ENCRYPTED",
     "decoded_name",
     "ends_with_its_directory",
 ]
@@ -20,7 +20,7 @@ END_RECORD = b"PK\x05\x06"
 _END_RECORD_SIZE = 22
 
 ENCRYPTED = 0x1
-PATCHED_OR_MASKED = 0x60
+PATCHED_OR_STRONGLY_ENCRYPTED = 0x60
 """Flags for patched data and strong encryption, which `zipfile` refuses to read."""
 _UTF_8_NAME = 0x800
 

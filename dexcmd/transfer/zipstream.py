@@ -20,7 +20,7 @@ from dexcmd.transfer.zipformat import (
     KNOWN_METHODS,
     LOCAL_HEADER,
     MOST_UNPACKED,
-    PATCHED_OR_MASKED,
+    PATCHED_OR_STRONGLY_ENCRYPTED,
     decoded_name,
     ends_with_its_directory,
 )
@@ -150,7 +150,7 @@ class ZipStream:
         if entry.flag_bits & ENCRYPTED or entry.compress_type not in KNOWN_METHODS:
             # Reading the file could not check it either.
             return "unknown" if joined else "whole"
-        if not member.readable or entry.flag_bits & PATCHED_OR_MASKED:
+        if not member.readable or entry.flag_bits & PATCHED_OR_STRONGLY_ENCRYPTED:
             # bz2, lzma, patched data, and flags in which local header and directory differ: reading the file decides.
             return "unknown"
         return "whole" if (member.crc, member.size) == (entry.CRC, entry.file_size) else "damaged"
