@@ -75,8 +75,8 @@ class ExportRow:
     command_id: Annotated[str | None, "Its latest command."] = None
     provenance: Annotated[
         Provenance | None,
-        "How that command came to be known: `response` by the answer to its POST; `adopted` from the list, which shows "
-        "it as made by one of the campaign's POSTs; `foreign` from the list, as somebody else's.",
+        "How that command came to be known: `response` by the response to its POST; `adopted` from the list, which "
+        "shows it as made by one of the campaign's POSTs; `foreign` from the list, as somebody else's.",
     ] = None
     known_at: Annotated[datetime | None, "When it came to be known. By the clock of the machine that ran it."] = None
     created_at: Annotated[datetime | None, "When it was created. By the service's clock."] = None
