@@ -5,6 +5,7 @@ import os
 import stat
 import threading
 from pathlib import Path
+from typing import BinaryIO
 
 from dexcmd.errors import ConfigurationError, DownloadError, UnsafeFilenameError
 from dexcmd.transfer.checks import BodyCheck
@@ -108,7 +109,7 @@ def whole_file_hash(path: Path, size: int, verify: Verify, stop: threading.Event
     return check.sha256
 
 
-def check_zip(path: Path, name: str, stop: threading.Event | None = None, *, joined: bool = False) -> None:
-    """Check a zip archive from end to end, as `Archive.check` does; errors call it `name`."""
-    with Archive(path, name) as archive:
+def check_zip(file: Path | BinaryIO, name: str, stop: threading.Event | None = None, *, joined: bool = False) -> None:
+    """Check a zip archive from end to end, as `Archive.check` does, and close it; errors call it `name`."""
+    with Archive(file, name) as archive:
         archive.check(stop or threading.Event(), joined=joined)

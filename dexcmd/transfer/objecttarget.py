@@ -220,7 +220,7 @@ class ObjectTarget:
         if self._spool is None:
             self._spool = Spool()
             self._spool.write([body])
-        check_zip(self._spool.path, self._location.key, stop, joined=self._joined)
+        check_zip(self._spool.open(), self._location.key, stop, joined=self._joined)
 
     def _publish(self, body: bytes) -> str | None:
         if self._existing == "error":

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import BinaryIO, Protocol, Self
 
 from dexcmd.errors import DownloadError, InvalidArtifactError, UnreadableMemberError
 from dexcmd.safe_text import one_line
@@ -80,10 +80,10 @@ class Archive:
     Its methods raise `InvalidArtifactError` if the archive is damaged, `DownloadError` if the file can't be read.
     """
 
-    def __init__(self, path: Path, name: str | None = None) -> None:
-        self.name: str = name or path.name
+    def __init__(self, file: Path | BinaryIO, name: str | None = None) -> None:
+        self.name: str = name or Path(file.name).name
         with self._typed_errors():
-            self._file = path.open("rb")
+            self._file = file.open("rb") if isinstance(file, Path) else file
             try:
                 self.size: int = os.fstat(self._file.fileno()).st_size
                 """Bytes of the file."""

@@ -713,7 +713,7 @@ async def test_one_that_unpacks_to_too_much_is_refused(
 
 async def test_a_full_disk_says_so(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     # A device that is full whenever it is written to.
-    monkeypatch.setattr(spool_module.tempfile, "mkstemp", lambda **_: (os.open("/dev/full", os.O_RDWR), "/no/such"))
+    monkeypatch.setattr(spool_module.tempfile, "TemporaryFile", lambda **_: open("/dev/full", "r+b", buffering=0))  # noqa: PTH123, SIM115
     async with serving(zipped(ZIP_STORED, os.urandom(SMALL), Unseekable())) as (dex, _):
         with pytest.raises(InsufficientSpaceError):
             await dex.downloads.save("c", place.sink())
