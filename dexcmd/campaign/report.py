@@ -29,17 +29,17 @@ _STATES: Mapping[TargetState, str] = {
     "not_attempted": "no command is created or collected for them any more",
     "collecting": "done, and their artifacts are to be fetched",
     "running": "their commands have not ended",
-    "creating": "a POST is under way, or its answer is lost and being looked for",
+    "creating": "a POST is in progress, or its response was lost and the command is searched for",
     "pending": "due, now or later",
 }
 """In the order of a report, each with its explanation; skipped targets are counted separately."""
 
 _FAILURES: Mapping[FailureClass, str] = {
     "device": "the service reports FAILED",
-    "timeout": "not ended in time; they may go on",
+    "timeout": "not ended in time; they may still end",
     "rejected": "the service refused to create a command",
-    "unknown": "the answer was lost, and the list shows no command",
-    "download": "there is an artifact, and it could not be had",
+    "unknown": "the response was lost, and the list shows no command",
+    "download": "there is an artifact, and it could not be downloaded",
 }
 
 
@@ -112,7 +112,7 @@ def _commands(status: CampaignStatus) -> Iterator[str]:
     yield report_row(
         "surplus",
         surplus,
-        "second commands of targets, from POSTs that were sent again as their answers were lost; not collected",
+        "second commands of targets, from POSTs that were sent again after a lost response; not collected",
     )
     yield report_row("quota spent", commands + surplus, "commands made and surplus")
     foreign = sum(one.foreign for one in accounts)
@@ -150,14 +150,14 @@ def _account(account: AccountStatus) -> Iterator[str]:
         yield f"  waits with wave {account.wave + 1} until {report_time(account.next_wave_at)}: so long is its soak"
     if account.audit_at is not None:
         until = report_time(account.audit_at)
-        yield f"  waits with the audit until {until}: commands may still come of lost answers"
+        yield f"  waits with the audit until {until}: POSTs without a response may still create commands"
     settling = account.settling
     seen = (
-        f"the slowest of {settling.n:,} that were answered was listed within {settling.longest:.1f} s"
+        f"the slowest of {settling.n:,} that were confirmed was listed within {settling.longest:.1f} s"
         if settling.n
-        else "none was looked for so soon that it tells how the list lags (n = 0)"
+        else "how far the list lags is not known yet (n = 0)"
     )
-    yield f"  settling: a lost command is looked for {settling.seconds:.0f} s long; {seen}"
+    yield f"  settling: a lost command is searched for during {settling.seconds:.0f} s; {seen}"
     if account.audited_at is not None:
         yield f"  audited at {report_time(account.audited_at)}"
     if account.audit_error is not None:
