@@ -1,4 +1,4 @@
-"""A file of its own for what can't be verified while it passes: blocking, so for threads."""
+"""A temporary file for artifacts that can't be verified while they stream.  Blocking, so called from threads."""
 
 import os
 import tempfile
@@ -14,9 +14,10 @@ READ_SIZE = 1024 * 1024
 
 
 class Spool:
-    """A file in the system's folder for such, private to the user, and gone after `remove`.
+    """A file in the system's temporary folder, private to the user, deleted by `remove`.
 
-    Each method raises `InsufficientSpaceError`, or `DownloadError`, where the system fails.
+    The constructor, `write` and `pieces` raise `InsufficientSpaceError` if the disk is full, `DownloadError` for other
+    failures.
     """
 
     def __init__(self) -> None:
@@ -25,18 +26,18 @@ class Spool:
         self.path: Path = Path(name)
 
     def write(self, pieces: Sequence[bytes]) -> None:
-        """Write the next bytes."""
+        """Append bytes."""
         with _explained(self.path):
             write_all(self._descriptor, pieces)
 
     def pieces(self) -> Generator[bytes]:
-        """Return all bytes."""
+        """Yield all bytes, in pieces."""
         with _explained(self.path), self.path.open("rb") as file:
             while piece := file.read(READ_SIZE):
                 yield piece
 
     def remove(self) -> None:
-        """Close it, and remove it."""
+        """Close and delete the file."""
         os.close(self._descriptor)
         with suppress(OSError):
             self.path.unlink()
