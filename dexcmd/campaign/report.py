@@ -13,13 +13,13 @@ __all__ = ["report_account", "report_lines", "report_row", "report_time"]
 
 _STANDS: Mapping[CampaignState, str] = {
     "planned": "is planned and was never run",
-    "running": "is being run",
-    "waiting": "is being run, and has nothing to do by now but wait",
+    "running": "is running",
+    "waiting": "is running, and only waits at the moment",
     "paused": "is paused",
-    "interrupted": "is interrupted: no process runs it, and there is something left to do",
+    "interrupted": "is interrupted: no process runs it, and there is work left",
     "finished": "is finished",
     "aborted": "was aborted",
-    "refused": "stands still: what is left to do was refused",
+    "refused": "has stopped: the service refused what is left to do",
     "cancelled": "was cancelled",
 }
 
@@ -168,21 +168,21 @@ def _next(status: CampaignStatus, options: str) -> Iterator[str]:
     name = f"{status.name}{options}"
     match status.state:
         case "planned":
-            yield f"`dexcmd campaign run {name}` begins it, `dexcmd campaign cancel {name}` gives it up"
+            yield f"`dexcmd campaign run {name}` starts it, `dexcmd campaign cancel {name}` cancels it"
         case "running" | "waiting":
-            yield f"nothing, it goes on by itself; `dexcmd campaign pause {name}` holds it"
+            yield f"nothing, it continues by itself; `dexcmd campaign pause {name}` pauses it"
         case "paused" | "interrupted":
-            yield f"`dexcmd campaign resume {name}` goes on where it stands"
+            yield f"`dexcmd campaign resume {name}` resumes it"
         case "refused":
             tokens = dict.fromkeys(one.token_env for one in status.accounts if one.stopped == "refused")
             named = ", ".join(f"{variable} or {variable}_FILE" for variable in tokens)
-            yield f"put right what was refused, such as a token ({named}) or its permissions"
-            yield f"`dexcmd campaign resume {name}` goes on then"
+            yield f"fix what was refused, such as a token ({named}) or its permissions"
+            yield f"then `dexcmd campaign resume {name}` resumes it"
         case _:
             if status.count("failed", "not_attempted"):
                 yield f"`dexcmd campaign export {name}` says what became of each target, and why"
             if unknown := sum(account.failures["unknown"] for account in status.accounts):
-                yield f"look at the {unknown:,} unknown in the list of commands before they are captured anew"
+                yield f"look at the {unknown:,} unknown in the list of commands before they are captured again"
             if not status.count():
                 yield "nothing, there was no target to capture"
             elif not status.count("failed", "not_attempted"):

@@ -38,7 +38,7 @@ COUNTS = [
 ]
 
 MIXED = """\
-c is being run, and has nothing to do by now but wait (by another process)
+c is running, and only waits at the moment (by another process)
 planned at 2026-03-01 08:00 UTC; creates nothing after 2026-03-04 08:01 UTC
 
 targets               1,151  and 35 skipped by the plan
@@ -68,7 +68,7 @@ account b (00000000000000000000000000000002)
   waits for the quota until 2026-03-01 23:00 UTC
   settling: a lost command is searched for during 120 s; the slowest of 7 that were confirmed was listed within 4.5 s
 
-next: nothing, it goes on by itself; `dexcmd campaign pause c` holds it"""
+next: nothing, it continues by itself; `dexcmd campaign pause c` pauses it"""
 
 
 def test_a_campaign_of_all_kinds():
@@ -119,11 +119,11 @@ class TestNext:
             (
                 {"first_run_at": None},
                 False,
-                "`dexcmd campaign run c` begins it, `dexcmd campaign cancel c` gives it up",
+                "`dexcmd campaign run c` starts it, `dexcmd campaign cancel c` cancels it",
             ),
-            ({}, True, "nothing, it goes on by itself; `dexcmd campaign pause c` holds it"),
-            ({}, False, "`dexcmd campaign resume c` goes on where it stands"),
-            ({"control": "pause"}, True, "`dexcmd campaign resume c` goes on where it stands"),
+            ({}, True, "nothing, it continues by itself; `dexcmd campaign pause c` pauses it"),
+            ({}, False, "`dexcmd campaign resume c` resumes it"),
+            ({"control": "pause"}, True, "`dexcmd campaign resume c` resumes it"),
         ],
     )
     def test_while_something_is_left(self, changes: dict[str, Any], held: bool, expected: str):
@@ -139,15 +139,15 @@ class TestNext:
                 "refused",
                 [count("pending")],
                 [
-                    "put right what was refused, such as a token (CLOUDFLARE_API_TOKEN or CLOUDFLARE_API_TOKEN_FILE) "
+                    "fix what was refused, such as a token (CLOUDFLARE_API_TOKEN or CLOUDFLARE_API_TOKEN_FILE) "
                     "or its permissions",
-                    "`dexcmd campaign resume c` goes on then",
+                    "then `dexcmd campaign resume c` resumes it",
                 ],
             ),
             (
                 "finished",
                 [count("failed", 2, failure="unknown")],
-                [EXPORT, "look at the 2 unknown in the list of commands before they are captured anew"],
+                [EXPORT, "look at the 2 unknown in the list of commands before they are captured again"],
             ),
         ],
     )
@@ -157,7 +157,7 @@ class TestNext:
 
 def test_whose_token_is_to_be_put_right():
     found = status(account(stopped="finished"), account("b", stopped="refused"), counts=[count("saved")])
-    assert steps(found)[0] == "put right what was refused, such as a token (APAC or APAC_FILE) or its permissions"
+    assert steps(found)[0] == "fix what was refused, such as a token (APAC or APAC_FILE) or its permissions"
 
 
 class TestCancelling:
