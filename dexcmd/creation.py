@@ -327,7 +327,7 @@ class Creation:
                 else:
                     missing.append(request)
             if missing:
-                said = (ErrorDetail("the answer has fewer rows than commands were asked for"), *posted.said)
+                said = (ErrorDetail("the response has fewer rows than commands were asked for"), *posted.said)
                 cause = BadRequestError(200, said, method="POST", path="/dex/commands")
                 self._lose(missing, cause, sent)
 

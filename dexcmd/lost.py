@@ -75,7 +75,7 @@ class LostCommands:
 
         The POST started at `started` by the monotonic clock, and at `since` by the service's, if known.
         """
-        logger.warning("looking for %d commands whose create answer is lost: %s", len(requests), cause)
+        logger.warning("searching for %d commands, since the response to their POST was lost: %s", len(requests), cause)
         until = self._clock.monotonic() + self._settle_seconds()
         for request in requests:
             # The first POST may have had an effect that shows late, so the search starts from there.
@@ -85,7 +85,7 @@ class LostCommands:
             else:
                 self._lost.append(Lost(request, cause, first.started, until, first.since))
         self._look_anew()
-        error = _untold("its create answer is lost", cause)
+        error = _untold("the response to its POST was lost", cause)
         return [Outcome(request, "unknown", error=error) for request in requests]
 
     def look_for(self, request: CommandRequest, cause: DexError, since: datetime, wait: float, *, again: bool) -> None:

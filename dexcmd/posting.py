@@ -85,7 +85,7 @@ class Poster:
                 self._session.emit(CommandCreated(row.id, asked.device_id, asked.registration_id, asked.type))
         for row in rows:
             if row not in matched:
-                logger.warning("the answer to a POST names a command that was not asked for: %s", row.id)
+                logger.warning("the response to a POST names a command that was not asked for: %s", row.id)
         blamed = culprits(said, len(batch))
         errors = [
             BadRequestError(200, tuple(blamed[index]), None, "POST", "/dex/commands") if index in blamed else None

@@ -95,7 +95,7 @@ async def test_what_was_connected_may_have_arrived(
     await rig.start()
     names.silent = False
     rig.sandbox.faults.add(Fault.silence(), on="get_quota")
-    with pytest.raises(TransportTimeoutError, match=r"no answer within 0\.3 s") as caught:
+    with pytest.raises(TransportTimeoutError, match=r"no response within 0\.3 s") as caught:
         await named(rig, session, HASTY, clock).quota.get()
     assert caught.value.sent
 

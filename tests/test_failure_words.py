@@ -69,8 +69,8 @@ async def peer(
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (None, "the connection was closed before an answer came"),
-        (b"HTTP/1.1 200 O", "the connection was closed before an answer came"),
+        (None, "the connection was closed before a response came"),
+        (b"HTTP/1.1 200 O", "the connection was closed before a response came"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", NOT_ENDED),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", NOT_ENDED),
         (
@@ -226,5 +226,5 @@ async def test_a_connection_that_takes_too_long(monkeypatch: pytest.MonkeyPatch)
 async def test_a_download_of_which_nothing_comes(tmp_path: Path) -> None:
     limits = DownloadLimits(stall_seconds=0.05)
     async with silence() as place, client(f"http://{place}") as dex:
-        with pytest.raises(TransportError, match=r"a\.pcap: no answer within 0\.05 s$"):
+        with pytest.raises(TransportError, match=r"a\.pcap: no response within 0\.05 s$"):
             await dex.downloads.save(command_id="c" * 36, filename="a.pcap", into=tmp_path, limits=limits)

@@ -208,8 +208,8 @@ class Campaign(AsyncOnlyContext):
         record = await self.store.campaign(self.name)
         if record is not None and record.fingerprint != fingerprint(self.spec):
             raise CampaignExistsError(
-                f"there is a campaign {self.name!r} in the journal that is to do something else: "
-                "go on with it by its name, or give this one another"
+                f"there is a campaign {self.name!r} in the journal with another plan: "
+                "resume it by its name, or give this one another name"
             )
         return record is not None
 

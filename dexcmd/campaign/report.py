@@ -13,13 +13,13 @@ __all__ = ["report_account", "report_lines", "report_row", "report_time"]
 
 _STANDS: Mapping[CampaignState, str] = {
     "planned": "is planned and was never run",
-    "running": "is being run",
-    "waiting": "is being run, and has nothing to do by now but wait",
+    "running": "is running",
+    "waiting": "is running, and only waits at the moment",
     "paused": "is paused",
-    "interrupted": "is interrupted: no process runs it, and there is something left to do",
+    "interrupted": "is interrupted: no process runs it, and there is work left",
     "finished": "is finished",
     "aborted": "was aborted",
-    "refused": "stands still: what is left to do was refused",
+    "refused": "has stopped: the service refused what is left to do",
     "cancelled": "was cancelled",
 }
 
@@ -29,17 +29,17 @@ _STATES: Mapping[TargetState, str] = {
     "not_attempted": "no command is created or collected for them any more",
     "collecting": "done, and their artifacts are to be fetched",
     "running": "their commands have not ended",
-    "creating": "a POST is under way, or its answer is lost and being looked for",
+    "creating": "a POST is in progress, or its response was lost and the command is searched for",
     "pending": "due, now or later",
 }
 """In the order of a report, each with its explanation; skipped targets are counted separately."""
 
 _FAILURES: Mapping[FailureClass, str] = {
     "device": "the service reports FAILED",
-    "timeout": "not ended in time; they may go on",
+    "timeout": "not ended in time; they may still end",
     "rejected": "the service refused to create a command",
-    "unknown": "the answer was lost, and the list shows no command",
-    "download": "there is an artifact, and it could not be had",
+    "unknown": "the response was lost, and the list shows no command",
+    "download": "there is an artifact, and it could not be downloaded",
 }
 
 
@@ -112,7 +112,7 @@ def _commands(status: CampaignStatus) -> Iterator[str]:
     yield report_row(
         "surplus",
         surplus,
-        "second commands of targets, from POSTs that were sent again as their answers were lost; not collected",
+        "second commands of targets, from POSTs that were sent again after a lost response; not collected",
     )
     yield report_row("quota spent", commands + surplus, "commands made and surplus")
     foreign = sum(one.foreign for one in accounts)
@@ -150,14 +150,14 @@ def _account(account: AccountStatus) -> Iterator[str]:
         yield f"  waits with wave {account.wave + 1} until {report_time(account.next_wave_at)}: so long is its soak"
     if account.audit_at is not None:
         until = report_time(account.audit_at)
-        yield f"  waits with the audit until {until}: commands may still come of lost answers"
+        yield f"  waits with the audit until {until}: POSTs without a response may still create commands"
     settling = account.settling
     seen = (
-        f"the slowest of {settling.n:,} that were answered was listed within {settling.longest:.1f} s"
+        f"the slowest of {settling.n:,} that were confirmed was listed within {settling.longest:.1f} s"
         if settling.n
-        else "none was looked for so soon that it tells how the list lags (n = 0)"
+        else "how far the list lags is not known yet (n = 0)"
     )
-    yield f"  settling: a lost command is looked for {settling.seconds:.0f} s long; {seen}"
+    yield f"  settling: a lost command is searched for during {settling.seconds:.0f} s; {seen}"
     if account.audited_at is not None:
         yield f"  audited at {report_time(account.audited_at)}"
     if account.audit_error is not None:
@@ -168,21 +168,21 @@ def _next(status: CampaignStatus, options: str) -> Iterator[str]:
     name = f"{status.name}{options}"
     match status.state:
         case "planned":
-            yield f"`dexcmd campaign run {name}` begins it, `dexcmd campaign cancel {name}` gives it up"
+            yield f"`dexcmd campaign run {name}` starts it, `dexcmd campaign cancel {name}` cancels it"
         case "running" | "waiting":
-            yield f"nothing, it goes on by itself; `dexcmd campaign pause {name}` holds it"
+            yield f"nothing, it continues by itself; `dexcmd campaign pause {name}` pauses it"
         case "paused" | "interrupted":
-            yield f"`dexcmd campaign resume {name}` goes on where it stands"
+            yield f"`dexcmd campaign resume {name}` resumes it"
         case "refused":
             tokens = dict.fromkeys(one.token_env for one in status.accounts if one.stopped == "refused")
             named = ", ".join(f"{variable} or {variable}_FILE" for variable in tokens)
-            yield f"put right what was refused, such as a token ({named}) or its permissions"
-            yield f"`dexcmd campaign resume {name}` goes on then"
+            yield f"fix what was refused, such as a token ({named}) or its permissions"
+            yield f"then `dexcmd campaign resume {name}` resumes it"
         case _:
             if status.count("failed", "not_attempted"):
                 yield f"`dexcmd campaign export {name}` says what became of each target, and why"
             if unknown := sum(account.failures["unknown"] for account in status.accounts):
-                yield f"look at the {unknown:,} unknown in the list of commands before they are captured anew"
+                yield f"look at the {unknown:,} unknown in the list of commands before they are captured again"
             if not status.count():
                 yield "nothing, there was no target to capture"
             elif not status.count("failed", "not_attempted"):

@@ -128,7 +128,7 @@ class Attempt:
             raise api_error(answer, now)
         if len(answer.body) > MOST_JSON_BYTES:
             raise ResponseDecodeError(
-                f"{answer.method} {answer.path}: the answer is larger than {MOST_JSON_BYTES} bytes"
+                f"{answer.method} {answer.path}: the response is larger than {MOST_JSON_BYTES} bytes"
             )
         self._call.envelope = read_envelope(answer, now)
 
@@ -139,7 +139,7 @@ class Attempt:
     def _timed_out(self, error: TimeoutError, seconds: float, *, sent: bool) -> TransportError:
         if isinstance(error, aiohttp.ClientError):
             return self._failed(error, sent=sent)
-        call, what = self._call, "no answer" if sent else "not sent: no connection"
+        call, what = self._call, "no response" if sent else "not sent: no connection"
         return TransportTimeoutError(f"{call.method} {call.path}: {what} within {seconds:.3g} s", sent=sent)
 
     def _tell(self, response: ClientResponse | None, seconds: float) -> None:
@@ -152,7 +152,7 @@ class Attempt:
             "%s %s: %s, attempt %d, %.3f s, waited %.1f s, cf-ray %s",
             call.method,
             call.path,
-            status or "no answer",
+            status or "no response",
             call.attempt,
             seconds,
             call.waited,

@@ -24,7 +24,7 @@ def failure_text(error: Exception) -> str:
         case aiohttp.ServerFingerprintMismatch():
             return f"the certificate of {error.host}:{error.port} has another fingerprint"
         case aiohttp.ServerDisconnectedError():
-            return "the connection was closed before an answer came"
+            return "the connection was closed before a response came"
         case CodingError():
             return str(error)
         case aiohttp.ClientPayloadError():

@@ -80,7 +80,7 @@ def read_envelope(answer: Answer, now: datetime) -> Envelope:
     except (ValueError, RecursionError):
         raise ResponseDecodeError(_not_json(answer)) from None
     if not isinstance(parsed, dict):
-        raise ResponseDecodeError(f"{_where(answer)}: the answer is {_kind(parsed)}, not an object", "$")
+        raise ResponseDecodeError(f"{_where(answer)}: the response is {_kind(parsed)}, not an object", "$")
     envelope = cast("Mapping[str, object]", parsed)
     success = envelope.get("success", True)
     if success is False:
@@ -90,7 +90,7 @@ def read_envelope(answer: Answer, now: datetime) -> Envelope:
     result = envelope.get("result")
     page_info = _page_info(envelope.get("result_info"))
     if result is None and (page_info is None or page_info.count != 0):
-        raise ResponseDecodeError(f"{_where(answer)}: the answer has no result", "$.result")
+        raise ResponseDecodeError(f"{_where(answer)}: the response has no result", "$.result")
     errors = envelope.get("errors")
     return Envelope(
         result,

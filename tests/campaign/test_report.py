@@ -38,20 +38,20 @@ COUNTS = [
 ]
 
 MIXED = """\
-c is being run, and has nothing to do by now but wait (by another process)
+c is running, and only waits at the moment (by another process)
 planned at 2026-03-01 08:00 UTC; creates nothing after 2026-03-04 08:01 UTC
 
 targets               1,151  and 35 skipped by the plan
   saved                 812  4.1 GB in captures
   failed                 23
     device               20  the service reports FAILED
-    unknown               3  the answer was lost, and the list shows no command
+    unknown               3  the response was lost, and the list shows no command
   not attempted          12  no command is created or collected for them any more
   running                 4  their commands have not ended
   pending               300  due, now or later
 
 commands made         1,850  in 95 POSTs
-surplus                   3  second commands of targets, from POSTs that were sent again as their answers were lost; \
+surplus                   3  second commands of targets, from POSTs that were sent again after a lost response; \
 not collected
 quota spent           1,853  commands made and surplus
 foreign                   5  somebody else's commands in the campaign's time, from the same quota
@@ -60,15 +60,15 @@ still running             4  commands that go on to their end, for the service c
 
 account a (00000000000000000000000000000001)
   aborted: 12 of 20 failed
-  settling: a lost command is looked for 120 s long; the slowest of 7 that were answered was listed within 4.5 s
+  settling: a lost command is searched for during 120 s; the slowest of 7 that were confirmed was listed within 4.5 s
   audited at 2026-03-01 09:39 UTC
 
 account b (00000000000000000000000000000002)
   wave 1 of 2 not begun
   waits for the quota until 2026-03-01 23:00 UTC
-  settling: a lost command is looked for 120 s long; the slowest of 7 that were answered was listed within 4.5 s
+  settling: a lost command is searched for during 120 s; the slowest of 7 that were confirmed was listed within 4.5 s
 
-next: nothing, it goes on by itself; `dexcmd campaign pause c` holds it"""
+next: nothing, it continues by itself; `dexcmd campaign pause c` pauses it"""
 
 
 def test_a_campaign_of_all_kinds():
@@ -85,14 +85,14 @@ targets                   1
   saved                   1  1.0 MB in captures
 
 commands made             1  in 1 POST
-surplus                   0  second commands of targets, from POSTs that were sent again as their answers were lost; \
+surplus                   0  second commands of targets, from POSTs that were sent again after a lost response; \
 not collected
 quota spent               1  commands made and surplus
 foreign                   0  somebody else's commands in the campaign's time, from the same quota
 
 account a (00000000000000000000000000000001)
   finished
-  settling: a lost command is looked for 60 s long; none was looked for so soon that it tells how the list lags (n = 0)
+  settling: a lost command is searched for during 60 s; how far the list lags is not known yet (n = 0)
   audited at 2026-03-01 08:09 UTC
 
 next: nothing, every target has its artifact"""
@@ -119,11 +119,11 @@ class TestNext:
             (
                 {"first_run_at": None},
                 False,
-                "`dexcmd campaign run c` begins it, `dexcmd campaign cancel c` gives it up",
+                "`dexcmd campaign run c` starts it, `dexcmd campaign cancel c` cancels it",
             ),
-            ({}, True, "nothing, it goes on by itself; `dexcmd campaign pause c` holds it"),
-            ({}, False, "`dexcmd campaign resume c` goes on where it stands"),
-            ({"control": "pause"}, True, "`dexcmd campaign resume c` goes on where it stands"),
+            ({}, True, "nothing, it continues by itself; `dexcmd campaign pause c` pauses it"),
+            ({}, False, "`dexcmd campaign resume c` resumes it"),
+            ({"control": "pause"}, True, "`dexcmd campaign resume c` resumes it"),
         ],
     )
     def test_while_something_is_left(self, changes: dict[str, Any], held: bool, expected: str):
@@ -139,15 +139,15 @@ class TestNext:
                 "refused",
                 [count("pending")],
                 [
-                    "put right what was refused, such as a token (CLOUDFLARE_API_TOKEN or CLOUDFLARE_API_TOKEN_FILE) "
+                    "fix what was refused, such as a token (CLOUDFLARE_API_TOKEN or CLOUDFLARE_API_TOKEN_FILE) "
                     "or its permissions",
-                    "`dexcmd campaign resume c` goes on then",
+                    "then `dexcmd campaign resume c` resumes it",
                 ],
             ),
             (
                 "finished",
                 [count("failed", 2, failure="unknown")],
-                [EXPORT, "look at the 2 unknown in the list of commands before they are captured anew"],
+                [EXPORT, "look at the 2 unknown in the list of commands before they are captured again"],
             ),
         ],
     )
@@ -157,7 +157,7 @@ class TestNext:
 
 def test_whose_token_is_to_be_put_right():
     found = status(account(stopped="finished"), account("b", stopped="refused"), counts=[count("saved")])
-    assert steps(found)[0] == "put right what was refused, such as a token (APAC or APAC_FILE) or its permissions"
+    assert steps(found)[0] == "fix what was refused, such as a token (APAC or APAC_FILE) or its permissions"
 
 
 class TestCancelling:

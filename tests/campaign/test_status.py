@@ -184,7 +184,7 @@ class TestAudit:
     def test_until_when_it_waits(self):
         found = status(self.LOST, counts=[count("saved"), count("failed", failure="unknown")], held=True)
         assert found.accounts[0].audit_at == minutes(24)
-        told = "  waits with the audit until 2026-03-01 08:24 UTC: commands may still come of lost answers"
+        told = "  waits with the audit until 2026-03-01 08:24 UTC: POSTs without a response may still create commands"
         assert told in report_lines(found)
 
     @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ class TestGoodStatusBadEnvelope:
     def test_no_result(self, body: object):
         error = garbled(body)
         assert error.path == "$.result"
-        assert str(error) == "$.result: GET /dex/commands: 200: the answer has no result"
+        assert str(error) == "$.result: GET /dex/commands: 200: the response has no result"
 
     @pytest.mark.parametrize(
         ("success", "kind"),
@@ -150,7 +150,7 @@ class TestGoodStatusBadEnvelope:
     def test_json_that_is_no_object(self, body: bytes, kind: str):
         error = garbled(body)
         assert error.path == "$"
-        assert str(error) == f"$: GET /dex/commands: 200: the answer is {kind}, not an object"
+        assert str(error) == f"$: GET /dex/commands: 200: the response is {kind}, not an object"
 
     @pytest.mark.parametrize(
         ("body", "said"),

@@ -212,10 +212,10 @@ def test_a_plan_of_what_the_journal_knows(office: Office, say: Say):
     file = office.write("leave_quota = 3\n")
     code, _, err = say("plan", file)
     assert code == 0
-    assert err.startswith("warning: there is a campaign 'london' in the journal that is to do something else")
+    assert err.startswith("warning: there is a campaign 'london' in the journal with another plan")
     code, _, err = say("run", file, "--yes")
     assert code == 2
-    assert "to do something else" in err
+    assert "with another plan" in err
 
 
 def test_what_the_service_does_not_document_is_told_once(office: Office, say: Say):

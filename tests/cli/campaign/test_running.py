@@ -189,7 +189,7 @@ def test_the_service_refuses_an_account_and_the_other_goes_on(
     assert code == 5
     assert "apac: can't be read (no API token for apac" in err
     assert "\napac: refused: no API token for apac: set APAC or APAC_FILE\n" in err
-    assert "`dexcmd campaign resume london` goes on then" in out
+    assert "then `dexcmd campaign resume london` resumes it" in out
     assert err.splitlines()[-1].startswith("6 of 6 created, 6 of 6 captured, 6 of 6 fetched, 1 account refused")
     assert say("list")[1].split("\t")[:6] == ["london", "refused", "6", "6", "0", "0"]
     assert say("list")[1].endswith("\t1\n")
@@ -198,7 +198,7 @@ def test_the_service_refuses_an_account_and_the_other_goes_on(
     code, out, err = say("resume", "london")
     assert code == 5
     assert "apac: refused: " in err
-    assert "next: put right what was refused, such as a token (APAC or APAC_FILE) or its permissions" in out
+    assert "next: fix what was refused, such as a token (APAC or APAC_FILE) or its permissions" in out
 
 
 # --- names
@@ -237,7 +237,7 @@ def test_where_it_is_found_is_said_again(office: Office, say: Say):
     url = office.service.sandbox.base_url
     code, out, _ = say("run", office.write(), "--yes", "--journal", "my.db", "--base-url", url)
     assert code == 5
-    assert f"`dexcmd campaign resume london --journal my.db --base-url {url}` goes on then" in out
+    assert f"then `dexcmd campaign resume london --journal my.db --base-url {url}` resumes it" in out
     assert (office.folder / "my.db").exists()
     assert not office.journal.exists()
 
@@ -306,7 +306,7 @@ def test_ctrl_c_once_and_once_more(office: Office):
     process.popen.send_signal(signal.SIGINT)
     code, out, _ = process.finish()
     assert code == 130
-    assert out.endswith("next: `dexcmd campaign resume london` goes on where it stands")
+    assert out.endswith("next: `dexcmd campaign resume london` resumes it")
     assert office.made == 6
 
 
@@ -573,7 +573,7 @@ def test_a_narrow_terminal(office: Office, show: Callable[..., Screen], columns:
     screen.wait_for("6/6")
     screen.process.send_signal(signal.SIGINT)
     assert screen.finish() == 130
-    assert "goes on" in screen.text
+    assert "resumes" in screen.text
     assert max(map(len, screen.text.splitlines())) <= int(columns)
 
 
