@@ -256,10 +256,13 @@ class Creation:
     def _abort(self, error: DexError, batch: Batch) -> None:
         """Abandon `batch` and the whole queue: the next POST would meet the same error."""
         self.stopped_by = error
-        self._queue.appendleft(batch)
+        self._abandon(batch, error)
         while self._queue:
-            for request in self._queue.popleft():
-                self._conclude(_not_attempted(request, error))
+            self._abandon(self._queue.popleft(), error)
+
+    def _abandon(self, batch: Batch, error: DexError) -> None:
+        for request in batch:
+            self._conclude(_not_attempted(request, error))
 
     # --- one POST
 
@@ -338,7 +341,11 @@ class Creation:
         rejected, rest = split_culprits(batch, error) if self._split else (batch, [])
         for request in rejected:
             self._conclude(Outcome(request, "rejected", error=error))
-        self._queue.extendleft(reversed(rest))
+        for part in reversed(rest):
+            if self.stopped_by is None:
+                self._queue.appendleft(part)
+            else:
+                self._abandon(part, self.stopped_by)
 
     # --- lost responses
 

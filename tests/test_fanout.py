@@ -8,8 +8,10 @@ import pytest
 
 from dexcmd import (
     BadRequestError,
+    CommandRequest,
     ConfigurationError,
     Outcome,
+    Pcap,
     PermissionDeniedError,
     QuotaExceededError,
     RetryPolicy,
@@ -17,7 +19,7 @@ from dexcmd import (
 )
 from dexcmd.clock import ManualClock
 from dexcmd.events import RequestFinished, RequestSent, Retrying
-from dexcmd.sandbox import Behaviour, Fault, Sandbox
+from dexcmd.sandbox import Behaviour, Fault, RecordedRequest, Sandbox
 from tests.conftest import Rig
 
 pytestmark = pytest.mark.anyio
@@ -326,3 +328,23 @@ async def test_stop_sends_nothing_again_that_the_list_does_not_show(rig: Rig) ->
     assert reasons((await bulk).outcomes) == ["cancelled"] * 3
     assert rig.made("create_commands") == 1
     assert rig.clock.monotonic() > 100
+
+
+async def test_what_a_refusal_leaves_of_a_post_is_not_sent_after_an_abort(rig: Rig) -> None:
+    await rig.start(30)
+    requests = rig.requests(20)
+    unknown = CommandRequest(device_id="0" * 36, user_email="nobody@example.com", args=Pcap())
+    first = [unknown, *requests[1:10]]
+
+    def has_the_unknown(request: RecordedRequest) -> bool:
+        return len(request.body["commands"]) == 10 and request.body["commands"][0]["device_id"] == unknown.device_id
+
+    # While one POST is being refused for one of its devices, the other one is told that the token may not write.
+    rig.sandbox.faults.add(Fault.slow(0.1, real_time=True), on="create_commands", where=has_the_unknown)
+    rig.sandbox.faults.add(
+        Fault.error(403, form="envelope", code=10000), on="create_commands", where=lambda r: not has_the_unknown(r)
+    )
+    bulk = await rig.dex.commands.create_many([*first, *requests[10:]], concurrency=2)
+    assert reasons(bulk.outcomes) == [None] + ["abort"] * 19
+    assert bulk.outcomes[0].state == "rejected"
+    assert rig.made("create_commands") == 2

@@ -59,17 +59,17 @@ SkipReason = Literal[
 IntentOutcome = Literal["created", "adopted", "rejected", "not_processed", "absent", "unknown", "surplus"]
 """The outcome of an intent.
 
-- `created`: the answer confirms the command;
-- `adopted`: the answer was lost, and the list shows the command;
+- `created`: the response confirms the command;
+- `adopted`: the response was lost, and the list shows the command;
 - `rejected`: the service refused this command;
 - `not_processed`: the POST certainly had no effect, and the target is due again;
-- `absent`: the answer was lost, and the list did not show the command after the settling time; it may be resent once;
+- `absent`: the response was lost, and the list did not show the command after the settling time; it may be resent once;
 - `unknown`: that happened twice, or the command is not to be resent;
 - `surplus`: it was `absent` or `unknown` before, and an audit found its command, which the target does not need.
 """
 
 Provenance = Literal["response", "adopted", "foreign"]
-"""How a command became known: from the answer to its POST, from the list, or as somebody else's."""
+"""How a command became known: from the response to its POST, from the list, or as somebody else's."""
 
 StopKind = Literal["finished", "aborted", "refused", "cancelled"]
 """Why work on an account ended: everything is decided, an abort rule, a refusal by the service, or the operator."""

@@ -174,12 +174,12 @@ def _next(status: CampaignStatus, options: str) -> Iterator[str]:
         case "running" | "waiting":
             yield f"nothing, it continues by itself; `dexcmd campaign pause {name}` pauses it"
         case "paused" | "interrupted":
-            yield f"`dexcmd campaign resume {name}` continues where it left off"
+            yield f"`dexcmd campaign resume {name}` resumes it"
         case "refused":
             tokens = dict.fromkeys(one.token_env for one in status.accounts if one.stopped == "refused")
             named = ", ".join(f"{variable} or {variable}_FILE" for variable in tokens)
             yield f"fix what was refused, such as a token ({named}) or its permissions"
-            yield f"then `dexcmd campaign resume {name}` continues"
+            yield f"then `dexcmd campaign resume {name}` resumes it"
         case _:
             if status.count("failed", "not_attempted"):
                 yield f"`dexcmd campaign export {name}` lists the outcome of each target, and why"

@@ -59,12 +59,12 @@ FailureClass = Literal["device", "timeout", "rejected", "unknown", "download"]
 - `device`: the service reports its command as FAILED;
 - `timeout`: its command did not end within `Pace.timeout`;
 - `rejected`: the service refused to create its command;
-- `unknown`: the answer to its POST was lost, and the list does not show its command;
+- `unknown`: the response to its POST was lost, and the list does not show its command;
 - `download`: there is, or should be, an artifact, and it could not be fetched.
 """
 
 LostAnswers = Literal["reconcile", "give_up"]
-"""What to do about a command whose POST got no answer.
+"""What to do about a command whose POST got no response.
 
 Both look for it in the list, and adopt it if found.  If the list does not show it after the settling time, `reconcile`
 sends it again, once; `give_up` does not, and it is `unknown`.

@@ -28,7 +28,7 @@ TargetState = Literal["pending", "creating", "running", "collecting", "saved", "
 """The state of a target.
 
 - `pending`: due, now or later;
-- `creating`: a POST is in progress, or its answer was lost and the command is being looked for;
+- `creating`: a POST is in progress, or its response was lost and the command is searched for;
 - `running`: its command exists and has not ended;
 - `collecting`: its command is in SUCCESS, and its artifact has yet to be fetched;
 - `saved`: the artifact is complete at its destination;

@@ -88,7 +88,10 @@ class AccountStatus:
     """
 
     audit_at: datetime | None = None
-    """When the audit starts, while only that is left and it waits for what may come of lost answers; otherwise None."""
+    """When the audit starts, while only that is left and it waits for what POSTs without a response may yet create.
+
+    Otherwise None.
+    """
 
     settling: Settling
     stopped: StopKind | None

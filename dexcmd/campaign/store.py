@@ -124,7 +124,7 @@ class Store(Protocol):
     async def known(self, account_id: str, command_ids: Collection[str]) -> set[str]:
         """Return which of the command ids belong to targets of campaigns in the journal, surplus commands included.
 
-        None of these may be taken for the answer to another POST.
+        None of these may be taken for the response to another POST.
         """
         ...
 

@@ -18,6 +18,7 @@ from aiohttp import web
 
 from dexcmd.async_only import AsyncOnlyContext
 from dexcmd.clock import Clock, default_clock
+from dexcmd.sandbox.arguments import check_arguments
 from dexcmd.sandbox.artifacts import Artifact
 from dexcmd.sandbox.asserting import Expected, RequestAssertionError, explain
 from dexcmd.sandbox.behaviour import ArtifactSize, Behaviour
@@ -26,7 +27,7 @@ from dexcmd.sandbox.faults import Fault
 from dexcmd.sandbox.reply import Reply
 from dexcmd.sandbox.requestlog import Operation, RecordedRequest
 from dexcmd.sandbox.script import FaultScript
-from dexcmd.sandbox.service import BASE_PATH, STORAGE_PATH, Service, find_route, is_token
+from dexcmd.sandbox.service import BASE_PATH, STORAGE_PATH, Service, find_route
 from dexcmd.sandbox.state import SandboxState
 from dexcmd.sandbox.transmit import send
 
@@ -60,7 +61,7 @@ class Sandbox(AsyncOnlyContext):
     - `host`, `port`: where to listen; port 0 picks a free one;
     - `ssl_context`: a server-side context, for TLS on both sockets; None for plain http.
 
-    Raises `ValueError` for a malformed token or account id, and on entering `OSError` if it can't listen.  An
+    Raises `TypeError` or `ValueError` for impossible arguments, and on entering `OSError` if it can't listen.  An
     artifact size too small for its type results in status 500 when the artifact is downloaded.
     """
 
@@ -79,11 +80,8 @@ class Sandbox(AsyncOnlyContext):
         port: int = 0,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
+        check_arguments(devices, token, account_id, behaviour, quota)
         behaviour = behaviour or Behaviour()
-        if account_id is not None and (len(account_id) != 32 or set(account_id) - set("0123456789abcdef")):
-            raise ValueError(f"account_id must be 32 hex digits, not {account_id!r}")
-        if token is not None and not is_token(token):
-            raise ValueError("token must consist of letters, digits and any of ._~+/=-")
         if isinstance(devices, int):
             devices = make_devices(
                 devices,

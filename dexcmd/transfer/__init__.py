@@ -1,1 +1,1 @@
-"""From a body on the wire to a whole file on disk."""
+"""Downloads of artifacts: from a response body to a complete file or object."""

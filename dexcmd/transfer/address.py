@@ -1,4 +1,4 @@
-"""Where the service has the artifact of a command."""
+"""The address of a command's artifact at the service."""
 
 from typing import TYPE_CHECKING
 

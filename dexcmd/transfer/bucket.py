@@ -1,6 +1,6 @@
-"""What is done to an object and its checksum in an object store: blocking, so called from a thread.
+"""The operations on an object and its checksum in an object store.  Blocking, so called from threads.
 
-The only place that calls obstore, and so it is imported only once there is a store of obstore's.
+The only module that calls obstore, so it is imported only once there is an obstore store.
 """
 
 import logging
@@ -18,27 +18,27 @@ from obstore.store import ObjectStore
 from dexcmd.errors import DownloadError
 from dexcmd.safe_text import one_line, without_secrets
 
-__all__ = ["VERSION", "Attributes", "Mark", "Place", "Upload", "Written"]
+__all__ = ["ETAG_ATTRIBUTE", "Attributes", "Checksum", "ObjectLocation", "StoredObject", "Upload"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 Attributes = dict[str, str] | None
-"""None where nothing but bytes can be stored."""
+"""The metadata of an object; None if the store accepts none."""
 
-VERSION = "dexetag"
-"""The attribute that tells of which version an object is, and a mark."""
+ETAG_ATTRIBUTE = "dexetag"
+"""The attribute with the service's ETag, of an object and of its checksum."""
 
-MOST_MARK_BYTES = 4096
-"""Of a checksum and a name there are some 300."""
+MOST_CHECKSUM_BYTES = 4096
+"""A checksum object, with a hash and a name, has some 300 bytes; a larger one is something else."""
 
 MOST_MESSAGE = 400
-"""Characters: key and URL come first, and what the store answered behind them."""
+"""Characters of an error message of obstore's: key and URL come first, then the store's response."""
 
-_MARK = re.compile(rb"([0-9a-f]{64})  ([^\n]+)\n")
+_CHECKSUM = re.compile(rb"([0-9a-f]{64})  ([^\n]+)\n")
 
 
 class _Writer(Protocol):
-    """Of obstore's writer what is used here: its own types leave open what may be passed to `__exit__`."""
+    """The part of obstore's writer that is used here: its own types don't say what `__exit__` accepts."""
 
     def write(self, buffer: bytes, /) -> int: ...
     def close(self) -> None: ...
@@ -48,32 +48,34 @@ class _Writer(Protocol):
 
 
 @attrs.frozen
-class Written:
-    """An object that is there."""
+class StoredObject:
+    """An existing object."""
 
     size: int
     e_tag: str | None
-    version: str | None
-    """Which one of the artifact it is; None where nobody said, or the store keeps no attributes."""
+    source_etag: str | None
+    """The `dexetag` attribute, which tells the version of the artifact.  None if the service gave no ETag, or the store
+    keeps no attributes.
+    """
 
 
 @attrs.frozen
-class Mark:
-    """What the mark beside an object says."""
+class Checksum:
+    """The content of the checksum object beside an object."""
 
     sha256: str
-    version: str | None
-    """That of the object which it describes, as `Written.version`."""
+    source_etag: str | None
+    """The `dexetag` of the object that it was written for, like `StoredObject.source_etag`."""
 
 
 class _AbortedError(Exception):
-    """Tells obstore's writer that what came is not to be kept."""
+    """Passed to obstore's writer so that it aborts the upload."""
 
 
 class Upload:
-    """One object on its way, as a multipart upload if there is more of it than one part.
+    """The upload of one object, a multipart upload if it has more than one part.
 
-    Nothing is seen of it before `complete`.
+    The object is not visible before `complete`.
     """
 
     def __init__(self, key: str, writer: _Writer) -> None:
@@ -81,98 +83,98 @@ class Upload:
         self._writer = writer
 
     def write(self, pieces: Sequence[bytes]) -> None:
-        """Take the next bytes, and return when there is room for more.  Raises `DownloadError`."""
-        with _told(self._key):
+        """Take the next bytes, and return when there is buffer space for more.  Raises `DownloadError`."""
+        with _typed_errors(self._key):
             for piece in pieces:
                 self._writer.write(piece)
 
     def complete(self) -> None:
-        """Make it an object, once all of it is there, or drop it.  Raises `DownloadError`."""
+        """Complete the upload, which makes the object visible.  If that fails, abort it and raise `DownloadError`."""
         try:
-            with _told(self._key):
+            with _typed_errors(self._key):
                 self._writer.close()
         except DownloadError:
-            # obstore has tried to abort it, and does not say with what success.
+            # obstore has tried to abort it, but doesn't say whether that succeeded.
             logger.warning("%s: the unfinished upload may remain in the store", self._key)
             raise
 
     def abort(self) -> None:
-        """Drop it, with what the store holds of it.  Where that fails it is logged: there is an error already."""
+        """Abort the upload and discard its parts.  A failure is only logged: another error led to this call."""
         error = _AbortedError()
         try:
             self._writer.__exit__(type(error), error, None)
-        except Exception as failure:  # noqa: BLE001 - whatever it is, the error that came before it must not be lost
+        except Exception as failure:  # noqa: BLE001 - whatever it is, it must not replace the error before it
             logger.warning("%s: the unfinished upload could not be aborted: %s", self._key, _message(failure))
 
 
 @attrs.frozen
-class Place:
-    """The place of an object, `key`, and of its mark: a small object beside it that holds its sha256.
+class ObjectLocation:
+    """The location of an object, `key`, and of its checksum: a small object beside it that contains its SHA-256.
 
-    The mark is written last, and removed before the object is replaced: where it is, the object is whole.  Of two that
-    are written at the same time the mark of one may come to stand beside the other: so it says which version it is of.
-    Each method raises `DownloadError` where the store refuses or fails.
+    The checksum is written last and deleted before the object is replaced, so an object with a checksum is complete.
+    If two versions are stored at the same time, the checksum of one may end up beside the other: so it has the ETag of
+    its version as an attribute.  Each method raises `DownloadError` if the store refuses or fails.
     """
 
     store: ObjectStore
     key: str
     buffer_size: int
-    """Bytes of a part of an upload."""
+    """Bytes in each part of a multipart upload."""
 
     concurrency: int
-    """Parts of one upload that are under way at a time."""
+    """How many parts of one upload are sent at a time."""
 
     @property
-    def mark_key(self) -> str:
-        """The key of the mark."""
+    def checksum_key(self) -> str:
+        """The key of the checksum."""
         return f"{self.key}.sha256"
 
     @property
     def _name(self) -> str:
         return self.key.rpartition("/")[2]
 
-    def look(self) -> Written | None:
-        """Return the object if it is there, whole or not."""
+    def head(self) -> StoredObject | None:
+        """Return the size and metadata of the object if it exists, complete or not."""
         try:
-            with _told(self.key):
-                # `obstore.head` tells no attributes.
+            with _typed_errors(self.key):
+                # `obstore.head` doesn't return attributes.
                 answer = obstore.get(self.store, self.key, options={"head": True})
-        except _NotThereError:
+        except _NotFoundError:
             return None
-        return Written(answer.meta["size"], answer.meta["e_tag"], answer.attributes.get(VERSION))
+        return StoredObject(answer.meta["size"], answer.meta["e_tag"], answer.attributes.get(ETAG_ATTRIBUTE))
 
-    def mark(self) -> Mark | None:
-        """Return what the mark says, None where there is no mark, or something else in its place."""
+    def read_checksum(self) -> Checksum | None:
+        """Return the checksum; None if there is none, or its key has other content."""
         try:
-            with _told(self.mark_key):
-                answer = obstore.get(self.store, self.mark_key)
-                text = bytes(answer.bytes()) if answer.meta["size"] <= MOST_MARK_BYTES else b""
-        except _NotThereError:
+            with _typed_errors(self.checksum_key):
+                answer = obstore.get(self.store, self.checksum_key)
+                text = bytes(answer.bytes()) if answer.meta["size"] <= MOST_CHECKSUM_BYTES else b""
+        except _NotFoundError:
             return None
-        found = _MARK.fullmatch(text)
+        found = _CHECKSUM.fullmatch(text)
         if found is None or found[2] != self._name.encode():
             return None
-        return Mark(found[1].decode(), answer.attributes.get(VERSION))
+        return Checksum(found[1].decode(), answer.attributes.get(ETAG_ATTRIBUTE))
 
-    def set_mark(self, sha256: str, attributes: Attributes) -> None:
-        """Write the mark, as `sha256sum --check` reads it."""
-        with _told(self.mark_key):
+    def write_checksum(self, sha256: str, attributes: Attributes) -> None:
+        """Write the checksum, in the format that `sha256sum --check` reads."""
+        with _typed_errors(self.checksum_key):
             text = f"{sha256}  {self._name}\n".encode()
-            obstore.put(self.store, self.mark_key, text, attributes=attributes, use_multipart=False)
+            obstore.put(self.store, self.checksum_key, text, attributes=attributes, use_multipart=False)
 
-    def remove_mark(self) -> None:
-        """Remove the mark if there is one."""
-        with suppress(_NotThereError), _told(self.mark_key):
-            obstore.delete(self.store, self.mark_key)
+    def delete_checksum(self) -> None:
+        """Delete the checksum if there is one."""
+        with suppress(_NotFoundError), _typed_errors(self.checksum_key):
+            obstore.delete(self.store, self.checksum_key)
 
     def put(self, body: bytes, attributes: Attributes) -> str | None:
         """Write the object in one request, and return its ETag."""
-        with _told(self.key):
+        with _typed_errors(self.key):
             return obstore.put(self.store, self.key, body, attributes=attributes, use_multipart=False)["e_tag"]
 
     def upload(self, attributes: Attributes) -> Upload:
-        """Begin to write the object in parts."""
-        with _told(self.key):
+        """Begin an upload of the object in parts."""
+        with _typed_errors(self.key):
             writer = obstore.open_writer(
                 self.store,
                 self.key,
@@ -183,24 +185,24 @@ class Place:
         return Upload(self.key, writer)
 
 
-class _NotThereError(DownloadError):
+class _NotFoundError(DownloadError):
     """There is no such object, or no such bucket."""
 
 
 @contextmanager
-def _told(key: str) -> Generator[None]:
+def _typed_errors(key: str) -> Generator[None]:
     """Turn what obstore raises into a `DownloadError`."""
-    # Without the original, for that may hold what `_message` takes out.
+    # Not chained, as the original may contain secrets, which `_message` removes.
     try:
         yield
     except FileNotFoundError as error:
-        raise _NotThereError(f"{key}: {_message(error)}") from None
-    # Stores raise it for what they can't do.
+        raise _NotFoundError(f"{key}: {_message(error)}") from None
+    # `NotImplementedError` is raised for operations that a store lacks.
     except (BaseError, OSError, ValueError, NotImplementedError) as error:
         raise DownloadError(f"{key}: {_message(error)}") from None
 
 
 def _message(error: Exception) -> str:
-    # Behind an empty line comes what the library knows of itself.
+    # After an empty line come obstore's own debug details.
     text = str(error).partition("\n\n")[0]
     return one_line(without_secrets(text), MOST_MESSAGE)

@@ -14,8 +14,8 @@ __all__ = ["BodyCheck"]
 class BodyCheck:
     """Takes the bytes of an artifact in order, and hashes and checks them.
 
-    It takes some 0.6 ms per MiB, mostly sha256, which lets other threads run: for a thread, not the event loop.  At
-    most `most` bytes of a zip archive are unpacked; the verdict on a larger one is `unknown`.
+    This takes some 0.6 ms per MiB, mostly for SHA-256, which releases the GIL: call it in a thread, not on the event
+    loop.  At most `most` bytes of a zip archive are unpacked; the verdict on a larger one is `unknown`.
     """
 
     def __init__(self, verify: Verify, stop: threading.Event | None = None, most: int = MOST_UNPACKED) -> None:

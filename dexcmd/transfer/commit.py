@@ -27,11 +27,11 @@ class FinishedFile(Protocol):
         ...
 
     def start_writeback(self) -> None:
-        """Let the system start writing it to disk."""
+        """Have the system start writing it to disk, without waiting for it."""
         ...
 
     def sync(self) -> None:
-        """Return when it is on disk."""
+        """Wait until it is on disk (fsync)."""
         ...
 
     def put_in_place(self) -> None:
@@ -66,14 +66,14 @@ def _commit(files: list[FinishedFile]) -> list[Exception | None]:
             try:
                 if id(file) not in failed:
                     step(file)
-            except Exception as error:  # noqa: BLE001 - it is the file's, and must not keep the others
+            except Exception as error:  # noqa: BLE001 - this file's error must not stop the others
                 failed[id(file)] = error
 
     each(lambda file: file.write_rest(), files)
     each(lambda file: file.start_writeback(), files)
     each(lambda file: file.sync(), files)
     each(lambda file: file.put_in_place(), files)
-    # The names are durable with their folder: once for all that lie in it.
+    # Syncing a folder makes the names in it durable: once for all files there.
     for folder in {file.folder for file in files}:
         try:
             sync_folder(folder)

@@ -1,8 +1,8 @@
-"""A long body, read from its connection past aiohttp's parser.
+"""Reading a response body; a long one directly from its connection, bypassing aiohttp's parser.
 
-aiohttp's parser copies each piece that the connection gives, and hands it on alone: that is most of what receiving a
-long body costs (docs/benchmarks.md).  Where the length is known nothing is left to parse, and asyncio's own protocols
-do, on the connection that aiohttp has made.
+aiohttp's parser copies each piece that the connection delivers and passes it on separately, which is most of the cost
+of receiving a long body (docs/benchmarks.md).  If the length is known, there is nothing left to parse, so an asyncio
+protocol takes over the connection that aiohttp has opened.
 """
 
 import asyncio
@@ -18,45 +18,45 @@ from dexcmd.wire.coding import Decoder
 __all__ = ["body_chunks"]
 
 DIRECT_FROM = 32 * 1024 * 1024
-"""From so many bytes on a body is read directly.  Its connection can't be used again, for aiohttp has not seen the body
-end: what making the next one takes is little beside that.
+"""A body of at least this many bytes is read directly.  Its connection can't be reused, as aiohttp has not seen the end
+of the body; opening a new one costs little compared with that many bytes.
 """
 
 GATHER = 1024 * 1024
-"""From so many bytes on what has arrived is handed on."""
+"""Once this many bytes have arrived, they are passed on."""
 
 GATHER_SECONDS = 0.05
-"""How long what has arrived waits for more."""
+"""How long arrived bytes wait for more before they are passed on anyway."""
 
 SMALL_PIECE = 64 * 1024
-"""Pieces that are smaller are joined: each one costs whoever takes it more than copying it does."""
+"""If pieces are smaller than this on average, they are joined: processing each one would cost more than copying it."""
 
 MOST_PIECES = 4096
-"""So many are handed on as well, however small: each one takes memory of its own."""
+"""Once there are this many pieces, they are passed on, however small: each one has a memory overhead."""
 
 
 @asynccontextmanager
 async def body_chunks(
     response: aiohttp.ClientResponse, *, decoder: Decoder | None, silence_seconds: float
 ) -> AsyncGenerator[AsyncIterator[bytes]]:
-    """Give the pieces of an answer's body as they arrive, decoded if need be.
+    """Return an iterator over the pieces of a response body as they arrive, decoded if there is a `decoder`.
 
-    The iterator raises `TimeoutError` where none come for `silence_seconds`, and `aiohttp.ClientError` or `OSError`
-    where the connection ends before the body does, and `CodingError` where what came can't be decoded.
+    The iterator raises `TimeoutError` if nothing arrives for `silence_seconds`, `aiohttp.ClientError` or `OSError` if
+    the connection ends before the body does, and `CodingError` if the body can't be decoded.
     """
     size = None if "Transfer-Encoding" in response.headers else response.content_length
     if decoder is not None or size is None or size < DIRECT_FROM:
-        watched = _Watched(response, silence_seconds)
-        yield watched if decoder is None else _Decoded(watched, decoder)
+        timed = _TimedChunks(response, silence_seconds)
+        yield timed if decoder is None else _DecodedChunks(timed, decoder)
         return
     async with aclosing(_direct_chunks(response, size, silence_seconds)) as chunks:
         yield chunks
 
 
-class _Watched:
-    """Chunks, none of which is waited for too long.
+class _TimedChunks:
+    """The chunks that aiohttp delivers, with a timeout for each.
 
-    A limit of aiohttp's would outlive the body, and be forgotten with it where its session is closed meanwhile.
+    aiohttp's own read timeout would stay set after the body, and would get lost if the session is closed meanwhile.
     """
 
     def __init__(self, response: aiohttp.ClientResponse, seconds: float) -> None:
@@ -64,7 +64,7 @@ class _Watched:
         self._chunks = response.content.iter_any()
         self._seconds = seconds
 
-    def __aiter__(self) -> "_Watched":
+    def __aiter__(self) -> "_TimedChunks":
         return self
 
     async def __anext__(self) -> bytes:
@@ -75,14 +75,15 @@ class _Watched:
             connection = self._response.connection
             if connection is not None and connection.transport is not None:
                 raise
-            # So aiohttp says that its session was closed before.
+            # aiohttp raises `RuntimeError` if its session has been closed.
             raise aiohttp.ClientPayloadError("the connection was closed") from None
 
 
-class _Decoded:
-    """What encoded chunks stand for.
+class _DecodedChunks:
+    """The decoded content of encoded chunks.
 
-    No generator, which a cancelled read would end: that looks like the end of a body, and nothing tells how long it is.
+    Not a generator: a cancelled read would end that, which looks like the end of the body, the decoded length of which
+    is unknown.
     """
 
     def __init__(self, chunks: AsyncIterator[bytes], decoder: Decoder) -> None:
@@ -90,11 +91,11 @@ class _Decoded:
         self._decoder = decoder
         self._pieces: Iterator[bytes] = iter(())
 
-    def __aiter__(self) -> "_Decoded":
+    def __aiter__(self) -> "_DecodedChunks":
         return self
 
     async def __anext__(self) -> bytes:
-        # A little data may stand for so much that decoding it would hold the event loop up.
+        # A few bytes may decode to so many that the event loop would be blocked: let other tasks run in between.
         await asyncio.sleep(0)
         while True:
             for piece in self._pieces:
@@ -109,21 +110,21 @@ class _Decoded:
 
 async def _direct_chunks(response: aiohttp.ClientResponse, size: int, silence_seconds: float) -> AsyncGenerator[bytes]:
     content = response.content
-    # What has come with the headers.  Nothing must be awaited in here, or more might come.
+    # What has arrived with the headers.  Until the protocol is replaced nothing may be awaited, or more could arrive.
     early: list[bytes] = []
     while piece := content.read_nowait():
         early.append(piece)
     left = size - content.total_bytes
     transport = response.connection and response.connection.transport
     if transport is None or left <= 0:
-        # It is all there, or its connection is lost already.
+        # All of it has arrived, or the connection is already lost.
         for piece in early:
             yield piece
         async for piece in content.iter_any():
             yield piece
         return
-    # Each way is slow where the other is quick: TLS joins what are records of 16 KiB at most, unless it is given a
-    # buffer for them; and a buffer's content must be copied before the next bytes come.
+    # Each reader is slow where the other is fast.  Without a buffer to decrypt into, asyncio's TLS joins the records,
+    # of at most 16 KiB, itself; in plaintext, a buffer means an additional copy before the next bytes arrive.
     direct = (_BufferReader if transport.get_extra_info("sslcontext") else _PieceReader)(transport, left)
     try:
         for piece in early:
@@ -132,22 +133,22 @@ async def _direct_chunks(response: aiohttp.ClientResponse, size: int, silence_se
             for chunk in chunks:
                 yield chunk
     finally:
-        # aiohttp would close it.  asyncio's TLS never ends that where the other side has closed while nobody reads.
+        # Not `close`, as aiohttp would do: over TLS, that never finishes if the peer closed while nobody was reading.
         transport.abort()
 
 
 class _DirectReader(asyncio.BaseProtocol, ABC):
-    """Takes a connection over and reads the next bytes of it."""
+    """Takes over a connection and reads the rest of a body from it."""
 
     def __init__(self, transport: asyncio.Transport, size: int) -> None:
         self._transport = transport
-        self._before = transport.get_protocol()
+        self._original_protocol = transport.get_protocol()
         self._left = size
         self._waiting = 0
-        """Bytes that have arrived and are still to be handed on."""
+        """Bytes that have arrived and are not passed on yet."""
 
         self._ready = asyncio.Event()
-        """Whether there is something to hand on, or nothing more will come."""
+        """Set if there are bytes to pass on, or no more will arrive."""
 
         self._gathering: asyncio.TimerHandle | None = None
         self._paused = False
@@ -158,14 +159,14 @@ class _DirectReader(asyncio.BaseProtocol, ABC):
 
     @abstractmethod
     def _take(self) -> list[bytes]:
-        """Return what has arrived, and forget it."""
+        """Return the bytes that have arrived, and remove them."""
 
     def _is_full(self) -> bool:
-        """Return whether no more can be kept, though it is not much."""
+        """Return whether no more can be held, even below `GATHER` bytes."""
         return False
 
     async def read(self, silence_seconds: float) -> list[bytes]:
-        """Return the next bytes, none at the end; raises as `body_chunks` does."""
+        """Return the next bytes, or nothing at the end.  Raises what the iterator of `body_chunks` does."""
         if not self._ready.is_set():
             async with TimeLimit(silence_seconds):
                 await self._ready.wait()
@@ -194,18 +195,18 @@ class _DirectReader(asyncio.BaseProtocol, ABC):
             self._gathering = asyncio.get_running_loop().call_later(GATHER_SECONDS, self._ready.set)
 
     def eof_received(self) -> None:
-        """Take note that no more bytes come."""
+        """Handle the end of the stream."""
         self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take note that the connection is gone, and tell aiohttp, which still counts it."""
+        """Handle the loss of the connection, and tell aiohttp, which still counts it as open."""
         self._end(exc)
-        self._before.connection_lost(exc)
+        self._original_protocol.connection_lost(exc)
 
     def _end(self, error: Exception | None = None) -> None:
         self._closed = True
         if self._left:
-            # Once all has come it is no matter how the connection ends.
+            # Once the whole body has arrived, it doesn't matter how the connection ends.
             self._error = error or aiohttp.ClientPayloadError("the connection was closed")
         self._stop_gathering()
         self._ready.set()
@@ -217,14 +218,14 @@ class _DirectReader(asyncio.BaseProtocol, ABC):
 
 
 class _PieceReader(_DirectReader, asyncio.Protocol):
-    """Hands on the pieces as they came."""
+    """Passes on pieces as they arrive, without copying large ones."""
 
     def __init__(self, transport: asyncio.Transport, size: int) -> None:
         self._pieces: list[bytes] = []
         super().__init__(transport, size)
 
     def data_received(self, data: bytes) -> None:
-        """Take a piece, of which no more belongs to the body than is left of that."""
+        """Keep a piece, without any bytes after the end of the body."""
         if len(data) > self._left:
             data = data[: self._left]
         self._pieces.append(data)
@@ -239,18 +240,18 @@ class _PieceReader(_DirectReader, asyncio.Protocol):
 
 
 class _BufferReader(_DirectReader, asyncio.BufferedProtocol):
-    """Has the bytes put into a buffer."""
+    """Receives into a buffer, and passes on copies of its content."""
 
     def __init__(self, transport: asyncio.Transport, size: int) -> None:
         self._buffer = memoryview(bytearray(min(GATHER, size)))
         super().__init__(transport, size)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where the next bytes go: no more than belong to the body."""
+        """Return the space for the next bytes, no more than are left of the body."""
         return self._buffer[self._waiting : self._waiting + self._left]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take note of bytes that have arrived."""
+        """Count bytes that have arrived in the buffer."""
         self._arrived(nbytes)
 
     def _take(self) -> list[bytes]:

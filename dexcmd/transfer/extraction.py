@@ -1,4 +1,4 @@
-"""The members of an artifact as files in a folder, and nothing outside of it."""
+"""Extracts the members of an artifact to a folder, and nothing outside of it."""
 
 import os
 import secrets
@@ -22,8 +22,8 @@ from dexcmd.errors import (
 from dexcmd.safe_text import one_line
 from dexcmd.threads import raise_if_stopped, run_stoppable
 from dexcmd.transfer.files import make_folder, make_inside
-from dexcmd.transfer.names import Parts, safe_parts, told_apart
-from dexcmd.transfer.system import explain, private
+from dexcmd.transfer.names import Parts, distinct_paths, safe_parts
+from dexcmd.transfer.system import explain, open_private
 from dexcmd.transfer.unpacking import Archive, is_folder, is_readable, is_special
 from dexcmd.validators import above_zero, as_text, count, several
 
@@ -57,7 +57,7 @@ class ExtractLimits:
 
 @attrs.frozen
 class _Plan:
-    """The files and folders to create, decided before any is written."""
+    """The folders and files to create, decided before any is written."""
 
     folders: tuple[Parts, ...]
     files: tuple[tuple[zipfile.ZipInfo, Parts], ...]
@@ -141,7 +141,7 @@ def _planned(archive: Archive, names: tuple[str, ...] | None, limits: ExtractLim
 
 
 def _places(infos: dict[str, zipfile.ZipInfo]) -> dict[str, Parts]:
-    """Return where each member goes that can go anywhere: the same whichever are wanted."""
+    """Return the path of each member with a safe name; it doesn't depend on which members are extracted."""
     parts_of: dict[str, Parts] = {}
     for name in infos:
         try:
@@ -150,11 +150,11 @@ def _places(infos: dict[str, zipfile.ZipInfo]) -> dict[str, Parts]:
             continue
     folders = {name: parts for name, parts in parts_of.items() if is_folder(infos[name])}
     files = {name: parts for name, parts in parts_of.items() if name not in folders}
-    return folders | dict(zip(files, told_apart(files.values(), folders.values()), strict=True))
+    return folders | dict(zip(files, distinct_paths(files.values(), folders.values()), strict=True))
 
 
 def _check_sizes(archive: Archive, infos: list[zipfile.ZipInfo], limits: ExtractLimits) -> None:
-    """Hold what the directory announces against the limits: reading a member never brings more than that."""
+    """Compare the sizes in the directory with the limits: reading a member never yields more than that."""
     unpacked, packed = sum(info.file_size for info in infos), sum(info.compress_size for info in infos)
     if unpacked > limits.total_bytes:
         raise ArtifactTooLargeError(f"{archive.name} unpacks to {unpacked} bytes, more than {limits.total_bytes}")
@@ -163,18 +163,18 @@ def _check_sizes(archive: Archive, infos: list[zipfile.ZipInfo], limits: Extract
             f"{archive.name} unpacks to {unpacked} bytes from {packed}, more than {limits.ratio:g} times as much"
         )
     # The same packed bytes in many members would make the ratio look small.
-    archive.check_apart(infos)
+    archive.check_no_overlap(infos)
 
 
 def _write(archive: Archive, info: zipfile.ZipInfo, final: Path, stop: threading.Event) -> None:
     part = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
     try:
-        # Exclusive, so that no link that somebody put there is followed.
-        with open(part, "xb", opener=private) as file:
+        # Exclusive creation, so that no existing link is followed.
+        with open(part, "xb", opener=open_private) as file:
             for piece in archive.pieces(info):
                 raise_if_stopped(stop)
                 file.write(piece)
-        # A link under that name is replaced, and not followed.
+        # An existing link is replaced, not followed.
         part.replace(final)
     except BaseException as error:
         with suppress(OSError):

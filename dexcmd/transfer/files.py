@@ -1,10 +1,11 @@
-"""What is done to files: blocking, so called from a thread."""
+"""Folders to save into, and checks of complete files.  Blocking, so called from threads."""
 
 import errno
 import os
 import stat
 import threading
 from pathlib import Path
+from typing import BinaryIO
 
 from dexcmd.errors import ConfigurationError, DownloadError, UnsafeFilenameError
 from dexcmd.transfer.checks import BodyCheck
@@ -19,15 +20,16 @@ CHECK_PIECE = 1024 * 1024
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents, private to the user (captures are); one that exists is left as it is.
+    """Create a folder and its parents, durably and private to the user, as captures are confidential.
 
-    Raises `ConfigurationError` where there can be no such folder.
+    Existing folders are left as they are.
+    Raises `ConfigurationError` if it can't be created.
     """
     try:
         # `mkdir(parents=True)` would give the mode to the last folder only.
         for missing in reversed([parent for parent in (folder, *folder.parents) if not parent.exists()]):
             missing.mkdir(mode=0o700, exist_ok=True)
-            # What will be durable in it is so only with its own name.
+            # Files in it are durable only if its own name is.
             sync_folder(missing.parent)
         folder.mkdir(exist_ok=True)
     except (OSError, ValueError) as error:
@@ -35,8 +37,8 @@ def make_folder(folder: Path) -> None:
 
 
 def _why_not(folder: Path, error: Exception) -> object:
-    """Return why there can be no such folder: the system says of a file in its place only that it exists."""
-    # Not by the methods of paths: these raise for what one may not look at.
+    """Return why a folder can't be created: for a file in its place, the system only says that it exists."""
+    # Not the methods of `Path`, which raise if access is denied.
     for path in (folder, *folder.parents):
         if os.path.lexists(path) and not os.path.isdir(path):  # noqa: PTH112
             which = "it" if path == folder else path
@@ -45,16 +47,17 @@ def _why_not(folder: Path, error: Exception) -> object:
 
 
 def make_inside(root: Path, parts: Parts) -> bool:
-    """Make one more folder, in one that is known to be below `root`, a path without links; private to the user.
+    """Create the folder `parts` below `root`, private to the user.
 
-    Returns whether it was missing.  Raises `UnsafeFilenameError` where a link is in its place, `DownloadError` where
-    there can be no such folder.
+    `root` must be a path without links, and the parent folders must have been created or checked by this function.
+    Returns whether it was missing.  Raises `UnsafeFilenameError` if a link is in its place, `DownloadError` if it
+    can't be created.
     """
     folder = root.joinpath(*parts)
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
-        # It may be a link, or what Windows has instead.
+        # It may be a link, or a junction on Windows.
         if os.path.normcase(os.path.realpath(folder)) != os.path.normcase(folder):
             raise UnsafeFilenameError(f"{folder} is a link to another folder") from None
         if not folder.is_dir():
@@ -66,7 +69,7 @@ def make_inside(root: Path, parts: Parts) -> bool:
 
 
 def make_below(folder: Path, parts: Parts) -> bool:
-    """Make the folders `parts`, one inside the other, below a folder that may itself be reached by links; durably.
+    """Create the folders `parts`, each inside the one before, below `folder`, whose own path may have links; durably.
 
     Returns whether the last one was missing.  Raises what `make_inside` does.
     """
@@ -74,7 +77,7 @@ def make_below(folder: Path, parts: Parts) -> bool:
     for length in range(1, len(parts) + 1):
         made = make_inside(root, parts[:length])
         if made:
-            # What will be durable in it is so only with its own name.
+            # Files in it are durable only if its own name is.
             above = root.joinpath(*parts[: length - 1])
             try:
                 sync_folder(above)
@@ -84,9 +87,10 @@ def make_below(folder: Path, parts: Parts) -> bool:
 
 
 def whole_file_hash(path: Path, size: int, verify: Verify, stop: threading.Event | None = None) -> str | None:
-    """Return the sha256, in hex, of a file of `size` bytes that is whole, as far as `verify` asks for.
+    """Return the SHA-256, in hex, of a file if it has `size` bytes and is complete according to `verify`, else None.
 
-    None where `path` is none, or a link.  Raises `Stopped` once `stop` is set, `OSError` where too many files are open.
+    None also for a link, and for a file that can't be read.  Raises `Stopped` once `stop` is set, `OSError` if too many
+    files are open.
     """
     try:
         status = path.lstat()
@@ -105,7 +109,7 @@ def whole_file_hash(path: Path, size: int, verify: Verify, stop: threading.Event
     return check.sha256
 
 
-def check_zip(path: Path, name: str, stop: threading.Event | None = None, *, joined: bool = False) -> None:
-    """Read a zip archive, to be called `name`, from end to end, as `Archive.check` does."""
-    with Archive(path, name) as archive:
+def check_zip(file: Path | BinaryIO, name: str, stop: threading.Event | None = None, *, joined: bool = False) -> None:
+    """Check a zip archive from end to end, as `Archive.check` does, and close it; errors call it `name`."""
+    with Archive(file, name) as archive:
         archive.check(stop or threading.Event(), joined=joined)

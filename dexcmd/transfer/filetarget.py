@@ -1,4 +1,4 @@
-"""One artifact on its way into a file: part file, checks, sync, name."""
+"""The target of one artifact in a folder: part file, checks, sync, rename."""
 
 import os
 import threading
@@ -15,7 +15,7 @@ from dexcmd.transfer.checks import BodyCheck
 from dexcmd.transfer.commit import GroupCommit
 from dexcmd.transfer.files import check_zip, whole_file_hash
 from dexcmd.transfer.options import Verify
-from dexcmd.transfer.partfile import PartInUseError, part_path, sweep, sweep_ended
+from dexcmd.transfer.partfile import PartInUseError, delete_abandoned_parts, delete_stale_state, part_path
 from dexcmd.transfer.ranges import Body, Have, Version, is_strong
 from dexcmd.transfer.resumable import ResumablePart
 from dexcmd.transfer.saved import SavedArtifact
@@ -30,25 +30,27 @@ Existing = Literal["verify", "overwrite", "rename", "error"]
 T = TypeVar("T")
 
 SMALL = 1024 * 1024
-"""Up to so many bytes are kept in memory and written in one go: a thread would cost more than it gives."""
+"""Bytes.  A small artifact, of up to this size, is kept in memory and written at once: threads would not pay off."""
 
-QUICKLY_CHECKED = 64 * 1024 * 1024
-"""Of those that are small so many bytes are unpacked where others wait for their names."""
+CHECKED_IN_COMMIT = 64 * 1024 * 1024
+"""The most bytes of a small artifact to unpack during a group commit, as other files wait for it."""
 
-LOOK_AGAIN = 0.2
-MOST_SECONDS_BETWEEN_BYTES = 30.0
-"""How long another download of the same artifact is waited for while it gets no further."""
+LOCK_POLL_SECONDS = 0.2
+LOCK_STALL_SECONDS = 30.0
+"""While another download of the same artifact has the part file locked: how often to try again, and how long to wait
+for it without progress.
+"""
 
 
-class _UntoldError(Exception):
-    """The bytes passing by did not show that the archive is whole; never leaves this module."""
+class _UndecidedError(Exception):
+    """One pass over the bytes did not show that the archive is complete; never leaves this module."""
 
 
 class FileTarget:
-    """The place of an artifact in a folder.
+    """The target of an artifact in a folder.
 
-    Bytes are kept in memory while they are few.  Then one thread writes them into a locked part file while another
-    hashes and checks them; nothing here touches a file on the event loop.
+    A small artifact is kept in memory until it is complete.  For a larger one, one thread writes into a locked part
+    file while another hashes and checks the same bytes.  No file is accessed on the event loop.
     """
 
     def __init__(
@@ -68,127 +70,127 @@ class FileTarget:
         self._keep_part = keep_part
         self._check = BodyCheck(verify)
         self._size = 0
-        self._in_the_way = False
-        """Whether there is something under the final name that may be the whole file."""
+        self._may_be_complete = False
+        """Whether an existing file has the final name, and is to be kept if it is complete."""
 
         self._found: SavedArtifact | None = None
-        self._small: list[bytes] = []
+        self._buffered: list[bytes] = []
         self._writer: QueueThread | None = None
         self._checker: QueueThread | None = None
         self._unchecked = 0
-        """Bytes of the part file that an earlier download left, still to be hashed and checked."""
+        """Bytes in the part file of an earlier download that are still to be hashed and checked."""
 
         self._joined = False
-        """Whether bytes were put together without an ETag that vouches for them."""
+        """Whether bytes of several responses were joined without a strong ETag, so they may be of two versions."""
 
         self._part = ResumablePart(name, final, checked=verify == "zip")
         self._done = False
-        self._worthless = False
-        """Whether what came is nothing to go on from: it is no whole archive, or has no place."""
+        self._not_resumable = False
+        """Whether to delete the part file: it is not a valid archive, or the final name is taken."""
 
     @property
     def folder(self) -> Path:
-        """Where the file gets its name."""
+        """The folder of the final name."""
         return self._final.parent
 
     @property
     def have(self) -> Have:
-        """What is there of it."""
+        """What is already stored."""
         return Have(self._size, self._part.version)
 
-    async def look(self, clock: Clock) -> None:
-        """See what is there already: the file, or a part of it.
+    async def check_existing(self, clock: Clock) -> None:
+        """Look for the complete file, or a part file to resume from.
 
-        While another download of the same artifact is at work, it is waited for, as long as it gets further.  Raises
-        `ArtifactExistsError`, and `DownloadError` where the disk fails.
+        While another download of the same artifact has the part file locked, wait as long as it makes progress.  Raises
+        `ArtifactExistsError`, and `DownloadError` if the disk fails.
         """
         part = part_path(self._final)
         last, since = await run_to_the_end(partial(_progress_of, part)), clock.monotonic()
         while True:
             with self._explained():
-                if await run_stoppable(self._look):
+                if await run_stoppable(self._check_existing):
                     return
-            await clock.sleep(LOOK_AGAIN)
+            await clock.sleep(LOCK_POLL_SECONDS)
             now = await run_to_the_end(partial(_progress_of, part))
             if now != last:
                 last, since = now, clock.monotonic()
-            elif clock.monotonic() - since > MOST_SECONDS_BETWEEN_BYTES:
-                # It hangs.  A part file of its own is made for this one.
+            elif clock.monotonic() - since > LOCK_STALL_SECONDS:
+                # The other one hangs: this download gets its own part file.
                 return
 
     async def find(self, size: int | None) -> SavedArtifact | None:
-        """Return the file if it is there whole."""
-        if self._found is None and size is not None and self._in_the_way and self._verify != "zip":
+        """Return the file if it is already complete."""
+        if self._found is None and size is not None and self._may_be_complete and self._verify != "zip":
             with self._explained():
                 self._found = await run_stoppable(partial(self._whole_file, size))
-                if self._found is not None and self._wrote:
+                if self._found is not None and self._on_disk:
                     await run_to_the_end(self._drop_all)
         return self._found
 
     async def begin(self, body: Body) -> None:
         """Prepare for a body."""
         if self._size > 0:
-            # The threads look at the version, too: it must not change beside them.
+            # The threads read the version, so they have to end before it changes.
             with self._explained():
                 if body.offset == 0:
                     await run_to_the_end(self._restart)
                 else:
-                    await self._until_checked(self._settle)
+                    await self._run_stopping_check(self._flush)
         self._part.version = Version() if body.coding else body.version
         if body.size is not None and body.size > SMALL:
-            # Before a byte is fetched, so that it is not in vain.
+            # A lack of disk space is found before the body is read.
             with self._explained():
-                await run_to_the_end(self._part.ready)
+                await run_to_the_end(self._part.prepare)
 
     async def tail(self, size: int) -> bytes:
-        """Return the last `size` bytes of what is there."""
-        if not self._wrote:
-            return b"".join(self._small)[self._size - size :]
+        """Return the last `size` bytes of what is stored."""
+        if not self._on_disk:
+            return b"".join(self._buffered)[self._size - size :]
         with self._explained():
-            return await self._until_checked(partial(self._read_tail, size))
+            return await self._run_stopping_check(partial(self._read_tail, size))
 
     async def write(self, chunk: bytes) -> None:
         """Take the next bytes.
 
-        Raises `InsufficientSpaceError` where the disk is full, `DownloadError` where it fails otherwise.
+        Raises `InsufficientSpaceError` if the disk is full, `DownloadError` if it fails otherwise.
         """
         self._size += len(chunk)
         if self._writer is None:
-            self._small.append(chunk)
+            self._buffered.append(chunk)
             if self._part.file is None and self._size <= SMALL:
                 return
-            # Hashing takes about as long as writing does, and neither has to wait for the other.
+            # Two threads, as hashing takes about as long as writing.
             self._writer = QueueThread(self._part.write, "dexcmd-writer")
             self._checker = QueueThread(self._feed, "dexcmd-checker")
-            chunk, self._small = b"".join(self._small), []
+            chunk, self._buffered = b"".join(self._buffered), []
         with self._explained():
             await self._writer.put(chunk)
             if self._checker is not None:
                 await self._checker.put(chunk)
             if self._size == self._part.version.size:
-                # Before another one may begin in its place: full queues must not add up.
-                await self._until_checked(self._end_threads)
+                # Before another download gets this one's slot: the memory of full queues must not add up.
+                await self._run_stopping_check(self._end_threads)
 
     async def finish(self, resumed_from: int) -> SavedArtifact:
-        """Verify the file and give it its name, durably.
+        """Verify the file and rename it to its final name, durably.
 
         Raises `InvalidArtifactError`, `InsufficientSpaceError`, `ArtifactExistsError` or `DownloadError`.
         """
         self._joined = resumed_from > 0 and not is_strong(self._part.version.etag)
         with self._explained():
-            if self._wrote:
-                await self._until_checked(self._complete)
+            if self._on_disk:
+                await self._run_stopping_check(self._complete)
             try:
                 await self._commit.commit(self)
-            except _UntoldError:
-                # Reading it may take long, and must not keep the others from their names.
-                await self._until_checked(self._judge)
+            except _UndecidedError:
+                # Reading the file may take long, and must not delay the rest of the group commit.
+                await self._run_stopping_check(self._check_file)
                 await self._commit.commit(self)
         return SavedArtifact(path=self._final, size=self._size, sha256=self._check.sha256, resumed_from=resumed_from)
 
     @property
-    def _wrote(self) -> bool:
-        """Whether there are bytes that are not, or not only, in memory."""
+    def _on_disk(self) -> bool:
+        """Whether there is a part file, or a thread about to create one: not all bytes are only in memory."""
         return self._part.file is not None or self._writer is not None
 
     @contextmanager
@@ -198,51 +200,52 @@ class FileTarget:
         except OSError as error:
             raise explain(error, self._final) from error
 
-    async def _until_checked(self, work: Callable[[], T]) -> T:
-        """Do in a thread what the check has to come to its end for; a cancellation ends the check within a piece."""
+    async def _run_stopping_check(self, work: Callable[[], T]) -> T:
+        """Call `work`, which waits for the check or runs it, in a thread; a cancellation stops the check."""
         return await run_stoppable(lambda _: work(), self._check.stop)
 
-    async def leave(self) -> None:
-        """Close the part, and keep it if it can be gone on from."""
-        await let_go(self._leave)
+    async def close(self) -> None:
+        """Close the part file, and keep it if it can be resumed and `keep_part` is set."""
+        await let_go(self._close)
 
-    # From here on in threads.
+    # The methods below are called in threads.
 
-    def _look(self, stop: threading.Event) -> bool:
-        """Return whether there is an answer: not while another download is at work."""
-        self._there()
+    def _check_existing(self, stop: threading.Event) -> bool:
+        """Return False if another download has the part file locked, else True."""
+        self._final_status()
         try:
-            taken_up = self._part.take_up()
+            has_part = self._part.open_existing()
         except PartInUseError:
             return False
         try:
-            self._look_into(stop, taken_up=taken_up)
+            self._use_existing(stop, has_part=has_part)
         except BaseException:
-            # A later download may have what this one lacks.
-            self._part.put_back()
+            # A later download may succeed, for example with more disk space.
+            self._part.release()
             raise
         return True
 
-    def _look_into(self, stop: threading.Event, *, taken_up: bool) -> None:
-        sweep_ended(self._final)
-        # Once more: whoever had the part may have given it its final name just before.
-        status = self._there()
-        self._in_the_way = status is not None and self._existing == "verify"
-        if status is not None and self._in_the_way and self._verify == "zip":
+    def _use_existing(self, stop: threading.Event, *, has_part: bool) -> None:
+        delete_abandoned_parts(self._final)
+        # Again: the download that had the part file locked may just have renamed it.
+        status = self._final_status()
+        self._may_be_complete = status is not None and self._existing == "verify"
+        if status is not None and self._may_be_complete and self._verify == "zip":
             self._found = self._whole_file(status.st_size, stop)
         if self._found is not None:
-            # Beside a whole file it is no matter if they stay, as where the disk can only be read.
+            # Beside a complete file leftovers do no harm, if they can't be deleted (on a read-only file system).
             with suppress(OSError):
-                self._part.drop() if taken_up else sweep(self._final)
-        elif not taken_up:
-            sweep(self._final)
+                self._part.drop() if has_part else delete_stale_state(self._final)
+        elif not has_part:
+            delete_stale_state(self._final)
         else:
-            # One as `write_rest` makes it has no state; as a file that is there, it can only speak for itself.
-            on_its_word = self._existing == "verify" and self._part.opened.size <= SMALL
-            self._size = self._unchecked = self._part.resume(stop, on_its_word=on_its_word).offset
+            # The part file of a small artifact has no state file (see `write_rest`).  Like an existing final file, it
+            # is accepted only because of the checksums in it.
+            accept_whole_zip = self._existing == "verify" and self._part.opened.size <= SMALL
+            self._size = self._unchecked = self._part.resume(stop, accept_whole_zip=accept_whole_zip).offset
 
-    def _there(self) -> os.stat_result | None:
-        """Return what is under the final name.  Raises `ArtifactExistsError` where nothing may be."""
+    def _final_status(self) -> os.stat_result | None:
+        """Return the status of an existing final file, or None.  Raises `ArtifactExistsError` if that is an error."""
         try:
             status = self._final.lstat()
         except FileNotFoundError:
@@ -268,11 +271,11 @@ class FileTarget:
         self._drop_threads()
         self._part.start_over()
         self._check = BodyCheck(self._verify)
-        self._small.clear()
+        self._buffered.clear()
         self._size = self._unchecked = 0
-        self._worthless = False
+        self._not_resumable = False
 
-    def _settle(self) -> None:
+    def _flush(self) -> None:
         self._end_threads()
         self._part.join_sync()
 
@@ -288,11 +291,11 @@ class FileTarget:
 
     def _feed(self, chunks: list[bytes]) -> None:
         self._catch_up()
-        # In one piece: a hash gives the interpreter away, and waits for the busy event loop to get it back.
+        # In one piece: each hash update releases the GIL, and must then wait to get it back from the busy event loop.
         self._check.feed(b"".join(chunks))
 
     def _catch_up(self) -> None:
-        """Hash and check what an earlier download left."""
+        """Hash and check the bytes of an earlier download."""
         size, self._unchecked = self._unchecked, 0
         if size:
             for piece in self._part.opened.pieces(size):
@@ -314,46 +317,46 @@ class FileTarget:
             self._drop_threads()
 
     def _complete(self) -> None:
-        self._settle()
+        self._flush()
         self._catch_up()
         if self._check.verdict(joined=self._joined) != "whole":
-            self._judge()
+            self._check_file()
 
-    def _judge(self) -> None:
-        # What one pass can't tell, the file can; and it says what is wrong.
+    def _check_file(self) -> None:
+        # Reading the file decides what one pass could not, and the error says what is wrong.
         try:
             check_zip(self._part.opened.path, self._final.name, self._check.stop, joined=self._joined)
         except InvalidArtifactError:
-            self._worthless = True
+            self._not_resumable = True
             raise
 
     def write_rest(self) -> None:
-        """Write and check what is not yet."""
+        """Write and check a small artifact; larger ones are already written and checked."""
         if self._part.file is None:
-            # In one piece: each call into the system or a hash waits for the interpreter when it comes back.
-            body, self._small = b"".join(self._small), []
+            # In one piece: each system call or hash update must wait for the GIL afterwards.
+            body, self._buffered = b"".join(self._buffered), []
             self._part.write_whole(body)
-            self._check = BodyCheck(self._verify, most=QUICKLY_CHECKED)
+            self._check = BodyCheck(self._verify, most=CHECKED_IN_COMMIT)
             self._check.feed(body)
             if self._check.verdict(joined=self._joined) != "whole":
-                raise _UntoldError
+                raise _UndecidedError
 
     def start_writeback(self) -> None:
-        """Have the system begin to write it to disk."""
+        """Have the system start writing it to disk, without waiting for it."""
         self._part.opened.start_writeback()
 
     def sync(self) -> None:
-        """Return when it is on disk."""
+        """Wait until it is on disk (fsync)."""
         self._part.sync()
 
     def put_in_place(self) -> None:
         """Give it its final name."""
         file = self._part.opened
         if file.locked:
-            # Another download's part must never get it.
-            file.ensure_name()
+            # Another download's part file must never get the final name.
+            file.check_path()
         else:
-            # Where there are no locks, no file can be renamed while it is open.
+            # There are no locks on Windows, which can't rename an open file.
             file.close()
         if self._existing == "rename":
             self._final = _rename(file.path, self._final)
@@ -361,29 +364,29 @@ class FileTarget:
             try:
                 put_in_place(file.path, self._final, replace=self._existing != "error")
             except FileExistsError:
-                self._worthless = True
+                self._not_resumable = True
                 raise ArtifactExistsError(f"{self._final} already exists") from None
-        self._part.let_go()
+        self._part.close_committed()
         self._done = True
 
-    def _leave(self) -> None:
+    def _close(self) -> None:
         if self._done:
             return
         self._check.stop.set()
-        keep = self._keep_part and not self._worthless and self.have.can_go_on(checked=self._verify == "zip")
+        keep = self._keep_part and not self._not_resumable and self.have.can_go_on(checked=self._verify == "zip")
         for stop in (*((self._end_writer,) if keep else ()), self._drop_threads, self._part.join_sync):
-            # What has ended the download is told, and not what comes after it.
+            # Errors of the cleanup must not hide the error that ended the download.
             with suppress(Exception):
                 stop()
         with suppress(OSError):
             if keep:
-                self._part.keep(self._small)
+                self._part.keep(self._buffered)
             else:
                 self._part.drop()
 
 
 def _rename(part: Path, final: Path) -> Path:
-    """Give a file the first final name that is free, and return that."""
+    """Rename a file to the first free final name (`name.zip`, `name (1).zip`, ...), and return that."""
     name, number = final, 0
     while True:
         try:
@@ -396,7 +399,7 @@ def _rename(part: Path, final: Path) -> Path:
 
 
 def _progress_of(part: Path) -> tuple[int, int] | None:
-    """Return what changes while somebody writes to a part file."""
+    """Return the size and modification time of a part file, which change while another download writes to it."""
     try:
         status = part.lstat()
     except OSError:

@@ -103,13 +103,13 @@ class Folder:
         )
         try:
             if await self._may_be_there(final, known):
-                await target.look(self._clock)
+                await target.check_existing(self._clock)
             yield target
         except BaseException as error:
             if len(parts) > 1 and isinstance(error.__cause__, FileNotFoundError):
                 # The folder has been removed: the next artifact for it creates it again.
                 self._known.pop(parts[:-1], None)
-            await target.leave()
+            await target.close()
             raise
 
     async def _make(self, above: Parts) -> _Known:

@@ -15,7 +15,7 @@ from dexcmd.resources.command import Command
 from dexcmd.tasks import run_as_needed
 from dexcmd.transfer.names import Parts
 from dexcmd.transfer.saved import R, R_co
-from dexcmd.transfer.sharing import NotBegunError
+from dexcmd.transfer.sharing import NotStartedError
 
 __all__ = ["Save", "SaveMany", "SaveResult", "SaveTotals"]
 
@@ -123,7 +123,7 @@ class SaveMany(Background[SaveResult[R]]):
                 result: SaveResult[R] | None
                 try:
                     result = SaveResult(command, await save(command))
-                except NotBegunError:
+                except NotStartedError:
                     result = None
                 except DexError as error:
                     result = SaveResult[R](command, error=error)

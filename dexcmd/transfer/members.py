@@ -164,9 +164,9 @@ class OpenMember(AsyncOnlyContext):
 
 
 async def list_members(path: Path) -> tuple[Member, ...]:
-    """Return all members of a zip archive, in the order of its directory; their bytes are not looked at.
+    """Return all members of a zip archive, in the order of its directory, without reading their bytes.
 
-    Raises `InvalidArtifactError` where the file is no zip archive, `DownloadError` where it can't be read.
+    Raises `InvalidArtifactError` if the file is not a zip archive, `DownloadError` if it can't be read.
     """
 
     def members() -> tuple[Member, ...]:
@@ -177,15 +177,15 @@ async def list_members(path: Path) -> tuple[Member, ...]:
 
 
 def read_member(path: Path, name: str) -> OpenMember:
-    """Open the member that is called exactly `name`, in a zip archive, as a stream of bytes in constant memory.
+    """Return the member called exactly `name`, to be opened as a stream of bytes, in bounded memory.
 
-    Of several members of one name the last counts: an archive that was added to has its newest last.
+    Of several members with that name, the last counts: tools that add to an archive put the newest last.
     """
     return OpenMember(path, name)
 
 
 def find_member(archive: Archive, name: str) -> zipfile.ZipInfo:
-    """Return the last member that is called exactly `name`.  Raises `MemberNotFoundError`."""
+    """Return the last member called exactly `name`.  Raises `MemberNotFoundError`."""
     for info in reversed(archive.infos):
         if info.orig_filename == name:
             return info

@@ -1,4 +1,4 @@
-"""File names derived from what the service says: they never lead out of the folder, and are valid on every system."""
+"""Safe file names for the names that the service gives: inside the folder, and valid on every system."""
 
 import hashlib
 import re
@@ -24,14 +24,14 @@ __all__ = [
     "safe_name",
     "safe_parts",
     "shortened",
-    "told_apart",
+    "distinct_paths",
 ]
 
 Parts = tuple[str, ...]
 """A path below some folder: the names of folders, then the name of a file or folder."""
 
 MOST_NAME_BYTES = 200
-"""File systems allow 255; the rest is reserved for what the name of a part file adds."""
+"""File systems allow 255; the rest is reserved for what the names of part and state files add."""
 
 MOST_SUFFIX_BYTES = 16
 
@@ -59,14 +59,14 @@ def final_name(command_id: str, filename: str) -> str:
     digest = hashlib.sha256(f"{command_id}/{filename}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
     safe = safe_name(filename)
     name = safe if safe == filename else _marked(safe, digest)
-    if _tells(name, command_id):
+    if _is_unambiguous(name, command_id):
         return name
     name = safe_name(f"{command_id}-{safe}")
     return name if name == f"{command_id}-{filename}" else _marked(name, digest)
 
 
-def _tells(name: str, command_id: str) -> bool:
-    """Tell whether a name can't belong to another command's artifact."""
+def _is_unambiguous(name: str, command_id: str) -> bool:
+    """Tell whether a name can't be that of another command's artifact."""
     if not _UUID.fullmatch(command_id.lower()):
         # Not one of the service's ids, but this distinguishes ids that are words.
         return name.startswith(command_id) and not name[len(command_id) :][:1].isalnum()
@@ -134,7 +134,7 @@ def safe_parts(name: str) -> Parts:
     return tuple(parts)
 
 
-def told_apart(files: Iterable[Parts], folders: Iterable[Parts]) -> list[Parts]:
+def distinct_paths(files: Iterable[Parts], folders: Iterable[Parts]) -> list[Parts]:
     """Return a path for each of `files`, so that they are distinct from each other, from `folders` and from parents.
 
     Names that differ only in case or in the encoding of accents are equal on some systems, so on all systems the later

@@ -1,4 +1,4 @@
-"""The object store sink: artifacts into S3, R2, GCS or Azure."""
+"""The object store sink: stores artifacts in S3, R2, GCS or Azure."""
 
 import re
 from collections.abc import AsyncGenerator, Mapping
@@ -24,16 +24,16 @@ __all__ = ["ObjectStoreSink"]
 MIB = 1024 * 1024
 
 LEAST_PART = 5 * MIB
-"""S3 takes none that is smaller, but for the last."""
+"""Bytes: S3 accepts no smaller part, except for the last."""
 
 _CHECKSUM = re.compile(r".*\.sha256_*", re.IGNORECASE)
-"""Names like those of checksums, and what such names become here."""
+"""The names of checksum objects, also with the `_` that `Objects.target` appends to an artifact's name like that."""
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def _store(_: object, __: object, value: Any) -> None:
-    # Only here is obstore looked for: it is an extra, and whoever has a store of its has it.
+    # Imported only here: obstore is an optional extra, and whoever passes one of its stores has it.
     try:
         from obstore.store import ObjectStore
     except ModuleNotFoundError:
@@ -59,7 +59,7 @@ def _part(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
 
 def _attributes(_: object, __: object, value: Mapping[Any, Any] | None) -> None:
     for name, text in () if value is None else value.items():
-        # With a name that is none for a header, obstore panics.
+        # obstore panics on a name that is not a valid header name.
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             raise ConfigurationError(f"attributes must have names of ASCII letters and digits, not {name!r}")
         if not isinstance(text, str) or not text.isascii() or not text.isprintable():
@@ -68,66 +68,65 @@ def _attributes(_: object, __: object, value: Mapping[Any, Any] | None) -> None:
 
 @attrs.frozen
 class ObjectStoreSink:
-    """Stores artifacts as objects, with a store that you make with obstore, whose business the credentials are.
+    """Saves artifacts as objects in a store that you create with obstore, which handles the credentials.
 
         store = obstore.store.S3Store("captures", region="eu-central-1")
         saved = await dex.downloads.save(command, ObjectStoreSink(store, "2026/"))      # StoredArtifact
 
-    An artifact streams into a multipart upload, in constant memory, and is verified on the way.  Its object is not
-    seen before it is whole; an upload that fails or is cancelled is aborted.  Needs `pip install
+    An artifact streams into a multipart upload, in constant memory, and is verified on the way.  The object is not
+    visible before it is complete; an upload that fails or is cancelled is aborted.  Requires `pip install
     'dexcmd[object-store]'`.
 
-    Beside each object is its checksum, `KEY.sha256`, as `sha256sum --check` reads it.  It is written last and removed
-    before an object is replaced, so an object that has one is whole, and is not fetched again.  It is an object of its
-    own because the hash is known only at the end, when no store takes metadata any more, and because one way does for
-    all sizes and all stores.  Metadata are the content type and, percent-encoded, `dexcommand`, `dexfilename` and
-    `dexetag`: command id, name and ETag as the service gives them.
+    Beside each object is its checksum, `KEY.sha256`, in the format that `sha256sum --check` reads.  It is written last
+    and deleted before the object is replaced, so an object that has one is complete, and is not downloaded again.  It
+    is a separate object because the hash is known only at the end, when no store accepts metadata any more, and because
+    this works for all sizes and stores.  The metadata are the content type and, percent-encoded, `dexcommand`,
+    `dexfilename` and `dexetag`: the command id, and the name and ETag that the service gives.
 
-    A cancellation waits for the requests that are under way.  How long these may take, and how often they are tried
-    again, the store's `client_options` and `retry_config` say.  An upload that the end of the process leaves
-    unfinished is for a rule of the bucket's to clear up (`AbortIncompleteMultipartUpload`).
+    A cancellation waits for the requests in progress.  The store's `client_options` and `retry_config` determine how
+    long these may take, and how often they are retried.  If the process dies, an upload stays unfinished: have a
+    lifecycle rule of the bucket abort it (`AbortIncompleteMultipartUpload`).
 
-    Raises `ConfigurationError` for a value that can't be right, and where obstore is not installed.
+    Raises `ConfigurationError` for an invalid value, or if obstore is not installed.
     """
 
     store: "ObjectStore" = attrs.field(validator=_store)
     """`S3Store`, `GCSStore`, `AzureStore`, `LocalStore` or `MemoryStore` of `obstore.store`."""
 
     prefix: str = attrs.field(default="", validator=_prefix)
-    """The folder, within the store, for all keys; with or without a slash at its end."""
+    """The folder within the store that all keys are in, with or without a slash at the end."""
 
     existing: "ExistingObject" = attrs.field(
         default="verify", validator=one_of("verify", "overwrite", "error"), kw_only=True
     )
-    """What becomes of an object that is there under the key.
+    """What to do with an existing object that has the key.
 
-    - `verify`: one with a checksum beside it is left as it is, and nothing is asked of the service; another one is
-      replaced;
+    - `verify`: one with its checksum beside it is kept, without a request to the service; any other is replaced;
     - `overwrite`: it is replaced;
-    - `error`: it stays, and `ArtifactExistsError` is raised.  It is looked for at the start and again at the end; of
-      two that come at the same time, the later wins all the same.
+    - `error`: it is kept, and `ArtifactExistsError` is raised.  This is checked at the start and again at the end; if
+      two calls write at the same time, the later one still wins.
     """
 
     buffer_size: int = attrs.field(default=8 * MIB, validator=_part, kw_only=True)
-    """Bytes of a part of an upload, at least 5 MiB.  S3 takes 10,000 parts, so artifacts may have 78 GiB by default."""
+    """Bytes in each part of an upload, at least 5 MiB.  S3 allows 10,000 parts, by default 78 GiB for an artifact."""
 
     concurrency: int = attrs.field(default=4, validator=count, kw_only=True)
-    """Parts of one upload that are under way at a time."""
+    """How many parts of one upload are sent at a time."""
 
     uploads: int = attrs.field(default=8, validator=count, kw_only=True)
-    """Artifacts above 1 MiB that are uploaded at a time; others wait for their turn.
+    """How many artifacts larger than 1 MiB are uploaded at a time; others wait.
 
-    Each takes at most `concurrency` + 1 times `buffer_size` of memory, and 8 MiB.
+    Each takes at most `concurrency` + 1 times `buffer_size` of memory, plus 8 MiB.
     """
 
     attributes: Mapping[str, str] | None = attrs.field(factory=dict[str, str], validator=_attributes, kw_only=True)
-    """More metadata and headers for each object, such as `{"Storage-Class": "STANDARD_IA"}`.  None to store no metadata
-    at all, for stores that take none, such as `LocalStore`.
+    """More metadata and headers for each object, such as `{"Storage-Class": "STANDARD_IA"}`.  None stores no metadata
+    at all, for stores that accept none, such as `LocalStore`.
     """
 
     @asynccontextmanager
     async def open(self, clock: Clock) -> AsyncGenerator["Objects"]:
-        """Open it.  Asks nothing of the store."""
+        """Open the sink, without any request to the store."""
         yield Objects(self)
 
 
@@ -135,11 +134,11 @@ class Objects:
     """A store, for as long as artifacts are stored into it."""
 
     def __init__(self, sink: ObjectStoreSink) -> None:
-        # It imports obstore.
+        # Imported only here, as `bucket` imports obstore.
         from dexcmd.transfer import bucket, objecttarget
 
         self._sink = sink
-        self._place = bucket.Place
+        self._location = bucket.ObjectLocation
         self._target = objecttarget.ObjectTarget
         self._uploads = anyio.Semaphore(sink.uploads, fast_acquire=True)
 
@@ -149,19 +148,19 @@ class Objects:
         sink = self._sink
         *above, last = name.parts
         if _CHECKSUM.fullmatch(last):
-            # Or it would meet the checksum of the artifact whose name is its own without the suffix.
+            # Otherwise it could overwrite another artifact's checksum, whose name is that artifact's plus `.sha256`.
             last += "_"
         key = "/".join((sink.prefix.strip("/"), *above, last)).lstrip("/")
         target = self._target(
             name,
-            self._place(sink.store, key, sink.buffer_size, sink.concurrency),
+            self._location(sink.store, key, sink.buffer_size, sink.concurrency),
             verify,
             existing=sink.existing,
             attributes=sink.attributes,
             uploads=self._uploads,
         )
         try:
-            await target.look()
+            await target.check_existing()
             yield target
         finally:
-            await target.leave()
+            await target.close()

@@ -1,4 +1,4 @@
-"""One artifact on its way into an object: parts, checks, checksum."""
+"""The target of one artifact in an object store: upload, checks, checksum."""
 
 import threading
 from collections import deque
@@ -10,7 +10,7 @@ import anyio
 
 from dexcmd.errors import ArtifactExistsError, InvalidArtifactError
 from dexcmd.threads import let_go, raise_if_stopped, run_stoppable, run_to_the_end
-from dexcmd.transfer.bucket import VERSION, Attributes, Place, Upload
+from dexcmd.transfer.bucket import ETAG_ATTRIBUTE, Attributes, ObjectLocation, Upload
 from dexcmd.transfer.checks import BodyCheck
 from dexcmd.transfer.files import check_zip
 from dexcmd.transfer.options import Verify
@@ -25,24 +25,24 @@ __all__ = ["ExistingObject", "ObjectTarget", "Tail"]
 ExistingObject = Literal["verify", "overwrite", "error"]
 
 SMALL = 1024 * 1024
-"""Up to so many bytes are kept in memory and written in one request: a thread would cost more than it gives."""
+"""Bytes.  An artifact of up to this size is kept in memory and stored with one request: a thread would not pay off."""
 
 MOST_ATTRIBUTE = 1024
-"""Of the 2 KiB that S3 takes of all of them together."""
+"""The most bytes of one attribute: S3 accepts 2 KiB for all of them together."""
 
 
 class ObjectTarget:
-    """The place of an artifact in an object store.
+    """The target of an artifact in an object store.
 
-    Bytes are kept in memory while they are few.  Then they go into an upload, through one thread that also hashes and
-    checks them.  What that can't check in one pass goes, in a second one, into a file that is read before it is
-    uploaded: no object is seen before all of it is known to be whole.
+    A small artifact is kept in memory until it is complete.  A larger one is uploaded by one thread, which also hashes
+    and checks it.  An artifact that can't be checked in one pass is requested again into a temporary file, which is
+    checked before it is uploaded: no object is visible before it is known to be complete.
     """
 
     def __init__(
         self,
         name: ArtifactName,
-        place: Place,
+        place: ObjectLocation,
         verify: Verify,
         *,
         existing: ExistingObject,
@@ -50,45 +50,45 @@ class ObjectTarget:
         uploads: anyio.Semaphore,
     ) -> None:
         self._name = name
-        self._place = place
+        self._location = place
         self._verify: Verify = verify
         self._existing: ExistingObject = existing
         self._attributes = attributes
         self._uploads = uploads
-        self._uploading = False
-        """Whether it has one of `uploads`."""
+        self._has_upload_slot = False
+        """Whether it holds a slot of `uploads`."""
 
         self._found: StoredArtifact | None = None
-        self._marked = True
-        """Whether there may be a mark."""
+        self._may_have_checksum = True
+        """Whether there may be a checksum of an earlier object."""
 
         self._check = BodyCheck(verify)
         self._size = 0
         self._version = Version()
         self._tail = Tail()
-        self._small: list[bytes] = []
+        self._buffered: list[bytes] = []
         self._writer: QueueThread | None = None
         self._upload: Upload | None = None
         self._joined = False
-        """Whether bytes were put together without an ETag that vouches for them."""
+        """Whether bytes of several responses were joined without a strong ETag, so they may be of two versions."""
 
-        self._unchecked = False
-        """Whether one pass did not tell enough."""
+        self._needs_second_pass = False
+        """Whether one pass could not verify the artifact."""
 
         self._spool: Spool | None = None
 
     @property
     def have(self) -> Have:
-        """What is there of it."""
+        """What is already stored."""
         return Have(self._size, self._version)
 
-    async def look(self) -> None:
-        """See what is there already.  Raises `ArtifactExistsError`, or `DownloadError` where the store fails."""
+    async def check_existing(self) -> None:
+        """Look for an existing object.  Raises `ArtifactExistsError`, or `DownloadError` if the store fails."""
         if self._existing != "overwrite":
-            await run_to_the_end(self._look)
+            await run_to_the_end(self._check_existing)
 
     async def find(self, size: int | None) -> StoredArtifact | None:
-        """Return the object if it is there whole."""
+        """Return the object if it is already complete."""
         return self._found
 
     async def begin(self, body: Body) -> None:
@@ -98,26 +98,26 @@ class ObjectTarget:
         self._version = Version() if body.coding else body.version
 
     async def tail(self, size: int) -> bytes:
-        """Return the last `size` bytes of what is there, which are few."""
+        """Return the last `size` bytes of what is stored, at most `OVERLAP`."""
         return self._tail.last(size)
 
     async def write(self, chunk: bytes) -> None:
-        """Take the next bytes.  Raises `DownloadError` where the store fails."""
+        """Take the next bytes.  Raises `DownloadError` if the store fails."""
         self._size += len(chunk)
         self._tail.add(chunk)
         if self._writer is None:
-            self._small.append(chunk)
+            self._buffered.append(chunk)
             if self._size <= SMALL:
                 return
-            if not self._uploading:
+            if not self._has_upload_slot:
                 await self._uploads.acquire()
-                self._uploading = True
+                self._has_upload_slot = True
             self._writer = QueueThread(self._write, "dexcmd-uploader")
-            chunk, self._small = b"".join(self._small), []
+            chunk, self._buffered = b"".join(self._buffered), []
         await self._writer.put(chunk)
 
     async def finish(self, resumed_from: int) -> StoredArtifact:
-        """Verify the artifact and make it an object, then mark that.
+        """Verify the artifact, make the object visible, and write its checksum.
 
         Raises `InvalidArtifactError`, `UncheckedError`, `ArtifactExistsError` or `DownloadError`.
         """
@@ -125,44 +125,44 @@ class ObjectTarget:
         try:
             e_tag = await run_stoppable(self._complete, self._check.stop)
         except InvalidArtifactError:
-            # The next attempt, if any, starts over, and not before those have come that wait for an upload now.
-            await self.leave()
+            # The next attempt, if any, starts over.  Until then, the upload slot is free for others that wait for one.
+            await self.close()
             raise
         return StoredArtifact(
-            key=self._place.key,
+            key=self._location.key,
             e_tag=e_tag,
             size=self._check.size,
             sha256=self._check.sha256,
             resumed_from=resumed_from,
         )
 
-    async def leave(self) -> None:
-        """Abort what is not finished, and let another one have its upload."""
+    async def close(self) -> None:
+        """Abort an unfinished upload, and release the upload slot."""
         try:
             if self._writer is not None or self._upload is not None or self._spool is not None:
                 await let_go(self._drop)
         finally:
-            if self._uploading:
-                self._uploading = False
+            if self._has_upload_slot:
+                self._has_upload_slot = False
                 self._uploads.release()
 
-    # From here on in threads.
+    # The methods below are called in threads.
 
-    def _look(self) -> None:
+    def _check_existing(self) -> None:
         if self._existing == "error":
             self._refuse_existing()
             return
-        mark = self._place.mark()
-        self._marked = mark is not None
-        there = None if mark is None else self._place.look()
-        if mark is not None and there is not None and mark.version == there.version:
+        checksum = self._location.read_checksum()
+        self._may_have_checksum = checksum is not None
+        stored = None if checksum is None else self._location.head()
+        if checksum is not None and stored is not None and checksum.source_etag == stored.source_etag:
             self._found = StoredArtifact(
-                key=self._place.key, e_tag=there.e_tag, size=there.size, sha256=mark.sha256, skipped=True
+                key=self._location.key, e_tag=stored.e_tag, size=stored.size, sha256=checksum.sha256, skipped=True
             )
 
     def _refuse_existing(self) -> None:
-        if self._place.look() is not None:
-            raise ArtifactExistsError(f"{self._place.key} already exists")
+        if self._location.head() is not None:
+            raise ArtifactExistsError(f"{self._location.key} already exists")
 
     def _drop(self) -> None:
         self._check.stop.set()
@@ -180,93 +180,93 @@ class ObjectTarget:
         self._drop()
         self._check = BodyCheck(self._verify)
         self._tail = Tail()
-        self._small.clear()
+        self._buffered.clear()
         self._size = 0
 
     def _write(self, pieces: list[bytes]) -> None:
-        if self._unchecked:
+        if self._needs_second_pass:
             self._spool = self._spool or Spool()
             self._spool.write(pieces)
         else:
-            self._upload = self._upload or self._place.upload(self._described())
+            self._upload = self._upload or self._location.upload(self._stored_attributes())
             self._upload.write(pieces)
         self._check.feed(b"".join(pieces))
 
     def _complete(self, stop: threading.Event) -> str | None:
-        body = b"".join(self._small)
+        body = b"".join(self._buffered)
         if self._writer is None:
             self._check.feed(body)
         else:
             self._writer.end()
-        self._judge(body, stop)
+        self._check_body(body, stop)
         if self._spool is not None:
-            self._upload = self._place.upload(self._described())
+            self._upload = self._location.upload(self._stored_attributes())
             for piece in self._spool.pieces():
                 raise_if_stopped(stop)
                 self._upload.write([piece])
         raise_if_stopped(stop)
         return self._publish(body)
 
-    def _judge(self, body: bytes, stop: threading.Event) -> None:
-        """Raise `InvalidArtifactError` unless it is whole, and `UncheckedError` where it is not at hand to see."""
+    def _check_body(self, body: bytes, stop: threading.Event) -> None:
+        """Raise `InvalidArtifactError` unless it is complete; `UncheckedError` if only a second pass can tell."""
         verdict = self._check.verdict(joined=self._joined)
         if verdict == "damaged":
             raise InvalidArtifactError(
-                f"{self._place.key}: not a complete zip archive, or one of its checksums is wrong"
+                f"{self._location.key}: not a complete zip archive, or one of its checksums is wrong"
             )
         if verdict == "whole":
             return
         if self._upload is not None:
-            self._unchecked = True
-            raise UncheckedError(f"{self._place.key}: can't be verified in one pass")
+            self._needs_second_pass = True
+            raise UncheckedError(f"{self._location.key}: can't be verified in one pass")
         if self._spool is None:
             self._spool = Spool()
             self._spool.write([body])
-        check_zip(self._spool.path, self._place.key, stop, joined=self._joined)
+        check_zip(self._spool.open(), self._location.key, stop, joined=self._joined)
 
     def _publish(self, body: bytes) -> str | None:
         if self._existing == "error":
             self._refuse_existing()
-        if self._marked:
-            # Before there is another object: no mark may ever stand beside one that it does not describe.
-            self._place.remove_mark()
-        described = self._described()
+        if self._may_have_checksum:
+            # Before the object is replaced: a checksum must never be beside an object that it does not describe.
+            self._location.delete_checksum()
+        described = self._stored_attributes()
         if self._upload is None:
-            e_tag = self._place.put(body, described)
+            e_tag = self._location.put(body, described)
         else:
             upload, self._upload = self._upload, None
             upload.complete()
-            there = self._place.look()
-            e_tag = None if there is None else there.e_tag
+            stored = self._location.head()
+            e_tag = None if stored is None else stored.e_tag
         if described is not None:
-            kept = {name: value for name, value in described.items() if name == VERSION}
+            kept = {name: value for name, value in described.items() if name == ETAG_ATTRIBUTE}
             described = {"Content-Type": "text/plain", **kept}
-        self._place.set_mark(self._check.sha256, described)
+        self._location.write_checksum(self._check.sha256, described)
         return e_tag
 
-    def _described(self) -> Attributes:
-        """Return what is stored along with the bytes: of that, all is known before the first byte comes."""
+    def _stored_attributes(self) -> Attributes:
+        """Return the object's metadata, all of which is known before the first byte arrives."""
         if self._attributes is None:
             return None
-        # Azure takes no hyphen in such a name, and some proxies no underscore.
+        # Azure accepts no hyphen in the name of an attribute, and some proxies no underscore.
         name = self._name.filename
         etag = self._version.etag
         return {
             "Content-Type": "application/zip" if name.lower().endswith(".zip") else "application/octet-stream",
             "dexcommand": _header(self._name.command_id),
             "dexfilename": _header(name),
-            **({} if etag is None else {VERSION: _header(etag)}),
+            **({} if etag is None else {ETAG_ATTRIBUTE: _header(etag)}),
             **self._attributes,
         }
 
 
 class Tail:
-    """The last bytes that came, as many as an overlap may have."""
+    """The last bytes that arrived, enough for an overlap."""
 
     def __init__(self) -> None:
         self._chunks: deque[bytes] = deque()
         self.size: int = 0
-        """Bytes that are kept."""
+        """Bytes kept."""
 
     def add(self, chunk: bytes) -> None:
         """Take the next bytes."""
@@ -281,5 +281,5 @@ class Tail:
 
 
 def _header(text: str) -> str:
-    # What a header holds that is no text is passed on as the bytes that it was.
+    # Bytes of a header that aren't valid text are percent-encoded as they are.
     return quote(text, safe="", errors="surrogateescape")[:MOST_ATTRIBUTE]

@@ -1,4 +1,7 @@
-"""A part file: locked while it is worked on, beside its state, gone on from later.  Blocking, so for threads."""
+"""Part files: partial downloads, locked while in use, each with a state file from which it can be resumed.
+
+Blocking, so called from threads.
+"""
 
 import errno
 import os
@@ -16,142 +19,151 @@ from dexcmd.transfer.system import TOO_MANY_OPEN, preallocate, start_writeback, 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["PartFile", "PartInUseError", "part_names", "part_path", "state_name", "state_path", "sweep", "sweep_ended"]
+__all__ = [
+    "PartFile",
+    "PartInUseError",
+    "delete_abandoned_parts",
+    "delete_stale_state",
+    "part_names",
+    "part_path",
+    "state_name",
+    "state_path",
+]
 
 READ_SIZE = 1024 * 1024
 
 BLOCK = 512
-"""What `st_blocks` counts, whatever the file system's own blocks are."""
+"""The unit of `st_blocks` in bytes, whatever the file system's own block size is."""
 
-FURTHER = 3
-"""So many parts beside the usual one have names that are found again, should their processes be killed: as many
-downloads of one artifact hardly ever hang at a time.
+NUMBERED_PARTS = 3
+"""How many part files beside the usual one get numbered names, which a later call finds and deletes if their process
+was killed.  More than this many downloads of one artifact hardly ever hang at once; any further one gets a random name.
 """
 
-_BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
-"""A pipe that somebody put there must not be waited for."""
+_OPEN_FLAGS = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+"""Opening must not block on a named pipe that someone put there."""
 
 
 class PartInUseError(Exception):
-    """Another download is at work on the part file; never leaves `dexcmd.transfer`."""
+    """Another download has the part file locked; never leaves `dexcmd.transfer`."""
 
 
 def part_path(final: Path) -> Path:
-    """Return where the part of a file is."""
+    """Return the path of the usual part file for a final path."""
     return final.with_name(part_names(final.name)[0])
 
 
 def part_names(final: str) -> tuple[str, ...]:
-    """Return the names that parts of a file may have: the usual one, and those beside it."""
+    """Return the possible names of part files for a final name: the usual one, then the numbered ones."""
     usual = f".{final}.part"
-    return usual, *(f"{usual}.{number}" for number in range(1, FURTHER + 1))
+    return usual, *(f"{usual}.{number}" for number in range(1, NUMBERED_PARTS + 1))
 
 
 def state_name(part: str) -> str:
-    """Return the name of the state of a part."""
+    """Return the name of the state file of a part file."""
     return f"{part}.json"
 
 
 def state_path(part: Path) -> Path:
-    """Return where the state of a part is."""
+    """Return the path of the state file of a part file."""
     return part.with_name(state_name(part.name))
 
 
-def sweep(final: Path) -> None:
-    """Delete a state whose part got its final name, also one that a process left which died in between."""
+def delete_stale_state(final: Path) -> None:
+    """Delete a state file whose part file is gone, for example because the part file was renamed to its final name."""
     state = state_path(part_path(final))
-    if state.exists() or _fresh_path(state).exists():
-        # With a part of that name, and its lock: another download may begin, and write its own state.
+    if state.exists() or _temporary_path(state).exists():
+        # Take the part file's name and lock first: another download may start now, and write its own state file.
         PartFile.create(final).remove()
 
 
-def sweep_ended(final: Path) -> None:
-    """Delete the parts beside the usual one whose processes have ended: nothing is ever gone on from these."""
+def delete_abandoned_parts(final: Path) -> None:
+    """Delete numbered part files whose processes have ended: only the usual part file is ever resumed."""
     for name in part_names(final.name)[1:]:
         with suppress(OSError, PartInUseError):
-            if (part := PartFile.open(final.with_name(name), named=False)) is not None:
+            if (part := PartFile.open(final.with_name(name), usual_name=False)) is not None:
                 part.remove()
 
 
-def _fresh_path(state: Path) -> Path:
+def _temporary_path(state: Path) -> Path:
     return state.with_name(f"{state.name}.new")
 
 
 def _delete_state(part: Path) -> None:
     state = state_path(part)
     state.unlink(missing_ok=True)
-    _fresh_path(state).unlink(missing_ok=True)
+    _temporary_path(state).unlink(missing_ok=True)
 
 
 class PartFile:
     """An open, locked part file."""
 
-    def __init__(self, path: Path, descriptor: int, size: int, *, named: bool) -> None:
+    def __init__(self, path: Path, descriptor: int, size: int, *, usual_name: bool) -> None:
         self.path = path
         self.size: int = size
-        """Bytes written."""
+        """Bytes written so far."""
 
-        self.named = named
-        """Whether it has the name that the next download looks for, and not one of its own."""
+        self.usual_name = usual_name
+        """Whether it has the usual name, where the next download looks for it, not a numbered or random one."""
 
         self._descriptor = descriptor
         self._locked = False
 
     @classmethod
     def create(cls, final: Path) -> Self:
-        """Make a new one, under a name of its own where the usual one is taken.  Raises `OSError`."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK | _BINARY
+        """Create a part file, under a numbered or random name if the usual one is taken.  Raises `OSError`."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _OPEN_FLAGS
         for number, name in enumerate(part_names(final.name)):
             path = final.with_name(name)
             try:
-                part = cls(path, os.open(path, flags, 0o600), 0, named=number == 0)
+                part = cls(path, os.open(path, flags, 0o600), 0, usual_name=number == 0)
             except FileExistsError:
-                # Two downloads of one artifact don't write into each other's file.
                 continue
             try:
                 part._lock()
-                part._check_name()
+                part._check_same_file()
             except (PartInUseError, FileNotFoundError):
-                # Another download has just found it, and taken it for one that was left.
+                # Another download opened it before it was locked, and took it for an abandoned one.
                 part.close()
             except OSError:
-                # A file system without locks.
+                # The file system has no locks.
                 part.remove()
                 break
             else:
                 return part
         path = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
-        return cls(path, os.open(path, flags, 0o600), 0, named=False)
+        return cls(path, os.open(path, flags, 0o600), 0, usual_name=False)
 
     @classmethod
-    def take_up(cls, final: Path) -> Self | None:
-        """Open the usual one, that an earlier download left; as `open`."""
-        return cls.open(part_path(final), named=True)
+    def open_existing(cls, final: Path) -> Self | None:
+        """Open and lock the usual part file of an earlier download, as `open` does."""
+        return cls.open(part_path(final), usual_name=True)
 
     @classmethod
-    def open(cls, path: Path, *, named: bool) -> Self | None:
-        """Open one that an earlier download left.
+    def open(cls, path: Path, *, usual_name: bool) -> Self | None:
+        """Open and lock a part file that an earlier download left.
 
-        None where there is none, or something else under its name.  Raises `PartInUseError` where another download
-        has it, `OSError` where too many files are open.
+        Returns None if there is none, or none that can be used: something else has its name, or it can't be opened or
+        locked.  Raises `PartInUseError` if another download has it locked, `OSError` if too many files are open.
         """
         try:
-            descriptor = os.open(path, os.O_RDWR | _NO_LINK | _BINARY | _NO_WAIT)
+            descriptor = os.open(path, os.O_RDWR | _NO_FOLLOW | _OPEN_FLAGS | _NONBLOCK)
         except OSError as error:
             if error.errno in TOO_MANY_OPEN:
                 raise
             return None
-        part = cls(path, descriptor, 0, named=named)
+        part = cls(path, descriptor, 0, usual_name=usual_name)
         try:
             part._lock()
-            part._check_name()
+            part._check_same_file()
             status = os.fstat(descriptor)
             if not _is_own_file(status):
                 raise OSError(errno.EEXIST, "not a part file of this user")
             if status.st_nlink > 1:
-                # A crash came between the final name and the end of this one: it must not be written to any more.
+                # A crash came after the hard link to the final name, before this name was removed: it is the final
+                # file, too, so it must not be written to.
                 part.remove()
                 return None
         except OSError:
@@ -160,27 +172,26 @@ class PartFile:
         except BaseException:
             part.close()
             raise
-        # What comes now is appended.
         part.size = os.lseek(descriptor, 0, os.SEEK_END)
         return part
 
     @property
     def locked(self) -> bool:
-        """Whether nobody else can take it up: not where there are no locks."""
+        """Whether it is locked, so that no other download can open it; False where there are no locks."""
         return self._locked
 
     @property
     def state_path(self) -> Path:
-        """Where its state is."""
+        """The path of its state file."""
         return state_path(self.path)
 
     def read_state(self) -> bytes:
-        """Return the content of the state file, nothing where there is none, or something else under its name.
+        """Return the content of the state file; nothing if there is none, or none that can be opened.
 
-        Raises `OSError` where too many files are open.
+        Raises `OSError` if too many files are open, or if reading fails.
         """
         try:
-            descriptor = os.open(self.state_path, os.O_RDONLY | _NO_LINK | _BINARY | _NO_WAIT)
+            descriptor = os.open(self.state_path, os.O_RDONLY | _NO_FOLLOW | _OPEN_FLAGS | _NONBLOCK)
         except OSError as error:
             if error.errno in TOO_MANY_OPEN:
                 raise
@@ -190,45 +201,45 @@ class PartFile:
         finally:
             os.close(descriptor)
 
-    def ensure_name(self) -> None:
-        """Raise `FileNotFoundError` where it is not what has its name.
+    def check_path(self) -> None:
+        """Raise `FileNotFoundError` if its path no longer leads to this file.
 
-        Its folder was put away with it, or it alone, and another download may have a part of that name by now.
+        Someone may have removed or moved it or its folder, and another download may have created a file of that name.
         """
         try:
-            self._check_name()
+            self._check_same_file()
         except PartInUseError:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
 
-    def record(self, state: PartState) -> None:
-        """Write the state: the old one or the new one is there at any time."""
-        self.ensure_name()
-        fresh = _fresh_path(self.state_path)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINK | _BINARY, 0o600)
+    def write_state(self, state: PartState) -> None:
+        """Replace the state file atomically: at any time there is either the old state or the new one."""
+        self.check_path()
+        temporary = _temporary_path(self.state_path)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_FOLLOW | _OPEN_FLAGS, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(state.encode())
                 if state.durable:
-                    # It vouches for what is on disk, so it has to be there as well.
+                    # It states how much survives a crash of the system, so it must survive one itself.
                     file.flush()
                     sync_file(file.fileno())
-            fresh.replace(self.state_path)
+            temporary.replace(self.state_path)
         except BaseException:
-            fresh.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
-    def forget(self) -> None:
-        """Delete the state."""
+    def delete_state(self) -> None:
+        """Delete the state file."""
         _delete_state(self.path)
 
     @property
     def allocated(self) -> int:
-        """Bytes of the disk that it has, written or set aside."""
-        # Windows can't tell, and sets nothing aside.
+        """Bytes of disk space that it takes, written or reserved."""
+        # Windows has no `st_blocks`, and nothing is reserved there.
         return max(self.size, getattr(os.fstat(self._descriptor), "st_blocks", 0) * BLOCK)
 
     def reserve(self, size: int) -> None:
-        """Have the file system set room for `size` bytes aside; raises `OSError` (ENOSPC) where it has none."""
+        """Reserve disk space for `size` bytes, where the file system can.  Raises `OSError` if the disk is full."""
         preallocate(self._descriptor, size)
 
     def write(self, pieces: list[bytes]) -> None:
@@ -236,26 +247,26 @@ class PartFile:
         try:
             self.size += write_all(self._descriptor, pieces)
         except OSError:
-            # What fitted is written, and good to go on from.
+            # A part of it may have been written, and can be resumed from.
             self.size = os.lseek(self._descriptor, 0, os.SEEK_CUR)
             raise
 
-    def cut(self, size: int) -> None:
-        """Forget what is behind the first `size` bytes."""
+    def truncate(self, size: int) -> None:
+        """Truncate it to `size` bytes, and append from there."""
         os.ftruncate(self._descriptor, size)
         os.lseek(self._descriptor, size, os.SEEK_SET)
         self.size = size
 
     def pieces(self, size: int) -> Iterable[bytes]:
-        """Give the first `size` bytes; more may be appended meanwhile."""
+        """Yield the first `size` bytes in pieces; more may be appended meanwhile."""
         at = 0
         while at < size and (piece := os.pread(self._descriptor, min(READ_SIZE, size - at), at)):
             at += len(piece)
             yield piece
 
     def tail(self, count: int) -> bytes:
-        """Return the last `count` bytes, and be ready to append."""
-        # Not with `os.pread`, which Windows has not: parts are gone on from within a call there, too.
+        """Return the last `count` bytes, leaving the file position at the end, to append."""
+        # Windows has no `os.pread`, but a download is resumed within one call there, too.
         os.lseek(self._descriptor, self.size - count, os.SEEK_SET)
         data = b""
         while len(data) < count and (piece := os.read(self._descriptor, count - len(data))):
@@ -263,34 +274,34 @@ class PartFile:
         return data
 
     def start_writeback(self) -> None:
-        """Have the system begin to write to disk what is only in its memory, without waiting for it."""
+        """Have the system start writing cached data to disk, without waiting for it."""
         start_writeback(self._descriptor)
 
     def sync(self) -> None:
-        """Return when all is on disk."""
+        """Wait until everything written is on disk (fsync)."""
         sync_file(self._descriptor)
 
     def close(self) -> None:
-        """Close it, and so give up the lock; it stays where it is."""
+        """Close the file and release the lock; the file stays in the folder."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0:
             return
         try:
             if sys.platform != "win32" and self._locked:
-                # A process that was forked meanwhile has the descriptor, too, and would go on holding the lock.
+                # Explicitly, as a process forked meanwhile shares the descriptor, and would keep the lock.
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
         finally:
             os.close(descriptor)
 
     def remove(self) -> None:
-        """Close and delete it, with its state."""
+        """Close and delete the file and its state file, unless another download's file has its name by now."""
         if not self._locked:
-            # Where there are no locks, no file can be deleted while it is open.
+            # There are no locks on Windows, which can't delete an open file.
             self.close()
         try:
-            # Before it is closed: whoever waits for the lock finds that the file is gone.
-            if not self._locked or not self._is_anothers():
-                self.forget()
+            # While it is still locked: whoever locks it next finds that its path no longer leads to it.
+            if not self._locked or not self._is_replaced():
+                self.delete_state()
                 self.path.unlink(missing_ok=True)
         finally:
             self.close()
@@ -304,16 +315,16 @@ class PartFile:
             raise PartInUseError from None
         self._locked = True
 
-    def _check_name(self) -> None:
-        """Raise `PartInUseError` where the file that was locked is not the one of that name any more.
+    def _check_same_file(self) -> None:
+        """Raise `PartInUseError` if its path leads to another file, `FileNotFoundError` if there is none.
 
-        Whoever had it before has finished with it meanwhile.  Where there is none of that name, `FileNotFoundError`.
+        Between open and lock, the download that had it may have renamed or removed it.
         """
         if not os.path.samestat(os.fstat(self._descriptor), self.path.lstat()):
             raise PartInUseError
 
-    def _is_anothers(self) -> bool:
-        """Tell whether the file that has its name is another download's."""
+    def _is_replaced(self) -> bool:
+        """Tell whether its path leads to another download's file."""
         try:
             status = self.path.lstat()
         except FileNotFoundError:
@@ -322,5 +333,5 @@ class PartFile:
 
 
 def _is_own_file(status: os.stat_result) -> bool:
-    """Tell whether it is a plain file of this user's: another one could change theirs after it was checked."""
+    """Tell whether it is a regular file owned by this user: another owner could change it after it was checked."""
     return stat.S_ISREG(status.st_mode) and (not hasattr(os, "geteuid") or status.st_uid == os.geteuid())

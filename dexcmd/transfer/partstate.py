@@ -1,4 +1,4 @@
-"""What is known of a part file, as kept in the small file beside it.  Pure."""
+"""The state file beside a part file: what is known about its bytes.  Pure."""
 
 import json
 
@@ -15,7 +15,7 @@ FORMAT = 1
 
 @attrs.frozen(kw_only=True)
 class PartState:
-    """Of which artifact and version a part is, and how much of it can be relied on."""
+    """Which artifact and version a part file belongs to, and how many of its bytes can be relied on."""
 
     format: int = FORMAT
     command_id: str
@@ -24,14 +24,14 @@ class PartState:
     last_modified: str | None
     size: int | None
     durable: int
-    """So many bytes were synced to disk: they are there even after a power cut."""
+    """The number of bytes synced to disk, which survive even a power failure."""
 
     boot: str | None
-    """Which run of the operating system wrote it; None where that can't be told."""
+    """The boot id of the system that wrote it; None where there is none."""
 
     @property
     def version(self) -> Version:
-        """The version of the artifact."""
+        """The version of the artifact that the bytes belong to."""
         return Version(self.etag, self.last_modified, self.size)
 
     def encode(self) -> bytes:
@@ -39,9 +39,9 @@ class PartState:
         return json.dumps(attrs.asdict(self), indent=1).encode()
 
     def have(self, written: int, boot: str | None) -> Have:
-        """Return what can be gone on from, where the part file has `written` bytes, in the run `boot` of the system.
+        """Return what can be resumed from, given the `written` bytes of the part file and the current `boot` id.
 
-        What a process wrote outlives its end, but not that of the system: then only what was synced counts.
+        Written bytes survive the end of a process.  After a reboot, or without a boot id, only synced ones count.
         """
         reliable = written if boot is not None and boot == self.boot else min(written, self.durable)
         return Have(reliable if self.size is None else min(reliable, self.size), self.version)
@@ -51,7 +51,7 @@ register_model(PartState)
 
 
 def parse_state(data: bytes, command_id: str, filename: str) -> PartState | None:
-    """Return what a state file says; None where it can't be read, or is of another artifact or format."""
+    """Parse a state file; None if it is invalid, or of another artifact or format."""
     try:
         state = structure(json.loads(data), PartState, "$")
     except (ValueError, RecursionError, ResponseDecodeError):

@@ -1,4 +1,4 @@
-"""Which bytes of which version: what to request, and what the response's headers announce.
+"""Range requests: which bytes of which version to request, and what the response's headers announce.
 
 RFC 9110, sections 8.8.3 (ETag), 13.1.5 (If-Range), 14 (ranges).
 """
@@ -18,7 +18,7 @@ OVERLAP = 64 * 1024
 """How many bytes are requested again and compared if no strong ETag identifies the version."""
 
 _STRONG_ETAG = re.compile(r'"[!#-~]*"')
-"""Only characters allowed in a request: the state of a part, or the service, may contain anything."""
+"""Only characters allowed in a request header: a state file, or the service, may contain anything."""
 
 _LENGTH = re.compile(r"[0-9]{1,19}")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
@@ -84,7 +84,7 @@ class Body:
 
 
 class Joint:
-    """The junction of new and stored bytes, which must be equal where they overlap."""
+    """The junction of stored and new bytes, which must be equal where they overlap."""
 
     def __init__(self, tail: bytes) -> None:
         self._tail = tail

@@ -9,11 +9,11 @@ from dexcmd.clock import Clock
 from dexcmd.errors import DownloadError
 from dexcmd.transfer.throttle import Throttle
 
-__all__ = ["NOTHING_SHARED", "NotBegunError", "Shared"]
+__all__ = ["NOTHING_SHARED", "NotStartedError", "Shared"]
 
 
-class NotBegunError(DownloadError):
-    """Nothing was requested, as no more downloads are to be started."""
+class NotStartedError(DownloadError):
+    """Nothing was requested, as no more downloads are to start."""
 
 
 @attrs.frozen(kw_only=True)
@@ -27,7 +27,7 @@ class Shared:
     """
 
     stopped: asyncio.Event | None = None
-    """Once set, no more downloads start (`NotBegunError`); those in progress continue."""
+    """Once set, no more downloads start (`NotStartedError`); those in progress continue."""
 
     @classmethod
     def among(cls, concurrency: int, bytes_per_second: float | None, stopped: asyncio.Event, clock: Clock) -> "Shared":

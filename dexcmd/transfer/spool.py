@@ -1,10 +1,11 @@
-"""A file of its own for what can't be verified while it passes: blocking, so for threads."""
+"""A temporary file for artifacts that can't be verified while they stream.  Blocking, so called from threads."""
 
 import os
 import tempfile
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from dexcmd.transfer.system import explain, write_all
 
@@ -14,37 +15,42 @@ READ_SIZE = 1024 * 1024
 
 
 class Spool:
-    """A file in the system's folder for such, private to the user, and gone after `remove`.
+    """A file in the system's temporary folder that no one else can open, deleted by `remove`.
 
-    Each method raises `InsufficientSpaceError`, or `DownloadError`, where the system fails.
+    It has no name, so that nothing is left if the process is killed; on Windows, where it must have one, the system
+    deletes it with its last handle.  The constructor, `write`, `open` and `pieces` raise `InsufficientSpaceError` if
+    the disk is full, `DownloadError` for other failures.
     """
 
     def __init__(self) -> None:
-        with _explained(Path(tempfile.gettempdir())):
-            self._descriptor, name = tempfile.mkstemp(prefix="dexcmd-")
-        self.path: Path = Path(name)
+        self._folder = Path(tempfile.gettempdir())
+        with self._explained():
+            self._file = tempfile.TemporaryFile(buffering=0, prefix="dexcmd-")  # noqa: SIM115 - `remove` closes it
 
     def write(self, pieces: Sequence[bytes]) -> None:
-        """Write the next bytes."""
-        with _explained(self.path):
-            write_all(self._descriptor, pieces)
+        """Append bytes."""
+        with self._explained():
+            write_all(self._file.fileno(), pieces)
+
+    def open(self) -> BinaryIO:
+        """Return a file to read all bytes from; nothing may be written meanwhile."""
+        with self._explained():
+            self._file.seek(0)
+            return os.fdopen(os.dup(self._file.fileno()), "rb")
 
     def pieces(self) -> Generator[bytes]:
-        """Return all bytes."""
-        with _explained(self.path), self.path.open("rb") as file:
+        """Yield all bytes, in pieces."""
+        with self._explained(), self.open() as file:
             while piece := file.read(READ_SIZE):
                 yield piece
 
     def remove(self) -> None:
-        """Close it, and remove it."""
-        os.close(self._descriptor)
-        with suppress(OSError):
-            self.path.unlink()
+        """Close and delete the file."""
+        self._file.close()
 
-
-@contextmanager
-def _explained(path: Path) -> Generator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise explain(error, path) from error
+    @contextmanager
+    def _explained(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise explain(error, self._folder) from error

@@ -1,4 +1,4 @@
-"""What differs between operating systems, and what Python leaves to them.  Blocking, so for threads."""
+"""File operations that differ between operating systems, or that Python lacks.  Blocking, so called from threads."""
 
 import ctypes
 import errno
@@ -20,7 +20,7 @@ __all__ = [
     "explain",
     "free_bytes",
     "preallocate",
-    "private",
+    "open_private",
     "put_in_place",
     "start_writeback",
     "sync_file",
@@ -29,25 +29,25 @@ __all__ = [
 ]
 
 MOST_PIECES = 512
-"""Of one gathered write; systems allow 1024."""
+"""The most buffers to write in one call of `writev`; systems allow 1024."""
 
 KEEP_SIZE = 0x01
-"""FALLOC_FL_KEEP_SIZE of linux/falloc.h: the size goes on telling how much is written."""
+"""FALLOC_FL_KEEP_SIZE of linux/falloc.h: the file's size still shows how much is written."""
 
 FULL_SYNC: int | None = None if sys.platform == "win32" else getattr(fcntl, "F_FULLFSYNC", None)
-"""What macOS wants to be told for the drive to empty its cache, which its `fsync` leaves alone."""
+"""The call that makes the drive flush its own cache on macOS, where `fsync` doesn't."""
 
 TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
-"""Errors that say nothing of the file that could not be opened."""
+"""Errors of the process or the system, which say nothing about the file that was to be opened."""
 
-_NOT_FOR_ALL_FILES = (errno.EINVAL, errno.ENOTSUP, errno.ENOTTY)
-_NOT_FOR_FOLDERS = (errno.EINVAL, errno.ENOTSUP)
-_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+_NO_FULL_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOTTY)
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP)
+_DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 @cache
 def boot_id() -> str | None:
-    """Return what tells this run of the system from others, None where there is nothing that does."""
+    """Return the id of the current boot of the system; None if it has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -55,25 +55,25 @@ def boot_id() -> str | None:
 
 
 def explain(error: OSError, path: Path) -> DownloadError:
-    """Return the typed error for one of the system's: `InsufficientSpaceError` where the disk is full."""
-    if error.errno in _FULL:
+    """Return the typed error for an `OSError`: `InsufficientSpaceError` if the disk or the quota is full."""
+    if error.errno in _DISK_FULL:
         return InsufficientSpaceError(f"no space left for {path}")
     return DownloadError(f"can't write {path}: {error.strerror or error}")
 
 
-def private(path: str, flags: int) -> int:
-    """Open a file that only the user may read: an `opener` for `open`."""
+def open_private(path: str, flags: int) -> int:
+    """Open a file; if this creates it, only the user can access it.  For `open`'s `opener`."""
     return os.open(path, flags, 0o600)
 
 
 def free_bytes(folder: Path) -> int:
-    """Return how many bytes this user may still write there."""
+    """Return how many bytes this user can still write to the file system of a folder."""
     return shutil.disk_usage(folder).free
 
 
 @cache
 def _fallocate() -> Callable[[int, int, int, int], int] | None:
-    # `os.posix_fallocate` would change the size, and where the file system can't, glibc writes zeros instead.
+    # `os.posix_fallocate` would change the size, and glibc writes zeros if the file system doesn't support it.
     if sys.platform != "linux":
         return None
     try:
@@ -85,16 +85,16 @@ def _fallocate() -> Callable[[int, int, int, int], int] | None:
 
 
 def preallocate(descriptor: int, size: int) -> None:
-    """Set room for a file of `size` bytes aside, where the file system can; raises `OSError` where it has none."""
+    """Reserve disk space for a file of `size` bytes, if the file system can; raises `OSError` if the disk is full."""
     function = _fallocate()
     if function is not None and function(descriptor, KEEP_SIZE, 0, size) != 0:
         number = ctypes.get_errno()
-        if number in _FULL:
+        if number in _DISK_FULL:
             raise OSError(number, os.strerror(number))
 
 
 def write_all(descriptor: int, pieces: Sequence[bytes]) -> int:
-    """Write all of `pieces`, many in one call, and return how many bytes these were."""
+    """Write all of `pieces`, with few system calls, and return their total size."""
     total = 0
     for start in range(0, len(pieces), MOST_PIECES):
         rest = [memoryview(piece) for piece in pieces[start : start + MOST_PIECES]]
@@ -109,55 +109,55 @@ def write_all(descriptor: int, pieces: Sequence[bytes]) -> int:
 
 
 def start_writeback(descriptor: int) -> None:
-    """Have the system begin to write out what it holds of a file, and drop it from its cache once that is done."""
+    """Have the system start writing a file's cached data to disk, without waiting, and free that cache."""
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def sync_file(descriptor: int) -> None:
-    """Return when what was written to a file is on disk."""
+    """Wait until everything written to a file is on disk."""
     os.fsync(descriptor)
     if sys.platform != "win32" and FULL_SYNC is not None:
         try:
             fcntl.fcntl(descriptor, FULL_SYNC)
         except OSError as error:
-            # Network shares and some other file systems have no more than `fsync`.
-            if error.errno not in _NOT_FOR_ALL_FILES:
+            # Network shares and some other file systems only support `fsync`.
+            if error.errno not in _NO_FULL_SYNC:
                 raise
 
 
 def sync_folder(folder: Path) -> None:
-    """Return when the names in a folder are on disk, as far as this process may have it so."""
+    """Wait until the names in a folder are on disk, where the system and the folder's permissions allow that."""
     if not hasattr(os, "O_DIRECTORY"):
-        # Windows has no handle for a folder, and its file system keeps the order of names and contents by itself.
+        # Python can't open a folder on Windows, whose file system orders names and contents by itself.
         return
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except PermissionError:
-        # It may be written to and not read, as a letter box.
+        # A folder can be writable but not readable.
         return
     try:
         sync_file(descriptor)
     except OSError as error:
-        # Some network shares sync no folders, and what is in them is no less whole.
-        if error.errno not in _NOT_FOR_FOLDERS:
+        # Some network shares can't sync folders; the files are complete all the same.
+        if error.errno not in _NO_FOLDER_SYNC:
             raise
     finally:
         os.close(descriptor)
 
 
 def put_in_place(part: Path, final: Path, *, replace: bool) -> None:
-    """Give a file its final name; raises `FileExistsError` where there is one already, unless it is to `replace` it."""
+    """Rename a file to its final name.  Unless `replace`, raises `FileExistsError` if that name is taken."""
     if replace:
         part.replace(final)
         return
     try:
-        # A link fails where there is something, and so can't overwrite what another process has just put there.
+        # Creating a hard link fails if the name is taken, so it can't overwrite another process's new file.
         final.hardlink_to(part)
     except FileExistsError:
         raise
     except OSError:
-        # A file system without hard links.
+        # The file system has no hard links: check and rename, which is not atomic.
         if os.path.lexists(final):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
         part.replace(final)

@@ -89,7 +89,7 @@ class PlaceTemplate:
         if isinstance(command_id, str) and command_id and cleaned(command_id) == command_id:
             *above, last = self._parts
             folders = [cleaned("".join(_texts(pieces, fields))) or UNKNOWN for pieces in above]
-            name = cleaned(_told_apart(last, _texts(last, fields), command_id))
+            name = cleaned(_unambiguous_name(last, _texts(last, fields), command_id))
             if command_id in name:
                 return (*folders, name)
         raise UnsafeFilenameError(f"no file name can contain the command id {one_line(str(command_id))!r} unchanged")
@@ -145,7 +145,7 @@ def _mistakes_of_parts(parts: tuple[tuple[_Piece, ...], ...]) -> Iterator[str]:
         if len(text.encode(errors="surrogatepass")) > MOST_TEXT_BYTES:
             yield f"{text!r} has more than {MOST_TEXT_BYTES} bytes"
     fields = [piece.name for piece in parts[-1] if isinstance(piece, _Field)]
-    # One that there is not may be meant to be it.
+    # An unknown field may be a misspelt `command_id`: then it is not reported as missing, too.
     meant = [name for name in fields if name == "command_id" or name not in FIELDS]
     if parts[-1] and (fields.count("command_id") > 1 or not meant):
         yield "the last part must contain {command_id} exactly once"
@@ -169,7 +169,7 @@ def _is_value(piece: _Piece) -> bool:
     return isinstance(piece, _Field) and piece.name != "command_id"
 
 
-def _told_apart(pieces: Sequence[_Piece], texts: Sequence[str], command_id: str) -> str:
+def _unambiguous_name(pieces: Sequence[_Piece], texts: Sequence[str], command_id: str) -> str:
     """Join the texts into a name that the template can't produce for any other id.
 
     It could if a value contained that id and the rest fitted the template as well.  Without `-` in values that can't

@@ -1,4 +1,4 @@
-"""A limit on bytes a second, shared by downloads that run side by side."""
+"""A limit on bytes per second, shared by concurrent downloads."""
 
 import math
 
@@ -7,13 +7,13 @@ from dexcmd.clock import Clock
 __all__ = ["Throttle"]
 
 BURST_SECONDS = 0.25
-"""What was not used for so long may be used at once: sockets deliver in bursts."""
+"""Unused capacity of this long may be used at once, since sockets deliver in bursts."""
 
 
 class Throttle:
-    """Makes whoever has received bytes wait until the limit allows for them.
+    """Makes each download wait after it has received bytes, until the limit allows for them.
 
-    They are not read from the socket meanwhile, so the service slows down.
+    Meanwhile it doesn't read from its socket, so TCP flow control slows the service down.
     """
 
     def __init__(self, bytes_per_second: float, clock: Clock) -> None:
@@ -22,7 +22,7 @@ class Throttle:
         self._free_at = clock.monotonic()
 
     async def take(self, size: int, *, until: float = math.inf) -> None:
-        """Return when `size` more bytes fit, or at `until` by the clock: they count in either case."""
+        """Wait until the limit allows for `size` more bytes, or until the time `until`; they count in either case."""
         now = self._clock.monotonic()
         self._free_at = max(self._free_at, now - BURST_SECONDS) + size / self._rate
         if (end := min(self._free_at, until)) > now:

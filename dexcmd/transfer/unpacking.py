@@ -1,7 +1,7 @@
-"""A zip archive on disk and the bytes of its members: blocking, so called from a thread, and in bounded memory."""
+"""Reads and checks a zip archive on disk, in bounded memory.  Blocking, so called from threads."""
 
-# zipfile reads the directory.  It does not read the members: for bz2 and lzma it holds whatever a piece of the file
-# unpacks to, which may be gigabytes, and it says nothing where a member ends too early.
+# `zipfile` reads only the directory, not the members: for bz2 and lzma it holds all that a piece of the file unpacks
+# to, which may be gigabytes, and it doesn't report a member that ends too early.
 
 import bz2
 import errno
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import BinaryIO, Protocol, Self
 
 from dexcmd.errors import DownloadError, InvalidArtifactError, UnreadableMemberError
 from dexcmd.safe_text import one_line
@@ -27,7 +27,7 @@ from dexcmd.transfer.zipformat import (
     KNOWN_METHODS,
     LOCAL_HEADER,
     MOST_UNPACKED,
-    PATCHED_OR_MASKED,
+    PATCHED_OR_STRONGLY_ENCRYPTED,
     decoded_name,
     ends_with_its_directory,
 )
@@ -35,18 +35,18 @@ from dexcmd.transfer.zipformat import (
 __all__ = ["PIECE", "Archive", "is_folder", "is_readable", "is_special"]
 
 PIECE = 512 * 1024
-"""The most bytes that are read, and that are unpacked, in one go: a hop to a thread costs much less than this."""
+"""The most bytes to read, and to unpack, at once: passing work to a thread costs much less than reading that many."""
 
 MOST_DICTIONARY = 64 * 1024 * 1024
-"""What lzma may keep in memory of a member: its strongest preset's.  A header may ask for 4 GiB."""
+"""Bytes: the largest dictionary allowed for lzma, that of its strongest preset.  A header may demand 4 GiB."""
 
 _HEADER = struct.Struct("<4s2xH18xHH")
-"""Of a member: signature, flags and the lengths of name and extra fields."""
+"""A local header: signature, flags, and the lengths of name and extra fields."""
 
 _LZMA_HEADER = struct.Struct("<2xHBL")
 _LZMA_PROPERTIES = 5
 
-# What zipfile and the decompressors raise for damaged archives, each for some flipped bit.
+# What `zipfile` and the decompressors raise for damaged archives: some flipped bit causes each of these.
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -65,32 +65,32 @@ def is_folder(info: zipfile.ZipInfo) -> bool:
 
 def is_special(info: zipfile.ZipInfo) -> bool:
     """Tell whether a member is a link, a pipe or a device."""
-    # Whatever system it says it comes from: some tools go by the mode alone.
+    # Whichever system the archive claims to come from: some tools use only the mode.
     return stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR)
 
 
 def is_readable(info: zipfile.ZipInfo) -> bool:
-    """Tell whether a member is not encrypted, and compressed in a way that is known."""
-    return not info.flag_bits & (ENCRYPTED | PATCHED_OR_MASKED) and info.compress_type in KNOWN_METHODS
+    """Tell whether a member is not encrypted, and its compression method is supported."""
+    return not info.flag_bits & (ENCRYPTED | PATCHED_OR_STRONGLY_ENCRYPTED) and info.compress_type in KNOWN_METHODS
 
 
 class Archive:
-    """A zip archive that is open: a context manager that closes it.
+    """An open zip archive; as a context manager, it is closed at the end.
 
-    What is damaged raises `InvalidArtifactError`, a file that can't be read `DownloadError`.
+    Its methods raise `InvalidArtifactError` if the archive is damaged, `DownloadError` if the file can't be read.
     """
 
-    def __init__(self, path: Path, name: str | None = None) -> None:
-        self.name: str = name or path.name
-        with self._told():
-            self._file = path.open("rb")
+    def __init__(self, file: Path | BinaryIO, name: str | None = None) -> None:
+        self.name: str = name or Path(file.name).name
+        with self._typed_errors():
+            self._file = file.open("rb") if isinstance(file, Path) else file
             try:
                 self.size: int = os.fstat(self._file.fileno()).st_size
                 """Bytes of the file."""
                 archive = zipfile.ZipFile(self._file)
                 self.infos: list[zipfile.ZipInfo] = archive.infolist()
-                """All members, in the order of the archive's directory."""
-                self._whole = ends_with_its_directory(archive)
+                """All members, in the order of the directory."""
+                self._ends_with_directory = ends_with_its_directory(archive)
             except BaseException:
                 self._file.close()
                 raise
@@ -110,17 +110,18 @@ class Archive:
         self._file.close()
 
     def check(self, stop: threading.Event, *, joined: bool = False) -> None:
-        """Read it from end to end, until `stop` is set, which raises `Stopped`.
+        """Read and check it from end to end.  Raises `Stopped` once `stop` is set.
 
-        Raises `InvalidArtifactError` unless the checksum of each member is right, none shares its bytes with another,
-        they unpack to no more than `MOST_UNPACKED`, and nothing comes behind the end.  What nobody can read is no
-        reason to throw an artifact away, and passes, unless its bytes are `joined`: they may be of two versions.
+        Raises `InvalidArtifactError` unless the checksum of each member is right, no members overlap, they unpack to no
+        more than `MOST_UNPACKED` bytes, and nothing follows the end.  A member that can't be read (encrypted, or of an
+        unsupported method) is accepted, as that doesn't make an artifact invalid, unless the bytes were `joined` and
+        may be of two versions.
         """
-        # Or few bytes could take for ever to read.  No member ever brings more than it announces.
+        # Otherwise few bytes could take forever to check.  Reading a member never yields more than it announces.
         unpacked = sum(info.file_size for info in self.infos if is_readable(info) and info.compress_type)
         if unpacked > MOST_UNPACKED:
             raise InvalidArtifactError(f"{self.name}: unpacks to {unpacked} bytes, more than {MOST_UNPACKED}")
-        self.check_apart(filter(is_readable, self.infos))
+        self.check_no_overlap(filter(is_readable, self.infos))
         for info in self.infos:
             try:
                 for _ in self.pieces(info):
@@ -130,19 +131,19 @@ class Archive:
                     raise InvalidArtifactError(
                         f"{error}, and it was downloaded in parts that may not fit together"
                     ) from None
-        if not self._whole:
+        if not self._ends_with_directory:
             raise InvalidArtifactError(f"{self.name}: not a complete zip archive: it has data after its end")
 
-    def check_apart(self, infos: Iterable[zipfile.ZipInfo]) -> None:
-        """Raise `InvalidArtifactError` where some of these members share bytes of the file."""
+    def check_no_overlap(self, infos: Iterable[zipfile.ZipInfo]) -> None:
+        """Raise `InvalidArtifactError` if any of these members share bytes of the file."""
         spans = sorted((*self.span(info), info.orig_filename) for info in infos)
         for (_, _, end, name), (start, _, _, other) in pairwise(spans):
             if start < end:
                 raise InvalidArtifactError(f"{self.name}: {one_line(name)} and {one_line(other)} overlap")
 
     def span(self, info: zipfile.ZipInfo) -> tuple[int, int, int]:
-        """Return where in the file a member's header starts, where its bytes start, and where they end."""
-        with self._told():
+        """Return the offsets at which a member's local header starts, its data starts, and its data ends."""
+        with self._typed_errors():
             self._file.seek(info.header_offset)
             signature, flags, name_size, extra_size = _HEADER.unpack(self._file.read(_HEADER.size))
             name = decoded_name(self._file.read(name_size), flags)
@@ -155,9 +156,9 @@ class Archive:
     def pieces(self, info: zipfile.ZipInfo) -> Generator[bytes]:
         """Yield a member's bytes, at most `PIECE` at once; an empty piece is not the end.
 
-        Raises `UnreadableMemberError` for one that is encrypted or compressed in an unknown way,
-        `InvalidArtifactError` in place of the last piece where the checksum is wrong.  However long the packed bytes go
-        on, there are never more than the directory announces.
+        Raises `UnreadableMemberError` for one that is encrypted, compressed by an unsupported method, or needs too much
+        memory; `InvalidArtifactError` instead of the last piece if the checksum is wrong.  However much the data would
+        unpack to, it never yields more bytes than the directory announces.
         """
         name = one_line(info.orig_filename)
         if not is_readable(info):
@@ -165,7 +166,7 @@ class Archive:
         _, position, end = self.span(info)
         size, done, checksum = info.file_size, 0, 0
         unpacker: _Unpacker
-        with self._told():
+        with self._typed_errors():
             if size == 0 and info.CRC != 0:
                 raise zipfile.BadZipFile(f"the checksum of {name} is wrong")
             if info.compress_type == zipfile.ZIP_LZMA:
@@ -175,7 +176,7 @@ class Archive:
             while done < size:
                 packed = b""
                 if unpacker.needs_input:
-                    # Each time, for others may have read from the file meanwhile.
+                    # Each time, as another reader may have moved the file position.
                     self._file.seek(position)
                     packed = self._file.read(min(PIECE, end - position))
                     position += len(packed)
@@ -197,7 +198,7 @@ class Archive:
         size, modes, dictionary = _LZMA_HEADER.unpack(self._file.read(_LZMA_HEADER.size))
         if size != _LZMA_PROPERTIES:
             raise zipfile.BadZipFile(f"{one_line(info.orig_filename)} has no valid LZMA properties")
-        # It never looks back to before the start.
+        # References never reach back before the start, so a larger dictionary is not needed.
         dictionary = min(dictionary, info.file_size)
         if dictionary > MOST_DICTIONARY:
             raise UnreadableMemberError(
@@ -210,20 +211,20 @@ class Archive:
         return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters), position + _LZMA_HEADER.size
 
     @contextmanager
-    def _told(self) -> Generator[None]:
+    def _typed_errors(self) -> Generator[None]:
         try:
             yield
         except _DAMAGE as error:
             raise InvalidArtifactError(f"{self.name}: not a complete zip archive: {one_line(str(error))}") from None
         except OSError as error:
-            # Damage comes as an OSError, too: one without a number from bz2, and from a seek to before the start.
+            # Damage can be an `OSError`, too: bz2 raises one without a number, a seek before the start raises `EINVAL`.
             if error.errno in (None, errno.EINVAL):
                 raise InvalidArtifactError(f"{self.name}: not a complete zip archive: {error}") from None
             raise DownloadError(f"can't read {self.name}: {error.strerror}") from error
 
 
 class _Unpacker(Protocol):
-    """What the decompressors of bz2 and lzma have in common: they give no more than they are asked for."""
+    """The interface of the bz2 and lzma decompressors, which return no more bytes than `max_length`."""
 
     @property
     def needs_input(self) -> bool: ...
@@ -254,7 +255,7 @@ class _Deflated:
     def decompress(self, data: bytes, max_length: int) -> bytes:
         tail = self._inner.unconsumed_tail
         piece = self._inner.decompress(tail or data, max_length)
-        # With all input taken, more may be to come where the room was what ended it.
+        # If the output reached `max_length`, there may be more, even if all input is consumed.
         self.needs_input = len(piece) < max_length and not self._inner.unconsumed_tail
         return piece
 

@@ -1,4 +1,4 @@
-"""A queue of bytes from the event loop to a thread, counted in bytes and bounded."""
+"""A queue of bytes from the event loop to a thread, with a bounded number of bytes in it."""
 
 import asyncio
 import threading
@@ -11,29 +11,29 @@ __all__ = ["HIGH_WATER", "QueueThread"]
 
 HIGH_WATER = 3 * 1024 * 1024
 LOW_WATER = 9 * 256 * 1024
-"""The queue stops the download at the first mark and lets it go on at the second."""
+"""In bytes: above the high-water mark `put` waits, until the queue is down to the low-water mark."""
 
 GATHER = 1024 * 1024
 MOST_AT_ONCE = 2 * 1024 * 1024
-"""The thread wakes up for so many bytes, and takes up to so many at once.
+"""In bytes: the thread wakes up once `GATHER` are queued, and takes chunks until it has `MOST_AT_ONCE`.
 
-Each call into the system or a hash gives the interpreter away, and waits for the busy event loop to get it back: that
-adds up.
+Few large batches are cheaper: each system call or hash update releases the GIL, and must then wait to get it back from
+the busy event loop.
 """
 
 
 class QueueThread:
-    """Calls `consume` in a thread of its own with the chunks that are put in, in order and many at once.
+    """Passes chunks to `consume`, in order and many at once, in a thread of its own.
 
-    It raises `OSError` where there is no thread for it.  `end` and `drop` are blocking and for another thread; after
-    either, nothing of it is left.
+    The constructor raises `OSError` if no thread can be started.  `end` and `drop` block until the thread has ended, so
+    they are called from other threads than the event loop's.
     """
 
     def __init__(self, consume: Callable[[list[bytes]], None], name: str) -> None:
         self._consume = consume
         self._queue: deque[bytes] = deque()
         self._queued = 0
-        """Bytes that were put in and are not consumed yet."""
+        """Bytes that were put in and not consumed yet."""
 
         self._changed = threading.Condition()
         self._closing = False
@@ -46,7 +46,7 @@ class QueueThread:
             self._thread.start()
 
     async def put(self, chunk: bytes) -> None:
-        """Queue bytes, waiting while the queue is full.  Raises what `consume` has raised."""
+        """Queue bytes, then wait while the queue is full.  Raises what `consume` has raised."""
         with self._changed:
             if self._error is not None:
                 raise self._error
@@ -60,13 +60,13 @@ class QueueThread:
             await self._room.wait()
 
     def end(self) -> None:
-        """Have what is queued consumed, and end the thread.  Raises what `consume` has raised."""
+        """Wait until all queued bytes are consumed, and end the thread.  Raises what `consume` has raised."""
         self._stop()
         if self._error is not None:
             raise self._error
 
     def drop(self) -> None:
-        """Forget what is queued and end the thread."""
+        """Discard what is queued, and end the thread."""
         with self._changed:
             self._queued -= sum(map(len, self._queue))
             self._queue.clear()
@@ -85,7 +85,7 @@ class QueueThread:
             while chunks := self._next():
                 self._consume(chunks)
                 self._done(sum(map(len, chunks)))
-        except BaseException as error:  # noqa: BLE001 - whatever ends the thread, nobody must wait for it for ever
+        except BaseException as error:  # noqa: BLE001 - whatever ends the thread, `put` must not wait forever
             with self._changed:
                 self._error = error
                 self._make_room()

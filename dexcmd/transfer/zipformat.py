@@ -1,4 +1,4 @@
-"""What is to be known of the zip format, whoever reads it: PKWARE's APPNOTE 6.3.10, and what `zipfile` makes of it."""
+"""What all readers of zip archives need from the format (PKWARE's APPNOTE 6.3.10) and from how `zipfile` reads it."""
 
 import io
 import struct
@@ -10,7 +10,7 @@ __all__ = [
     "KNOWN_METHODS",
     "LOCAL_HEADER",
     "MOST_UNPACKED",
-    "PATCHED_OR_MASKED",
+    "PATCHED_OR_STRONGLY_ENCRYPTED",
     "decoded_name",
     "ends_with_its_directory",
 ]
@@ -20,27 +20,28 @@ END_RECORD = b"PK\x05\x06"
 _END_RECORD_SIZE = 22
 
 ENCRYPTED = 0x1
-PATCHED_OR_MASKED = 0x60
-"""Ways of packing that `zipfile` refuses to read."""
+PATCHED_OR_STRONGLY_ENCRYPTED = 0x60
+"""Flags for patched data and strong encryption, which `zipfile` refuses to read."""
 _UTF_8_NAME = 0x800
 
 MOST_UNPACKED = 64 * 1024**3
-"""Bytes that the packed members of an archive may unpack to and be checked: a minute or two.  Deflate packs zeros a
-thousand times, so a ratio tells no capture from a bomb; bz2 packs so many into 50 KB.
+"""The most bytes that an archive's compressed members may unpack to, to be checked; that takes a minute or two.  A
+limit on the ratio can't tell a capture from a zip bomb, as deflate compresses zeros a thousandfold; bz2 compresses this
+many into 50 KB.
 """
 
 KNOWN_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA})
 
 
 def decoded_name(name: bytes, flags: int) -> str:
-    """Return the name in a local header, as `zipfile` has that in the directory.  Raises `UnicodeDecodeError`."""
+    """Decode the name in a local header as `zipfile` decodes names in the directory.  Raises `UnicodeDecodeError`."""
     return name.decode("utf-8" if flags & _UTF_8_NAME else "cp437")
 
 
 def ends_with_its_directory(archive: zipfile.ZipFile) -> bool:
-    """Tell whether an archive ends with its end record and all of its comment.
+    """Tell whether an archive ends with its end record and its complete comment.
 
-    `zipfile` minds neither what comes behind them, nor a comment that is cut.
+    `zipfile` accepts data after them, and a truncated comment.
     """
     file = archive.fp
     if file is None:

@@ -1,6 +1,6 @@
-"""A zip archive, checked while it streams past: every member's checksum, in one pass and without the file.
+"""Checks a zip archive while it streams: the checksum of every member, in one pass and without a file.
 
-Members are taken as they come, the directory at the end is read with `zipfile`, and what it says must be what came.
+Members are read as they arrive.  The directory at the end is read with `zipfile`, and must match them.
 """
 
 import io
@@ -20,7 +20,7 @@ from dexcmd.transfer.zipformat import (
     KNOWN_METHODS,
     LOCAL_HEADER,
     MOST_UNPACKED,
-    PATCHED_OR_MASKED,
+    PATCHED_OR_STRONGLY_ENCRYPTED,
     decoded_name,
     ends_with_its_directory,
 )
@@ -28,85 +28,87 @@ from dexcmd.transfer.zipformat import (
 __all__ = ["Verdict", "ZipStream"]
 
 Verdict = Literal["whole", "damaged", "unknown"]
-"""What the stream was.  `unknown`: it has something that can't be told in one pass, so the file has to be read."""
+"""The result for a stream.  `unknown`: one pass can't verify something in it, so the file has to be read."""
 
 PIECE = 1024 * 1024
-"""So much is unpacked at a time."""
+"""The most bytes to unpack at a time."""
 
 MOST_DIRECTORY = 16 * 1024 * 1024
-"""A directory entry is some hundred bytes: this is more than DEX artifacts will ever have."""
+"""Bytes.  An entry has some hundred bytes, so this is more than the directory of a DEX artifact ever has."""
 
 MOST_COMMENT = 128 * 1024
-"""Of an archive's comment, which is 64 KiB at the most, with its surroundings."""
+"""Bytes of an archive's comment, at most 64 KiB, and the records around it."""
 
-_BEHIND_MEMBERS = (b"PK\x01\x02", END_RECORD, b"PK\x06\x06", b"PK\x06\x08")
+_DIRECTORY_SIGNATURES = (b"PK\x01\x02", END_RECORD, b"PK\x06\x06", b"PK\x06\x08")
 _DESCRIPTOR = b"PK\x07\x08"
 _ENTRY_SIZE = 46
-"""Of an entry of the directory, besides the name."""
+"""Bytes of a directory entry without its name."""
 _HEADER = struct.Struct("<4s2xHH4xIIIHH")
-"""Of a member: signature, flags, method, checksum, sizes and the lengths of name and extra fields."""
-_WIDE_SIZES = struct.Struct("<QQ")
+"""A local header: signature, flags, method, checksum, sizes, and the lengths of name and extra fields."""
+_ZIP64_SIZES = struct.Struct("<QQ")
 _UNKNOWN_SIZE = 0xFFFFFFFF
-_ZIP64 = 1
+_ZIP64_FIELD = 1
 
-_DESCRIBED_BEHIND = 0x8
+_HAS_DESCRIPTOR = 0x8
 
 _Step = Callable[["ZipStream", memoryview], memoryview]
-"""Not a bound method: one of those, kept by its object, is a cycle that holds the memory until it is collected."""
+"""Not a bound method: stored in its own object, that would be a reference cycle, which keeps the memory until the next
+garbage collection.
+"""
 
 
 @attrs.define
 class _Member:
-    """A member as it came."""
+    """A member as it arrived."""
 
     name: str | None
-    """As its own header has it; None where that is no text."""
+    """The name in its local header; None if it can't be decoded."""
 
     method: int
     crc: int = 0
     packed: int = 0
     size: int = 0
     readable: bool = True
-    """Whether its checksum could be computed: not for one that is encrypted or packed in an unknown way."""
+    """Whether its checksum can be computed here: it is not encrypted, and stored or deflated."""
 
 
 class ZipStream:
-    """Takes an archive in pieces of any size; `verdict` then tells whether it was whole.
+    """Takes an archive in pieces of any size; `verdict` then tells whether it is complete and undamaged.
 
-    Nothing in here raises for what is in the archive.  Once it has unpacked `most` bytes it unpacks no more, and what
-    the archive is is unknown.  Setting `stop` ends it within a piece: `feed` raises `Stopped`.
+    No content of an archive makes it raise.  After unpacking `most` bytes it stops checking, and the verdict is
+    `unknown`.  Setting `stop` ends a `feed` in progress, even within a piece: it raises `Stopped`.
     """
 
     def __init__(self, stop: threading.Event | None = None, most: int = MOST_UNPACKED) -> None:
         self._stop = stop or threading.Event()
-        self._room = most
-        """So many bytes may still be unpacked."""
+        self._unpack_budget = most
+        """The number of bytes that may still be unpacked."""
 
         self._members: dict[int, _Member] = {}
-        """By where their headers start."""
+        """The members so far, by the offset of their local header."""
 
         self._member = _Member("", 0)
-        """The one that is passing."""
+        """The member being read."""
 
-        self._least_directory = 0
-        """How many bytes the entries of the members so far must have in the directory."""
+        self._min_directory_size = 0
+        """The least bytes that the directory needs for the members so far."""
 
         self._position = 0
-        """Where in the archive the step began that is under way."""
+        """The offset in the archive of the next bytes for the current step."""
 
         self._gathered = bytearray()
-        """What has come of a header or a descriptor."""
+        """The bytes so far of a header or a data descriptor."""
 
         self._left = 0
-        """Bytes of the member that are still to come, where its header says how many it has."""
+        """Bytes of the member that are still to come, if its header contains its size."""
 
         self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-        self._wide = False
-        """Whether the member's sizes take 8 bytes each (zip64)."""
+        self._zip64 = False
+        """Whether the member's data descriptor has sizes of 8 bytes each (zip64)."""
 
         self._directory = bytearray()
         self._step: _Step = ZipStream._header
-        """Takes the next bytes."""
+        """The method for the next bytes: the current state of the parser."""
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
@@ -117,25 +119,26 @@ class ZipStream:
             self._position += before - len(rest)
 
     def verdict(self, *, joined: bool = False) -> Verdict:
-        """Tell what all bytes together are.
+        """Return the verdict on all bytes together.
 
-        `joined` is whether they may be of two versions: what nobody can check is then `unknown`.
+        If they may be of two versions (`joined`), a member that can't be checked at all makes it `unknown`.
         """
-        if self._step is ZipStream._rest:
+        if self._step is ZipStream._skip_undecided:
             return "unknown"
-        if self._step is not ZipStream._behind:
-            # Cut within a member.
+        if self._step is not ZipStream._collect_directory:
+            # Truncated or damaged before the directory.
             return "damaged"
-        tail = _Tail(bytes(self._directory), self._position)
+        tail = _TailFile(bytes(self._directory), self._position)
         try:
             with zipfile.ZipFile(tail) as archive:
                 entries = archive.infolist()
-                at_the_end = ends_with_its_directory(archive)
-        # What zipfile raises for damaged directories: one bit more is a version that nobody knows.
+                complete = ends_with_its_directory(archive)
+        # What `zipfile` raises for a damaged directory; `NotImplementedError` for a version that it doesn't know, which
+        # may be due to a flipped bit.
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
             return "damaged"
         verdicts = {self._compare(entry, joined=joined) for entry in entries}
-        return "damaged" if not at_the_end or "damaged" in verdicts else "unknown" if "unknown" in verdicts else "whole"
+        return "damaged" if not complete or "damaged" in verdicts else "unknown" if "unknown" in verdicts else "whole"
 
     def _compare(self, entry: zipfile.ZipInfo, *, joined: bool) -> Verdict:
         member = self._members.get(entry.header_offset)
@@ -145,14 +148,14 @@ class ZipStream:
         if found != (entry.orig_filename, entry.compress_type, entry.compress_size):
             return "damaged"
         if entry.flag_bits & ENCRYPTED or entry.compress_type not in KNOWN_METHODS:
-            # Nobody can check it.
+            # Reading the file could not check it either.
             return "unknown" if joined else "whole"
-        if not member.readable or entry.flag_bits & PATCHED_OR_MASKED:
-            # bz2 and lzma, and what the two headers say differently, are for who reads the file.
+        if not member.readable or entry.flag_bits & PATCHED_OR_STRONGLY_ENCRYPTED:
+            # bz2, lzma, patched data, and flags in which local header and directory differ: reading the file decides.
             return "unknown"
         return "whole" if (member.crc, member.size) == (entry.CRC, entry.file_size) else "damaged"
 
-    # Each step takes what it can of the bytes and returns the rest.
+    # Steps: each consumes what it can of the bytes, and returns the rest.
 
     def _gather(self, data: memoryview, wanted: int) -> tuple[bool, memoryview]:
         missing = max(0, wanted - len(self._gathered))
@@ -165,9 +168,9 @@ class ZipStream:
         if not complete:
             return data
         signature = bytes(self._gathered[:4])
-        if signature in _BEHIND_MEMBERS:
+        if signature in _DIRECTORY_SIGNATURES:
             self._directory, self._gathered = self._gathered, bytearray()
-            self._step = ZipStream._behind
+            self._step = ZipStream._collect_directory
             return data
         if signature != LOCAL_HEADER:
             return self._give_up()
@@ -178,8 +181,8 @@ class ZipStream:
         complete, data = self._gather(data, _HEADER.size + name_size + extra_size)
         if not complete:
             return data
-        self._least_directory += _ENTRY_SIZE + name_size
-        if self._least_directory > MOST_DIRECTORY:
+        self._min_directory_size += _ENTRY_SIZE + name_size
+        if self._min_directory_size > MOST_DIRECTORY:
             return self._give_up()
         names = bytes(self._gathered[_HEADER.size :])
         self._gathered = bytearray()
@@ -188,16 +191,16 @@ class ZipStream:
         return data
 
     def _begin(self, flags: int, packed: int, size: int, extra: bytes) -> None:
-        wide, method = _wide_sizes(extra), self._member.method
-        self._wide = wide is not None
-        if wide is not None and _UNKNOWN_SIZE in (packed, size):
-            _, packed = wide
-        described_behind = bool(flags & _DESCRIBED_BEHIND)
+        sizes64, method = _zip64_sizes(extra), self._member.method
+        self._zip64 = sizes64 is not None
+        if sizes64 is not None and _UNKNOWN_SIZE in (packed, size):
+            _, packed = sizes64
+        has_descriptor = bool(flags & _HAS_DESCRIPTOR)
         deflated = method == zipfile.ZIP_DEFLATED
         self._member.readable = not flags & ENCRYPTED and (deflated or method == zipfile.ZIP_STORED)
         self._left = packed
-        if described_behind and not (deflated and self._member.readable):
-            # Where it ends stands behind its end.
+        if has_descriptor and not (deflated and self._member.readable):
+            # Its size is only in the descriptor after it, so there is no telling where it ends.
             self._give_up()
         elif not self._member.readable:
             self._step = ZipStream._unreadable if packed else ZipStream._header
@@ -205,7 +208,7 @@ class ZipStream:
             self._step = ZipStream._stored if packed else ZipStream._header
         else:
             self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-            self._step = ZipStream._deflated_to_its_end if described_behind else ZipStream._deflated
+            self._step = ZipStream._deflated_until_end if has_descriptor else ZipStream._deflated
 
     def _unreadable(self, data: memoryview) -> memoryview:
         return self._within(data, lambda _: None)
@@ -215,14 +218,14 @@ class ZipStream:
 
     def _deflated(self, data: memoryview) -> memoryview:
         def unpack(piece: memoryview) -> None:
-            # Nothing may come behind the end of the stream, nor the member's end before it.
+            # The deflate stream must end exactly where the member ends.
             if self._unpack(piece) or (not self._left and not self._inflate.eof):
                 self._member.crc = -1
 
         return self._within(data, unpack) if self._left else self._give_up()
 
     def _within(self, data: memoryview, take: Callable[[memoryview], None]) -> memoryview:
-        """Take bytes of a member whose packed size is known."""
+        """Consume bytes of a member whose compressed size is known."""
         piece, rest = data[: self._left], data[self._left :]
         self._left -= len(piece)
         self._member.packed += len(piece)
@@ -231,26 +234,26 @@ class ZipStream:
         take(piece)
         return rest
 
-    def _deflated_to_its_end(self, data: memoryview) -> memoryview:
-        behind = self._unpack(data)
-        self._member.packed += len(data) - behind
-        if self._inflate.eof and self._step is not ZipStream._rest:
+    def _deflated_until_end(self, data: memoryview) -> memoryview:
+        unused = self._unpack(data)
+        self._member.packed += len(data) - unused
+        if self._inflate.eof and self._step is not ZipStream._skip_undecided:
             self._step = ZipStream._descriptor
-        return data[len(data) - behind :]
+        return data[len(data) - unused :]
 
     def _unpack(self, data: memoryview) -> int:
-        """Unpack, and return how many bytes lie behind the end of the deflate stream."""
+        """Unpack, and return how many bytes follow the end of the deflate stream."""
         try:
             packed: bytes | memoryview = data
             full = False
-            # After a full piece there may be more to come, and the end, though no byte is left to put in.
+            # After a full piece there may be more output, or the end of the stream, without any further input.
             while (packed or full) and not self._inflate.eof:
                 raise_if_stopped(self._stop)
                 before = self._member.size
                 self._count(self._inflate.decompress(packed, PIECE))
                 packed, full = self._inflate.unconsumed_tail, self._member.size - before == PIECE
-                self._room -= self._member.size - before
-                if self._room < 0:
+                self._unpack_budget -= self._member.size - before
+                if self._unpack_budget < 0:
                     self._give_up()
                     return 0
             if not self._inflate.eof:
@@ -258,7 +261,7 @@ class ZipStream:
             return len(self._inflate.unused_data) or len(packed)
         except zlib.error:
             self._member.crc = -1
-            self._step = ZipStream._broken
+            self._step = ZipStream._skip_damaged
             return 0
 
     def _count(self, unpacked: bytes | memoryview) -> None:
@@ -267,11 +270,11 @@ class ZipStream:
 
     def _descriptor(self, data: memoryview) -> memoryview:
         member = self._member
-        if not self._wide and max(member.packed, member.size) > _UNKNOWN_SIZE:
-            # Some writers describe large members by wide sizes without having said so.
+        if not self._zip64 and max(member.packed, member.size) > _UNKNOWN_SIZE:
+            # Some writers use 8-byte sizes for large members without a zip64 field in the local header.
             return self._give_up()
-        # With or without a signature.  The end of the directory alone is 22 bytes, so there is always enough to read.
-        sizes = struct.pack("<QQ" if self._wide else "<II", member.packed, member.size)
+        # The signature is optional.  At least 22 bytes (the end record) follow, so there are always enough to read.
+        sizes = struct.pack("<QQ" if self._zip64 else "<II", member.packed, member.size)
         crc = struct.pack("<I", member.crc)
         complete, data = self._gather(data, len(_DESCRIPTOR + crc + sizes))
         if not complete:
@@ -283,25 +286,25 @@ class ZipStream:
                 return data
         return self._give_up()
 
-    def _behind(self, data: memoryview) -> memoryview:
+    def _collect_directory(self, data: memoryview) -> memoryview:
         self._directory += data
         return self._give_up() if len(self._directory) > MOST_DIRECTORY else data[len(data) :]
 
     def _give_up(self) -> memoryview:
-        self._step = ZipStream._rest
+        self._step = ZipStream._skip_undecided
         self._gathered, self._directory = bytearray(), bytearray()
         self._members.clear()
         return memoryview(b"")
 
-    def _rest(self, data: memoryview) -> memoryview:
+    def _skip_undecided(self, data: memoryview) -> memoryview:
         return data[len(data) :]
 
-    def _broken(self, data: memoryview) -> memoryview:
+    def _skip_damaged(self, data: memoryview) -> memoryview:
         return data[len(data) :]
 
 
-class _Tail(io.RawIOBase):
-    """A file of which just the end is at hand, for `zipfile` to read the directory from; before that are zeros."""
+class _TailFile(io.RawIOBase):
+    """A file for `zipfile` to read the directory from, of which only the end is known; before it are zeros."""
 
     def __init__(self, data: bytes, size: int) -> None:
         self._data = data
@@ -319,7 +322,7 @@ class _Tail(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         missing = max(0, self._start - self._at)
         if missing > MOST_COMMENT:
-            # Whatever looks for the end looks no further back than the longest comment.
+            # `zipfile` searches for the end record no further back than the longest comment.
             raise zipfile.BadZipFile("the directory is not where it should be")
         data = bytes(missing) + self._data[max(0, self._at - self._start) :]
         data = data if size < 0 else data[:size]
@@ -334,13 +337,13 @@ def _decoded(name: bytes, flags: int) -> str | None:
         return None
 
 
-def _wide_sizes(extra: bytes) -> tuple[int, int] | None:
-    """Return size and packed size from a local header's zip64 field, None where there is none."""
+def _zip64_sizes(extra: bytes) -> tuple[int, int] | None:
+    """Return size and compressed size from the zip64 field of a local header; None if there is none."""
     at = 0
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<HH", extra, at)
-        if kind == _ZIP64 and length >= _WIDE_SIZES.size and at + 4 + length <= len(extra):
-            size, packed = _WIDE_SIZES.unpack_from(extra, at + 4)
+        if kind == _ZIP64_FIELD and length >= _ZIP64_SIZES.size and at + 4 + length <= len(extra):
+            size, packed = _ZIP64_SIZES.unpack_from(extra, at + 4)
             return size, packed
         at += 4 + length
     return None

@@ -124,8 +124,8 @@ class TestNext:
                 "`dexcmd campaign run c` starts it, `dexcmd campaign cancel c` cancels it",
             ),
             ({}, True, "nothing, it continues by itself; `dexcmd campaign pause c` pauses it"),
-            ({}, False, "`dexcmd campaign resume c` continues where it left off"),
-            ({"control": "pause"}, True, "`dexcmd campaign resume c` continues where it left off"),
+            ({}, False, "`dexcmd campaign resume c` resumes it"),
+            ({"control": "pause"}, True, "`dexcmd campaign resume c` resumes it"),
         ],
     )
     def test_while_something_is_left(self, changes: dict[str, Any], held: bool, expected: str):
@@ -143,7 +143,7 @@ class TestNext:
                 [
                     "fix what was refused, such as a token (CLOUDFLARE_API_TOKEN or CLOUDFLARE_API_TOKEN_FILE) "
                     "or its permissions",
-                    "then `dexcmd campaign resume c` continues",
+                    "then `dexcmd campaign resume c` resumes it",
                 ],
             ),
             (

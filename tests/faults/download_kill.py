@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,15 @@ BYTES_PER_SECOND = 120 * MIB
 LATEST_SECONDS = 0.1
 """After the first request; so a kill comes before a half of an artifact is there, and some come after its end."""
 
-CHUNK = 256 * 1024
-"""What asyncio reads from a socket at a time."""
+CHUNK = 3 * 256 * 1024
+"""The largest chunk: aiohttp stops reading when it holds more than 512 KiB, and asyncio reads 256 KiB at a time."""
 
 MOST_LOST = HIGH_WATER + CHUNK
-"""What of the bytes that a process has taken may not be in its file when it is killed: its queue stops the download
-once it is above `HIGH_WATER`, with the chunk that brought it there.  What is being written counts as queued, and before
-there is a queue 1 MiB is kept in memory.  (What is in the socket's buffers has not been taken.)
+"""How many of the bytes that a process has taken may be missing from its file when it is killed.
+
+The queue stops the download once it holds more than `HIGH_WATER`, with the chunk that brought it there.  What is being
+written still counts as queued, and before there is a queue 1 MiB is kept in memory.  (What is in the buffers of aiohttp
+and the socket has not been taken.)
 """
 
 
@@ -190,7 +192,9 @@ class Artifact:
             await until(lambda: len(self._sandbox.requests) > before, process)
             await asyncio.wait([process], timeout=kill_after)
             if not process.done():
-                os.kill(number, signal.SIGKILL)
+                # It may have ended without us having heard of it.
+                with suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
         killed = await process
         asked = self._sandbox.requests[before:]
         assert len(asked) <= 1

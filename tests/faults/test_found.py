@@ -132,7 +132,7 @@ async def test_a_part_that_is_found_before_it_is_locked(tmp_path: Path, monkeypa
         nonlocal found
         if not found:
             found = True
-            other = PartFile.take_up(final)
+            other = PartFile.open_existing(final)
             assert other is not None
             other.remove()
         lock(part)

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dexcmd.errors import UnsafeFilenameError
-from dexcmd.transfer.names import MOST_NAME_BYTES, MOST_PARTS, final_name, safe_name, safe_parts, told_apart
+from dexcmd.transfer.names import MOST_NAME_BYTES, MOST_PARTS, distinct_paths, final_name, safe_name, safe_parts
 
 RESERVED = {
     *("CON", "PRN", "AUX", "NUL"),
@@ -210,11 +210,11 @@ def test_any_member_is_inside_and_good_everywhere_or_refused(name: str):
 )
 def test_files_are_told_apart(files: list[str], folders: list[str], places: list[str]):
     split = [[tuple(name.split("/")) for name in names] for names in (files, folders)]
-    assert ["/".join(place) for place in told_apart(*split)] == places
+    assert ["/".join(place) for place in distinct_paths(*split)] == places
 
 
 def test_many_of_one_name_take_no_time_to_speak_of():
-    places = told_apart([("a.log",)] * 20_000, [])
+    places = distinct_paths([("a.log",)] * 20_000, [])
     assert places[-1] == ("a-20000.log",)
 
 
@@ -233,7 +233,7 @@ def test_no_two_files_are_one_on_any_system(files: list[str], folders: list[str]
     def key(path: tuple[str, ...]) -> str:
         return unicodedata.normalize("NFD", unicodedata.normalize("NFD", "/".join(path)).casefold())
 
-    places = told_apart(parts_of(files), parts_of(folders))
+    places = distinct_paths(parts_of(files), parts_of(folders))
     keys = [key(place) for place in places]
     assert len(set(keys)) == len(places) == len(parts_of(files))
     above = {key(place[:length]) for place in places for length in range(1, len(place))}

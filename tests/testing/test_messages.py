@@ -179,6 +179,13 @@ def test_it():
         ("clock=None", "*UsageError: @pytest.mark.dex_sandbox takes no clock: override the fixture dex_clock"),
         ("device=3", "*TypeError: *unexpected keyword argument 'device'*"),
         ("account_id='x'", "*ValueError: account_id must be 32 hex digits, not 'x'*"),
+        ("devices='3'", "*TypeError: devices must be a number, or SandboxDevices in a sequence, not '3'*"),
+        ("devices=3.0", "*TypeError: devices must be a number, or SandboxDevices in a sequence, not 3.0*"),
+        ("devices=['a']", "*TypeError: devices must be a number, or SandboxDevices in a sequence, not ?'a'?*"),
+        ("devices=-1", "*ValueError: devices must not be negative, not -1*"),
+        ("quota='3'", "*TypeError: quota must be an integer, not '3'*"),
+        ("quota=-1", "*ValueError: quota must not be negative, not -1*"),
+        ("behaviour={}", "*TypeError: behaviour must be a Behaviour, not {}*"),
     ],
 )
 def test_marks_that_say_nothing(runs: pytest.Pytester, mark: str, told: str):

@@ -140,7 +140,7 @@ def leave_part(folder: Path, content: bytes, **state: Any) -> None:
         "boot": boot_id(),
         **state,
     }
-    part.record(PartState(**described))
+    part.write_state(PartState(**described))
     part.close()
 
 

@@ -29,7 +29,7 @@ from dexcmd.errors import (
 )
 from dexcmd.transfer import commit, filetarget, resumable
 from dexcmd.transfer.files import check_zip
-from dexcmd.transfer.filetarget import MOST_SECONDS_BETWEEN_BYTES, FileTarget
+from dexcmd.transfer.filetarget import LOCK_STALL_SECONDS, FileTarget
 from dexcmd.transfer.folder import FileSink
 from dexcmd.transfer.options import Verify
 from dexcmd.transfer.partfile import PartFile, part_path, state_path
@@ -341,7 +341,7 @@ class TestRaces:
         def put(part: Path, final: Path, *, replace: bool) -> None:
             put_in_place(part, final, replace=replace)
             leave_part(tmp_path, SMALL)
-            begun.extend(filter(None, [PartFile.take_up(final)]))
+            begun.extend(filter(None, [PartFile.open_existing(final)]))
 
         monkeypatch.setattr(filetarget, "put_in_place", put)
         assert (await download(tmp_path, LARGE)).path.read_bytes() == LARGE
@@ -703,14 +703,14 @@ class TestState:
     ) -> None:
         # Seen: it was deleted.
         leave_part(tmp_path, LARGE[:1_000_000])
-        take_up = PartFile.take_up
+        open_existing = PartFile.open_existing
 
         def taken_up(final: Path) -> PartFile | None:
             for function in (os.stat, os.lstat):
                 monkeypatch.setattr(os, function.__name__, no_stat(function, final))
-            return take_up(final)
+            return open_existing(final)
 
-        monkeypatch.setattr(PartFile, "take_up", taken_up)
+        monkeypatch.setattr(PartFile, "open_existing", taken_up)
         with pytest.raises(DownloadError):
             await there(tmp_path)
         monkeypatch.undo()
@@ -1223,7 +1223,7 @@ class TestTwo:
             ready.clear()
             await clock.sleeping.wait()
             # Most of the time that it may take.
-            clock.time += MOST_SECONDS_BETWEEN_BYTES - 1
+            clock.time += LOCK_STALL_SECONDS - 1
             more.set()
             await asyncio.wait([first, asyncio.ensure_future(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
             await clock.step()
@@ -1243,7 +1243,7 @@ class TestTwo:
         second = asyncio.create_task(download(tmp_path, LARGE, clock=clock, existing=existing))
         await clock.sleeping.wait()
         assert not second.done()
-        clock.time += MOST_SECONDS_BETWEEN_BYTES + 1
+        clock.time += LOCK_STALL_SECONDS + 1
         clock.free()
         saved = await second
         assert (saved.resumed_from, saved.skipped) == (0, False)
@@ -1299,15 +1299,15 @@ class TestTwo:
     ) -> None:
         # Seen: the second had looked for the file before, and for the part after, found neither, and fetched it again.
         leave_part(tmp_path, LARGE, size=len(LARGE))
-        take_up = PartFile.take_up
+        open_existing = PartFile.open_existing
 
         def finished_meanwhile(final: Path) -> PartFile | None:
             if not final.exists():
                 (tmp_path / PARTS[0]).rename(final)
                 (tmp_path / PARTS[1]).unlink()
-            return take_up(final)
+            return open_existing(final)
 
-        monkeypatch.setattr(PartFile, "take_up", finished_meanwhile)
+        monkeypatch.setattr(PartFile, "open_existing", finished_meanwhile)
         assert (await download(tmp_path, LARGE)).skipped
 
 

@@ -47,7 +47,7 @@ from dexcmd.clock import Clock, SystemClock
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.transfer import objecttarget, unpacking
 from dexcmd.transfer import spool as spool_module
-from dexcmd.transfer.bucket import Place as BucketPlace
+from dexcmd.transfer.bucket import ObjectLocation
 from dexcmd.transfer.objectstore import Objects
 from dexcmd.transfer.objecttarget import Tail
 from dexcmd.transfer.options import Verify
@@ -360,7 +360,7 @@ async def test_a_damaged_one_makes_room_for_no_more_than_one() -> None:
                 await asyncio.sleep(0)
             assert not waiting.done()
             await first.finish(0)
-            await first.leave()
+            await first.close()
             await waiting
 
 
@@ -713,7 +713,7 @@ async def test_one_that_unpacks_to_too_much_is_refused(
 
 async def test_a_full_disk_says_so(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     # A device that is full whenever it is written to.
-    monkeypatch.setattr(spool_module.tempfile, "mkstemp", lambda **_: (os.open("/dev/full", os.O_RDWR), "/no/such"))
+    monkeypatch.setattr(spool_module.tempfile, "TemporaryFile", lambda **_: open("/dev/full", "r+b", buffering=0))  # noqa: PTH123, SIM115
     async with serving(zipped(ZIP_STORED, os.urandom(SMALL), Unseekable())) as (dex, _):
         with pytest.raises(InsufficientSpaceError):
             await dex.downloads.save("c", place.sink())
@@ -856,7 +856,7 @@ async def test_a_checksum_of_another_version_is_no_reason_to_skip(
     sink = place.sink() if stores != "memory" else memory()
     asked: list[bytes] = []
     may, reached, loop = threading.Event(), asyncio.Event(), asyncio.get_running_loop()
-    set_mark, held = BucketPlace.set_mark, list[bool]()
+    write_checksum, held = ObjectLocation.write_checksum, list[bool]()
 
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
         asked.append(bodies[min(len(asked), 1)])
@@ -864,14 +864,14 @@ async def test_a_checksum_of_another_version_is_no_reason_to_skip(
             body=asked[-1], content_type="application/zip", headers={"ETag": f'"{zlib.crc32(asked[-1])}"'}
         )
 
-    def hold_the_first(bucket: BucketPlace, sha256: str, attributes: Any) -> None:
+    def hold_the_first(bucket: ObjectLocation, sha256: str, attributes: Any) -> None:
         if not held:
             held.append(True)
             loop.call_soon_threadsafe(reached.set)
             may.wait()
-        set_mark(bucket, sha256, attributes)
+        write_checksum(bucket, sha256, attributes)
 
-    monkeypatch.setattr(BucketPlace, "set_mark", hold_the_first)
+    monkeypatch.setattr(ObjectLocation, "write_checksum", hold_the_first)
     async with Service(handler) as service, service.client() as dex:
         first = asyncio.ensure_future(dex.downloads.save("c", sink))
         await reached.wait()

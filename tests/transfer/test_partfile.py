@@ -18,7 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dexcmd.transfer import partfile
-from dexcmd.transfer.partfile import READ_SIZE, PartFile, PartInUseError, part_names, part_path, state_path, sweep_ended
+from dexcmd.transfer.partfile import (
+    READ_SIZE,
+    PartFile,
+    PartInUseError,
+    delete_abandoned_parts,
+    part_names,
+    part_path,
+    state_path,
+)
 from dexcmd.transfer.partstate import PartState, parse_state
 
 STATE = PartState(command_id="c1", filename="a.zip", etag='"a"', last_modified=None, size=9, durable=0, boot="b")
@@ -59,7 +67,7 @@ def left(final: Path, content: bytes = b"part") -> Path:
     """Leave a part, as an earlier download does."""
     part = PartFile.create(final)
     part.write([content])
-    part.record(STATE)
+    part.write_state(STATE)
     part.close()
     return part.path
 
@@ -69,7 +77,7 @@ def holder(final: Path) -> Iterator["subprocess.Popen[str]"]:
     """Another process that has taken up the part of a file."""
     program = (
         "import sys; from pathlib import Path; from dexcmd.transfer.partfile import PartFile\n"
-        "part = PartFile.take_up(Path(sys.argv[1])) or PartFile.create(Path(sys.argv[1]))\n"
+        "part = PartFile.open_existing(Path(sys.argv[1])) or PartFile.create(Path(sys.argv[1]))\n"
         "part.write([b'theirs']); print(part.path.name, flush=True); sys.stdin.read(); part.close()"
     )
     process = subprocess.Popen(
@@ -92,14 +100,14 @@ class TestCreate:
         before = os.umask(umask)
         try:
             part = PartFile.create(final)
-            part.record(STATE)
+            part.write_state(STATE)
         finally:
             os.umask(before)
         assert part.path == part_path(final) == final.with_name(".c1.zip.part")
         assert part.state_path == state_path(part.path) == final.with_name(".c1.zip.part.json")
         assert stat.S_IMODE(part.path.stat().st_mode) == 0o600
         assert stat.S_IMODE(part.state_path.stat().st_mode) == 0o600
-        assert part.named
+        assert part.usual_name
         assert part.size == 0
         part.close()
 
@@ -115,13 +123,13 @@ class TestCreate:
 
         monkeypatch.setattr(PartFile, "_lock", late)
         part = PartFile.create(final)
-        assert not part.named
+        assert not part.usual_name
         assert part.path.exists()
         part.close()
 
     def test_where_the_name_is_taken_it_has_one_of_its_own(self, final: Path):
         first, second, third = (PartFile.create(final) for _ in range(3))
-        assert [part.named for part in (first, second, third)] == [True, False, False]
+        assert [part.usual_name for part in (first, second, third)] == [True, False, False]
         assert len({part.path for part in (first, second, third)}) == 3
         for number, part in enumerate((first, second, third)):
             part.write([b"%d" % number])
@@ -135,7 +143,7 @@ class TestCreate:
     def test_nothing_that_has_the_name_is_touched(self, final: Path, kind: str):
         outside = in_the_way(part_path(final), kind)
         part = PartFile.create(final)
-        assert not part.named
+        assert not part.usual_name
         part.write([b"new"])
         assert outside is None or outside.read_bytes() == b"precious"
         part.remove()
@@ -147,21 +155,21 @@ class TestCreate:
         def flock(descriptor: int, operation: int) -> None:
             if not others:
                 others.append(None)
-                others[0] = PartFile.take_up(final)
+                others[0] = PartFile.open_existing(final)
             locked(descriptor, operation)
 
         monkeypatch.setattr(fcntl, "flock", flock)
         part = PartFile.create(final)
         [other] = others
         assert other is not None
-        assert (part.named, other.named) == (False, True)
+        assert (part.usual_name, other.usual_name) == (False, True)
         assert part.path != other.path
         part.remove()
         other.remove()
 
     def test_without_locks_it_has_a_name_of_its_own(self, final: Path, no_locks: None):
         part = PartFile.create(final)
-        assert not part.named
+        assert not part.usual_name
         assert names(final.parent) == [part.path.name]
         part.remove()
 
@@ -233,19 +241,19 @@ class TestTakeUp:
         resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
         try:
             with pytest.raises(OSError, match="Too many open files"):
-                PartFile.take_up(final)
+                PartFile.open_existing(final)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
     def test_none(self, final: Path):
-        assert PartFile.take_up(final) is None
+        assert PartFile.open_existing(final) is None
         assert names(final.parent) == []
 
     def test_one_that_was_left(self, final: Path):
         left(final, b"12345")
-        part = PartFile.take_up(final)
+        part = PartFile.open_existing(final)
         assert part is not None
-        assert (part.size, part.named) == (5, True)
+        assert (part.size, part.usual_name) == (5, True)
         assert parse_state(part.read_state(), "c1", "a.zip") == STATE
         assert b"".join(part.pieces(part.size)) == b"12345"
         part.write([b"67"])
@@ -256,34 +264,34 @@ class TestTakeUp:
         part = PartFile.create(final)
         for _ in range(2):
             with pytest.raises(PartInUseError):
-                PartFile.take_up(final)
+                PartFile.open_existing(final)
         part.close()
-        other = PartFile.take_up(final)
+        other = PartFile.open_existing(final)
         assert other is not None
         with pytest.raises(PartInUseError):
-            PartFile.take_up(final)
+            PartFile.open_existing(final)
         other.remove()
-        assert PartFile.take_up(final) is None
+        assert PartFile.open_existing(final) is None
 
     def test_one_that_another_process_has(self, final: Path):
         left(final)
         with holder(final):
             with pytest.raises(PartInUseError):
-                PartFile.take_up(final)
+                PartFile.open_existing(final)
             private = PartFile.create(final)
-            assert not private.named
+            assert not private.usual_name
             private.remove()
-        part = PartFile.take_up(final)
+        part = PartFile.open_existing(final)
         assert part is not None
         part.remove()
 
     def test_the_end_of_a_process_frees_it_and_what_it_wrote_stays(self, final: Path):
         with holder(final) as process:
             with pytest.raises(PartInUseError):
-                PartFile.take_up(final)
+                PartFile.open_existing(final)
             process.send_signal(signal.SIGKILL)
             assert process.wait() == -signal.SIGKILL
-            part = PartFile.take_up(final)
+            part = PartFile.open_existing(final)
         assert part is not None
         assert b"".join(part.pieces(part.size)) == b"theirs"
         part.remove()
@@ -291,41 +299,41 @@ class TestTakeUp:
     @pytest.mark.parametrize("kind", ["link", "dangling", "folder", "pipe"])
     def test_what_is_no_part_file(self, final: Path, kind: str):
         outside = in_the_way(part_path(final), kind)
-        assert PartFile.take_up(final) is None
+        assert PartFile.open_existing(final) is None
         assert outside is None or outside.read_bytes() == b"precious"
         assert part_path(final).name in names(final.parent)
 
     def test_a_pipe_that_somebody_reads(self, final: Path):
         os.mkfifo(part_path(final))
         reader = os.open(part_path(final), os.O_RDONLY | os.O_NONBLOCK)
-        assert PartFile.take_up(final) is None
+        assert PartFile.open_existing(final) is None
         os.close(reader)
 
     def test_a_file_of_somebody_else(self, final: Path):
         path = left(final)
         os.chown(path, 12345, -1)
-        assert PartFile.take_up(final) is None
+        assert PartFile.open_existing(final) is None
         assert path.read_bytes() == b"part"
 
     def test_one_that_has_its_final_name_already(self, final: Path):
         # A crash between the final name and the end of the part's.
         path = left(final, b"whole")
         final.hardlink_to(path)
-        assert PartFile.take_up(final) is None
+        assert PartFile.open_existing(final) is None
         assert names(final.parent) == ["c1.zip"]
         assert final.read_bytes() == b"whole"
 
     def test_without_locks(self, final: Path, no_locks: None):
         part_path(final).write_bytes(b"part")
-        assert PartFile.take_up(final) is None
+        assert PartFile.open_existing(final) is None
         assert part_path(final).read_bytes() == b"part"
 
     def test_on_a_system_without_locks(self, final: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(partfile.sys, "platform", "win32")
         part_path(final).write_bytes(b"part")
-        assert PartFile.take_up(final) is None
+        assert PartFile.open_existing(final) is None
         part = PartFile.create(final)
-        assert not part.named
+        assert not part.usual_name
         part.remove()
 
     @pytest.mark.parametrize("replaced", [False, True])
@@ -345,9 +353,9 @@ class TestTakeUp:
         monkeypatch.setattr(fcntl, "flock", flock)
         if replaced:
             with pytest.raises(PartInUseError):
-                PartFile.take_up(final)
+                PartFile.open_existing(final)
         else:
-            assert PartFile.take_up(final) is None
+            assert PartFile.open_existing(final) is None
         assert final.read_bytes() == b"whole"
 
 
@@ -359,9 +367,9 @@ class TestSweepEnded:
             part.write([b"part"])
             # As the end of a process does.
             part.close()
-        sweep_ended(final)
+        delete_abandoned_parts(final)
         assert names(final.parent) == sorted(part.path.name for part in (parts[0], parts[2]))
-        sweep_ended(final)
+        delete_abandoned_parts(final)
         for part in (parts[0], parts[2]):
             part.remove()
         assert names(final.parent) == []
@@ -377,17 +385,17 @@ class TestSweepEnded:
         ) as process:
             assert process.stdout is not None
             assert process.stdout.readline().strip() == ".c1.zip.part.1"
-            sweep_ended(final)
+            delete_abandoned_parts(final)
             assert names(final.parent) == [".c1.zip.part", ".c1.zip.part.1"]
             process.kill()
-        sweep_ended(final)
+        delete_abandoned_parts(final)
         assert names(final.parent) == [".c1.zip.part"]
         usual.remove()
 
     @pytest.mark.parametrize("kind", ["link", "dangling", "folder", "pipe"])
     def test_nothing_else_of_such_a_name_is_touched(self, final: Path, kind: str):
         outside = in_the_way(final.with_name(".c1.zip.part.1"), kind)
-        sweep_ended(final)
+        delete_abandoned_parts(final)
         assert ".c1.zip.part.1" in names(final.parent)
         assert outside is None or outside.read_bytes() == b"precious"
 
@@ -405,11 +413,11 @@ class TestState:
         assert part.read_state() == b""
         for durable in (0, 5, 0):
             state = attrs.evolve(STATE, durable=durable)
-            part.record(state)
+            part.write_state(state)
             assert parse_state(part.read_state(), "c1", "a.zip") == state
             assert names(final.parent) == [".c1.zip.part", ".c1.zip.part.json"]
-        part.forget()
-        part.forget()
+        part.delete_state()
+        part.delete_state()
         assert part.read_state() == b""
         part.remove()
 
@@ -427,7 +435,7 @@ class TestState:
 
         monkeypatch.setattr(os, "fsync", sync)
         monkeypatch.setattr(os, "replace", lambda *paths: (steps.append("rename"), rename(*paths)))
-        part.record(state)
+        part.write_state(state)
         # What is synced is all of it.
         assert steps == ([f"sync {len(state.encode())}", "rename"] if durable else ["rename"])
         part.remove()
@@ -435,14 +443,14 @@ class TestState:
     @pytest.mark.parametrize("failing", ["fsync", "replace"])
     def test_a_failure_leaves_the_old_one(self, final: Path, failing: str, monkeypatch: pytest.MonkeyPatch):
         part = PartFile.create(final)
-        part.record(STATE)
+        part.write_state(STATE)
 
         def fail(*_: object) -> None:
             raise OSError(5, "Input/output error")
 
         with monkeypatch.context() as patch, pytest.raises(OSError):
             patch.setattr(os, failing, fail)
-            part.record(attrs.evolve(STATE, durable=5))
+            part.write_state(attrs.evolve(STATE, durable=5))
         assert parse_state(part.read_state(), "c1", "a.zip") == STATE
         assert names(final.parent) == [".c1.zip.part", ".c1.zip.part.json"]
         part.remove()
@@ -460,7 +468,7 @@ class TestState:
         part = PartFile.create(final)
         outside = in_the_way(part.state_path.with_name(f"{part.state_path.name}.new"), "link")
         with pytest.raises(OSError):
-            part.record(STATE)
+            part.write_state(STATE)
         assert outside is not None
         assert outside.read_bytes() == b"precious"
         part.remove()
@@ -468,7 +476,7 @@ class TestState:
     def test_a_link_under_its_name_is_replaced(self, final: Path):
         part = PartFile.create(final)
         outside = in_the_way(part.state_path, "link")
-        part.record(STATE)
+        part.write_state(STATE)
         assert parse_state(part.read_state(), "c1", "a.zip") == STATE
         assert outside is not None
         assert outside.read_bytes() == b"precious"
@@ -477,7 +485,7 @@ class TestState:
     def test_that_of_somebody_else_is_none(self, final: Path):
         path = left(final)
         os.chown(state_path(path), 12345, -1)
-        part = PartFile.take_up(final)
+        part = PartFile.open_existing(final)
         assert part is not None
         assert part.read_state() == b""
         part.remove()
@@ -508,7 +516,7 @@ class TestBytes:
                     content += b"".join(pieces)
                 elif step == "cut":
                     size = data.draw(st.integers(0, len(content)))
-                    part.cut(size)
+                    part.truncate(size)
                     content = content[:size]
                 elif step == "tail":
                     size = data.draw(st.integers(0, len(content)))
@@ -521,7 +529,7 @@ class TestBytes:
                     part.sync()
                 else:
                     part.close()
-                    again = PartFile.take_up(final)
+                    again = PartFile.open_existing(final)
                     assert again is not None
                     part = again
                     assert b"".join(part.pieces(part.size)) == content
@@ -537,7 +545,7 @@ class TestBytes:
         pieces = list(part.pieces(part.size))
         assert max(map(len, pieces)) == min(size, READ_SIZE)
         part.write([b"more"])
-        part.cut(size)
+        part.truncate(size)
         assert b"".join(pieces) == content[:size]
         assert part.tail(size) == content[:size]
         part.remove()
@@ -566,7 +574,7 @@ class TestBytes:
         assert part.path.stat().st_blocks * 512 >= 1_000_000
         part.write([b"abc"])
         part.close()
-        again = PartFile.take_up(final)
+        again = PartFile.open_existing(final)
         assert again is not None
         assert again.size == 3
         again.remove()
@@ -576,7 +584,7 @@ class TestEnd:
     def test_close_leaves_it_and_remove_does_not(self, final: Path):
         path = left(final)
         assert names(final.parent) == [".c1.zip.part", ".c1.zip.part.json"]
-        part = PartFile.take_up(final)
+        part = PartFile.open_existing(final)
         assert part is not None
         part.remove()
         part.close()
@@ -585,7 +593,7 @@ class TestEnd:
 
     def test_it_is_gone_before_the_lock_is(self, final: Path):
         left(final)
-        part = PartFile.take_up(final)
+        part = PartFile.open_existing(final)
         assert part is not None
         with open_when_deleted() as deleted:
             part.remove()
@@ -603,7 +611,7 @@ class TestEnd:
 
     def test_its_state_goes_first(self, final: Path):
         part = PartFile.create(final)
-        part.record(STATE)
+        part.write_state(STATE)
         part.path.unlink()
         part.path.mkdir()
         with pytest.raises(OSError):
@@ -617,7 +625,7 @@ class TestEnd:
         of_another = os.dup(part._descriptor)
         try:
             part.close()
-            taken_up = PartFile.take_up(final)
+            taken_up = PartFile.open_existing(final)
             assert taken_up is not None
             taken_up.close()
         finally:

@@ -225,7 +225,7 @@ class TestMany:
     ) -> None:
         made = counted(monkeypatch, folder, "make_below")
         looks = counted(monkeypatch, os, "listdir")
-        taken = counted(monkeypatch, folder.FileTarget, "look")
+        taken = counted(monkeypatch, folder.FileTarget, "check_existing")
         names = [named(above, f"c{number}.zip", command_id=f"c{number}") for above in "xyz" for number in range(9)]
         await self.save(tmp_path, names)
         assert made == [(tmp_path, (above,)) for above in "xyz"]

@@ -11,7 +11,7 @@ from typing import Protocol
 from dexcmd.campaign.export.schema import ExportRow
 from dexcmd.campaign.journal.opening import is_journal
 from dexcmd.errors import ConfigurationError
-from dexcmd.transfer.system import private, put_in_place, sync_file, sync_folder
+from dexcmd.transfer.system import open_private, put_in_place, sync_file, sync_folder
 
 __all__ = ["NewFile", "RowFile"]
 
@@ -57,7 +57,7 @@ class NewFile:
             if not self._overwrite:
                 raise FileExistsError
         # The mode stays the same when it is renamed.
-        os.close(private(str(self._part), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        os.close(open_private(str(self._part), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         self._made = True
         self._file = opener(self._part)
         return self._file

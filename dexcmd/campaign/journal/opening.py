@@ -13,7 +13,7 @@ from dexcmd.campaign.journal.failures import NO_JOURNAL, explained
 from dexcmd.campaign.journal.schema import APPLICATION_ID, Migration
 from dexcmd.errors import CampaignError, ConfigurationError
 from dexcmd.transfer.files import make_folder
-from dexcmd.transfer.system import private, sync_folder
+from dexcmd.transfer.system import open_private, sync_folder
 
 __all__ = ["JournalFile", "connect", "is_journal", "make_private", "transaction"]
 
@@ -43,7 +43,7 @@ def make_private(path: Path) -> None:
     # Closing any descriptor of a file drops all locks that this process has on it, including SQLite's.  So an existing
     # file is not opened, and nobody else in this process gets at a new one before it is closed.
     with explained(path), _creating, suppress(FileExistsError):
-        os.close(private(str(path), os.O_RDWR | os.O_CREAT | os.O_EXCL))
+        os.close(open_private(str(path), os.O_RDWR | os.O_CREAT | os.O_EXCL))
         sync_folder(path.parent)
 
 

@@ -51,7 +51,7 @@ def inject(script: FaultScript, seed: int) -> list[Injected]:
             ),
         ),
         Injected(
-            "create answers lost",
+            "create responses lost",
             (
                 script.add(Fault.drop(processed=True), on="create_commands", skip=3, times=2),
                 script.add(Fault.error(502, processed=True, form="html"), on="create_commands", skip=6),
@@ -65,10 +65,10 @@ def inject(script: FaultScript, seed: int) -> list[Injected]:
                 now_and_then(0.08, _CUT, ["download"], 0),
             ),
         ),
-        Injected("list answers dropped", (now_and_then(0.08, Fault.drop(processed=True), _LISTS, 1),)),
+        Injected("list responses dropped", (now_and_then(0.08, Fault.drop(processed=True), _LISTS, 1),)),
         Injected("503 errors", (now_and_then(0.05, Fault.error(503), _READS, 2),)),
         Injected("502 HTML pages", (now_and_then(0.04, Fault.error(502, form="html"), _READS, 3),)),
-        Injected("slow answers", (now_and_then(0.04, Fault.slow(3.0), _READS, 4),)),
+        Injected("slow responses", (now_and_then(0.04, Fault.slow(3.0), _READS, 4),)),
     ]
 
 

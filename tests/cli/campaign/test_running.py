@@ -189,7 +189,7 @@ def test_the_service_refuses_an_account_and_the_other_goes_on(
     assert code == 5
     assert "apac: can't be read (no API token for apac" in err
     assert "\napac: refused: no API token for apac: set APAC or APAC_FILE\n" in err
-    assert "then `dexcmd campaign resume london` continues" in out
+    assert "then `dexcmd campaign resume london` resumes it" in out
     assert err.splitlines()[-1].startswith("6 of 6 created, 6 of 6 captured, 6 of 6 fetched, 1 account refused")
     assert say("list")[1].split("\t")[:6] == ["london", "refused", "6", "6", "0", "0"]
     assert say("list")[1].endswith("\t1\n")
@@ -236,7 +236,7 @@ def test_where_it_is_found_is_said_again(office: Office, say: Say):
     url = office.service.sandbox.base_url
     code, out, _ = say("run", office.write(), "--yes", "--journal", "my.db", "--base-url", url)
     assert code == 5
-    assert f"then `dexcmd campaign resume london --journal my.db --base-url {url}` continues" in out
+    assert f"then `dexcmd campaign resume london --journal my.db --base-url {url}` resumes it" in out
     assert (office.folder / "my.db").exists()
     assert not office.journal.exists()
 
@@ -305,7 +305,7 @@ def test_ctrl_c_once_and_once_more(office: Office):
     process.popen.send_signal(signal.SIGINT)
     code, out, _ = process.finish()
     assert code == 130
-    assert out.endswith("next: `dexcmd campaign resume london` continues where it left off")
+    assert out.endswith("next: `dexcmd campaign resume london` resumes it")
     assert office.made == 6
 
 
@@ -571,7 +571,7 @@ def test_a_narrow_terminal(office: Office, show: Callable[..., Screen], columns:
     screen.wait_for("6/6")
     screen.process.send_signal(signal.SIGINT)
     assert screen.finish() == 130
-    assert "continues" in screen.text
+    assert "resumes" in screen.text
     assert max(map(len, screen.text.splitlines())) <= int(columns)
 
 

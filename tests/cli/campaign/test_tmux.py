@@ -127,5 +127,5 @@ def test_a_campaign_in_a_terminal(office: Office, terminal: Terminal):
     )
     at = [next(number for number, line in enumerate(screen) if line.startswith(words)) for words in said]
     assert at == sorted(at)
-    assert "next: `dexcmd campaign resume london` continues where it left off" in screen
+    assert "next: `dexcmd campaign resume london` resumes it" in screen
     assert terminal.tell("cursor_flag") == "1"
