@@ -142,10 +142,9 @@ def describe_body(status: int, headers: Mapping[str, str], ask: Ask, version: Ve
         # The total size is unknown, so this part may be truncated.
         raise ArtifactChangedError(f"requested the bytes from {ask.start} on, got {part[:200]!r} without a total size")
     if answered.etag != version.etag:
-        raise ArtifactChangedError(f"the artifact changed from {_told(version.etag)} to {_told(answered.etag)}")
+        raise _changed("ETag", version.etag, answered.etag)
     if not is_strong(version.etag) and answered.last_modified != version.last_modified:
-        was, now = _told(version.last_modified), _told(answered.last_modified)
-        raise ArtifactChangedError(f"the artifact changed: Last-Modified was {was}, and is now {now}")
+        raise _changed("Last-Modified", version.last_modified, answered.last_modified)
     if total is not None and version.size is not None and total != version.size:
         raise ArtifactChangedError(f"the artifact changed from {version.size} to {total} bytes")
     return Body(ask.start, attrs.evolve(version, size=version.size if total is None else total))
@@ -155,8 +154,9 @@ def _fits(first: int, last: int, total: int | None) -> bool:
     return first <= last and (total is None or last < total)
 
 
-def _told(header: str | None) -> str:
-    return one_line(str(header), 100)
+def _changed(header: str, was: str | None, now: str | None) -> ArtifactChangedError:
+    old, new = (one_line(value or "missing", 100) for value in (was, now))
+    return ArtifactChangedError(f"the artifact changed: {header} was {old}, and is now {new}")
 
 
 def _length(headers: Mapping[str, str]) -> int | None:

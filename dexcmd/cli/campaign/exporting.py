@@ -56,9 +56,7 @@ def run_export(
             return await export(_stdout() if output is None else output)
 
     if output is not None and output.exists() and not overwrite:
-        raise ConfigurationError(
-            f"there is already something at {output}, not to be overwritten; --overwrite replaces it"
-        )
+        raise ConfigurationError(f"{output} already exists: --overwrite replaces it")
     rows = run_until_stopped(work)
     if output is not None:
         note(f"{counted(rows, 'row')} in {output}")

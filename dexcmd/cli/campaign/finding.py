@@ -99,7 +99,7 @@ async def opened(
     """
     journal = journal_of(option)
     if isinstance(campaign, str) and existing(journal) is None:
-        raise CampaignNotFoundError(f"there is no campaign {campaign!r}, nor a journal at {journal}")
+        raise CampaignNotFoundError(f"there is no campaign {campaign!r}: there is no journal at {journal}")
     try:
         with told_before():
             async with Campaign(campaign, journal=journal, client=client) as found:

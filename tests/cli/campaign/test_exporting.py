@@ -48,7 +48,7 @@ def test_into_files(done: Office, say: Say):
     database.close()
     code, _, err = say("export", "paris", "--output", "paris.db")
     assert code == 2
-    assert "not to be overwritten; --overwrite replaces it" in err
+    assert "already exists: --overwrite replaces it" in err
     assert say("export", "paris", "--output", "paris.db", "--overwrite")[0] == 0
     assert say("export", "paris", "--output", "paris.txt", "--format", "jsonl")[0] == 0
     assert len((done.folder / "paris.txt").read_text().splitlines()) == 6

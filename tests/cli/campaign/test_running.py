@@ -208,7 +208,7 @@ def test_the_service_refuses_an_account_and_the_other_goes_on(
 def test_a_name_that_there_is_not(office: Office, say: Say, command: str):
     code, out, err = say(command, "paris")
     assert (code, out) == (2, "")
-    assert err == f"error: there is no campaign 'paris', nor a journal at {office.journal}\n"
+    assert err == f"error: there is no campaign 'paris': there is no journal at {office.journal}\n"
     assert not office.journal.exists()
     assert say("run", office.write(), "--yes")[0] == 0
     code, _, err = say(command, "paris")
