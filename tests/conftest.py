@@ -49,12 +49,6 @@ def _fail_what_was_skipped(report: pytest.TestReport | pytest.CollectReport) -> 
         report.longrepr = f"{report.nodeid} was skipped, and nothing may be in CI: {report.longrepr}"
 
 
-def pytest_collection_finish() -> None:
-    """Let the garbage collector pass over the thousands of tests themselves, which takes it a twelfth of the run."""
-    gc.collect()
-    gc.freeze()
-
-
 @pytest.fixture(scope="session", autouse=True)
 def the_last_test_answers_for_what_is_left() -> Iterator[None]:
     """Fail with the last test for what was never closed.
