@@ -9,7 +9,7 @@ UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 ROUNDED_UP = 0.99995
 """A value this close to a unit is shown as 1.0 of it, not as 1000.0 of the unit below."""
 
-MOST_LISTED = 5
+MAX_LISTED = 5
 
 
 def counted(number: int, thing: str) -> str:
@@ -19,8 +19,8 @@ def counted(number: int, thing: str) -> str:
 
 def listed(names: Sequence[str]) -> str:
     """Return names joined for a line; only the first ones if there are many."""
-    more = len(names) - MOST_LISTED
-    return ", ".join(names[:MOST_LISTED]) + (f" and {more:,} more" if more > 0 else "")
+    more = len(names) - MAX_LISTED
+    return ", ".join(names[:MAX_LISTED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def size_text(size: float) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from dexcmd.errors import APIError, ErrorDetail
 from dexcmd.resources.command import Command
-from dexcmd.resources.requests import MOST_PER_POST, CommandRequest
+from dexcmd.resources.requests import MAX_PER_POST, CommandRequest
 
 __all__ = ["Batch", "culprits", "is_for", "match_rows", "plan_batches", "split_culprits"]
 
@@ -17,7 +17,7 @@ _POINTER = re.compile(r"/commands/(\d{1,3})(/.*)?")
 
 def plan_batches(requests: Sequence[CommandRequest]) -> list[Batch]:
     """Split the requests into batches of at most ten, in order."""
-    return [tuple(requests[start : start + MOST_PER_POST]) for start in range(0, len(requests), MOST_PER_POST)]
+    return [tuple(requests[start : start + MAX_PER_POST]) for start in range(0, len(requests), MAX_PER_POST)]
 
 
 def split_culprits(requests: Sequence[CommandRequest], error: APIError) -> tuple[list[CommandRequest], list[Batch]]:

@@ -23,7 +23,7 @@ __all__ = ["BulkCreate", "BulkOptions", "OnQuota"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 LEAST_QUOTA_WAIT = 1.0
-MOST_QUOTA_WAIT = 300.0
+MAX_QUOTA_WAIT = 300.0
 """Seconds between quota requests while a reset is overdue."""
 
 QUOTA_WAIT_SLICE = 60.0
@@ -181,7 +181,7 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
             return False
         wait = max(self._least_wait, (quota.reset_time - self._session.service_now()).total_seconds() + 1.0)
         # An overdue reset is checked less and less often.
-        self._least_wait = min(self._least_wait * 2, MOST_QUOTA_WAIT)
+        self._least_wait = min(self._least_wait * 2, MAX_QUOTA_WAIT)
         if wait > self._quota_wait_left:
             return False
         self._quota_wait_left -= wait

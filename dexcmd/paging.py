@@ -14,14 +14,14 @@ from dexcmd.errors import ConfigurationError
 from dexcmd.session import Request, Session
 from dexcmd.validators import encodable_text
 from dexcmd.wire.envelope import PageInfo
-from dexcmd.wire.pages import MOST_PER_PAGE, RecentKeys, fit_together, is_last_page, pages_to_ask_for
+from dexcmd.wire.pages import MAX_PER_PAGE, RecentKeys, fit_together, is_last_page, pages_to_ask_for
 from dexcmd.wire.times import format_time
 
-__all__ = ["MOST_AT_ONCE", "ListQuery", "Listing", "given_filters"]
+__all__ = ["MAX_AT_ONCE", "ListQuery", "Listing", "given_filters"]
 
 T = TypeVar("T")
 
-MOST_AT_ONCE = 8
+MAX_AT_ONCE = 8
 """The most pages that a walk over a whole list requests at once.
 
 Requested one after the other, each page would cost a round trip.  Up to this many pages are held in memory.
@@ -29,8 +29,8 @@ Requested one after the other, each page would cost a round trip.  Up to this ma
 
 
 def _page_size(_: object, __: object, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_PER_PAGE:
-        raise ConfigurationError(f"per_page must be from 1 to {MOST_PER_PAGE}, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_PER_PAGE:
+        raise ConfigurationError(f"per_page must be from 1 to {MAX_PER_PAGE}, not {value!r}")
 
 
 def _text_filters(_: object, __: object, value: Mapping[str, object]) -> None:

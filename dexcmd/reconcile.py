@@ -19,7 +19,7 @@ from dexcmd.paging import Listing, ListQuery
 from dexcmd.resources.command import Command, decode_commands, identity
 from dexcmd.resources.quota import QuotaResource
 from dexcmd.session import Session
-from dexcmd.wire.pages import MOST_PER_PAGE
+from dexcmd.wire.pages import MAX_PER_PAGE
 from dexcmd.wire.retrying import ACCOUNT_ERRORS
 from dexcmd.wire.times import format_time
 
@@ -85,7 +85,7 @@ class Reconciler:
             # Without `since` (the service sends no `Date`), new rows can't be distinguished from old ones.
             return Findings({}, complete=False, undecided=frozenset(lost) - frozenset(sought))
         candidates = Candidates(sought, self._created)
-        query = ListQuery("/dex/commands", MOST_PER_PAGE, {"from": format_time("since", candidates.since)}, bound="to")
+        query = ListQuery("/dex/commands", MAX_PER_PAGE, {"from": format_time("since", candidates.since)}, bound="to")
         pages = Listing(self._session, query, decode_commands, identity).pages()
         found: dict[Lost, Command] | None = None
         complete, unreadable = True, None

@@ -11,7 +11,7 @@ _NOT_PRINTABLE = re.compile(
     # which no log can encode.
     "[\x00-\x20\x7f-\xa0\u061c\u2028\u2029\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+"
 )
-_MOST_READ = 65536
+_MAX_READ = 65536
 
 _QUERY = re.compile(r"(https?://[^\s?\"'<>()]*)\?[^\s\"'<>()]*")
 
@@ -34,7 +34,7 @@ def brief_repr(value: object) -> str:
 
 def one_line(text: str, length: int = EXCERPT_LENGTH) -> str:
     """Return `text` with each run of whitespace, control and bidi characters as one space, cut to `length`."""
-    line = _NOT_PRINTABLE.sub(" ", text[:_MOST_READ]).strip()
+    line = _NOT_PRINTABLE.sub(" ", text[:_MAX_READ]).strip()
     return line if len(line) <= length else line[: length - 1] + "…"
 
 

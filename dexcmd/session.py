@@ -40,11 +40,11 @@ logger: logging.Logger = logging.getLogger(__name__)
 USER_AGENT = f"dexcmd/{__version__}"
 ACCEPT_ENCODING = "gzip, deflate"
 
-MOST_REDIRECTS = 5
+MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 STREAMED = frozenset({200, 206})
 
-MOST_CALLS_AT_ONCE = 64
+MAX_CALLS_AT_ONCE = 64
 """How many calls of a client may be in progress at once.  Others wait, and the wait does not count against the time
 limit of an attempt.
 """
@@ -96,7 +96,7 @@ class Session:
         self._connections = connections
         # Reading the environment takes longer than all other work before a request is sent.
         self._proxy_for = lru_cache(maxsize=16)(proxy_for)
-        self._slots = asyncio.Semaphore(MOST_CALLS_AT_ONCE)
+        self._slots = asyncio.Semaphore(MAX_CALLS_AT_ONCE)
         self._pacer = pacer_for(settings.clock, str(settings.base_url.origin), settings.token.digest())
 
     @property
@@ -140,7 +140,7 @@ class Session:
         url, at_home = self._url(request), True
         # One call for all hops: they share its time and attempts.
         call = self._call(request, on_retry=on_retry)
-        for _ in range(MOST_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             response = await self._send(call, url, request, stream=STREAMED | REDIRECTS, at_home=at_home)
             async with response:
                 if response.status not in REDIRECTS:
@@ -148,7 +148,7 @@ class Session:
                     return
                 # Once redirected, always without the token: even a redirect back to the base URL's origin.
                 url, at_home = _redirect(url, response), False
-        raise DownloadError(f"{request.method} {request.path}: more than {MOST_REDIRECTS} redirects")
+        raise DownloadError(f"{request.method} {request.path}: more than {MAX_REDIRECTS} redirects")
 
     async def close(self) -> None:
         """Close the connections, unless they belong to an injected session.  Calls in progress fail."""

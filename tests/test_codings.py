@@ -21,7 +21,7 @@ from dexcmd import (
     TransportError,
     TruncatedArtifactError,
 )
-from dexcmd.middleware.attempt import MOST_JSON_BYTES
+from dexcmd.middleware.attempt import MAX_JSON_BYTES
 from tests.service import Service
 
 pytestmark = pytest.mark.anyio
@@ -174,7 +174,7 @@ async def test_an_answer_that_can_not_be_decoded_is_none(body: bytes, coding: st
 
 
 async def test_an_answer_that_stands_for_too_much_is_refused() -> None:
-    encoded = gzip.compress(bytes(MOST_JSON_BYTES + 1))
+    encoded = gzip.compress(bytes(MAX_JSON_BYTES + 1))
     async with Service(sending(encoded, "gzip")) as service, service.client() as dex:
         with pytest.raises(ResponseDecodeError, match="larger than"):
             await dex.quota.get()

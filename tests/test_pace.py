@@ -15,7 +15,7 @@ from dexcmd.clock import ManualClock
 from dexcmd.events import Paced
 from dexcmd.middleware.pacer import Pacer, Place, pacer_for
 from dexcmd.sandbox import Behaviour, Fault
-from dexcmd.session import MOST_CALLS_AT_ONCE
+from dexcmd.session import MAX_CALLS_AT_ONCE
 from dexcmd.wire.window import Window
 from tests.conftest import Rig
 from tests.service import Service
@@ -229,8 +229,8 @@ async def test_the_wait_for_other_calls_is_within_the_budget(rig: Rig) -> None:
     await rig.start(retry=RetryPolicy(total_seconds=0.2, attempt_seconds=60.0))
     holder = rig.dex.with_retry(RetryPolicy(attempts=1, attempt_seconds=60.0))
     rig.sandbox.faults.add(Fault.silence(), on="list_devices", times=None)
-    holding = [asyncio.ensure_future(holder.devices.list()._all()) for _ in range(MOST_CALLS_AT_ONCE)]
-    while rig.made("list_devices") < MOST_CALLS_AT_ONCE:
+    holding = [asyncio.ensure_future(holder.devices.list()._all()) for _ in range(MAX_CALLS_AT_ONCE)]
+    while rig.made("list_devices") < MAX_CALLS_AT_ONCE:
         await asyncio.sleep(0.01)
     with pytest.raises(TransportTimeoutError, match="too many other calls were in progress") as caught:
         await rig.dex.commands.create(rig.requests(1))

@@ -31,7 +31,7 @@ from dexcmd import (
     TransportTimeoutError,
 )
 from dexcmd.events import Event, RequestFinished
-from dexcmd.middleware.attempt import MOST_JSON_BYTES
+from dexcmd.middleware.attempt import MAX_JSON_BYTES
 from dexcmd.sandbox import Fault, Sandbox
 from tests.conftest import Rig
 from tests.service import ONCE, Service
@@ -207,14 +207,14 @@ async def test_an_endless_answer_does_not_fill_the_memory() -> None:
         response = web.StreamResponse()
         await response.prepare(request)
         try:
-            for _ in range(2 * MOST_JSON_BYTES // 65536):
+            for _ in range(2 * MAX_JSON_BYTES // 65536):
                 await response.write(b" " * 65536)
         except ConnectionResetError:
             pass
         return response
 
     async with Service(handler) as service, service.client() as dex:
-        with pytest.raises(ResponseDecodeError, match=rf"larger than {MOST_JSON_BYTES} bytes"):
+        with pytest.raises(ResponseDecodeError, match=rf"larger than {MAX_JSON_BYTES} bytes"):
             await dex.quota.get()
 
 

@@ -16,7 +16,7 @@ from benchmarks.usage import peak_mib
 SUCCESS_IN = 10
 """One command of so many has an artifact."""
 
-MOST_SPEED = 20.0
+MAX_SPEED = 20.0
 """A smaller campaign takes hardly less time, nearly all of which lies between polls, so its clock goes faster."""
 
 NOTES = """\
@@ -145,7 +145,7 @@ def case(name: str, devices: int, rounds: int) -> Case:
     def prepare(scale: float) -> Iterator[Params]:
         from benchmarks.canned_campaign import campaign_service
 
-        speed = min(max(1.0, 1 / scale), MOST_SPEED)
+        speed = min(max(1.0, 1 / scale), MAX_SPEED)
         scaled = max(1000, round(devices * scale / 1000) * 1000)
         with campaign_service(devices=scaled, success_in=SUCCESS_IN, speed=speed) as params:
             yield params

@@ -17,7 +17,7 @@ LEAST, MOST = 60.0, 300.0
 """Seconds that a command takes."""
 
 SPEED = 30.0
-MOST_SPEED = 200.0
+MAX_SPEED = 200.0
 """With fewer commands, which take as long, the clock may go as fast as this."""
 
 OFTEN, RARELY = 10.0, 60.0
@@ -148,7 +148,7 @@ def _prepare(scale: float) -> Iterator[Params]:
     from benchmarks.canned_campaign import campaign_service
 
     commands = max(2 * ONE_BY_ONE_IN, round(COMMANDS * scale))
-    speed = min(max(SPEED, SPEED / scale), MOST_SPEED)
+    speed = min(max(SPEED, SPEED / scale), MAX_SPEED)
     with campaign_service(least=LEAST, most=MOST, speed=speed) as params:
         yield {**params, "commands": commands}
 

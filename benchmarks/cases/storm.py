@@ -17,7 +17,7 @@ LIST_LAG = 5.0
 SPEED = 20.0
 """How fast dexcmd's storm goes by its scaled clock.  CPU time counts as many times as long, hence no more."""
 
-MOST_SPEED = 100.0
+MAX_SPEED = 100.0
 """A smaller storm needs less CPU, and may go as fast as this."""
 
 NOTES = """\
@@ -170,7 +170,7 @@ def _official(params: Params) -> Result:
 
 @contextmanager
 def _prepare(scale: float) -> Iterator[Params]:
-    yield {"targets": max(PER_POST, round(TARGETS * scale)), "speed": min(SPEED / scale, MOST_SPEED)}
+    yield {"targets": max(PER_POST, round(TARGETS * scale)), "speed": min(SPEED / scale, MAX_SPEED)}
 
 
 def _notes(params: Params) -> str:

@@ -15,10 +15,10 @@ __all__ = ["Allowance"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 LEAST_WAIT = 1.0
-MOST_WAIT = 300.0
+MAX_WAIT = 300.0
 """Bounds of the wait, in seconds, between requests for a quota whose reset is overdue, or that can't be read."""
 
-MOST_RESET_WAIT = 90_000.0
+MAX_RESET_WAIT = 90_000.0
 """The quota is a daily one, so no more than this is waited for a reset without asking again.  Seconds."""
 
 
@@ -109,7 +109,7 @@ class Allowance:
         others = reserved > ours and quota_room(quota.remaining, desk.spec.leave_quota, 0) > 0
         wait = self._backoff() if others or self.left <= 0 else 0.0
         if quota.reset_time is not None and not others:
-            wait = max(wait, min((quota.reset_time - now).total_seconds() + 1.0, MOST_RESET_WAIT))
+            wait = max(wait, min((quota.reset_time - now).total_seconds() + 1.0, MAX_RESET_WAIT))
         self._ask_again_in(wait)
 
     async def note_wait(self, until: datetime) -> None:
@@ -122,7 +122,7 @@ class Allowance:
 
     def _backoff(self) -> float:
         wait = self._next_wait
-        self._next_wait = min(wait * 2, MOST_WAIT)
+        self._next_wait = min(wait * 2, MAX_WAIT)
         return wait
 
     def _ask_again_in(self, seconds: float) -> None:

@@ -18,9 +18,9 @@ from dexcmd.campaign.events import (
     SurplusFound,
 )
 from dexcmd.campaign.records import IntentRecord, TargetRecord
-from dexcmd.paging import MOST_AT_ONCE, Listing, ListQuery
+from dexcmd.paging import MAX_AT_ONCE, Listing, ListQuery
 from dexcmd.resources.command import Command, decode_commands, identity
-from dexcmd.wire.pages import MOST_PER_PAGE
+from dexcmd.wire.pages import MAX_PER_PAGE
 from dexcmd.wire.times import format_time
 
 __all__ = ["OnAdopted", "Verdict", "audit", "verdict"]
@@ -170,7 +170,7 @@ async def audit(desk: Desk, since: datetime, on_adopted: OnAdopted) -> None:
     `on_adopted` is called for each target that got its command this way.  Raises `Refused`, `DexError`.
     """
     filters = {"from": format_time("since", since)}
-    query = ListQuery("/dex/commands", MOST_PER_PAGE, filters, bound="to", at_once=MOST_AT_ONCE)
+    query = ListQuery("/dex/commands", MAX_PER_PAGE, filters, bound="to", at_once=MAX_AT_ONCE)
     work = _Audit(desk, on_adopted)
     rows: list[Command] = []
     pages = Listing(desk.session, query, decode_commands, identity).pages()
@@ -180,7 +180,7 @@ async def audit(desk: Desk, since: datetime, on_adopted: OnAdopted) -> None:
         if page is None:
             break
         rows += page
-        if len(rows) >= PAGES_AT_ONCE * MOST_PER_PAGE:
+        if len(rows) >= PAGES_AT_ONCE * MAX_PER_PAGE:
             await work.judge(rows)
             rows = []
     await work.judge(rows)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from dexcmd.campaign.spec import Share
 
 __all__ = [
-    "MOST_AT_ONCE",
-    "MOST_COUNTED",
+    "MAX_AT_ONCE",
+    "MAX_COUNTED",
     "account_name",
     "campaign_name",
     "deadline",
@@ -36,13 +36,13 @@ __all__ = [
 
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
-MOST_NAME = 64
+MAX_NAME = 64
 """The longest name, in characters."""
 
-MOST_AT_ONCE = 1000
+MAX_AT_ONCE = 1000
 """The limit on concurrency: there is a task for each."""
 
-MOST_COUNTED = 10**9
+MAX_COUNTED = 10**9
 """More than any fleet or quota."""
 
 LONGEST = timedelta(days=3660)
@@ -81,16 +81,16 @@ def campaign_name(_: object, attribute: "attrs.Attribute[Any]", value: object) -
     """Accept names that are also valid file names."""
     if not isinstance(value, str) or not _CAMPAIGN.fullmatch(value) or set(value) == {"."}:
         raise ConfigurationError(
-            f"{attribute.name} must be at most {MOST_NAME} letters, digits, '.', '_' and '-', not {value!r}"
+            f"{attribute.name} must be at most {MAX_NAME} letters, digits, '.', '_' and '-', not {value!r}"
         )
 
 
 def account_name(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     """Accept what reports can show on one line."""
     name = identifier(attribute.name, value)
-    if not name.isprintable() or name != name.strip() or len(name) > MOST_NAME:
+    if not name.isprintable() or name != name.strip() or len(name) > MAX_NAME:
         raise ConfigurationError(
-            f"{attribute.name} must be at most {MOST_NAME} printable characters, with no blanks around them, "
+            f"{attribute.name} must be at most {MAX_NAME} printable characters, with no blanks around them, "
             f"not {value!r}"
         )
 
@@ -105,7 +105,7 @@ def token_variable(_: object, attribute: "attrs.Attribute[Any]", value: object) 
 # --- numbers
 
 
-def whole(least: int, most: int = MOST_COUNTED) -> Validator:
+def whole(least: int, most: int = MAX_COUNTED) -> Validator:
     """Return a validator that accepts whole numbers from `least` to `most`."""
 
     def check(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:

@@ -23,7 +23,7 @@ from dexcmd.campaign.follower import Follower
 from dexcmd.campaign.posts import Posts
 from dexcmd.campaign.records import AccountRecord
 from dexcmd.created import CreatedLog
-from dexcmd.resources.requests import MOST_PER_POST
+from dexcmd.resources.requests import MAX_PER_POST
 
 __all__ = ["Creator", "Stopped"]
 
@@ -98,7 +98,7 @@ class Creator:
     async def _do(self, step: Step, version: int) -> None:
         match step:
             case Create(most):
-                await self._create(min(most, MOST_PER_POST), version)
+                await self._create(min(most, MAX_PER_POST), version)
             case AskQuota():
                 await self._allowance.ask()
             case Wait(until, quota_again_at):

@@ -11,7 +11,7 @@ from dexcmd.campaign.events import Control, DropReason
 from dexcmd.campaign.percents import percent_of
 from dexcmd.campaign.spec import AbortRule, CampaignSpec, FailureClass, Retries
 from dexcmd.campaign.state import TargetState
-from dexcmd.resources.requests import MOST_PER_POST
+from dexcmd.resources.requests import MAX_PER_POST
 
 __all__ = [
     "CANCELLED",
@@ -213,7 +213,7 @@ def _within_wave(view: View, spec: CampaignSpec) -> Step:
     left = view.in_wave.count("pending") - (view.begun - view.total.in_flight)
     if not left:
         return Wait()
-    if room < min(MOST_PER_POST, spec.pace.in_flight, left):
+    if room < min(MAX_PER_POST, spec.pace.in_flight, left):
         # One POST for each finished target would take ten times the requests.
         return Wait()
     if view.quota_left is None:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from dexcmd.campaign.desk import Desk, Flight
 from dexcmd.campaign.records import TargetRecord
-from dexcmd.resources.requests import MOST_PER_POST
+from dexcmd.resources.requests import MAX_PER_POST
 
 __all__ = ["DueTargets"]
 
@@ -78,7 +78,7 @@ class DueTargets:
         if not self._read and not self._is_idle:
             self._asked = self._arrived
             left_out = self._left_alone.keys() | {target.number for target in self._waiting}
-            limit = REFILL + len(left_out) + unnoted + MOST_PER_POST
+            limit = REFILL + len(left_out) + unnoted + MAX_PER_POST
             due = await self._desk.ledger.store.due_targets(*self._desk.key, self._desk.wave, now, limit)
             left_out |= self._desk.flights.keys()
             self._read.extend(target for target in due if target.number not in left_out)

@@ -11,8 +11,8 @@ import attrs
 
 from dexcmd.campaign.turns import Wave
 from dexcmd.resources.quota import Quota
-from dexcmd.resources.requests import MOST_PER_POST, CommandArgs, Pcap
-from dexcmd.wire.pages import MOST_PER_PAGE
+from dexcmd.resources.requests import MAX_PER_POST, CommandArgs, Pcap
+from dexcmd.wire.pages import MAX_PER_PAGE
 from dexcmd.wire.window import RateLimit
 
 __all__ = [
@@ -204,9 +204,9 @@ def request_forecast(waves: Sequence[Wave], quota: QuotaForecast, *, in_flight: 
     create = most_create = pages = most_pages = 0
     for wave in waves:
         part = wave.first(left)
-        least, most = _groups(part, room, quota.per_day, min(MOST_PER_POST, in_flight))
+        least, most = _groups(part, room, quota.per_day, min(MAX_PER_POST, in_flight))
         create, most_create = create + least, most_create + most
-        least, most = _groups(part, room, quota.per_day, min(MOST_PER_PAGE, in_flight))
+        least, most = _groups(part, room, quota.per_day, min(MAX_PER_PAGE, in_flight))
         pages, most_pages = pages + least, most_pages + most
         room = _room_after(part.size, room, quota.per_day)
         left -= part.size
@@ -218,7 +218,7 @@ def request_forecast(waves: Sequence[Wave], quota: QuotaForecast, *, in_flight: 
         download=commands,
         polls=pages * few,
         most_polls=most_pages * many,
-        audit=-(-commands // MOST_PER_PAGE) + 1 if commands else 0,
+        audit=-(-commands // MAX_PER_PAGE) + 1 if commands else 0,
     )
 
 

@@ -15,7 +15,7 @@ import attrs
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from dexcmd.campaign.checks import MOST_COUNTED, repeated, unsteady
+from dexcmd.campaign.checks import MAX_COUNTED, repeated, unsteady
 from dexcmd.campaign.durations import format_duration, parse_duration
 from dexcmd.campaign.mistakes import ItemsError, Sections, at, mistakes_of
 from dexcmd.campaign.spec import (
@@ -234,8 +234,8 @@ def _share(value: object, _: object) -> Share:
         raise TypeError(f'expected a whole number or a percentage such as "10%", found {shown(value)}')
     if value < 1:
         raise ConfigurationError(f"must be at least 1, not {value}")
-    if value > MOST_COUNTED:
-        raise ConfigurationError(f"must be at most {MOST_COUNTED}, not {repr_text(value)}")
+    if value > MAX_COUNTED:
+        raise ConfigurationError(f"must be at most {MAX_COUNTED}, not {repr_text(value)}")
     return Share(count=value)
 
 

@@ -16,7 +16,7 @@ __all__ = ["ItemsError", "Sections", "at", "hint", "mistakes_of"]
 Sections = Mapping[str, tuple[str, ...]]
 """The keys of each table of the file, by the table's name; the top level has an empty name."""
 
-MOST_LINE = 300
+MAX_LINE = 300
 """The longest line, in characters."""
 
 _NAMED = re.compile(r"(\w+)((?:\[\d+\])?(?:\.\w+)?):? (.+)", re.DOTALL)
@@ -44,7 +44,7 @@ def at(path: str, message: str) -> str:
 
 
 def _line(path: str, message: str) -> str:
-    return one_line(f"{path}: {message}" if path else message, MOST_LINE)
+    return one_line(f"{path}: {message}" if path else message, MAX_LINE)
 
 
 def mistakes_of(error: Exception, sections: Sections, path: str = "") -> Iterator[str]:

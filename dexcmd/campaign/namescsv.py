@@ -20,7 +20,7 @@ COLUMNS = (*NEEDED, "registration_id", "account")
 DELIMITERS = ",;\t"
 """In some countries, spreadsheets write semicolons."""
 
-MOST_TOLD = 20
+MAX_TOLD = 20
 """The most mistakes of one CSV that are reported individually."""
 
 Row = tuple[int, list[str]]
@@ -47,8 +47,8 @@ def read_csv(path: Path, accounts: Sequence[str] | None = None) -> list[Named]:
     except ConfigurationError as error:
         mistakes.append(str(error))
     if mistakes:
-        more = len(mistakes) - MOST_TOLD
-        raise SeveralMistakesError([*mistakes[:MOST_TOLD], *([f"{path}: and {more} more"] if more > 0 else [])])
+        more = len(mistakes) - MAX_TOLD
+        raise SeveralMistakesError([*mistakes[:MAX_TOLD], *([f"{path}: and {more} more"] if more > 0 else [])])
     if not names:
         raise ConfigurationError(f"{path} names no devices")
     return names

@@ -12,7 +12,7 @@ import attrs
 from attrs.validators import and_, optional
 
 from dexcmd.campaign.checks import (
-    MOST_AT_ONCE,
+    MAX_AT_ONCE,
     account_name,
     campaign_name,
     deadline,
@@ -206,10 +206,10 @@ class Waves:
 class Pace:
     """How much to do at once, per account."""
 
-    creates: int = attrs.field(default=4, validator=whole(1, MOST_AT_ONCE))
+    creates: int = attrs.field(default=4, validator=whole(1, MAX_AT_ONCE))
     """Concurrent POSTs, of up to ten commands each; at most 1000, as for `downloads`."""
 
-    downloads: int = attrs.field(default=8, validator=whole(1, MOST_AT_ONCE))
+    downloads: int = attrs.field(default=8, validator=whole(1, MAX_AT_ONCE))
     in_flight: int = attrs.field(default=1000, validator=whole(1))
     """The most commands that are created and not yet done with; at that number no more are created."""
 

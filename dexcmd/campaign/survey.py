@@ -14,7 +14,7 @@ from dexcmd.resources.quota import Quota
 
 __all__ = ["Survey"]
 
-MOST_SEARCHES = 20
+MAX_SEARCHES = 20
 """The most emails to search for, at two requests each; for more, the whole list is read."""
 
 RUNNING_MARGIN = timedelta(minutes=10)
@@ -61,7 +61,7 @@ class Survey:
         if self.spec.targets.search:
             return self.spec.targets.search
         emails = self.names.emails(self.account.name) if len(self.names) else None
-        return emails if emails is not None and len(emails) <= MOST_SEARCHES else (None,)
+        return emails if emails is not None and len(emails) <= MAX_SEARCHES else (None,)
 
     async def _see_devices(self, client: DexClient) -> datetime | None:
         """Read the device lists, and return the service's time of the first walk that has one."""

@@ -15,7 +15,7 @@ from dexcmd.wire.paths import BaseURL, valid_account_id
 
 __all__ = ["Access", "access", "base_url_of", "read_token", "token_of"]
 
-MOST_TOKEN_BYTES = 4096
+MAX_TOKEN_BYTES = 4096
 """A longer file contains something else."""
 
 
@@ -85,13 +85,13 @@ def read_token(file: Path) -> str:
     try:
         with file.open("rb") as opened:
             mode = file.stat().st_mode
-            content = opened.read(MOST_TOKEN_BYTES + 1)
+            content = opened.read(MAX_TOKEN_BYTES + 1)
     except OSError as error:
         raise ConfigurationError(f"can't read the token file {file}: {error.strerror}") from error
     if mode & stat.S_IROTH and stat.S_ISREG(mode):
         warn(f"everybody on this machine can read the token file: chmod 600 {file}")
     token = content.decode(errors="replace").strip()
-    if not token or len(content) > MOST_TOKEN_BYTES:
+    if not token or len(content) > MAX_TOKEN_BYTES:
         raise ConfigurationError(f"there is no token in the token file {file}")
     try:
         Secret(token)

@@ -19,14 +19,14 @@ from dexcmd.wire.answer import Answer
 from dexcmd.wire.coding import CodingError, content_coding, decoded
 from dexcmd.wire.envelope import api_error, read_envelope
 
-__all__ = ["MOST_ERROR_BYTES", "MOST_JSON_BYTES", "Attempt", "transport_error"]
+__all__ = ["MAX_ERROR_BYTES", "MAX_JSON_BYTES", "Attempt", "transport_error"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-MOST_JSON_BYTES = 32 * 1024 * 1024
+MAX_JSON_BYTES = 32 * 1024 * 1024
 """The largest JSON body that is read, so that a wrong response can't fill the memory.  Fifty rows take some 20 KiB."""
 
-MOST_ERROR_BYTES = 64 * 1024
+MAX_ERROR_BYTES = 64 * 1024
 """How much of an error's body is read; plenty for its message."""
 
 _PERMANENT = (
@@ -109,7 +109,7 @@ class Attempt:
 
     async def _read(self, response: ClientResponse) -> Answer:
         good = 200 <= response.status < 300
-        most = MOST_JSON_BYTES if good else MOST_ERROR_BYTES
+        most = MAX_JSON_BYTES if good else MAX_ERROR_BYTES
         try:
             body = await _read_bounded(response, most)
             if (coding := content_coding(response.headers)) is not None:
@@ -127,9 +127,9 @@ class Attempt:
         if self._stream:
             # The caller expected a stream, and this is not one of its statuses, even if it is a good one.
             raise api_error(answer, now)
-        if len(answer.body) > MOST_JSON_BYTES:
+        if len(answer.body) > MAX_JSON_BYTES:
             raise ResponseDecodeError(
-                f"{answer.method} {answer.path}: the response is larger than {MOST_JSON_BYTES} bytes"
+                f"{answer.method} {answer.path}: the response is larger than {MAX_JSON_BYTES} bytes"
             )
         self._call.envelope = read_envelope(answer, now)
 

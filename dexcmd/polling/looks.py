@@ -10,7 +10,7 @@ import attrs
 from dexcmd.polling.durations import Durations
 from dexcmd.polling.pending import MARGIN_SECONDS, Pending, created_between
 from dexcmd.resources.command import FAILED, PENDING_EXEC, PENDING_UPLOAD, SUCCESS
-from dexcmd.wire.pages import MOST_PER_PAGE
+from dexcmd.wire.pages import MAX_PER_PAGE
 
 __all__ = ["Look", "Rows", "Run", "ask", "choose_looks", "glance", "looks_after", "runs"]
 
@@ -27,7 +27,7 @@ PROBE_SAVES = 2.0
 PROBE_UNSEEN_FROM = 5.0
 """From how many pages on a run with commands never seen is probed, if it has few other rows of ours."""
 
-MOST_PROBES = 2
+MAX_PROBES = 2
 """After this many probes in a row, a command's own row is looked for: the service may not support the filter."""
 
 QUIET = 0.25
@@ -121,7 +121,7 @@ class Rows:
 
     def pages(self, start: float, end: float) -> float:
         """Estimate how many pages the rows from `start` to `end` fill."""
-        return max(1.0, self.ours(start, end) * self._crowd / MOST_PER_PAGE)
+        return max(1.0, self.ours(start, end) * self._crowd / MAX_PER_PAGE)
 
     def ended(self, start: float, end: float) -> float:
         """Estimate how many rows from `start` to `end` may be of ended commands: ours known to be, and all others."""
@@ -132,7 +132,7 @@ class Rows:
         """Tell whether a page or more probably lies between two commands, so that two walks are cheaper than one."""
         seconds = later - earlier
         between = (self.ours(earlier, later) - 1) * self._crowd
-        return seconds > 2 * MARGIN_SECONDS and between * (1 - 2 * MARGIN_SECONDS / seconds) > MOST_PER_PAGE
+        return seconds > 2 * MARGIN_SECONDS and between * (1 - 2 * MARGIN_SECONDS / seconds) > MAX_PER_PAGE
 
     def ours(self, start: float, end: float) -> int:
         """Return how many rows of ours lie from `start` to `end`, including ended ones."""
@@ -203,8 +203,8 @@ def choose_looks(
     direct = sum(run.cost for run in quiet)
     ends = sum(run.ends(durations, now) for run in quiet)
     joining = [one for one in others if one.was_pending and one.chance(durations, now) < QUIET]
-    joining = joining[: max(0, MOST_PER_PAGE - len(asked))]
-    if not asked or 1 + len(asked) / MOST_PER_PAGE + ends >= direct + bool(joining):
+    joining = joining[: max(0, MAX_PER_PAGE - len(asked))]
+    if not asked or 1 + len(asked) / MAX_PER_PAGE + ends >= direct + bool(joining):
         return _looks(found, rows, durations, now)
     rest = [run for run in found if run not in quiet]
     return [ask([*asked, *joining], ASKED[0]), *_looks(rest, rows, durations, now)]
@@ -265,16 +265,16 @@ def _looks(found: Iterable[Run], rows: Rows, durations: Durations, now: float) -
 
 def _worth_of_a_probe(run: Run, rows: Rows, durations: Durations, now: float) -> float:
     """Return how many rows a probe may show before it stops being worthwhile; 0 if it never is."""
-    if any(one.probes >= MOST_PROBES or now >= one.deadline for one in run.commands):
+    if any(one.probes >= MAX_PROBES or now >= one.deadline for one in run.commands):
         return 0.0
     if not all(one.was_pending for one in run.commands):
         # A walk tells more about these: creation times and devices.  A probe pays off only if hardly any has ended yet.
         others = rows.ours(run.start, run.end) - len(run.commands)
-        is_quiet = run.pages >= PROBE_UNSEEN_FROM and others < MOST_PER_PAGE / 2
-        return float(MOST_PER_PAGE) if is_quiet else 0.0
+        is_quiet = run.pages >= PROBE_UNSEEN_FROM and others < MAX_PER_PAGE / 2
+        return float(MAX_PER_PAGE) if is_quiet else 0.0
     # A probe for SUCCESS and one for FAILED need at least a page each.
-    pages = 2.0 + (rows.ended(run.start, run.end) + run.ends(durations, now)) / MOST_PER_PAGE
-    return run.pages * MOST_PER_PAGE if pages + PROBE_SAVES <= run.pages else 0.0
+    pages = 2.0 + (rows.ended(run.start, run.end) + run.ends(durations, now)) / MAX_PER_PAGE
+    return run.pages * MAX_PER_PAGE if pages + PROBE_SAVES <= run.pages else 0.0
 
 
 def _walk(run: Run) -> Look:

@@ -21,7 +21,7 @@ from dexcmd.polling.schedule import Schedule
 from dexcmd.polling.walk import Walk
 from dexcmd.resources.command import STATUSES, Command, decode_commands, identity
 from dexcmd.session import Session
-from dexcmd.wire.pages import MOST_PER_PAGE
+from dexcmd.wire.pages import MAX_PER_PAGE
 from dexcmd.wire.times import format_time
 
 __all__ = ["Watch"]
@@ -367,7 +367,7 @@ class Watch:
     def _walk(self, look: Look) -> Walk:
         times = {"from": ("since", look.since), "to": ("until", look.until)}
         bounds = {name: format_time(side, time) for name, (side, time) in times.items() if time is not None}
-        query = ListQuery("/dex/commands", MOST_PER_PAGE, {**look.filters, **bounds}, bound="to")
+        query = ListQuery("/dex/commands", MAX_PER_PAGE, {**look.filters, **bounds}, bound="to")
         return Walk(self._session, query, decode_commands, identity)
 
     def _is_turn(self, now: float) -> bool:

@@ -13,7 +13,7 @@ from dexcmd.errors import AmbiguousCreateError
 from dexcmd.fanout import BulkCreate, BulkOptions, OnQuota
 from dexcmd.follow import Follow
 from dexcmd.outcome import Outcome
-from dexcmd.paging import MOST_AT_ONCE, Listing, ListQuery, given_filters
+from dexcmd.paging import MAX_AT_ONCE, Listing, ListQuery, given_filters
 from dexcmd.polling.peers import Peers
 from dexcmd.polling.watch import Watch
 from dexcmd.resources.command import Command, command_id_of, decode_commands, identity
@@ -21,7 +21,7 @@ from dexcmd.resources.requests import CommandRequest, Target, check_batch
 from dexcmd.searches import Searches
 from dexcmd.session import Session
 from dexcmd.validators import number_above_zero, several
-from dexcmd.wire.pages import MOST_PER_PAGE
+from dexcmd.wire.pages import MAX_PER_PAGE
 from dexcmd.wire.times import format_time
 
 __all__ = ["CommandsResource"]
@@ -117,7 +117,7 @@ class CommandsResource:
         user_email: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-        per_page: int = MOST_PER_PAGE,
+        per_page: int = MAX_PER_PAGE,
     ) -> Listing[Command]:
         """List the commands that match the filters, newest first.
 
@@ -135,7 +135,7 @@ class CommandsResource:
                 "to": None if until is None else format_time("until", until),
             }
         )
-        query = ListQuery("/dex/commands", per_page, filters, bound="to", at_once=MOST_AT_ONCE)
+        query = ListQuery("/dex/commands", per_page, filters, bound="to", at_once=MAX_AT_ONCE)
         return Listing(self._session, query, decode_commands, identity)
 
     def follow(

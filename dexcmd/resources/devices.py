@@ -5,11 +5,11 @@ from datetime import datetime
 import attrs
 
 from dexcmd.errors import ConfigurationError
-from dexcmd.paging import MOST_AT_ONCE, Listing, ListQuery, given_filters
+from dexcmd.paging import MAX_AT_ONCE, Listing, ListQuery, given_filters
 from dexcmd.resources.requests import CommandArgs, CommandRequest
 from dexcmd.session import Session
 from dexcmd.wire.converter import register_model, structure_rows
-from dexcmd.wire.pages import MOST_PER_PAGE
+from dexcmd.wire.pages import MAX_PER_PAGE
 
 __all__ = ["Device", "DevicesResource", "identity", "is_connected"]
 
@@ -85,7 +85,7 @@ class DevicesResource:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def list(self, *, search: str | None = None, per_page: int = MOST_PER_PAGE) -> Listing[Device]:
+    def list(self, *, search: str | None = None, per_page: int = MAX_PER_PAGE) -> Listing[Device]:
         """List the devices that were connected within the last hour, one row per registration.
 
         `search` matches names and emails.  Iterate over the listing with `async for`, await it for a list, or iterate
@@ -93,5 +93,5 @@ class DevicesResource:
         `DexError` while iterating.
         """
         filters = given_filters({"search": search})
-        query = ListQuery("/dex/commands/devices", per_page, filters, at_once=MOST_AT_ONCE)
+        query = ListQuery("/dex/commands/devices", per_page, filters, at_once=MAX_AT_ONCE)
         return Listing(self._session, query, lambda result: structure_rows(result, "devices", Device), identity)

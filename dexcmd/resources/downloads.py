@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DownloadsResource", "OpenArtifact", "check_into"]
 
-MOST_FINISHING = 16
+MAX_FINISHING = 16
 """How many artifacts of `save_many` may be received but not yet synced: enough to sync them together, each with at
 most 1 MiB in memory.
 """
@@ -205,7 +205,7 @@ class DownloadsResource:
         if bytes_per_second is not None:
             bytes_per_second = number_above_zero("bytes_per_second", bytes_per_second)
         # While some are being received, others are being finished.
-        places = whole_number("concurrency", concurrency) + MOST_FINISHING
+        places = whole_number("concurrency", concurrency) + MAX_FINISHING
         options = SaveOptions(verify=verify, limits=limits, on_progress=on_progress)
         check_into(into)
         from dexcmd.transfer.many import SaveMany

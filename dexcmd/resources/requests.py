@@ -17,7 +17,7 @@ from dexcmd.validators import finite_number, identifier, several, yes_or_no
 from dexcmd.wire.converter import register_model, unstructure_args
 
 __all__ = [
-    "MOST_PER_POST",
+    "MAX_PER_POST",
     "CommandArgs",
     "CommandRequest",
     "Pcap",
@@ -29,7 +29,7 @@ __all__ = [
     "encode_batch",
 ]
 
-MOST_PER_POST = 10
+MAX_PER_POST = 10
 """The maximum number of devices in one POST."""
 
 Target = tuple[str, str | None, str]
@@ -168,9 +168,9 @@ def check_targets(requests: Iterable[CommandRequest]) -> tuple[CommandRequest, .
 def check_batch(requests: Iterable[CommandRequest]) -> tuple[CommandRequest, ...]:
     """Return the requests of one POST; raises `ConfigurationError` unless they are 1 to 10 distinct targets."""
     batch = check_targets(requests)
-    if not 1 <= len(batch) <= MOST_PER_POST:
+    if not 1 <= len(batch) <= MAX_PER_POST:
         raise ConfigurationError(
-            f"a POST takes 1 to {MOST_PER_POST} commands, not {len(batch)}; create_many takes any number"
+            f"a POST takes 1 to {MAX_PER_POST} commands, not {len(batch)}; create_many takes any number"
         )
     return batch
 

@@ -14,8 +14,8 @@ from dexcmd.sandbox.requestlog import RecordedRequest
 __all__ = ["Expected", "RequestAssertionError", "explain", "request_table"]
 
 _BELOW = re.compile(r"/client/v4/accounts/[^/]*/dex(?=/)")
-_MOST_ROWS = 30
-_MOST_CHARACTERS = 60
+_MAX_ROWS = 30
+_MAX_CHARACTERS = 60
 _ANOTHER = 10
 """Weight of a different method or path: a request with both right is always closer, whatever else differs."""
 
@@ -94,14 +94,14 @@ def explain(expected: Expected, times: int | None, requests: Sequence[RecordedRe
 
 def request_table(requests: Sequence[RecordedRequest]) -> str:
     """Return the latest requests as a table, one per line."""
-    latest = range(len(requests))[-_MOST_ROWS:]
+    latest = range(len(requests))[-_MAX_ROWS:]
     return _table(requests, latest, None) if requests else "no requests"
 
 
 def _table(requests: Sequence[RecordedRequest], order: Sequence[int], expected: Expected | None) -> str:
     rows = [("#", "at", "request", "status", "fault", "" if expected is None else "what differs")]
     started = requests[0].at
-    for index in order[:_MOST_ROWS]:
+    for index in order[:_MAX_ROWS]:
         request = requests[index]
         differs = "" if expected is None else "; ".join(expected.differences(request)) or "(as expected)"
         rows.append(
@@ -152,7 +152,7 @@ def _json_text(value: object) -> str:
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
+    return text if len(text) <= _MAX_CHARACTERS else f"{text[: _MAX_CHARACTERS - 1]}…"
 
 
 def _times(count: int) -> str:

@@ -13,7 +13,7 @@ __all__ = ["COMMAND_TYPES", "STATUSES", "Paging", "parse_command_query", "parse_
 
 COMMAND_TYPES = ("pcap", "speed-test", "warp-diag")
 STATUSES = ("PENDING_EXEC", "PENDING_UPLOAD", "SUCCESS", "FAILED")
-_MOST_PER_PAGE = 50
+_MAX_PER_PAGE = 50
 # Both documented forms of a time; a zone is always needed.
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d(:?\d\d)?)")
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -68,7 +68,7 @@ class _Query:
         return None
 
     def paging(self) -> Paging:
-        return Paging(self.number("page"), self.number("per_page", _MOST_PER_PAGE))
+        return Paging(self.number("page"), self.number("per_page", _MAX_PER_PAGE))
 
 
 def parse_command_query(query: Mapping[str, str]) -> tuple[Paging, CommandFilter] | list[ServiceError]:

@@ -28,10 +28,10 @@ Attributes = dict[str, str] | None
 ETAG_ATTRIBUTE = "dexetag"
 """The attribute with the service's ETag, of an object and of its checksum."""
 
-MOST_CHECKSUM_BYTES = 4096
+MAX_CHECKSUM_BYTES = 4096
 """A checksum object, with a hash and a name, has some 300 bytes; a larger one is something else."""
 
-MOST_MESSAGE = 400
+MAX_MESSAGE = 400
 """Characters of an error message of obstore's: key and URL come first, then the store's response."""
 
 _CHECKSUM = re.compile(rb"([0-9a-f]{64})  ([^\n]+)\n")
@@ -148,7 +148,7 @@ class ObjectLocation:
         try:
             with _typed_errors(self.checksum_key):
                 answer = obstore.get(self.store, self.checksum_key)
-                text = bytes(answer.bytes()) if answer.meta["size"] <= MOST_CHECKSUM_BYTES else b""
+                text = bytes(answer.bytes()) if answer.meta["size"] <= MAX_CHECKSUM_BYTES else b""
         except _NotFoundError:
             return None
         found = _CHECKSUM.fullmatch(text)
@@ -205,4 +205,4 @@ def _typed_errors(key: str) -> Generator[None]:
 def _message(error: Exception) -> str:
     # After an empty line come obstore's own debug details.
     text = str(error).partition("\n\n")[0]
-    return one_line(without_secrets(text), MOST_MESSAGE)
+    return one_line(without_secrets(text), MAX_MESSAGE)

@@ -5,7 +5,7 @@ import threading
 
 from dexcmd.threads import raise_if_stopped
 from dexcmd.transfer.options import Verify
-from dexcmd.transfer.zipformat import MOST_UNPACKED
+from dexcmd.transfer.zipformat import MAX_UNPACKED
 from dexcmd.transfer.zipstream import Verdict, ZipStream
 
 __all__ = ["BodyCheck"]
@@ -18,7 +18,7 @@ class BodyCheck:
     loop.  At most `most` bytes of a zip archive are unpacked; the verdict on a larger one is `unknown`.
     """
 
-    def __init__(self, verify: Verify, stop: threading.Event | None = None, most: int = MOST_UNPACKED) -> None:
+    def __init__(self, verify: Verify, stop: threading.Event | None = None, most: int = MAX_UNPACKED) -> None:
         self.stop: threading.Event = stop or threading.Event()
         """Set to end a `feed` in progress, even within a piece: a few bytes may unpack to very many."""
 

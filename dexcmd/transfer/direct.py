@@ -31,7 +31,7 @@ GATHER_SECONDS = 0.05
 SMALL_PIECE = 64 * 1024
 """If pieces are smaller than this on average, they are joined: processing each one would cost more than copying it."""
 
-MOST_PIECES = 4096
+MAX_PIECES = 4096
 """Once there are this many pieces, they are passed on, however small: each one has a memory overhead."""
 
 
@@ -232,7 +232,7 @@ class _PieceReader(_DirectReader, asyncio.Protocol):
         self._arrived(len(data))
 
     def _is_full(self) -> bool:
-        return len(self._pieces) >= MOST_PIECES
+        return len(self._pieces) >= MAX_PIECES
 
     def _take(self) -> list[bytes]:
         pieces, self._pieces = self._pieces, []

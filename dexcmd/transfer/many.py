@@ -19,7 +19,7 @@ from dexcmd.transfer.sharing import NotStartedError
 
 __all__ = ["Save", "SaveMany", "SaveResult", "SaveTotals"]
 
-MOST_AHEAD = 1000
+MAX_AHEAD = 1000
 """How many ordered results may wait for an earlier one before no more downloads start, to bound memory."""
 
 
@@ -96,7 +96,7 @@ class SaveMany(Background[SaveResult[R]]):
 
     async def _produce(self, results: Results[SaveResult[R]]) -> None:
         taking = anyio.Lock(fast_acquire=True)
-        in_order = _InOrder(results, self._concurrency + MOST_AHEAD) if self._ordered else None
+        in_order = _InOrder(results, self._concurrency + MAX_AHEAD) if self._ordered else None
         failure: Exception | None = None
 
         async def work(

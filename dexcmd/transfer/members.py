@@ -19,7 +19,7 @@ from dexcmd.validators import whole_number
 
 __all__ = ["Member", "MemberStream", "OpenMember", "find_member", "list_members", "read_member"]
 
-MOST_AT_ONCE = 64 * 1024 * 1024
+MAX_AT_ONCE = 64 * 1024 * 1024
 
 
 @attrs.frozen
@@ -89,7 +89,7 @@ class MemberStream(AsyncOnlyIteration):
             if piece:
                 return piece
 
-    async def read_all(self, most: int = MOST_AT_ONCE) -> bytes:
+    async def read_all(self, most: int = MAX_AT_ONCE) -> bytes:
         """Return all remaining bytes at once, for members that are known to be small.
 
         Raises the same errors as iterating, and `ArtifactTooLargeError` if the member has more than `most` bytes.

@@ -12,8 +12,8 @@ from dexcmd.safe_text import one_line
 from dexcmd.wire.paths import artifact_name
 
 __all__ = [
-    "MOST_NAME_BYTES",
-    "MOST_PARTS",
+    "MAX_NAME_BYTES",
+    "MAX_PARTS",
     "Parts",
     "cleaned",
     "final_name",
@@ -30,12 +30,12 @@ __all__ = [
 Parts = tuple[str, ...]
 """A path below some folder: the names of folders, then the name of a file or folder."""
 
-MOST_NAME_BYTES = 200
+MAX_NAME_BYTES = 200
 """File systems allow 255; the rest is reserved for what the names of part and state files add."""
 
-MOST_SUFFIX_BYTES = 16
+MAX_SUFFIX_BYTES = 16
 
-MOST_PARTS = 32
+MAX_PARTS = 32
 """The maximum depth of a path: a member's name has room for thousands of folders."""
 
 # Separators and drive letters of any system, and characters that Windows forbids.
@@ -77,7 +77,7 @@ def _is_unambiguous(name: str, command_id: str) -> bool:
 def _marked(name: str, digest: str) -> str:
     stem, suffix = _split(name)
     ending = f"~{digest}{suffix}"
-    return f"{_cut(stem, MOST_NAME_BYTES - len(ending.encode()))}{ending}"
+    return f"{_cut(stem, MAX_NAME_BYTES - len(ending.encode()))}{ending}"
 
 
 def outline(name: str) -> str:
@@ -116,7 +116,7 @@ def is_place(parts: object, command_id: str) -> bool:
         return False
     found = cast("tuple[object, ...]", parts)
     names = [part for part in found if isinstance(part, str) and part and cleaned(part) == part]
-    return 0 < len(names) == len(found) <= MOST_PARTS and command_id in names[-1]
+    return 0 < len(names) == len(found) <= MAX_PARTS and command_id in names[-1]
 
 
 def safe_parts(name: str) -> Parts:
@@ -124,12 +124,12 @@ def safe_parts(name: str) -> Parts:
 
     The separators of all systems count, as archives use either.  Characters that mislead a reader or fail on some
     system are replaced as in `safe_name`; empty parts and `.` are left out.  Raises `UnsafeFilenameError` for a name
-    that leads elsewhere (absolute, with a drive, or with `..`) or has more than `MOST_PARTS`.
+    that leads elsewhere (absolute, with a drive, or with `..`) or has more than `MAX_PARTS`.
     """
     found = re.split(r"[/\\]", name)
     parts = [part for part in (cleaned(part) for part in found if part not in ("", ".")) if part]
     outside = found[0] == "" or _DRIVE.match(name) or any(_UPWARDS.fullmatch(part) for part in found)
-    if outside or not 0 < len(parts) <= MOST_PARTS:
+    if outside or not 0 < len(parts) <= MAX_PARTS:
         raise UnsafeFilenameError(f"the archive has an unsafe member name: {one_line(name)!r}")
     return tuple(parts)
 
@@ -188,7 +188,7 @@ def _trimmed(name: str) -> str:
     return name.strip(" ").rstrip(". ")
 
 
-def shortened(name: str, most: int = MOST_NAME_BYTES) -> str:
+def shortened(name: str, most: int = MAX_NAME_BYTES) -> str:
     """Shorten a name to at most `most` bytes, keeping its suffix if that is short."""
     if len(name.encode()) <= most:
         return name
@@ -203,7 +203,7 @@ def shortened(name: str, most: int = MOST_NAME_BYTES) -> str:
 def _split(name: str) -> tuple[str, str]:
     """Split a name into its stem and its suffix with the dot, which is empty unless it is short."""
     stem, dot, suffix = name.rpartition(".")
-    if not stem or len(suffix.encode()) > MOST_SUFFIX_BYTES:
+    if not stem or len(suffix.encode()) > MAX_SUFFIX_BYTES:
         return name, ""
     return stem, f"{dot}{suffix}"
 

@@ -27,7 +27,7 @@ ExistingObject = Literal["verify", "overwrite", "error"]
 SMALL = 1024 * 1024
 """Bytes.  An artifact of up to this size is kept in memory and stored with one request: a thread would not pay off."""
 
-MOST_ATTRIBUTE = 1024
+MAX_ATTRIBUTE = 1024
 """The most bytes of one attribute: S3 accepts 2 KiB for all of them together."""
 
 
@@ -282,4 +282,4 @@ class Tail:
 
 def _header(text: str) -> str:
     # Bytes of a header that aren't valid text are percent-encoded as they are.
-    return quote(text, safe="", errors="surrogateescape")[:MOST_ATTRIBUTE]
+    return quote(text, safe="", errors="surrogateescape")[:MAX_ATTRIBUTE]

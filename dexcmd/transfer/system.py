@@ -28,7 +28,7 @@ __all__ = [
     "write_all",
 ]
 
-MOST_PIECES = 512
+MAX_PIECES = 512
 """The most buffers to write in one call of `writev`; systems allow 1024."""
 
 KEEP_SIZE = 0x01
@@ -96,8 +96,8 @@ def preallocate(descriptor: int, size: int) -> None:
 def write_all(descriptor: int, pieces: Sequence[bytes]) -> int:
     """Write all of `pieces`, with few system calls, and return their total size."""
     total = 0
-    for start in range(0, len(pieces), MOST_PIECES):
-        rest = [memoryview(piece) for piece in pieces[start : start + MOST_PIECES]]
+    for start in range(0, len(pieces), MAX_PIECES):
+        rest = [memoryview(piece) for piece in pieces[start : start + MAX_PIECES]]
         while rest:
             written = os.writev(descriptor, rest) if hasattr(os, "writev") else os.write(descriptor, rest[0])
             total += written

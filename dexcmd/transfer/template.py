@@ -12,7 +12,7 @@ import attrs
 
 from dexcmd.errors import UnsafeFilenameError
 from dexcmd.safe_text import one_line
-from dexcmd.transfer.names import MOST_NAME_BYTES, MOST_PARTS, Parts, cleaned, ids_in, outline, plain, shortened
+from dexcmd.transfer.names import MAX_NAME_BYTES, MAX_PARTS, Parts, cleaned, ids_in, outline, plain, shortened
 from dexcmd.validators import SeveralMistakesError, as_text
 from dexcmd.wire.paths import artifact_name
 
@@ -36,10 +36,10 @@ FIELDS = (
 UNKNOWN = "unknown"
 """Replaces an unknown value."""
 
-MOST_TEXT_BYTES = 100
+MAX_TEXT_BYTES = 100
 """The most bytes of a name that the template's own text may take: the rest is for the id and the other values."""
 
-ROOM = MOST_NAME_BYTES - 1
+ROOM = MAX_NAME_BYTES - 1
 """The most bytes of a name, as a reserved name gets one more character."""
 
 USUAL_TIME = "%Y%m%dT%H%M%SZ"
@@ -134,16 +134,16 @@ def _mistakes_of_parts(parts: tuple[tuple[_Piece, ...], ...]) -> Iterator[str]:
         yield "it must not begin with '/': places are below a folder"
     if not all(parts[1:] or parts):
         yield "it has an empty part"
-    if len(parts) > MOST_PARTS:
-        yield f"it has more than {MOST_PARTS} parts"
+    if len(parts) > MAX_PARTS:
+        yield f"it has more than {MAX_PARTS} parts"
     for part in filter(None, parts):
         text = "".join(piece for piece in part if isinstance(piece, str))
         if plain(text) != text:
             yield f"{text!r} has characters that file names can't have"
         elif all(isinstance(piece, str) for piece in part) and cleaned(text) != text:
             yield f"{text!r} can't be a file name"
-        if len(text.encode(errors="surrogatepass")) > MOST_TEXT_BYTES:
-            yield f"{text!r} has more than {MOST_TEXT_BYTES} bytes"
+        if len(text.encode(errors="surrogatepass")) > MAX_TEXT_BYTES:
+            yield f"{text!r} has more than {MAX_TEXT_BYTES} bytes"
     fields = [piece.name for piece in parts[-1] if isinstance(piece, _Field)]
     # An unknown field may be a misspelt `command_id`: then it is not reported as missing, too.
     meant = [name for name in fields if name == "command_id" or name not in FIELDS]

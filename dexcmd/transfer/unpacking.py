@@ -26,7 +26,7 @@ from dexcmd.transfer.zipformat import (
     ENCRYPTED,
     KNOWN_METHODS,
     LOCAL_HEADER,
-    MOST_UNPACKED,
+    MAX_UNPACKED,
     PATCHED_OR_STRONGLY_ENCRYPTED,
     decoded_name,
     ends_with_its_directory,
@@ -37,7 +37,7 @@ __all__ = ["PIECE", "Archive", "is_folder", "is_readable", "is_special"]
 PIECE = 512 * 1024
 """The most bytes to read, and to unpack, at once: passing work to a thread costs much less than reading that many."""
 
-MOST_DICTIONARY = 64 * 1024 * 1024
+MAX_DICTIONARY = 64 * 1024 * 1024
 """Bytes: the largest dictionary allowed for lzma, that of its strongest preset.  A header may demand 4 GiB."""
 
 _HEADER = struct.Struct("<4s2xH18xHH")
@@ -113,14 +113,14 @@ class Archive:
         """Read and check it from end to end.  Raises `Stopped` once `stop` is set.
 
         Raises `InvalidArtifactError` unless the checksum of each member is right, no members overlap, they unpack to no
-        more than `MOST_UNPACKED` bytes, and nothing follows the end.  A member that can't be read (encrypted, or of an
+        more than `MAX_UNPACKED` bytes, and nothing follows the end.  A member that can't be read (encrypted, or of an
         unsupported method) is accepted, as that doesn't make an artifact invalid, unless the bytes were `joined` and
         may be of two versions.
         """
         # Otherwise few bytes could take forever to check.  Reading a member never yields more than it announces.
         unpacked = sum(info.file_size for info in self.infos if is_readable(info) and info.compress_type)
-        if unpacked > MOST_UNPACKED:
-            raise InvalidArtifactError(f"{self.name}: unpacks to {unpacked} bytes, more than {MOST_UNPACKED}")
+        if unpacked > MAX_UNPACKED:
+            raise InvalidArtifactError(f"{self.name}: unpacks to {unpacked} bytes, more than {MAX_UNPACKED}")
         self.check_no_overlap(filter(is_readable, self.infos))
         for info in self.infos:
             try:
@@ -200,10 +200,10 @@ class Archive:
             raise zipfile.BadZipFile(f"{one_line(info.orig_filename)} has no valid LZMA properties")
         # References never reach back before the start, so a larger dictionary is not needed.
         dictionary = min(dictionary, info.file_size)
-        if dictionary > MOST_DICTIONARY:
+        if dictionary > MAX_DICTIONARY:
             raise UnreadableMemberError(
                 f"{self.name}: {one_line(info.orig_filename)} takes {dictionary} bytes of memory to unpack, "
-                f"more than {MOST_DICTIONARY}"
+                f"more than {MAX_DICTIONARY}"
             )
         rest, context = divmod(modes, 9)
         high, low = divmod(rest, 5)

@@ -9,7 +9,7 @@ __all__ = [
     "END_RECORD",
     "KNOWN_METHODS",
     "LOCAL_HEADER",
-    "MOST_UNPACKED",
+    "MAX_UNPACKED",
     "PATCHED_OR_STRONGLY_ENCRYPTED",
     "decoded_name",
     "ends_with_its_directory",
@@ -24,7 +24,7 @@ PATCHED_OR_STRONGLY_ENCRYPTED = 0x60
 """Flags for patched data and strong encryption, which `zipfile` refuses to read."""
 _UTF_8_NAME = 0x800
 
-MOST_UNPACKED = 64 * 1024**3
+MAX_UNPACKED = 64 * 1024**3
 """The most bytes that an archive's compressed members may unpack to, to be checked; that takes a minute or two.  A
 limit on the ratio can't tell a capture from a zip bomb, as deflate compresses zeros a thousandfold; bz2 compresses this
 many into 50 KB.

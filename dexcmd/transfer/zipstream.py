@@ -19,7 +19,7 @@ from dexcmd.transfer.zipformat import (
     END_RECORD,
     KNOWN_METHODS,
     LOCAL_HEADER,
-    MOST_UNPACKED,
+    MAX_UNPACKED,
     PATCHED_OR_STRONGLY_ENCRYPTED,
     decoded_name,
     ends_with_its_directory,
@@ -33,10 +33,10 @@ Verdict = Literal["whole", "damaged", "unknown"]
 PIECE = 1024 * 1024
 """The most bytes to unpack at a time."""
 
-MOST_DIRECTORY = 16 * 1024 * 1024
+MAX_DIRECTORY = 16 * 1024 * 1024
 """Bytes.  An entry has some hundred bytes, so this is more than the directory of a DEX artifact ever has."""
 
-MOST_COMMENT = 128 * 1024
+MAX_COMMENT = 128 * 1024
 """Bytes of an archive's comment, at most 64 KiB, and the records around it."""
 
 _DIRECTORY_SIGNATURES = (b"PK\x01\x02", END_RECORD, b"PK\x06\x06", b"PK\x06\x08")
@@ -79,7 +79,7 @@ class ZipStream:
     `unknown`.  Setting `stop` ends a `feed` in progress, even within a piece: it raises `Stopped`.
     """
 
-    def __init__(self, stop: threading.Event | None = None, most: int = MOST_UNPACKED) -> None:
+    def __init__(self, stop: threading.Event | None = None, most: int = MAX_UNPACKED) -> None:
         self._stop = stop or threading.Event()
         self._unpack_budget = most
         """The number of bytes that may still be unpacked."""
@@ -182,7 +182,7 @@ class ZipStream:
         if not complete:
             return data
         self._min_directory_size += _ENTRY_SIZE + name_size
-        if self._min_directory_size > MOST_DIRECTORY:
+        if self._min_directory_size > MAX_DIRECTORY:
             return self._give_up()
         names = bytes(self._gathered[_HEADER.size :])
         self._gathered = bytearray()
@@ -288,7 +288,7 @@ class ZipStream:
 
     def _collect_directory(self, data: memoryview) -> memoryview:
         self._directory += data
-        return self._give_up() if len(self._directory) > MOST_DIRECTORY else data[len(data) :]
+        return self._give_up() if len(self._directory) > MAX_DIRECTORY else data[len(data) :]
 
     def _give_up(self) -> memoryview:
         self._step = ZipStream._skip_undecided
@@ -321,7 +321,7 @@ class _TailFile(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         missing = max(0, self._start - self._at)
-        if missing > MOST_COMMENT:
+        if missing > MAX_COMMENT:
             # `zipfile` searches for the end record no further back than the longest comment.
             raise zipfile.BadZipFile("the directory is not where it should be")
         data = bytes(missing) + self._data[max(0, self._at - self._start) :]

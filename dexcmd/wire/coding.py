@@ -12,7 +12,7 @@ __all__ = ["CODINGS", "CodingError", "Decoder", "content_coding", "decoded"]
 CODINGS = ("gzip", "x-gzip", "deflate")
 """The supported codings.  RFC 9110, section 8.4.1."""
 
-MOST_AT_ONCE = 256 * 1024
+MAX_AT_ONCE = 256 * 1024
 """How many bytes are decoded at once, as a little data may decode to very much."""
 
 GZIP = 16 + zlib.MAX_WBITS
@@ -42,18 +42,18 @@ class Decoder:
         """Whether the data so far may be complete."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Decode the next bytes, yielding at most `MOST_AT_ONCE` at a time.  Raises `CodingError`."""
+        """Decode the next bytes, yielding at most `MAX_AT_ONCE` at a time.  Raises `CodingError`."""
         full = False
         while data or full:
             if self._inflate is None:
                 self._inflate = self._begin(data)
             try:
-                piece = self._inflate.decompress(data, MOST_AT_ONCE)
+                piece = self._inflate.decompress(data, MAX_AT_ONCE)
             except zlib.error as error:
                 raise CodingError(f"the encoded body is damaged: {error}") from None
             if piece:
                 yield piece
-            full, data = len(piece) == MOST_AT_ONCE, self._inflate.unconsumed_tail
+            full, data = len(piece) == MAX_AT_ONCE, self._inflate.unconsumed_tail
             if self._inflate.eof:
                 full, data, self._inflate, self._whole = False, self._inflate.unused_data, None, True
 

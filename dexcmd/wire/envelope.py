@@ -28,7 +28,7 @@ from dexcmd.wire.ratelimit import parse_retry_after
 
 __all__ = ["Envelope", "PageInfo", "api_error", "read_envelope"]
 
-MOST_CHAINED = 8
+MAX_CHAINED = 8
 """How deep an `error_chain` is followed."""
 
 MALFORMED_TOKEN = 6003
@@ -158,7 +158,7 @@ def _detail(error: object, depth: int = 0) -> ErrorDetail:
     pointer = cast("Mapping[str, object]", source).get("pointer") if isinstance(source, dict) else None
     message = one_line(_text(fields.get("message")) or "")
     chain = fields.get("error_chain")
-    if isinstance(chain, list) and depth < MOST_CHAINED:
+    if isinstance(chain, list) and depth < MAX_CHAINED:
         # Not documented, but it occurs: then the outer message is generic, and the inner ones give the reason.
         inner = [_detail(link, depth + 1) for link in cast("list[object]", chain)]
         message = one_line(": ".join([message, *(str(link) for link in inner)]))

@@ -4,7 +4,7 @@ from dexcmd.safe_text import one_line
 
 __all__ = ["plain_text"]
 
-MOST_READ = 65536
+MAX_READ = 65536
 
 _UNREAD = ("script", "style")
 
@@ -17,7 +17,7 @@ def plain_text(body: bytes) -> str:
     title: list[str] = []
     text: list[str] = []
     inside = ""
-    start, *tags = body[:MOST_READ].decode("utf-8", "replace").split("<")
+    start, *tags = body[:MAX_READ].decode("utf-8", "replace").split("<")
     text.append(start)
     for tag in tags:
         head, closed, after = tag.partition(">")

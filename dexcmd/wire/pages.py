@@ -6,16 +6,16 @@ from math import ceil
 
 from dexcmd.wire.envelope import PageInfo
 
-__all__ = ["MOST_PER_PAGE", "RecentKeys", "fit_together", "is_last_page", "pages_to_ask_for"]
+__all__ = ["MAX_PER_PAGE", "RecentKeys", "fit_together", "is_last_page", "pages_to_ask_for"]
 
-MOST_PER_PAGE = 50
+MAX_PER_PAGE = 50
 """The service's maximum, and the default: it needs the fewest requests."""
 
 
 class RecentKeys:
     """Remembers the last `size` keys, so that a walk of any length detects repeated rows in bounded memory."""
 
-    def __init__(self, size: int = 20 * MOST_PER_PAGE) -> None:
+    def __init__(self, size: int = 20 * MAX_PER_PAGE) -> None:
         self._size = size
         self._keys: OrderedDict[object, None] = OrderedDict()
 

@@ -63,7 +63,7 @@ SETTLE_SECONDS = 60.0
 LONGEST = timedelta(days=4)
 """No process needs that long, for the quota is enough for two days; one that does waits for what does not come."""
 
-MOST_REQUESTS = 5000
+MAX_REQUESTS = 5000
 """No campaign needs a tenth of it; one that goes round in circles is ended and shown."""
 
 CONTROL_INTERVAL = 100.0
@@ -470,7 +470,7 @@ class Run:
                 events += 1
                 if ends is not None and events == ends.at:
                     after(ends.turns, act)
-                if not self.endless and sum(len(one.requests) for one in self.sandboxes) > MOST_REQUESTS:
+                if not self.endless and sum(len(one.requests) for one in self.sandboxes) > MAX_REQUESTS:
                     self.endless = True
                     assert self.task is not None
                     self.task.cancel()

@@ -38,7 +38,7 @@ LATEST_SECONDS = 0.1
 CHUNK = 3 * 256 * 1024
 """The largest chunk: aiohttp stops reading when it holds more than 512 KiB, and asyncio reads 256 KiB at a time."""
 
-MOST_LOST = HIGH_WATER + CHUNK
+MAX_LOST = HIGH_WATER + CHUNK
 """How many of the bytes that a process has taken may be missing from its file when it is killed.
 
 The queue stops the download once it holds more than `HIGH_WATER`, with the chunk that brought it there.  What is being
@@ -78,7 +78,7 @@ class Report:
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        mean, most, allowed = statistics.fmean(self.lost) / MIB, max(self.lost) / MIB, MOST_LOST / MIB
+        mean, most, allowed = statistics.fmean(self.lost) / MIB, max(self.lost) / MIB, MAX_LOST / MIB
         more = (self.taken - self.useful) / MIB
         return (
             f"{self.kills} kills, {self.runs} processes, {self.artifacts} artifacts, {self.seconds:.1f} s: "
@@ -217,7 +217,7 @@ class Artifact:
             again = size if run.start is None else run.start
             if there:
                 report.lost.append(there - again)
-                assert 0 <= there - again <= MOST_LOST
+                assert 0 <= there - again <= MAX_LOST
             there = max(again, run.taken)
             report.taken += there - again
         assert there == size

@@ -25,7 +25,7 @@ from tests.faults.loops import HastyLoop
 PROFILE = profile(200, 2000)
 
 SETTLE_SECONDS = 60.0
-MOST_REQUESTS = 3000
+MAX_REQUESTS = 3000
 """No campaign needs a tenth of it; one that goes round in circles is ended and shown."""
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"
@@ -306,7 +306,7 @@ class Run:
     endless: bool = False
 
     def note(self, sent: Event) -> None:
-        if len(self.sandbox.requests) > MOST_REQUESTS:
+        if len(self.sandbox.requests) > MAX_REQUESTS:
             self.endless = True
             self.task.cancel()
         self.events += 1

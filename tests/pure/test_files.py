@@ -18,7 +18,7 @@ from dexcmd.errors import ConfigurationError, DownloadError, InvalidArtifactErro
 from dexcmd.threads import Stopped
 from dexcmd.transfer.files import CHECK_PIECE, check_zip, make_folder, whole_file_hash
 from dexcmd.transfer.options import Verify
-from dexcmd.transfer.zipformat import MOST_UNPACKED
+from dexcmd.transfer.zipformat import MAX_UNPACKED
 from tests.zips import Entry, forge, zeros
 
 PAYLOAD = b"capture " * 100
@@ -59,14 +59,14 @@ class TestCheckZip:
     @pytest.mark.parametrize("over", [0, 1])
     @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
     def test_one_that_unpacks_to_too_much_is_told_before_anything_is(self, path: Path, method: int, over: int):
-        entries = [Entry(name, PAYLOAD, method, size=MOST_UNPACKED // 2 + over) for name in ("a", "b")]
+        entries = [Entry(name, PAYLOAD, method, size=MAX_UNPACKED // 2 + over) for name in ("a", "b")]
         path.write_bytes(forge(entries))
-        told = f"unpacks to {MOST_UNPACKED + 2} bytes, more than {MOST_UNPACKED}" if over else "not a complete zip"
+        told = f"unpacks to {MAX_UNPACKED + 2} bytes, more than {MAX_UNPACKED}" if over else "not a complete zip"
         with pytest.raises(InvalidArtifactError, match=told):
             check_zip(path, "c1.zip")
 
     def test_what_is_stored_may_be_as_large_as_it_likes(self, path: Path):
-        path.write_bytes(forge([Entry("a", PAYLOAD, size=MOST_UNPACKED + 1)]))
+        path.write_bytes(forge([Entry("a", PAYLOAD, size=MAX_UNPACKED + 1)]))
         with pytest.raises(InvalidArtifactError, match="not a complete zip"):
             check_zip(path, "c1.zip")
 

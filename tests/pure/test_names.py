@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dexcmd.errors import UnsafeFilenameError
-from dexcmd.transfer.names import MOST_NAME_BYTES, MOST_PARTS, distinct_paths, final_name, safe_name, safe_parts
+from dexcmd.transfer.names import MAX_NAME_BYTES, MAX_PARTS, distinct_paths, final_name, safe_name, safe_parts
 
 RESERVED = {
     *("CON", "PRN", "AUX", "NUL"),
@@ -28,7 +28,7 @@ def is_good_everywhere(name: str) -> bool:
         and name == name.strip(" ")
         and not name.endswith(".")
         and name.partition(".")[0].upper() not in RESERVED
-        and len(name.encode()) <= MOST_NAME_BYTES
+        and len(name.encode()) <= MAX_NAME_BYTES
     )
 
 
@@ -122,7 +122,7 @@ def test_long_names_keep_their_suffix(stem: str, suffix: str):
     assert is_good_everywhere(name)
     assert name.endswith(ending)
     assert (stem + suffix).startswith(name.removesuffix(ending))
-    assert len(name.encode()) > MOST_NAME_BYTES - 4 or name == stem + suffix
+    assert len(name.encode()) > MAX_NAME_BYTES - 4 or name == stem + suffix
 
 
 members = st.text(max_size=30) | st.lists(
@@ -155,7 +155,7 @@ members = st.text(max_size=30) | st.lists(
         (".hidden/.x", ".hidden/.x"),
         ("x" * 300 + "/" + "y" * 300 + ".log", "x" * 200 + "/" + "y" * 196 + ".log"),
         ("https://a.example/b%2F..", "https_/a.example/b%2F"),
-        ("/".join("a" * MOST_PARTS), "/".join("a" * MOST_PARTS)),
+        ("/".join("a" * MAX_PARTS), "/".join("a" * MAX_PARTS)),
     ],
 )
 def test_where_members_go(name: str, place: str):
@@ -169,7 +169,7 @@ def test_where_members_go(name: str, place: str):
         *("/etc/passwd", "\\x", "\\\\server\\share\\x", "//server/x", "/../x", "\\\\?\\C:\\x"),
         *("C:\\x", "c:/x", "C:x", "z:", "C:..\\x"),
         *("a/.. /x", ".. ", " ..", "a/. ./x", "..../x", "a/... /x", ". . ."),
-        *("/".join("a" * (MOST_PARTS + 1)), "a/" * 30_000),
+        *("/".join("a" * (MAX_PARTS + 1)), "a/" * 30_000),
     ],
 )
 def test_members_that_have_no_place(name: str):

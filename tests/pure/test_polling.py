@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dexcmd.polling.durations import EARLY_GUESS, LEAST_SAMPLES, SAMPLES, Durations
 from dexcmd.polling.known import Known
-from dexcmd.polling.looks import ASKED, MOST_PROBES, Look, Rows, ask, choose_looks, glance, looks_after, runs
+from dexcmd.polling.looks import ASKED, MAX_PROBES, Look, Rows, ask, choose_looks, glance, looks_after, runs
 from dexcmd.polling.pending import Pending, created_between
 from dexcmd.polling.rhythm import (
     FEW,
@@ -418,7 +418,7 @@ class TestChoose:
         commands[7].deadline = 14.0
         assert shape(choose_looks(commands, [], rows_of(commands), Durations(), 14.0, filters=True)) == ["walk 300"]
         commands[7].deadline = math.inf
-        commands[7].probes = MOST_PROBES
+        commands[7].probes = MAX_PROBES
         assert shape(choose_looks(commands, [], rows_of(commands), Durations(), 14.0, filters=True)) == ["walk 300"]
 
     def looks_for_half(self, ended: int, crowd: float = 1.0) -> list[Look]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dexcmd.errors import ConfigurationError, DexWarning
 from dexcmd.resources.requests import (
-    MOST_PER_POST,
+    MAX_PER_POST,
     CommandArgs,
     CommandRequest,
     Pcap,
@@ -183,7 +183,7 @@ class TestCheckTargets:
 
 
 class TestCheckBatch:
-    @pytest.mark.parametrize("count", [1, 2, MOST_PER_POST])
+    @pytest.mark.parametrize("count", [1, 2, MAX_PER_POST])
     def test_from_1_to_10(self, count: int):
         batch = [request(f"d{index}") for index in range(count)]
         assert check_batch(iter(batch)) == tuple(batch)

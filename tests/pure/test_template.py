@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dexcmd.errors import ConfigurationError, UnsafeFilenameError
-from dexcmd.transfer.names import MOST_NAME_BYTES, MOST_PARTS
+from dexcmd.transfer.names import MAX_NAME_BYTES, MAX_PARTS
 from dexcmd.transfer.sink import ArtifactName
-from dexcmd.transfer.template import FIELDS, MOST_TEXT_BYTES, PlaceTemplate
+from dexcmd.transfer.template import FIELDS, MAX_TEXT_BYTES, PlaceTemplate
 from dexcmd.validators import SeveralMistakesError
 from tests.pure.test_names import taken_by
 
@@ -193,9 +193,9 @@ def test_an_id_that_can_be_in_no_name(text: str, command_id: Any):
         ],
         ("{command_id", "expected '}' before end of string"),
         ("{command_id}}", "Single '}' encountered"),
-        ("x" * (MOST_TEXT_BYTES + 1) + "{command_id}", f"{'x' * (MOST_TEXT_BYTES + 1)!r} has more than 100 bytes"),
+        ("x" * (MAX_TEXT_BYTES + 1) + "{command_id}", f"{'x' * (MAX_TEXT_BYTES + 1)!r} has more than 100 bytes"),
         ("x" * 60 + "{command_id}" + "é" * 21, "has more than 100 bytes"),
-        ("a/" * MOST_PARTS + "{command_id}", "it has more than 32 parts"),
+        ("a/" * MAX_PARTS + "{command_id}", "it has more than 32 parts"),
     ],
 )
 def test_what_is_no_template(text: str, reason: str):
@@ -252,7 +252,7 @@ def test_every_mistake_of_a_template(text: str, reasons: list[str]):
 
 
 def test_as_much_as_may_be():
-    assert place("a/" * (MOST_PARTS - 1) + "x" * MOST_TEXT_BYTES + "{command_id}").endswith(f"x{ID}")
+    assert place("a/" * (MAX_PARTS - 1) + "x" * MAX_TEXT_BYTES + "{command_id}").endswith(f"x{ID}")
 
 
 def test_templates_are_equal_by_their_text():
@@ -283,7 +283,7 @@ def test_any_place_is_one(folders: list[str], before: str, after: str, command_i
     # It checks that each is safe, and that the last one holds the id.
     assert ArtifactName(command_id, "x.zip", parts).parts == parts
     assert len(parts) == text.count("/") + 1
-    assert all(len(part.encode()) <= MOST_NAME_BYTES and unicodedata.is_normalized("NFC", part) for part in parts)
+    assert all(len(part.encode()) <= MAX_NAME_BYTES and unicodedata.is_normalized("NFC", part) for part in parts)
 
 
 UUIDS = [ID, "11ff2c61-4b7e-4a55-9d0c-2f1f0f6f7a10"]

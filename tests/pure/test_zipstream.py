@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from dexcmd.errors import InvalidArtifactError
 from dexcmd.threads import Stopped
 from dexcmd.transfer.files import check_zip
-from dexcmd.transfer.zipstream import MOST_DIRECTORY, PIECE, Verdict, ZipStream
+from dexcmd.transfer.zipstream import MAX_DIRECTORY, PIECE, Verdict, ZipStream
 from tests.heap import measured_heap
 from tests.zips import forge, zeros
 
@@ -462,10 +462,10 @@ class TestMemory:
         stream = ZipStream()
         piece = entry * (MIB // len(entry))
         with measured_heap() as heap:
-            for _ in range(3 * MOST_DIRECTORY // len(piece)):
+            for _ in range(3 * MAX_DIRECTORY // len(piece)):
                 stream.feed(piece)
         assert heap.held < MIB
-        assert heap.peak < 3 * MOST_DIRECTORY
+        assert heap.peak < 3 * MAX_DIRECTORY
         assert stream.verdict() == "unknown"
 
     def test_members_without_an_end(self):
@@ -473,10 +473,10 @@ class TestMemory:
         stream = ZipStream()
         piece = header * (MIB // len(header))
         with measured_heap() as heap:
-            for _ in range(3 * MOST_DIRECTORY // len(piece)):
+            for _ in range(3 * MAX_DIRECTORY // len(piece)):
                 stream.feed(piece)
         assert heap.held < MIB
-        assert heap.peak < 4 * MOST_DIRECTORY
+        assert heap.peak < 4 * MAX_DIRECTORY
         assert stream.verdict() == "unknown"
 
     @pytest.mark.parametrize("field", [12, 16])

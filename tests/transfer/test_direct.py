@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.anyio, ON_EACH_LOOP]
 
 SIZE = DIRECT_FROM + 12_345
 PIECE = bytes(range(256)) * 256
-MOST_AT_ONCE = GATHER + 256 * 1024
+MAX_AT_ONCE = GATHER + 256 * 1024
 """What asyncio reads at a time may come when there is not quite enough to hand on."""
 
 SECONDS = 30.0
@@ -86,7 +86,7 @@ async def test_every_byte_comes_in_its_order(contexts: Any) -> None:
             body += chunk
             sizes.append(len(chunk))
     assert body == PIECE * (SIZE // len(PIECE)) + PIECE[: SIZE % len(PIECE)]
-    assert max(sizes) <= MOST_AT_ONCE
+    assert max(sizes) <= MAX_AT_ONCE
 
 
 async def test_what_comes_after_the_body_is_none_of_it(contexts: Any) -> None:
@@ -123,7 +123,7 @@ async def test_nothing_is_read_that_there_is_no_room_for(contexts: Any) -> None:
         # What there is room for has come, and waits for whoever takes it: what is being handed on, and what is next.
         while not transport.is_reading():
             taken += len(await anext(chunks))
-        assert 0 < taken <= MOST_AT_ONCE + GATHER
+        assert 0 < taken <= MAX_AT_ONCE + GATHER
         with anyio.fail_after(SECONDS):
             async for chunk in chunks:
                 received += len(chunk)
@@ -148,7 +148,7 @@ async def test_many_small_pieces_come_as_one(contexts: Any) -> None:
 @pytest.mark.parametrize("contexts", ["clear"], indirect=True)
 async def test_small_pieces_are_not_kept_without_end(contexts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # Over TLS they are put into one buffer.
-    monkeypatch.setattr(direct, "MOST_PIECES", 20)
+    monkeypatch.setattr(direct, "MAX_PIECES", 20)
 
     async def send(writer: asyncio.StreamWriter) -> None:
         await small_pieces(writer, 50)

@@ -37,7 +37,7 @@ from dexcmd.transfer.partstate import parse_state
 from dexcmd.transfer.ranges import OVERLAP, Body, Have, Version
 from dexcmd.transfer.system import put_in_place
 from dexcmd.transfer.writer import QueueThread
-from dexcmd.transfer.zipformat import MOST_UNPACKED
+from dexcmd.transfer.zipformat import MAX_UNPACKED
 from dexcmd.transfer.zipstream import ZipStream
 from tests.transfer.filerig import (
     C1,
@@ -936,7 +936,7 @@ class TestChecksThatTakeLong:
         assert max(unpacked.values()) < 70_000_000
 
     async def test_one_that_unpacks_to_too_much_is_refused(self, tmp_path: Path) -> None:
-        content = forge([Entry("a", bytes(1000), ZIP_BZIP2, size=MOST_UNPACKED + 1)])
+        content = forge([Entry("a", bytes(1000), ZIP_BZIP2, size=MAX_UNPACKED + 1)])
         with pytest.raises(InvalidArtifactError, match="bytes, more than"):
             await download(tmp_path, content)
         assert names(tmp_path) == []

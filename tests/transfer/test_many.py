@@ -9,7 +9,7 @@ import pytest
 
 from dexcmd.errors import NotFoundError
 from dexcmd.resources.command import Command
-from dexcmd.transfer.many import MOST_AHEAD, SaveMany, SaveResult, SaveTotals
+from dexcmd.transfer.many import MAX_AHEAD, SaveMany, SaveResult, SaveTotals
 from dexcmd.transfer.saved import Saved
 
 pytestmark = pytest.mark.anyio
@@ -120,12 +120,12 @@ async def test_no_more_are_begun_than_may_wait_for_an_earlier_one() -> None:
             await gate.wait()
         return Saved(size=1, sha256="")
 
-    async with many(range(MOST_AHEAD * 2), save, ordered=True, concurrency=2) as results:
-        for _ in range(MOST_AHEAD * 4):
+    async with many(range(MAX_AHEAD * 2), save, ordered=True, concurrency=2) as results:
+        for _ in range(MAX_AHEAD * 4):
             await asyncio.sleep(0)
-        assert begun == MOST_AHEAD + 2
+        assert begun == MAX_AHEAD + 2
         gate.set()
-        assert [result.command async for result in results] == list(range(MOST_AHEAD * 2))
+        assert [result.command async for result in results] == list(range(MAX_AHEAD * 2))
 
 
 async def test_what_the_commands_raise_is_raised_where_results_are_taken() -> None:

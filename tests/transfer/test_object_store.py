@@ -703,7 +703,7 @@ async def test_a_cancellation_ends_a_check_that_takes_long(
 async def test_one_that_unpacks_to_too_much_is_refused(
     place: Place, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unpacking, "MOST_UNPACKED", SMALL - 1)
+    monkeypatch.setattr(unpacking, "MAX_UNPACKED", SMALL - 1)
     async with serving(zipped(ZIP_BZIP2, bytes(SMALL))) as (dex, _):
         with pytest.raises(InvalidArtifactError, match="bytes, more than"):
             await dex.downloads.save("c", place.sink())

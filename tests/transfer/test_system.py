@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from dexcmd.errors import DownloadError, InsufficientSpaceError
 from dexcmd.transfer import system
 from dexcmd.transfer.system import (
-    MOST_PIECES,
+    MAX_PIECES,
     boot_id,
     explain,
     free_bytes,
@@ -88,7 +88,7 @@ class TestWriteAll:
             patch.setattr(os, "writev", some)
             assert pipe_read(pieces) == (b"".join(pieces), sum(map(len, pieces)))
 
-    @pytest.mark.parametrize("count", [MOST_PIECES - 1, MOST_PIECES, MOST_PIECES + 1, 3 * MOST_PIECES + 7])
+    @pytest.mark.parametrize("count", [MAX_PIECES - 1, MAX_PIECES, MAX_PIECES + 1, 3 * MAX_PIECES + 7])
     def test_more_pieces_than_go_into_one_call(self, count: int, tmp_path: Path):
         pieces = [b"%d," % number for number in range(count)]
         with (tmp_path / "file").open("wb") as file:

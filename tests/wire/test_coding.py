@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dexcmd.wire.coding import MOST_AT_ONCE, CodingError, Decoder, decoded
+from dexcmd.wire.coding import MAX_AT_ONCE, CodingError, Decoder, decoded
 
 
 def bare(data: bytes) -> bytes:
@@ -26,7 +26,7 @@ GZIPPED = gzip.compress(b"one", mtime=0)
 
 bodies = st.one_of(
     st.binary(max_size=2000),
-    st.integers(0, 3 * MOST_AT_ONCE).map(bytes),
+    st.integers(0, 3 * MAX_AT_ONCE).map(bytes),
     st.binary(min_size=100).map(lambda b: b * 9000),
 )
 
@@ -46,7 +46,7 @@ def test_whatever_the_pieces_the_body_is_whole(body: bytes, coding: str, places:
     pieces = through(decoder, cut(ENCODE[coding](body), places))
     decoder.end()
     assert b"".join(pieces) == body
-    assert max(map(len, pieces), default=0) <= MOST_AT_ONCE
+    assert max(map(len, pieces), default=0) <= MAX_AT_ONCE
 
 
 @given(body=bodies, coding=st.sampled_from([*ENCODE]), data=st.data())
@@ -90,4 +90,4 @@ def test_what_is_not_of_the_coding(coding: str, data: bytes, says: str) -> None:
 
 def test_a_body_that_stands_for_very_much_is_decoded_no_further_than_needed() -> None:
     body = decoded(gzip.compress(bytes(50_000_000)), "gzip", 1000)
-    assert 1000 < len(body) <= MOST_AT_ONCE
+    assert 1000 < len(body) <= MAX_AT_ONCE

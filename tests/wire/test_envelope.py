@@ -21,7 +21,7 @@ from dexcmd.errors import (
     ServerError,
 )
 from dexcmd.wire.answer import Answer
-from dexcmd.wire.envelope import MOST_CHAINED, Envelope, PageInfo, api_error, read_envelope
+from dexcmd.wire.envelope import MAX_CHAINED, Envelope, PageInfo, api_error, read_envelope
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LONGEST_LINE = 300
@@ -349,7 +349,7 @@ class TestDetails:
         for depth in reversed(range(20)):
             error = {"message": str(depth), "error_chain": [error]}
         [detail] = refused({"errors": [error]}).errors
-        assert detail.message == ": ".join(map(str, range(1 + MOST_CHAINED)))
+        assert detail.message == ": ".join(map(str, range(1 + MAX_CHAINED)))
 
     @pytest.mark.parametrize("depth", [5, 100, 400])
     def test_deep_chains_and_lists(self, depth: int):

@@ -33,7 +33,7 @@ from dexcmd.safe_text import one_line
 from dexcmd.secret import Secret
 from dexcmd.transfer.address import ArtifactAddress
 from dexcmd.transfer.files import check_zip, make_folder, whole_file_hash
-from dexcmd.transfer.names import MOST_NAME_BYTES, safe_name
+from dexcmd.transfer.names import MAX_NAME_BYTES, safe_name
 from dexcmd.wire.answer import Answer, service_time
 from dexcmd.wire.converter import structure_rows
 from dexcmd.wire.envelope import api_error, read_envelope
@@ -299,7 +299,7 @@ class TestFilenames:
             name = safe_name(filename)
         except UnsafeFilenameError:
             return
-        assert 0 < len(name.encode()) <= MOST_NAME_BYTES
+        assert 0 < len(name.encode()) <= MAX_NAME_BYTES
         assert name == name.strip(" ").rstrip(". ")
         assert not any(unicodedata.category(char).startswith("C") for char in name)
         assert safe_name(name) == name

@@ -18,7 +18,7 @@ from dexcmd.safe_text import one_line
 __all__ = ["check"]
 
 AT_ONCE = 1000
-MOST_TOLD = 10
+MAX_TOLD = 10
 """The most differences reported for one table."""
 
 
@@ -72,7 +72,7 @@ def _differences(db: sqlite3.Connection, anew: sqlite3.Connection) -> Iterator[s
         sql = f"SELECT {', '.join(names)} FROM {table} ORDER BY {', '.join(key)}"
         there, follows = db.execute(sql), anew.execute(sql)
         different = (_difference(names, len(key), *pair) for pair in _pairs(there, follows, len(key)))
-        yield from (one_line(f"{table} {told}") for told in islice(different, MOST_TOLD))
+        yield from (one_line(f"{table} {told}") for told in islice(different, MAX_TOLD))
 
 
 def _pairs(

@@ -30,7 +30,7 @@ REASONS: Mapping[SkipReason, str] = {
 }
 """In the order in which they are checked."""
 
-MOST_NAMED = 5
+MAX_NAMED = 5
 """Maximum number of users that the brief form names."""
 
 
@@ -152,8 +152,8 @@ def _whom(plan: Plan) -> str:
     """Return how many devices are captured, and whose: the first few users by name, the others as a number."""
     targets = _captured(plan)
     users = list(dict.fromkeys(target.user_email or "" for target in targets))
-    more = f" and {len(users) - MOST_NAMED:,} more" if len(users) > MOST_NAMED else ""
-    return f"{_devices_text(targets)} of {one_line(', '.join(users[:MOST_NAMED]))}{more}"
+    more = f" and {len(users) - MAX_NAMED:,} more" if len(users) > MAX_NAMED else ""
+    return f"{_devices_text(targets)} of {one_line(', '.join(users[:MAX_NAMED]))}{more}"
 
 
 def _head(plan: Plan) -> Iterator[str]:

@@ -35,7 +35,7 @@ LOOK_SHARE = 20
 RATE_SECONDS = 120.0
 """The window of a rate in seconds, which is long because captures come in bursts."""
 
-MOST_ACCOUNTS = 6
+MAX_ACCOUNTS = 6
 """Maximum number of accounts with a line of their own."""
 
 LINE_SECONDS = 60.0
@@ -121,9 +121,9 @@ class Standing:
             yield f"{status.name} {CONTROLS[status.control].partition(':')[0]}"
         accounts = status.accounts
         lines = [line for account in accounts if (line := _account_line(account, alone=len(accounts) == 1))]
-        yield from lines[:MOST_ACCOUNTS]
-        if len(lines) > MOST_ACCOUNTS:
-            yield f"and {len(lines) - MOST_ACCOUNTS} more accounts"
+        yield from lines[:MAX_ACCOUNTS]
+        if len(lines) > MAX_ACCOUNTS:
+            yield f"and {len(lines) - MAX_ACCOUNTS} more accounts"
 
 
 def _stages(status: CampaignStatus) -> tuple[Stage, Stage, Stage]:

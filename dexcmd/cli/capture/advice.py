@@ -14,7 +14,7 @@ __all__ = ["advice"]
 
 MARGIN = timedelta(seconds=1)
 
-MOST_NAMED = 5
+MAX_NAMED = 5
 """Maximum number of ids in a suggested command line."""
 
 
@@ -29,7 +29,7 @@ def advice(rows: Sequence[Row], common: Common, into: Path, since: datetime) -> 
     if not ids:
         return
     rest = f"| {dexcmd} download - --into {shlex.quote(str(into))}"
-    if len(ids) <= MOST_NAMED:
+    if len(ids) <= MAX_NAMED:
         yield f"to continue: {dexcmd} follow --json {' '.join(ids)} {rest}"
     else:
         # Commands that may have been created in addition can be of any time since then.

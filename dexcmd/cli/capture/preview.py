@@ -17,7 +17,7 @@ from dexcmd.wire.converter import unstructure_args
 
 __all__ = ["preview", "preview_lines"]
 
-MOST_SHOWN = 10
+MAX_SHOWN = 10
 
 COLUMNS = (
     Column[Device](title="device", text=lambda row: row.device_name or row.device_id, folds_at=12),
@@ -29,7 +29,7 @@ COLUMNS = (
 
 def preview(console: Console, choice: Choice, quota: Quota, args: CommandArgs, *, named: bool) -> None:
     """Show the first devices, and summarize the rest in a few lines."""
-    shown = choice.devices[:MOST_SHOWN]
+    shown = choice.devices[:MAX_SHOWN]
     say(console, f"{command_text(args.type, unstructure_args(args))} on:")
     if console.is_terminal:
         show_table(console, COLUMNS, shown)
@@ -43,8 +43,8 @@ def preview(console: Console, choice: Choice, quota: Quota, args: CommandArgs, *
 def preview_lines(choice: Choice, quota: Quota, now: datetime, *, named: bool) -> Iterator[str]:
     """Yield the lines after the first rows."""
     count = len(choice.devices)
-    if count > MOST_SHOWN:
-        yield f"and {count - MOST_SHOWN} more, {count} in all"
+    if count > MAX_SHOWN:
+        yield f"and {count - MAX_SHOWN} more, {count} in all"
     if away := choice.not_connected:
         yield f"{away} of them not connected now: their commands fail after 10 minutes, unless they reconnect"
     if choice.left:

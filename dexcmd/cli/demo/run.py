@@ -32,7 +32,7 @@ __all__ = ["run_demo"]
 SPEED = 10.0
 """How much faster than real time the demo runs, for the devices and the client alike."""
 
-MOST_PROBLEMS = 10
+MAX_PROBLEMS = 10
 """Maximum number of problems to show; the others are only counted."""
 
 NEXT = (
@@ -70,7 +70,7 @@ def run_demo(devices: int, into: Path | None, seed: int) -> int:
                 folder.rmdir()
     console.print(closing_table(rows(progress, folder)))
     if problems:
-        for problem in problems[:MOST_PROBLEMS]:
+        for problem in problems[:MAX_PROBLEMS]:
             say(console, problem, "red")
         say(console, f"{len(problems)} checks failed", "bold red")
         return FAILED

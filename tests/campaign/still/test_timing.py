@@ -189,7 +189,7 @@ async def test_what_a_process_left_open_is_looked_for_until_the_list_is_to_be_be
     assert timedelta(seconds=least) <= min(absent) <= max(absent) <= timedelta(seconds=most)
 
 
-MOST_REQUESTS = 1.25
+MAX_REQUESTS = 1.25
 """For each artifact of a campaign of 1,000: a tenth to create it, one to fetch it, the rest is all else."""
 
 
@@ -218,7 +218,7 @@ async def test_requests_for_each_artifact(
     asked = Counter(request.operation for request in sandbox.requests)
     assert asked["create_commands"] == 100
     assert asked["download"] == 1000
-    assert sum(asked.values()) <= MOST_REQUESTS * 1000, asked
+    assert sum(asked.values()) <= MAX_REQUESTS * 1000, asked
 
 
 SLOW_SECONDS = 10.0
