@@ -1,6 +1,7 @@
 """The aiohttp sessions of a client, and their lifetime."""
 
 import asyncio
+import warnings
 from weakref import WeakSet
 
 import aiohttp
@@ -26,6 +27,16 @@ class Connections:
         self.injected: bool = injected is not None
         self.answers: WeakSet[aiohttp.ClientResponse] = WeakSet()
         """Responses whose bodies may still be arriving."""
+
+    def __del__(self) -> None:
+        """Warn if nobody closed it: aiohttp warns as well, but names only its own objects."""
+        if self._loop is not None and not self.closed:
+            warnings.warn(
+                "unclosed DexClient: use it as `async with DexClient(...)`, or await its `close()`",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
 
     @property
     def home(self) -> aiohttp.ClientSession:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pickle
+import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -352,6 +353,7 @@ async def test_a_device_gives_a_request(rig: Rig) -> None:
 
 A_FIRST_CALL = """
 import asyncio
+import subprocess
 import sys
 from dexcmd import DexClient
 
@@ -375,3 +377,36 @@ async def test_a_first_call_loads_what_it_takes_and_no_more(rig: Rig) -> None:
     }
     ended = await anyio.run_process([sys.executable, "-c", A_FIRST_CALL], env=environment)
     assert ended.stdout.decode().split() == ["aiohttp", "dexcmd.resources.quota"]
+
+
+FORGETFUL = """
+import asyncio, aiohttp
+from dexcmd import DexClient
+from dexcmd.sandbox import Sandbox
+
+async def main():
+    async with Sandbox(1) as sandbox:
+        settings = dict(api_token=sandbox.token, account_id=sandbox.account_id, base_url=sandbox.base_url)
+        {use}
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("use", "told"),
+    [
+        ("await DexClient(**settings).quota.get()", 1),
+        ("DexClient(**settings)", 0),
+        ("async with DexClient(**settings) as dex: await dex.quota.get()", 0),
+        ("async with aiohttp.ClientSession() as own: await DexClient(**settings, session=own).quota.get()", 0),
+    ],
+    ids=["not closed", "not used", "closed", "of an injected session"],
+)
+def test_a_client_that_is_never_closed_is_named(use: str, told: int) -> None:
+    command = [sys.executable, "-W", "default::ResourceWarning", "-c", FORGETFUL.format(use=use)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    warning = "ResourceWarning: unclosed DexClient: use it as `async with DexClient(...)`, or await its `close()`\n"
+    assert ended.stderr.count(warning) == told
+    if not told:
+        assert ended.stderr == ""
