@@ -11,7 +11,7 @@ from dexcmd.errors import ConfigurationError, DownloadError, UnsafeFilenameError
 from dexcmd.transfer.checks import BodyCheck
 from dexcmd.transfer.names import Parts
 from dexcmd.transfer.options import Verify
-from dexcmd.transfer.system import TOO_MANY_OPEN, explain, sync_folder
+from dexcmd.transfer.system import TOO_MANY_OPEN, explain, explained, sync_folder
 from dexcmd.transfer.unpacking import Archive
 
 __all__ = ["check_zip", "make_below", "make_folder", "make_inside", "whole_file_hash"]
@@ -79,10 +79,8 @@ def make_below(folder: Path, parts: Parts) -> bool:
         if made:
             # Files in it are durable only if its own name is.
             above = root.joinpath(*parts[: length - 1])
-            try:
+            with explained(above):
                 sync_folder(above)
-            except OSError as error:
-                raise explain(error, above) from error
     return made
 
 

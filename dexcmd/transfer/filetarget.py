@@ -2,8 +2,8 @@
 
 import os
 import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -20,7 +20,7 @@ from dexcmd.transfer.ranges import Body, Have, Version, is_strong
 from dexcmd.transfer.resumable import ResumablePart
 from dexcmd.transfer.saved import SavedArtifact
 from dexcmd.transfer.sink import ArtifactName
-from dexcmd.transfer.system import explain, put_in_place
+from dexcmd.transfer.system import explained, put_in_place
 from dexcmd.transfer.writer import QueueThread
 
 __all__ = ["Existing", "FileTarget"]
@@ -107,7 +107,7 @@ class FileTarget:
         part = part_path(self._final)
         last, since = await run_to_the_end(partial(_progress_of, part)), clock.monotonic()
         while True:
-            with self._explained():
+            with explained(self._final):
                 if await run_stoppable(self._check_existing):
                     return
             await clock.sleep(LOCK_POLL_SECONDS)
@@ -121,7 +121,7 @@ class FileTarget:
     async def find(self, size: int | None) -> SavedArtifact | None:
         """Return the file if it is already complete."""
         if self._found is None and size is not None and self._may_be_complete and self._verify != "zip":
-            with self._explained():
+            with explained(self._final):
                 self._found = await run_stoppable(partial(self._whole_file, size))
                 if self._found is not None and self._on_disk:
                     await run_to_the_end(self._drop_all)
@@ -131,7 +131,7 @@ class FileTarget:
         """Prepare for a body."""
         if self._size > 0:
             # The threads read the version, so they have to end before it changes.
-            with self._explained():
+            with explained(self._final):
                 if body.offset == 0:
                     await run_to_the_end(self._restart)
                 else:
@@ -139,14 +139,14 @@ class FileTarget:
         self._part.version = Version() if body.coding else body.version
         if body.size is not None and body.size > SMALL:
             # A lack of disk space is found before the body is read.
-            with self._explained():
+            with explained(self._final):
                 await run_to_the_end(self._part.prepare)
 
     async def tail(self, size: int) -> bytes:
         """Return the last `size` bytes of what is stored."""
         if not self._on_disk:
             return b"".join(self._buffered)[self._size - size :]
-        with self._explained():
+        with explained(self._final):
             return await self._run_stopping_check(partial(self._read_tail, size))
 
     async def write(self, chunk: bytes) -> None:
@@ -163,7 +163,7 @@ class FileTarget:
             self._writer = QueueThread(self._part.write, "dexcmd-writer")
             self._checker = QueueThread(self._feed, "dexcmd-checker")
             chunk, self._buffered = b"".join(self._buffered), []
-        with self._explained():
+        with explained(self._final):
             await self._writer.put(chunk)
             if self._checker is not None:
                 await self._checker.put(chunk)
@@ -177,7 +177,7 @@ class FileTarget:
         Raises `InvalidArtifactError`, `InsufficientSpaceError`, `ArtifactExistsError` or `DownloadError`.
         """
         self._joined = resumed_from > 0 and not is_strong(self._part.version.etag)
-        with self._explained():
+        with explained(self._final):
             if self._on_disk:
                 await self._run_stopping_check(self._complete)
             try:
@@ -192,13 +192,6 @@ class FileTarget:
     def _on_disk(self) -> bool:
         """Whether there is a part file, or a thread about to create one: not all bytes are only in memory."""
         return self._part.file is not None or self._writer is not None
-
-    @contextmanager
-    def _explained(self) -> Generator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise explain(error, self._final) from error
 
     async def _run_stopping_check(self, work: Callable[[], T]) -> T:
         """Call `work`, which waits for the check or runs it, in a thread; a cancellation stops the check."""

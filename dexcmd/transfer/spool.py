@@ -3,11 +3,10 @@
 import os
 import tempfile
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from dexcmd.transfer.system import explain, write_all
+from dexcmd.transfer.system import explained, write_all
 
 __all__ = ["Spool"]
 
@@ -24,33 +23,26 @@ class Spool:
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.gettempdir())
-        with self._explained():
+        with explained(self._folder):
             self._file = tempfile.TemporaryFile(buffering=0, prefix="dexcmd-")  # noqa: SIM115 - `remove` closes it
 
     def write(self, pieces: Sequence[bytes]) -> None:
         """Append bytes."""
-        with self._explained():
+        with explained(self._folder):
             write_all(self._file.fileno(), pieces)
 
     def open(self) -> BinaryIO:
         """Return a file to read all bytes from; nothing may be written meanwhile."""
-        with self._explained():
+        with explained(self._folder):
             self._file.seek(0)
             return os.fdopen(os.dup(self._file.fileno()), "rb")
 
     def pieces(self) -> Generator[bytes]:
         """Yield all bytes, in pieces."""
-        with self._explained(), self.open() as file:
+        with explained(self._folder), self.open() as file:
             while piece := file.read(READ_SIZE):
                 yield piece
 
     def remove(self) -> None:
         """Close and delete the file."""
         self._file.close()
-
-    @contextmanager
-    def _explained(self) -> Generator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise explain(error, self._folder) from error

@@ -5,7 +5,8 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,7 @@ __all__ = [
     "TOO_MANY_OPEN",
     "boot_id",
     "explain",
+    "explained",
     "free_bytes",
     "preallocate",
     "open_private",
@@ -59,6 +61,15 @@ def explain(error: OSError, path: Path) -> DownloadError:
     if error.errno in _DISK_FULL:
         return InsufficientSpaceError(f"no space left for {path}")
     return DownloadError(f"can't write {path}: {error.strerror or error}")
+
+
+@contextmanager
+def explained(path: Path) -> Generator[None]:
+    """Raise each `OSError` of the block as the typed error for it."""
+    try:
+        yield
+    except OSError as error:
+        raise explain(error, path) from error
 
 
 def open_private(path: str, flags: int) -> int:
