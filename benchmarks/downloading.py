@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.case import Metric, Params, Result
-from benchmarks.usage import MIB, cpu_seconds, peak_mib
+from benchmarks.usage import MIB, cpu_seconds, peak_mib, watched_peak_mib
 
 __all__ = [
     "CURL",
@@ -55,8 +55,6 @@ way to the disk is synced. The times of the Python clients are those after the f
 start. CPU is the client's, in seconds; "loop blocked" the longest that its event loop was late for a sleep of 2 ms;
 "service busy" is the CPU of the service in per cent of the time: near 100 it is what is measured. In square brackets
 the fastest and the slowest round."""
-
-WATCH_SECONDS = 0.01
 
 
 class Measurement:
@@ -123,21 +121,9 @@ def run_curl(params: Params, arguments: Sequence[str | Path]) -> float:
     if "authority" in params:
         command += ["--cacert", params["authority"]]
     with subprocess.Popen(command) as curl:
-        peak = _watch(curl)
+        peak = watched_peak_mib(curl)
     if curl.returncode:
         raise subprocess.CalledProcessError(curl.returncode, command)
-    return peak
-
-
-def _watch(process: subprocess.Popen[bytes]) -> float:
-    """Return the peak memory of a process, once it has ended."""
-    peak = 0.0
-    while process.poll() is None:
-        try:
-            peak = peak_mib(process.pid)
-        except ProcessLookupError:
-            break
-        time.sleep(WATCH_SECONDS)
     return peak
 
 

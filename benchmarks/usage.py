@@ -1,11 +1,16 @@
 """What a process has used, from /proc."""
 
 import os
+import subprocess
+import time
 from pathlib import Path
+from typing import Any
 
-__all__ = ["MIB", "cpu_seconds", "peak_mib"]
+__all__ = ["MIB", "cpu_seconds", "peak_mib", "watched_peak_mib"]
 
 MIB = 1024 * 1024
+
+WATCH_SECONDS = 0.01
 
 
 def peak_mib(pid: int | str = "self") -> float:
@@ -17,6 +22,18 @@ def peak_mib(pid: int | str = "self") -> float:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
     raise ProcessLookupError(f"process {pid} has ended")
+
+
+def watched_peak_mib(process: subprocess.Popen[Any]) -> float:
+    """Return the peak memory of a process, once it has ended; 0 if it ended before the first look."""
+    peak = 0.0
+    while process.poll() is None:
+        try:
+            peak = peak_mib(process.pid)
+        except ProcessLookupError:
+            break
+        time.sleep(WATCH_SECONDS)
+    return peak
 
 
 def cpu_seconds(pid: int) -> float:

@@ -14,7 +14,7 @@ from benchmarks.downloading import CURL, download_folder
 from benchmarks.figures import median_ratios, medians, spread
 from benchmarks.table import comparison, markdown_table
 from benchmarks.tally import tally
-from benchmarks.usage import cpu_seconds, peak_mib
+from benchmarks.usage import cpu_seconds, peak_mib, watched_peak_mib
 
 ROOT = Path(__file__).parent.parent
 
@@ -159,6 +159,14 @@ def test_what_a_process_uses_is_seen_from_outside():
         process.communicate(b"\n")
     with pytest.raises(OSError, match=str(process.pid)):
         cpu_seconds(process.pid)
+
+
+def test_the_peak_of_a_process_is_known_when_it_has_ended():
+    # It lives for thirty looks, and holds most only at first.
+    hold = "import time; held = bytearray(64 << 20); del held; time.sleep(0.3)"
+    with subprocess.Popen([sys.executable, "-c", hold]) as process:
+        assert 64 < watched_peak_mib(process) < 1_000
+    assert process.returncode == 0
 
 
 def test_what_must_not_be_fails_the_run():
