@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.case import Metric, Params, Result
+from benchmarks.folders import empty_files
 from benchmarks.usage import MIB, cpu_seconds, peak_mib, watched_peak_mib
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "Measurement",
     "artifact_url",
     "download_folder",
+    "install",
     "run_curl",
     "sync_files",
     "trust",
@@ -35,7 +38,9 @@ __all__ = [
 CURL = shutil.which("curl")
 PEER = "curl" if CURL else "cloudflare, streamed"
 
-DEXCMD: dict[str, dict[str, Any]] = {"dexcmd": {}, "dexcmd, size only": {"verify": "size"}}
+SPEEDUPS = "dexcmd, speedups"
+
+DEXCMD: dict[str, dict[str, Any]] = {"dexcmd": {}, SPEEDUPS: {}, "dexcmd, size only": {"verify": "size"}}
 """The rows of dexcmd, and the options that each saves with."""
 
 METRICS = (
@@ -49,12 +54,13 @@ METRICS = (
 
 NOTES = """\
 dexcmd computes the sha256 of each file, syncs it to disk before it gives it its name and, but for "size only", checks
-each checksum in the zip; the others do none of this, save "synced" as it says: each file in turn, once curl has ended.
-Where the folder is in memory (`TMPDIR` decides), syncing costs nothing. Before each measurement all that is on the
-way to the disk is synced. The times of the Python clients are those after the first call, curl's are with its own
-start. CPU is the client's, in seconds; "loop blocked" the longest that its event loop was late for a sleep of 2 ms;
-"service busy" is the CPU of the service in per cent of the time: near 100 it is what is measured. In square brackets
-the fastest and the slowest round."""
+each checksum in the zip: in the row "speedups" with the library that this extra installs, otherwise with Python's own.
+The others do none of this, save "synced" as it says: each file in turn, once curl has ended. Where the folder is in
+memory (`TMPDIR` decides), syncing costs nothing. Before each measurement all that is on the way to the disk is synced.
+The times of the Python clients are those after the first call, curl's are with its own start. CPU is the client's, in
+seconds; "loop blocked" the longest that its event loop was late for a sleep of 2 ms; "service busy" is the CPU of the
+service in per cent of the time: near 100 it is what is measured. In square brackets the fastest and the slowest
+round."""
 
 
 class Measurement:
@@ -94,12 +100,21 @@ class Measurement:
 @contextmanager
 def download_folder(params: Params) -> Iterator[Path]:
     """Give a folder for what is saved, each file of which must be the whole artifact in the end."""
-    with tempfile.TemporaryDirectory(dir=params["folder"]) as name:
-        yield Path(name)
-        saved = list(Path(name).iterdir())
+    folder = Path(tempfile.mkdtemp(dir=params["folder"]))
+    try:
+        yield folder
+        saved = list(folder.iterdir())
         whole = [path for path in saved if filecmp.cmp(path, params["artifact"], shallow=False)]
         if not len(whole) == len(saved) == params.get("files", 1):
             raise RuntimeError(f"{len(saved)} files were saved, {len(whole)} of them whole")
+    finally:
+        empty_files(folder)
+
+
+def install(row: str) -> None:
+    """Have only the row of the extra `speedups` find what that installs.  To be called before dexcmd is imported."""
+    if row != SPEEDUPS:
+        sys.modules["zlib_ng"] = None  # type: ignore[assignment]
 
 
 def trust(params: Params) -> None:

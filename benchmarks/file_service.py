@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from benchmarks.artifact import write_artifact
 from benchmarks.canned import canned_service
 from benchmarks.case import Params
 from benchmarks.certificate import make_certificate
+from benchmarks.folders import case_folder
 from benchmarks.nginx import NGINX, nginx_service
 
 __all__ = ["file_service"]
@@ -21,8 +20,7 @@ def file_service(size: int, *, tls: bool) -> Iterator[Params]:
     Gives the service's params with `artifact`, the path of the zip, its `size`, a `folder` to save in and, with
     TLS, `authority`: the PEM file to trust.
     """
-    with TemporaryDirectory(prefix="dexcmd-benchmarks-") as name:
-        folder = Path(name)
+    with case_folder() as folder:
         artifact = folder / "artifact.zip"
         write_artifact(artifact, size)
         certificate = make_certificate(folder) if tls else None
@@ -36,6 +34,6 @@ def file_service(size: int, *, tls: bool) -> Iterator[Params]:
                 **service.params(),
                 "artifact": str(artifact),
                 "size": artifact.stat().st_size,
-                "folder": name,
+                "folder": str(folder),
                 **({} if certificate is None else {"authority": str(certificate.authority)}),
             }

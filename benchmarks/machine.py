@@ -8,7 +8,7 @@ from benchmarks.table import MISSING, markdown_table
 
 __all__ = ["describe_machine"]
 
-PACKAGES = ("dexcmd", "cloudflare", "aiohttp", "httpx", "cattrs", "pydantic")
+PACKAGES = ("dexcmd", "cloudflare", "aiohttp", "httpx", "cattrs", "pydantic", "zlib-ng")
 
 
 def describe_machine() -> str:

@@ -4,6 +4,7 @@ leaks.
 
 import asyncio
 import gc
+import importlib
 import os
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from dexcmd.clock import Clock, ManualClock
 from dexcmd.events import Event, RequestSent
 from dexcmd.resources.requests import CommandArgs, CommandRequest
 from dexcmd.sandbox import Behaviour, Sandbox, SandboxDevice
+from dexcmd.wire import deflate
 
 # The same examples every time where the answer decides about a change; new ones wherever somebody works on it.
 # How long the making of examples takes, which on a busy machine is long, says nothing in either case.
@@ -57,6 +59,17 @@ def the_last_test_answers_for_what_is_left() -> Iterator[None]:
     """
     yield
     gc.collect()
+
+
+@pytest.fixture(scope="module", params=["zlib", "zlib_ng.zlib_ng"])
+def deflate_library(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compute checksums and unpack with each of the libraries that may be installed."""
+    library = importlib.import_module(request.param)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(deflate, "DeflateError", library.error)
+        patched.setattr(deflate, "crc32", library.crc32)
+        patched.setattr(deflate, "unpacker", library.decompressobj)
+        yield
 
 
 @pytest.fixture

@@ -285,11 +285,11 @@ class TestThreads:
 
     async def test_cancelled_while_it_is_read(self, path: Path, monkeypatch: pytest.MonkeyPatch):
         path.write_bytes(forge([Entry("a", NOISE)]))
-        gate = Gate(unpacking.zlib.crc32)
+        gate = Gate(unpacking.deflate.crc32)
 
         async def reading() -> None:
             async with read_member(path, "a") as member:
-                monkeypatch.setattr(unpacking.zlib, "crc32", gate)
+                monkeypatch.setattr(unpacking.deflate, "crc32", gate)
                 async for _ in member:
                     raise AssertionError("it was read")
 
@@ -308,10 +308,10 @@ class TestThreads:
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ):
         path.write_bytes(forge([Entry("a", NOISE)]))
-        gate = Gate(unpacking.zlib.crc32)
+        gate = Gate(unpacking.deflate.crc32)
         async with read_member(path, "a") as member:
             start = await anext(member)
-            monkeypatch.setattr(unpacking.zlib, "crc32", gate)
+            monkeypatch.setattr(unpacking.deflate, "crc32", gate)
             await cancelled_in(anext(member), gate)
             assert start + await member.read_all() == NOISE
 
@@ -319,9 +319,9 @@ class TestThreads:
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ):
         path.write_bytes(forge([Entry("a", b"x", checksum=1)]))
-        gate = Gate(unpacking.zlib.crc32)
+        gate = Gate(unpacking.deflate.crc32)
         async with read_member(path, "a") as member:
-            monkeypatch.setattr(unpacking.zlib, "crc32", gate)
+            monkeypatch.setattr(unpacking.deflate, "crc32", gate)
             await cancelled_in(anext(member), gate)
             with pytest.raises(InvalidArtifactError):
                 await anext(member)
@@ -342,11 +342,11 @@ class TestThreads:
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ):
         path.write_bytes(forge([Entry("a", NOISE)]))
-        gate = Gate(unpacking.zlib.crc32)
+        gate = Gate(unpacking.deflate.crc32)
 
         async def reading() -> None:
             async with read_member(path, "a") as member:
-                monkeypatch.setattr(unpacking.zlib, "crc32", gate)
+                monkeypatch.setattr(unpacking.deflate, "crc32", gate)
                 task = asyncio.ensure_future(anext(member))
                 await reached(gate)
                 task.cancel()
@@ -362,9 +362,9 @@ class TestThreads:
 
     async def test_leaving_it_while_another_task_reads(self, path: Path, monkeypatch: pytest.MonkeyPatch):
         path.write_bytes(forge([Entry("a", NOISE)]))
-        gate = Gate(unpacking.zlib.crc32)
+        gate = Gate(unpacking.deflate.crc32)
         async with read_member(path, "a") as member:
-            monkeypatch.setattr(unpacking.zlib, "crc32", gate)
+            monkeypatch.setattr(unpacking.deflate, "crc32", gate)
             task = asyncio.ensure_future(anext(member))
             await reached(gate)
             asyncio.get_running_loop().call_soon(gate.go.set)

@@ -16,6 +16,7 @@ from benchmarks.downloading import (
     Measurement,
     artifact_url,
     download_folder,
+    install,
     run_curl,
     sync_files,
     trust,
@@ -28,9 +29,10 @@ COMMAND_ID = "00000000-0000-4000-8000-000000000000"
 FILENAME = f"{COMMAND_ID}.zip"
 
 
-def _dexcmd(options: Mapping[str, Any]) -> Callable[[Params], Result]:
+def _dexcmd(row: str, options: Mapping[str, Any]) -> Callable[[Params], Result]:
     def contender(params: Params) -> Result:
         trust(params)
+        install(row)
         from dexcmd import DexClient
 
         async def download(folder: Path) -> float:
@@ -114,7 +116,7 @@ def case(*, tls: bool) -> Case:
         metrics=METRICS,
         peer=PEER,
         contenders={
-            **{name: _dexcmd(options) for name, options in DEXCMD.items()},
+            **{row: _dexcmd(row, options) for row, options in DEXCMD.items()},
             "cloudflare, streamed": _official(_streamed),
             # It takes twice the artifact's size in memory, which is seen well enough in the clear.
             **({} if tls else {"cloudflare, whole": _official(_whole)}),

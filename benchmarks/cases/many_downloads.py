@@ -17,6 +17,7 @@ from benchmarks.downloading import (
     Measurement,
     artifact_url,
     download_folder,
+    install,
     run_curl,
     sync_files,
     trust,
@@ -33,9 +34,10 @@ def _command_ids(params: Params) -> list[str]:
     return [f"{number:08}-0000-4000-8000-000000000000" for number in range(params["files"])]
 
 
-def _dexcmd(options: Mapping[str, Any]) -> Callable[[Params], Result]:
+def _dexcmd(row: str, options: Mapping[str, Any]) -> Callable[[Params], Result]:
     def contender(params: Params) -> Result:
         trust(params)
+        install(row)
         from dexcmd import DexClient
 
         async def download(folder: Path) -> float:
@@ -130,7 +132,7 @@ def case(*, tls: bool) -> Case:
         metrics=METRICS,
         peer=PEER,
         contenders={
-            **{name: _dexcmd(options) for name, options in DEXCMD.items()},
+            **{row: _dexcmd(row, options) for row, options in DEXCMD.items()},
             "cloudflare, streamed": _official,
             **({"curl": _curl(synced=False), "curl, synced": _curl(synced=True)} if CURL else {}),
         },

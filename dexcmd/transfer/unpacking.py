@@ -31,6 +31,7 @@ from dexcmd.transfer.zipformat import (
     decoded_name,
     ends_with_its_directory,
 )
+from dexcmd.wire import deflate
 
 __all__ = ["PIECE", "Archive", "is_folder", "is_readable", "is_special"]
 
@@ -46,10 +47,10 @@ _HEADER = struct.Struct("<4s2xH18xHH")
 _LZMA_HEADER = struct.Struct("<2xHBL")
 _LZMA_PROPERTIES = 5
 
-# What `zipfile` and the decompressors raise for damaged archives: some flipped bit causes each of these.
+# What `zipfile` and the decompressors raise for damaged archives, besides `DeflateError`: some flipped bit causes each
+# of these.
 _DAMAGE = (
     zipfile.BadZipFile,
-    zlib.error,
     lzma.LZMAError,
     EOFError,
     NotImplementedError,
@@ -184,7 +185,7 @@ class Archive:
                         raise zipfile.BadZipFile(f"{name} ends after {done} of {size} bytes")
                 piece = unpacker.decompress(packed, min(PIECE, size - done))
                 done += len(piece)
-                checksum = zlib.crc32(piece, checksum)
+                checksum = deflate.crc32(piece, checksum)
                 if done == size and checksum != info.CRC:
                     raise zipfile.BadZipFile(f"the checksum of {name} is wrong")
                 if done < size and unpacker.eof:
@@ -214,7 +215,7 @@ class Archive:
     def _typed_errors(self) -> Generator[None]:
         try:
             yield
-        except _DAMAGE as error:
+        except (*_DAMAGE, deflate.DeflateError) as error:
             raise InvalidArtifactError(f"{self.name}: not a complete zip archive: {one_line(str(error))}") from None
         except OSError as error:
             # Damage can be an `OSError`, too: bz2 raises one without a number, a seek before the start raises `EINVAL`.
@@ -245,7 +246,7 @@ class _Stored:
 
 class _Deflated:
     def __init__(self) -> None:
-        self._inner = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._inner = deflate.unpacker(-zlib.MAX_WBITS)
         self.needs_input = True
 
     @property

@@ -24,6 +24,7 @@ from dexcmd.transfer.zipformat import (
     decoded_name,
     ends_with_its_directory,
 )
+from dexcmd.wire import deflate
 
 __all__ = ["Verdict", "ZipStream"]
 
@@ -102,7 +103,7 @@ class ZipStream:
         self._left = 0
         """Bytes of the member that are still to come, if its header contains its size."""
 
-        self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._inflate = deflate.unpacker(-zlib.MAX_WBITS)
         self._zip64 = False
         """Whether the member's data descriptor has sizes of 8 bytes each (zip64)."""
 
@@ -207,7 +208,7 @@ class ZipStream:
         elif not deflated:
             self._step = ZipStream._stored if packed else ZipStream._header
         else:
-            self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+            self._inflate = deflate.unpacker(-zlib.MAX_WBITS)
             self._step = ZipStream._deflated_until_end if has_descriptor else ZipStream._deflated
 
     def _unreadable(self, data: memoryview) -> memoryview:
@@ -259,13 +260,13 @@ class ZipStream:
             if not self._inflate.eof:
                 return 0
             return len(self._inflate.unused_data) or len(packed)
-        except zlib.error:
+        except deflate.DeflateError:
             self._member.crc = -1
             self._step = ZipStream._skip_damaged
             return 0
 
     def _count(self, unpacked: bytes | memoryview) -> None:
-        self._member.crc = zlib.crc32(unpacked, self._member.crc)
+        self._member.crc = deflate.crc32(unpacked, self._member.crc)
         self._member.size += len(unpacked)
 
     def _descriptor(self, data: memoryview) -> memoryview:

@@ -5,7 +5,8 @@ aiohttp decodes them as well, but accepts truncated gzip data as complete.
 
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+
+from dexcmd.wire import deflate
 
 __all__ = ["CODINGS", "CodingError", "Decoder", "content_coding", "decoded"]
 
@@ -36,8 +37,7 @@ class Decoder:
         if coding not in CODINGS:
             raise CodingError(f"the body has a content coding that was not requested: {coding}")
         self._gzip = coding in ("gzip", "x-gzip")
-        # zlib has no public name for its type.
-        self._inflate: Any = None
+        self._inflate: deflate.Unpacker | None = None
         self._whole = False
         """Whether the data so far may be complete."""
 
@@ -49,7 +49,7 @@ class Decoder:
                 self._inflate = self._begin(data)
             try:
                 piece = self._inflate.decompress(data, MAX_AT_ONCE)
-            except zlib.error as error:
+            except deflate.DeflateError as error:
                 raise CodingError(f"the encoded body is damaged: {error}") from None
             if piece:
                 yield piece
@@ -62,14 +62,14 @@ class Decoder:
         if self._inflate is not None or not self._whole:
             raise CodingError("the encoded body ends early")
 
-    def _begin(self, data: bytes) -> Any:
+    def _begin(self, data: bytes) -> deflate.Unpacker:
         if self._whole and not self._gzip:
             raise CodingError("there is data after the encoded body")
         if self._gzip:
             # Several members in a row are valid as well (RFC 1952, section 2.2).
-            return zlib.decompressobj(GZIP)
+            return deflate.unpacker(GZIP)
         # Some servers send raw data, without the zlib header and checksum (RFC 1950) that `deflate` implies.
-        return zlib.decompressobj(zlib.MAX_WBITS if data[0] & 0x0F == zlib.DEFLATED else -zlib.MAX_WBITS)
+        return deflate.unpacker(zlib.MAX_WBITS if data[0] & 0x0F == zlib.DEFLATED else -zlib.MAX_WBITS)
 
 
 def decoded(body: bytes, coding: str, most: int) -> bytes:

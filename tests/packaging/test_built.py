@@ -126,7 +126,7 @@ def test_what_it_says_of_itself(built: Built):
 def test_what_it_needs(built: Built):
     metadata = built.metadata()
     extras = metadata.get_all("Provides-Extra") or []
-    assert extras == ["cli", "object-store", "parquet"]
+    assert extras == ["cli", "object-store", "parquet", "speedups"]
     needed = metadata.get_all("Requires-Dist") or []
     core = {re.split(r"[<>=]", line)[0] for line in needed if "extra ==" not in line}
     assert core == {"aiohttp", "anyio", "attrs", "cattrs", "tenacity"}

@@ -23,6 +23,8 @@ from dexcmd.transfer.zipstream import MAX_DIRECTORY, PIECE, Verdict, ZipStream
 from tests.heap import measured_heap
 from tests.zips import forge, zeros
 
+pytestmark = pytest.mark.usefixtures("deflate_library")
+
 STORED, DEFLATED, BZIP2, LZMA = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA
 MIB = 1024 * 1024
 

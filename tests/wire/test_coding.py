@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from dexcmd.wire.coding import MAX_AT_ONCE, CodingError, Decoder, decoded
 
+pytestmark = pytest.mark.usefixtures("deflate_library")
+
 
 def bare(data: bytes) -> bytes:
     deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
