@@ -43,6 +43,7 @@ _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE)
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_OVERLAPPING_UUIDS = re.compile(f"(?=({_UUID.pattern}))")
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _UPWARDS = re.compile(r"[. ]*\.[. ]*\.[. ]*")
@@ -92,10 +93,8 @@ def outline(name: str) -> str:
 
 def ids_in(name: str) -> Iterator[tuple[int, str]]:
     """Yield the position and text of each id in the outline of a name, including overlapping ones."""
-    told = outline(name)
-    for at in range(len(told)):
-        if found := _UUID.match(told, at):
-            yield at, found[0]
+    for found in _OVERLAPPING_UUIDS.finditer(outline(name)):
+        yield found.start(), found[1]
 
 
 def safe_name(filename: str) -> str:
