@@ -1,12 +1,14 @@
 """The API reference has every public name, and the map of the code every part of it."""
 
 import re
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
+import attrs
 import pytest
 
-from tests.packaging.public_api import MODULES
+from tests.packaging.public_api import MODULES, Reading, members, read
 
 DOCS = Path(__file__).parent.parent / "docs"
 PACKAGE = DOCS.parent / "dexcmd"
@@ -76,3 +78,53 @@ def test_the_map_names_nothing_that_is_gone():
         name for name in NAMED.findall(text) if not any(PACKAGE.rglob(name.rstrip("/"))) and name.endswith((".py", "/"))
     }
     assert gone <= {"dexcmd/"}
+
+
+INHERITED_PROTOCOL = {"BulkCreate": {"send", "throw", "close"}}
+"""What a class has to have for Python's sake, which the reference leaves out."""
+
+
+@attrs.frozen
+class ClassDirective:
+    """A directive that shows a class with its members."""
+
+    name: str
+    excluded: frozenset[str]
+    nested: frozenset[str]
+    """Members that have directives of their own."""
+
+
+def class_directives() -> Iterator[ClassDirective]:
+    for page in sorted((DOCS / "reference").glob("*.md")):
+        module = ""
+        blocks = re.split(r"^(?=\.\. )", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        for block in blocks:
+            directive = re.match(r"\.\. (\w+):: ([\w.]+)", block)
+            if directive is None:
+                continue
+            kind, name = directive.groups()
+            if kind in {"module", "currentmodule", "automodule"}:
+                module = name
+            if kind not in {"autoclass", "autoexception"}:
+                continue
+            options = re.search(r":exclude-members:((?:[\s,]+\w+)+)", block)
+            yield ClassDirective(
+                name if name.startswith("dexcmd.") else f"{module}.{name}",
+                frozenset(re.findall(r"\w+", options[1])) if options else frozenset(),
+                frozenset(re.findall(r"^ +\.\. auto\w+:: (\w+)", block, re.MULTILINE)),
+            )
+
+
+@pytest.mark.parametrize("directive", list(class_directives()), ids=lambda directive: directive.name)
+def test_the_reference_shows_the_public_members_of_a_class(directive: ClassDirective, public_names: Reading):
+    shown_class = public_names.find(directive.name)
+    own = {name for name in shown_class.members if not name.startswith("_")}
+    public = {member.name for member in members(shown_class) if not member.name.startswith("_")}
+    assert directive.excluded <= own
+    shown = own - directive.excluded | directive.nested
+    assert shown == public - INHERITED_PROTOCOL.get(shown_class.name, set())
+
+
+@pytest.fixture(scope="module")
+def public_names() -> Reading:
+    return read()

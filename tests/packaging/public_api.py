@@ -23,16 +23,52 @@ MODULES = (
 )
 """Where users may import from: what is in the `__all__` of these is public."""
 
+# Faults are made with the methods of the class.
+FAULT_FIELDS = [
+    "alterations",
+    "amount",
+    "applies",
+    "at",
+    "changes",
+    "code",
+    "form",
+    "framing",
+    "kind",
+    "label",
+    "message",
+    "operations",
+    "path",
+    "processed",
+    "rate",
+    "real_time",
+    "reset",
+    "rest",
+    "retry_after",
+    "same_bytes",
+    "seconds",
+    "status",
+    "target",
+    "until",
+    "value",
+]
+
 NOT_PUBLIC = frozenset(
     {
+        *(f"dexcmd.sandbox.faults.Fault.{name}" for name in FAULT_FIELDS),
+        "dexcmd.campaign.plan.Plan.events",
+        "dexcmd.campaign.plan.Plan.target_events",
         "dexcmd.client.DexClient.session",
+        "dexcmd.outcome.Outcome.made",
         "dexcmd.resources.commands.CommandsResource.bulk",
         "dexcmd.resources.commands.CommandsResource.created",
         "dexcmd.resources.commands.CommandsResource.peers",
         "dexcmd.transfer.artifact.Artifact.__init__",
         "dexcmd.transfer.artifact.Artifact.body",
         # What they give is no more than `Sink` says.
+        "dexcmd.sandbox.script.FaultRule.take",
+        "dexcmd.sandbox.script.FaultScript.take",
         "dexcmd.transfer.folder.FileSink.open",
+        "dexcmd.transfer.many.SaveTotals.including",
         "dexcmd.transfer.objectstore.ObjectStoreSink.open",
     }
 )
@@ -85,6 +121,13 @@ class Reading:
                 self._reach(module[exported])
         for path, shown in list(self._found.items()):
             self._follow(path, shown)
+
+    def find(self, name: str) -> griffe.Class:
+        """Return the class that can be had by a full name."""
+        found = self._package[name.partition(".")[2]]
+        shown = found.final_target if isinstance(found, griffe.Alias) else found
+        assert isinstance(shown, griffe.Class)
+        return shown
 
     def homes(self) -> Iterator[tuple[str, str]]:
         """Yield the module and the name of each thing."""
