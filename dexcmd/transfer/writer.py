@@ -14,8 +14,7 @@ LOW_WATER = 9 * 256 * 1024
 """In bytes: above the high-water mark `put` waits, until the queue is down to the low-water mark."""
 
 GATHER = 1024 * 1024
-MAX_AT_ONCE = 2 * 1024 * 1024
-"""In bytes: the thread wakes up once `GATHER` are queued, and takes chunks until it has `MAX_AT_ONCE`.
+"""In bytes: the thread wakes up once that many are queued, and takes chunks until it has that many.
 
 Few large batches are cheaper: each system call or hash update releases the GIL, and must then wait to get it back from
 the busy event loop.
@@ -95,7 +94,7 @@ class QueueThread:
             self._changed.wait_for(lambda: self._queued >= GATHER or self._closing)
             chunks: list[bytes] = []
             size = 0
-            while self._queue and size < MAX_AT_ONCE:
+            while self._queue and size < GATHER:
                 chunks.append(self._queue.popleft())
                 size += len(chunks[-1])
             return chunks

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dexcmd.threads import run_to_the_end
-from dexcmd.transfer.writer import GATHER, HIGH_WATER, LOW_WATER, MAX_AT_ONCE, QueueThread
+from dexcmd.transfer.writer import GATHER, HIGH_WATER, LOW_WATER, QueueThread
 
 pytestmark = pytest.mark.anyio
 
@@ -86,8 +86,8 @@ async def test_the_thread_takes_many_at_once_and_not_too_many() -> None:
     await run_to_the_end(writer.end)
     assert sum(map(len, disk.calls)) == HIGH_WATER // len(PIECE)
     sizes = [len(pieces) * len(PIECE) for pieces in disk.calls]
-    assert all(GATHER <= size <= MAX_AT_ONCE for size in sizes[:-1])
-    assert sizes[-1] <= MAX_AT_ONCE
+    assert all(GATHER <= size < GATHER + len(PIECE) for size in sizes[:-1])
+    assert sizes[-1] < GATHER + len(PIECE)
 
 
 async def test_a_full_queue_holds_the_download_back() -> None:
