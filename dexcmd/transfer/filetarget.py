@@ -298,6 +298,7 @@ class FileTarget:
         try:
             if self._writer is not None:
                 self._writer.end()
+                self._part.flush()
         finally:
             self._writer = None
 

@@ -8,13 +8,14 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 from dexcmd.transfer.partstate import PartState
 from dexcmd.transfer.system import TOO_MANY_OPEN, preallocate, start_writeback, sync_file, write_all
+from dexcmd.transfer.uncached import ALIGNMENT, Uncached, open_uncached
 
 if sys.platform != "win32":
     import fcntl
@@ -103,13 +104,14 @@ class PartFile:
     def __init__(self, path: Path, descriptor: int, size: int, *, usual_name: bool) -> None:
         self.path = path
         self.size: int = size
-        """Bytes written so far."""
+        """Bytes written so far, without those that `flush` would write."""
 
         self.usual_name = usual_name
         """Whether it has the usual name, where the next download looks for it, not a numbered or random one."""
 
         self._descriptor = descriptor
         self._locked = False
+        self._uncached: Uncached | None = None
 
     @classmethod
     def create(cls, final: Path) -> Self:
@@ -242,8 +244,57 @@ class PartFile:
         """Reserve disk space for `size` bytes, where the file system can.  Raises `OSError` if the disk is full."""
         preallocate(self._descriptor, size)
 
+    def bypass_cache(self) -> None:
+        """Write past the system's cache from now on, if the file system can."""
+        if self._uncached is None:
+            self._uncached = open_uncached(self.path, self._descriptor)
+
     def write(self, pieces: list[bytes]) -> None:
-        """Append."""
+        """Append; past the cache, up to 1 MiB is held until more is written or `flush` is called."""
+        if self._uncached is None:
+            self._write_cached(pieces)
+            return
+        for piece in pieces:
+            self._write_uncached(memoryview(piece))
+
+    def flush(self) -> None:
+        """Write what is held."""
+        if self._uncached is not None and (held := self._uncached.take()):
+            self._write_rest(held)
+
+    def _write_uncached(self, data: memoryview) -> None:
+        while data:
+            uncached, gap = self._uncached, -self.size % ALIGNMENT
+            if uncached is None:
+                self._write_cached([data])
+                return
+            if gap and not uncached.held:
+                # It was resumed, or flushed, in the middle of a block.
+                self._write_rest(data[:gap])
+                data = data[gap:]
+                continue
+            data = data[uncached.add(data) :]
+            if uncached.full:
+                self._write_full(uncached)
+
+    def _write_full(self, uncached: Uncached) -> None:
+        try:
+            while uncached.held:
+                self.size += uncached.write(self.size)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # The file system can't, or it has written a part of a block because it is full, as the next write shows.
+            held, self._uncached = uncached.take(), None
+            uncached.close()
+            self._write_rest(held)
+
+    def _write_rest(self, data: bytes | memoryview) -> None:
+        """Write through the cache what comes after uncached writes, which leave the file position where it was."""
+        os.lseek(self._descriptor, self.size, os.SEEK_SET)
+        self._write_cached([data])
+
+    def _write_cached(self, pieces: Sequence[bytes | memoryview]) -> None:
         try:
             self.size += write_all(self._descriptor, pieces)
         except OSError:
@@ -252,7 +303,9 @@ class PartFile:
             raise
 
     def truncate(self, size: int) -> None:
-        """Truncate it to `size` bytes, and append from there."""
+        """Truncate it to `size` bytes, and append from there; what is held is discarded."""
+        if self._uncached is not None:
+            self._uncached.take()
         os.ftruncate(self._descriptor, size)
         os.lseek(self._descriptor, size, os.SEEK_SET)
         self.size = size
@@ -283,6 +336,9 @@ class PartFile:
 
     def close(self) -> None:
         """Close the file and release the lock; the file stays in the folder."""
+        if self._uncached is not None:
+            self._uncached.close()
+            self._uncached = None
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0:
             return

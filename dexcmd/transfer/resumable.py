@@ -24,6 +24,10 @@ SYNC_EVERY = 64 * 1024 * 1024
 """After this many bytes a sync starts in the background: a crash loses less, and the final sync takes less time."""
 
 
+UNCACHED_FROM = 16 * 1024 * 1024
+"""An artifact of at least this many bytes is written past the system's cache: for less, that is not worth a buffer."""
+
+
 class ResumablePart:
     """The part file of an artifact, created when it is first needed, and its state file.
 
@@ -116,6 +120,8 @@ class ResumablePart:
                 self.file = PartFile.create(self._final)
             if self.version.size is not None:
                 self.file.reserve(self.version.size)
+                if self.version.size >= UNCACHED_FROM:
+                    self.file.bypass_cache()
             self._has_space = True
         file = self.opened
         if self._recorded != self.version:
@@ -142,6 +148,11 @@ class ResumablePart:
         self.file = PartFile.create(self._final)
         self.file.write([body])
 
+    def flush(self) -> None:
+        """Write the bytes that the file still holds, if there is one."""
+        if self.file is not None:
+            self.file.flush()
+
     def start_over(self) -> None:
         """Discard all bytes, but keep the file to write other ones."""
         self.join_sync()
@@ -154,6 +165,7 @@ class ResumablePart:
     def sync(self) -> None:
         """Wait until all bytes are on disk."""
         try:
+            self.opened.flush()
             self.opened.sync()
         except OSError:
             self._sync_failed = True
@@ -188,6 +200,7 @@ class ResumablePart:
         try:
             if good and rest:
                 self.prepare().write(rest)
+                self.flush()
             if good and self.file is not None and boot_id() is None:
                 # Without a boot id, the next process can't rule out a reboot, so only synced bytes count.
                 self.file.sync()

@@ -104,7 +104,7 @@ def preallocate(descriptor: int, size: int) -> None:
             raise OSError(number, os.strerror(number))
 
 
-def write_all(descriptor: int, pieces: Sequence[bytes]) -> int:
+def write_all(descriptor: int, pieces: Sequence[bytes | memoryview]) -> int:
     """Write all of `pieces`, with few system calls, and return their total size."""
     total = 0
     for start in range(0, len(pieces), MAX_PIECES):

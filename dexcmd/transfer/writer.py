@@ -9,8 +9,8 @@ from dexcmd.threads import starting
 
 __all__ = ["HIGH_WATER", "QueueThread"]
 
-HIGH_WATER = 3 * 1024 * 1024
-LOW_WATER = 9 * 256 * 1024
+HIGH_WATER = 9 * 256 * 1024
+LOW_WATER = 7 * 256 * 1024
 """In bytes: above the high-water mark `put` waits, until the queue is down to the low-water mark."""
 
 GATHER = 1024 * 1024

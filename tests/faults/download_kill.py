@@ -27,6 +27,7 @@ import attrs
 
 from dexcmd.sandbox import Behaviour, RecordedRequest, Sandbox
 from dexcmd.sandbox.state import NewCommand
+from dexcmd.transfer.uncached import BUFFER
 from dexcmd.transfer.writer import HIGH_WATER
 
 MIB = 1024 * 1024
@@ -38,11 +39,12 @@ LATEST_SECONDS = 0.1
 CHUNK = 3 * 256 * 1024
 """The largest chunk: aiohttp stops reading when it holds more than 512 KiB, and asyncio reads 256 KiB at a time."""
 
-MAX_LOST = HIGH_WATER + CHUNK
+MAX_LOST = HIGH_WATER + CHUNK + BUFFER
 """How many of the bytes that a process has taken may be missing from its file when it is killed.
 
 The queue stops the download once it holds more than `HIGH_WATER`, with the chunk that brought it there.  What is being
-written still counts as queued, and before there is a queue 1 MiB is kept in memory.  (What is in the buffers of aiohttp
+written still counts as queued, until it fills a buffer it may be held, and before there is a queue 1 MiB is kept in
+memory.  (What is in the buffers of aiohttp
 and the socket has not been taken.)
 """
 

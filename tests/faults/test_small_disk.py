@@ -71,6 +71,8 @@ for name in ("tmpfs", "ext4"):
     refused = why_not(name)
     marks = [] if refused is None else [pytest.mark.skip(reason=f"no {name} can be mounted: {refused}")]
     KINDS.append(pytest.param(name, marks=marks))
+UNCACHED = pytest.param("ext4, uncached", marks=KINDS[-1].marks)
+"""Where all artifacts that are not small are written past the system's cache."""
 
 pytestmark = [pytest.mark.anyio]
 
@@ -125,9 +127,12 @@ class Disk:
         return found
 
 
-@pytest.fixture(params=KINDS)
-def disk(request: pytest.FixtureRequest) -> Iterator[Disk]:
-    with mounted(request.param) as root:
+@pytest.fixture(params=[*KINDS, UNCACHED])
+def disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    kind, _, uncached = request.param.partition(", ")
+    if uncached:
+        monkeypatch.setattr("dexcmd.transfer.resumable.UNCACHED_FROM", 0)
+    with mounted(kind) as root:
         yield Disk(root)
 
 

@@ -36,11 +36,12 @@ from dexcmd.transfer.partfile import PartFile, part_path, state_path
 from dexcmd.transfer.partstate import parse_state
 from dexcmd.transfer.ranges import OVERLAP, Body, Have, Version
 from dexcmd.transfer.system import put_in_place
-from dexcmd.transfer.writer import QueueThread
+from dexcmd.transfer.writer import HIGH_WATER, QueueThread
 from dexcmd.transfer.zipformat import MAX_UNPACKED
 from dexcmd.transfer.zipstream import ZipStream
 from tests.transfer.filerig import (
     C1,
+    CHUNK,
     LARGE,
     OTHER,
     PARTS,
@@ -49,6 +50,7 @@ from tests.transfer.filerig import (
     HeldCheck,
     HeldReading,
     SteppedClock,
+    archive,
     broken,
     download,
     download_two,
@@ -825,7 +827,8 @@ class TestAllTasksAreCancelled:
 
         monkeypatch.setattr(PartFile, "write", held)
         monkeypatch.setattr(QueueThread, "end", noted)
-        task = asyncio.ensure_future(download(tmp_path, LARGE))
+        body = archive(HIGH_WATER - CHUNK)  # has room in the queue
+        task = asyncio.ensure_future(download(tmp_path, body))
         while not ending.is_set():
             await asyncio.sleep(0)
         for each in asyncio.all_tasks() - before:
@@ -839,7 +842,7 @@ class TestAllTasksAreCancelled:
             await task
         assert open_parts() == []
         # What was in the queue is there.
-        assert (tmp_path / PARTS[0]).read_bytes() == LARGE
+        assert (tmp_path / PARTS[0]).read_bytes() == body
 
 
 class TestReadAgain:
