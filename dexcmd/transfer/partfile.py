@@ -112,6 +112,7 @@ class PartFile:
         self._descriptor = descriptor
         self._locked = False
         self._uncached: Uncached | None = None
+        self._can_bypass_cache = True
 
     @classmethod
     def create(cls, final: Path) -> Self:
@@ -245,9 +246,10 @@ class PartFile:
         preallocate(self._descriptor, size)
 
     def bypass_cache(self) -> None:
-        """Write past the system's cache from now on, if the file system can."""
-        if self._uncached is None:
-            self._uncached = open_uncached(self.path, self._descriptor)
+        """Write past the system's cache, if the file system can, until `flush` is called."""
+        if self._uncached is None and self._can_bypass_cache:
+            self._uncached = open_uncached(self._descriptor)
+            self._can_bypass_cache = self._uncached is not None
 
     def write(self, pieces: list[bytes]) -> None:
         """Append; past the cache, up to 1 MiB is held until more is written or `flush` is called."""
@@ -258,9 +260,9 @@ class PartFile:
             self._write_uncached(memoryview(piece))
 
     def flush(self) -> None:
-        """Write what is held."""
-        if self._uncached is not None and (held := self._uncached.take()):
-            self._write_rest(held)
+        """Write what is held, and free its memory."""
+        if self._uncached is not None:
+            self._write_rest(self._stop_bypassing(self._uncached))
 
     def _write_uncached(self, data: memoryview) -> None:
         while data:
@@ -285,9 +287,14 @@ class PartFile:
             if error.errno != errno.EINVAL:
                 raise
             # The file system can't, or it has written a part of a block because it is full, as the next write shows.
-            held, self._uncached = uncached.take(), None
-            uncached.close()
-            self._write_rest(held)
+            self._can_bypass_cache = False
+            self._write_rest(self._stop_bypassing(uncached))
+
+    def _stop_bypassing(self, uncached: Uncached) -> bytes:
+        """Return what is held."""
+        held, self._uncached = uncached.take(), None
+        uncached.close()
+        return held
 
     def _write_rest(self, data: bytes | memoryview) -> None:
         """Write through the cache what comes after uncached writes, which leave the file position where it was."""
@@ -336,13 +343,13 @@ class PartFile:
 
     def close(self) -> None:
         """Close the file and release the lock; the file stays in the folder."""
-        if self._uncached is not None:
-            self._uncached.close()
-            self._uncached = None
+        uncached, self._uncached = self._uncached, None
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0:
             return
         try:
+            if uncached is not None:
+                uncached.close()
             if sys.platform != "win32" and self._locked:
                 # Explicitly, as a process forked meanwhile shares the descriptor, and would keep the lock.
                 fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -25,7 +25,9 @@ SYNC_EVERY = 64 * 1024 * 1024
 
 
 UNCACHED_FROM = 16 * 1024 * 1024
-"""An artifact of at least this many bytes is written past the system's cache: for less, that is not worth a buffer."""
+"""An artifact that is announced to have at least this many bytes is written past the system's cache: for less, that is
+not worth a buffer.
+"""
 
 
 class ResumablePart:
@@ -120,10 +122,10 @@ class ResumablePart:
                 self.file = PartFile.create(self._final)
             if self.version.size is not None:
                 self.file.reserve(self.version.size)
-                if self.version.size >= UNCACHED_FROM:
-                    self.file.bypass_cache()
             self._has_space = True
         file = self.opened
+        if self.version.size is not None and self.version.size >= UNCACHED_FROM:
+            file.bypass_cache()
         if self._recorded != self.version:
             # Before any byte of this version is written, so that none is ever attributed to another version.
             self._write_state(file, durable=0)
@@ -164,8 +166,8 @@ class ResumablePart:
 
     def sync(self) -> None:
         """Wait until all bytes are on disk."""
+        self.flush()
         try:
-            self.opened.flush()
             self.opened.sync()
         except OSError:
             self._sync_failed = True
@@ -200,6 +202,7 @@ class ResumablePart:
         try:
             if good and rest:
                 self.prepare().write(rest)
+            if good:
                 self.flush()
             if good and self.file is not None and boot_id() is None:
                 # Without a boot id, the next process can't rule out a reboot, so only synced bytes count.

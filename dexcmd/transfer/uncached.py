@@ -10,31 +10,30 @@ from pathlib import Path
 
 __all__ = ["ALIGNMENT", "BUFFER", "Uncached", "open_uncached"]
 
-ALIGNMENT = 4096
-"""Offsets, sizes and addresses of uncached writes are multiples of it: of the largest logical block of any drive."""
+ALIGNMENT = max(4096, mmap.PAGESIZE)
+"""Offsets, sizes and addresses of uncached writes are multiples of it, as drives and the system's cache require."""
 
 BUFFER = 1024 * 1024
 """The size of each write.  They are not queued, so smaller ones would leave a fast drive idle."""
 
 FILE_SYSTEMS = frozenset({"ext4", "xfs"})
-"""Those that write to a local drive without the cache.  Others refuse to, or do but take longer for it (NFS), or read
-through the cache all the same.
+"""Those that can write to a local drive without the cache.  Others refuse, or take longer for it (NFS), or use the
+cache all the same.
 """
 
 
-def open_uncached(path: Path, descriptor: int) -> "Uncached | None":
-    """Open the file at `path`, open as `descriptor` too, for uncached appending; None where that is not possible."""
+def open_uncached(descriptor: int) -> "Uncached | None":
+    """Open an open file once more, for uncached writes; None where that is not possible."""
     if not hasattr(os, "O_DIRECT") or _file_system(os.fstat(descriptor).st_dev) not in FILE_SYSTEMS:
         return None
     try:
-        # Another open file, as this one is read with unaligned sizes at the same time.
-        uncached = os.open(path, os.O_WRONLY | os.O_DIRECT | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # Unlike other memory, it begins at a page.
+        buffer = memoryview(mmap.mmap(-1, BUFFER, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+        # Once more, as the other one is read with unaligned sizes at the same time; and not by its name, which may be
+        # another file's by now.
+        return Uncached(os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC), buffer)
     except OSError:
         return None
-    if not os.path.samestat(os.fstat(uncached), os.fstat(descriptor)):
-        os.close(uncached)
-        return None
-    return Uncached(uncached)
 
 
 def _file_system(device: int) -> str | None:
@@ -54,10 +53,9 @@ def _file_system(device: int) -> str | None:
 class Uncached:
     """A file open for uncached writes, with a buffer in which they are gathered."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, buffer: memoryview) -> None:
         self._descriptor = descriptor
-        # Unlike other memory, it begins at a page.
-        self._buffer = memoryview(mmap.mmap(-1, BUFFER))
+        self._buffer = buffer
         self._filled = 0
         self._written = 0
         """How many bytes of a full buffer are written."""
@@ -70,11 +68,11 @@ class Uncached:
     @property
     def full(self) -> bool:
         """Whether the buffer must be written before it takes more."""
-        return self._filled == BUFFER
+        return self._filled == len(self._buffer)
 
     def add(self, data: memoryview) -> int:
         """Take as much of `data` as there is room for, and return how many bytes that is."""
-        taken = min(len(data), BUFFER - self._filled)
+        taken = min(len(data), len(self._buffer) - self._filled)
         self._buffer[self._filled : self._filled + taken] = data[:taken]
         self._filled += taken
         return taken
@@ -97,8 +95,10 @@ class Uncached:
         return held
 
     def close(self) -> None:
-        """Close the file; what is held is lost."""
+        """Close the file and free the buffer, with what it holds."""
         self._filled = self._written = 0
+        # An exception that somebody keeps may refer to this object.
+        self._buffer = memoryview(b"")
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

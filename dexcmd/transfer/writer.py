@@ -11,7 +11,9 @@ __all__ = ["HIGH_WATER", "QueueThread"]
 
 HIGH_WATER = 9 * 256 * 1024
 LOW_WATER = 7 * 256 * 1024
-"""In bytes: above the high-water mark `put` waits, until the queue is down to the low-water mark."""
+"""In bytes: above the high-water mark `put` waits, until the queue is down to the low-water mark.  Full queues are much
+of the memory that a large download takes, and longer ones are not faster.
+"""
 
 GATHER = 1024 * 1024
 """In bytes: the thread wakes up once that many are queued, and takes chunks until it has that many.

@@ -43,9 +43,8 @@ MAX_LOST = HIGH_WATER + CHUNK + BUFFER
 """How many of the bytes that a process has taken may be missing from its file when it is killed.
 
 The queue stops the download once it holds more than `HIGH_WATER`, with the chunk that brought it there.  What is being
-written still counts as queued, until it fills a buffer it may be held, and before there is a queue 1 MiB is kept in
-memory.  (What is in the buffers of aiohttp
-and the socket has not been taken.)
+written still counts as queued, and may then be held until it fills a buffer.  Before there is a queue, 1 MiB is kept in
+memory.  (What is in the buffers of aiohttp and the socket has not been taken.)
 """
 
 

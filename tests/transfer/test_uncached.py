@@ -1,7 +1,9 @@
 """Writing past the system's cache: the same bytes are in the file as through it, whatever the sizes."""
 
 import errno
+import mmap
 import os
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,10 @@ def noise(size: int, seed: int = 7) -> bytes:
     return (seed.to_bytes(2) + os.urandom(61)) * (size // 63) + bytes(size % 63)
 
 
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def content(part: PartFile) -> bytes:
     return part.path.read_bytes()
 
@@ -85,6 +91,7 @@ def test_it_is_read_and_written_on_after_a_flush(part: PartFile, writes: Writes)
     part.write([body[: BUFFER + 1000]])
     part.flush()
     assert part.tail(500) == body[BUFFER + 500 : BUFFER + 1000]
+    part.bypass_cache()
     part.write([body[BUFFER + 1000 :]])
     part.flush()
     assert b"".join(part.pieces(len(body))) == body
@@ -159,16 +166,64 @@ def test_an_error_leaves_what_is_written(part: PartFile, writes: Writes) -> None
 
 def test_another_file_of_that_name_is_not_written_to(ext4: Path, part: PartFile, writes: Writes) -> None:
     part.path.rename(ext4 / "moved")
-    part.path.write_bytes(b"another")
+    os.mkfifo(part.path)
     part.bypass_cache()
     body = noise(2 * BUFFER)
     part.write([body])
-    assert writes.sizes == []
-    assert content(part) == b"another"
+    assert writes.sizes == [BUFFER] * 2
     assert (ext4 / "moved").read_bytes() == body
     part.close()
     part.path.unlink()
     (ext4 / "moved").unlink()
+
+
+def test_without_memory_for_the_buffer_it_goes_through_the_cache(
+    part: PartFile, writes: Writes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> mmap.mmap:
+        raise OSError(errno.ENOMEM, "no memory")
+
+    monkeypatch.setattr(mmap, "mmap", refuse)
+    before = descriptors()
+    part.bypass_cache()
+    body = noise(2 * BUFFER)
+    part.write([body])
+    assert writes.sizes == []
+    assert content(part) == body
+    assert descriptors() == before
+
+
+def test_what_is_flushed_takes_no_memory_and_no_descriptor(part: PartFile) -> None:
+    before = descriptors()
+    part.bypass_cache()
+    assert descriptors() == before + 1
+    part.write([bytes(BUFFER + 1)])
+    part.flush()
+    assert descriptors() == before
+
+
+def test_an_error_that_is_kept_holds_no_buffer(ext4: Path, writes: Writes) -> None:
+    part = PartFile.create(ext4 / "c1.zip")
+    part.bypass_cache()
+    held = part._uncached
+    assert held is not None
+    buffer = weakref.ref(held._buffer)
+    writes.failure = OSError(errno.ENOSPC, "full")
+    with pytest.raises(OSError, match="full") as failed:
+        part.write([bytes(BUFFER)])
+    part.remove()
+    assert failed.value.__traceback__ is not None
+    assert buffer() is None
+
+
+def test_what_could_not_be_written_is_once_there_is_room(part: PartFile, writes: Writes) -> None:
+    body = noise(BUFFER)
+    part.bypass_cache()
+    writes.failure = OSError(errno.ENOSPC, "full")
+    with pytest.raises(OSError, match="full"):
+        part.write([body])
+    part.flush()
+    assert content(part) == body
 
 
 @pytest.mark.parametrize("kind", [KINDS[0]])
@@ -183,13 +238,13 @@ def test_other_file_systems_are_written_through_the_cache(kind: str, writes: Wri
 
 
 def test_nothing_stays_open(ext4: Path) -> None:
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = descriptors()
     part = PartFile.create(ext4 / "c1.zip")
     part.bypass_cache()
     part.bypass_cache()
     part.write([bytes(BUFFER + 1)])
     part.remove()
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert descriptors() == before
     assert list(ext4.glob("*c1*")) == []
 
 
