@@ -18,8 +18,6 @@ from tests.heap import measured_heap
 from tests.test_members import open_files
 from tests.zips import METHOD_NAMES, METHODS, UTF8, Entry, forge, packed
 
-pytestmark = pytest.mark.usefixtures("deflate_library")
-
 MIB = 1024 * 1024
 NOISE = random.Random(7).randbytes(3 * PIECE + 17)
 each_method = pytest.mark.parametrize("method", METHODS, ids=METHOD_NAMES)

@@ -23,7 +23,7 @@ from dexcmd.transfer.zipstream import MAX_DIRECTORY, PIECE, Verdict, ZipStream
 from tests.heap import measured_heap
 from tests.zips import forge, zeros
 
-pytestmark = pytest.mark.usefixtures("deflate_library")
+with_each_library = pytest.mark.usefixtures("deflate_library")
 
 STORED, DEFLATED, BZIP2, LZMA = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA
 MIB = 1024 * 1024
@@ -104,6 +104,7 @@ members = st.builds(
 archives = st.lists(members, max_size=4, unique_by=lambda member: member.name)
 
 
+@with_each_library
 @settings(deadline=None, max_examples=200)
 @given(archives, st.booleans(), st.sampled_from([b"", b"comment", bytes(65535)]), st.data())
 def test_what_zipfile_writes_is_whole_in_any_pieces(
@@ -118,6 +119,7 @@ def test_what_zipfile_writes_is_whole_in_any_pieces(
     assert is_whole(archive)
 
 
+@with_each_library
 @settings(deadline=None, max_examples=400)
 @given(archives, st.booleans(), st.integers(0, 10**9), st.integers(0, 7), st.integers(1, 50))
 def test_with_a_flipped_bit_it_is_whole_only_where_zipfile_says_so(
@@ -131,6 +133,7 @@ def test_with_a_flipped_bit_it_is_whole_only_where_zipfile_says_so(
     assert verdict(damaged, piece) == told
 
 
+@with_each_library
 @settings(deadline=None, max_examples=200)
 @given(archives, st.booleans(), st.integers(0, 10**9), st.binary(max_size=30), st.integers(0, 30))
 def test_with_other_bytes_it_is_whole_only_where_zipfile_says_so(
@@ -158,6 +161,7 @@ def test_every_flipped_bit_of_a_small_archive(seekable: bool, method: int, wide:
     assert wrong == []
 
 
+@with_each_library
 @pytest.mark.parametrize("seekable", [True, False])
 @pytest.mark.parametrize("method", [STORED, DEFLATED, BZIP2, LZMA])
 def test_every_truncation_of_a_small_archive(seekable: bool, method: int) -> None:
@@ -167,6 +171,7 @@ def test_every_truncation_of_a_small_archive(seekable: bool, method: int) -> Non
         assert not is_whole(data[:size])
 
 
+@with_each_library
 @pytest.mark.parametrize("seekable", [True, False])
 def test_byte_by_byte(seekable: bool) -> None:
     data = archive_of([Member("a", bytes(1000)), Member("b/", b""), Member("c", b"c" * 99)], seekable=seekable)
@@ -418,6 +423,7 @@ class TestLies:
         assert verdict(bytes(data)) == "whole"
 
 
+@with_each_library
 # What unpacks to a piece's end exactly leaves the end of the stream in the decompressor.
 @pytest.mark.parametrize(
     "size", [*range(PIECE - 4, PIECE + 5), *range(2 * PIECE - 300, 2 * PIECE + 300, 37), 5 * PIECE]
