@@ -29,7 +29,7 @@ __all__ = [
     "Measurement",
     "artifact_url",
     "download_folder",
-    "install",
+    "offer_speedups",
     "run_curl",
     "sync_files",
     "trust",
@@ -111,8 +111,8 @@ def download_folder(params: Params) -> Iterator[Path]:
         empty_files(folder)
 
 
-def install(row: str) -> None:
-    """Have only the row of the extra `speedups` find what that installs.  To be called before dexcmd is imported."""
+def offer_speedups(row: str) -> None:
+    """Let only the row of the extra `speedups` find what that installs.  To be called before dexcmd is imported."""
     if row != SPEEDUPS:
         sys.modules["zlib_ng"] = None  # type: ignore[assignment]
 

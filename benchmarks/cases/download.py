@@ -16,7 +16,7 @@ from benchmarks.downloading import (
     Measurement,
     artifact_url,
     download_folder,
-    install,
+    offer_speedups,
     run_curl,
     sync_files,
     trust,
@@ -32,7 +32,7 @@ FILENAME = f"{COMMAND_ID}.zip"
 def _dexcmd(row: str, options: Mapping[str, Any]) -> Callable[[Params], Result]:
     def contender(params: Params) -> Result:
         trust(params)
-        install(row)
+        offer_speedups(row)
         from dexcmd import DexClient
 
         async def download(folder: Path) -> float:

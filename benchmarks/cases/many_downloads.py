@@ -17,7 +17,7 @@ from benchmarks.downloading import (
     Measurement,
     artifact_url,
     download_folder,
-    install,
+    offer_speedups,
     run_curl,
     sync_files,
     trust,
@@ -37,7 +37,7 @@ def _command_ids(params: Params) -> list[str]:
 def _dexcmd(row: str, options: Mapping[str, Any]) -> Callable[[Params], Result]:
     def contender(params: Params) -> Result:
         trust(params)
-        install(row)
+        offer_speedups(row)
         from dexcmd import DexClient
 
         async def download(folder: Path) -> float:

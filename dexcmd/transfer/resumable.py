@@ -166,7 +166,6 @@ class ResumablePart:
 
     def sync(self) -> None:
         """Wait until all bytes are on disk."""
-        self.flush()
         try:
             self.opened.sync()
         except OSError:

@@ -96,9 +96,6 @@ class Uncached:
 
     def close(self) -> None:
         """Close the file and free the buffer, with what it holds."""
-        self._filled = self._written = 0
         # An exception that somebody keeps may refer to this object.
         self._buffer = memoryview(b"")
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        os.close(self._descriptor)

@@ -47,10 +47,10 @@ _HEADER = struct.Struct("<4s2xH18xHH")
 _LZMA_HEADER = struct.Struct("<2xHBL")
 _LZMA_PROPERTIES = 5
 
-# What `zipfile` and the decompressors raise for damaged archives, besides `DeflateError`: some flipped bit causes each
-# of these.
+# What `zipfile` and the decompressors raise for damaged archives: some flipped bit causes each of these.
 _DAMAGE = (
     zipfile.BadZipFile,
+    deflate.DeflateError,
     lzma.LZMAError,
     EOFError,
     NotImplementedError,
@@ -215,7 +215,7 @@ class Archive:
     def _typed_errors(self) -> Generator[None]:
         try:
             yield
-        except (*_DAMAGE, deflate.DeflateError) as error:
+        except _DAMAGE as error:
             raise InvalidArtifactError(f"{self.name}: not a complete zip archive: {one_line(str(error))}") from None
         except OSError as error:
             # Damage can be an `OSError`, too: bz2 raises one without a number, a seek before the start raises `EINVAL`.

@@ -1,15 +1,9 @@
-"""Full disks, on real file systems of a few MB: a tmpfs, and an ext4 in an image.
-
-They have to be mounted, which takes root.  Where that is refused the tests say so and are left out; where `CI` is set
-they fail instead, so that nobody takes them for run.
-"""
+"""Full disks, on real file systems of a few MB."""
 
 import errno
 import os
 import resource
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,51 +21,11 @@ from dexcmd.transfer.system import write_all
 from tests.campaign.facts import Facts
 from tests.conftest import Rig
 from tests.faults.loops import HastyLoop, wait_for_threads
+from tests.faults.mounts import EXT4, KINDS, mounted
 
 KIB, MIB = 1024, 1024 * 1024
-DISK = 12 * MIB
-IMAGE = 16 * MIB
 
-
-@contextmanager
-def mounted(kind: str, **options: str) -> Iterator[Path]:
-    """Mount a file system of its own; raises `CalledProcessError` or `OSError` where that is refused."""
-    with tempfile.TemporaryDirectory() as home:
-        folder, image = Path(home, "disk"), Path(home, "image")
-        folder.mkdir()
-        if kind == "tmpfs":
-            settings = ",".join(f"{name}={value}" for name, value in {"size": str(DISK), **options}.items())
-            command = ["mount", "-t", "tmpfs", "-o", settings, "tmpfs", str(folder)]
-        else:
-            with image.open("wb") as file:
-                file.truncate(IMAGE)
-            subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True, capture_output=True)
-            command = ["mount", "-o", "loop", str(image), str(folder)]
-        subprocess.run(command, check=True, capture_output=True)
-        try:
-            yield folder
-        finally:
-            # Lazily: a file that a test has left open must not hide what the test says of it.
-            subprocess.run(["umount", "-l", str(folder)], check=True, capture_output=True)
-
-
-def why_not(kind: str) -> str | None:
-    """Return why such a file system can't be mounted here, None where it can."""
-    try:
-        with mounted(kind):
-            return None
-    except subprocess.CalledProcessError as error:
-        return error.stderr.decode(errors="replace").strip() or str(error)
-    except OSError as error:
-        return str(error)
-
-
-KINDS: list[Any] = []
-for name in ("tmpfs", "ext4"):
-    refused = why_not(name)
-    marks = [] if refused is None else [pytest.mark.skip(reason=f"no {name} can be mounted: {refused}")]
-    KINDS.append(pytest.param(name, marks=marks))
-UNCACHED = pytest.param("ext4, uncached", marks=KINDS[-1].marks)
+UNCACHED = pytest.param("ext4, uncached", marks=EXT4.marks)
 """Where all artifacts that are not small are written past the system's cache."""
 
 pytestmark = [pytest.mark.anyio]

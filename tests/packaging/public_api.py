@@ -62,13 +62,13 @@ NOT_PUBLIC = frozenset(
         "dexcmd.resources.commands.CommandsResource.bulk",
         "dexcmd.resources.commands.CommandsResource.created",
         "dexcmd.resources.commands.CommandsResource.peers",
-        "dexcmd.transfer.artifact.Artifact.__init__",
-        "dexcmd.transfer.artifact.Artifact.body",
-        # What they give is no more than `Sink` says.
         "dexcmd.sandbox.script.FaultRule.take",
         "dexcmd.sandbox.script.FaultScript.take",
-        "dexcmd.transfer.folder.FileSink.open",
+        "dexcmd.transfer.artifact.Artifact.__init__",
+        "dexcmd.transfer.artifact.Artifact.body",
         "dexcmd.transfer.many.SaveTotals.including",
+        # What they give is no more than `Sink` says.
+        "dexcmd.transfer.folder.FileSink.open",
         "dexcmd.transfer.objectstore.ObjectStoreSink.open",
     }
 )
