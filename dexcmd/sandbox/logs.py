@@ -28,12 +28,56 @@ _MESSAGES = (
     "DEBUG stats: tunnel sent={b}kB received={b}kB estimated_loss=0.{a:03} latency={a}ms handshake_age={a}s",
 )
 
-_HOUR_SIZE = len("[1234] 2025-04-02T11")
+_PREFIX = b"[0000] 0000-00-00T00"
+"""What all lines of an hour begin with, before its digits are set: process id and hour."""
+
+_VARYING_BITS = 4
+"""Digits differ only in so many of their bits, the lowest."""
 
 
+@attrs.frozen(eq=False)
+class _Lines:
+    """The lines of one hour, without the prefix that they share."""
+
+    lines: tuple[bytes, ...]
+
+    @cached_property
+    def size(self) -> int:
+        """Size in bytes of all lines with their prefixes."""
+        return sum(len(_PREFIX) + len(line) for line in self.lines)
+
+    def block(self, prefix: bytes) -> bytes:
+        """Return all lines with this prefix."""
+        return prefix.join((b"", *self.lines))
+
+    def crc32(self, prefix: bytes) -> int:
+        """Return the CRC-32 of the block with this prefix without generating it."""
+        crc = self._crc32
+        for position, (ours, base) in enumerate(zip(prefix, _PREFIX, strict=True)):
+            for bit in range(_VARYING_BITS):
+                if (ours ^ base) >> bit & 1:
+                    crc ^= self._effects[position, bit]
+        return crc
+
+    @cached_property
+    def _crc32(self) -> int:
+        return zlib.crc32(self.block(_PREFIX))
+
+    @cached_property
+    def _effects(self) -> dict[tuple[int, int], int]:
+        """The change (xor) in the CRC-32 when a bit of the prefix changes in all lines at once, whatever the others are."""
+        effects: dict[tuple[int, int], int] = {}
+        for position, bit in ((position, bit) for position in range(len(_PREFIX)) for bit in range(_VARYING_BITS)):
+            other = bytearray(_PREFIX)
+            other[position] ^= 1 << bit
+            effects[position, bit] = zlib.crc32(self.block(bytes(other))) ^ self._crc32
+        return effects
+
+
+# Their checksums take a tenth of a second, and serve every log.
 @lru_cache(maxsize=8)
-def _log_lines(limit: int) -> tuple[bytes, ...]:
-    """Return at least `limit` bytes of lines of one hour, without the prefix of process id and hour."""
+def _log_lines(limit: int) -> _Lines:
+    """Return at least `limit` bytes of lines."""
     dice = Dice.of("log")
     lines: list[bytes] = []
     size = 0
@@ -42,55 +86,34 @@ def _log_lines(limit: int) -> tuple[bytes, ...]:
         message = _MESSAGES[dice.below(len(_MESSAGES))].format(a=dice.below(250), b=dice.below(65536))
         line = f":{seconds // 60:02}:{seconds % 60:02}.{milliseconds:03}Z {message}\n".encode()
         lines.append(line)
-        size += _HOUR_SIZE + len(line)
-    return tuple(lines)
+        size += len(_PREFIX) + len(line)
+    return _Lines(tuple(lines))
 
 
 @attrs.frozen
 class _Log:
     """A log: blocks of the same lines, each an hour later, the last one cut off to give the exact size."""
 
-    lines: tuple[bytes, ...]
+    lines: _Lines
     first: datetime  #: the hour of the first block, UTC
     pid: int  #: four digits
     count: int  #: whole blocks
     rest: int  #: bytes of the block that is cut off
 
-    def hour(self, index: int) -> bytes:
-        """Return the prefix that all lines of a block share."""
+    def prefix(self, index: int) -> bytes:
+        """Return what all lines of a block begin with."""
         return f"[{self.pid}] {self.first + timedelta(hours=index):%Y-%m-%dT%H}".encode()
 
     def made(self, index: int) -> bytes:
         """Return a block; the one after the whole blocks is the rest."""
-        block = self.hour(index).join((b"", *self.lines))
+        block = self.lines.block(self.prefix(index))
         if index < self.count:
             return block
         return block[: self.rest - 1] + b"\n" if self.rest else b""
 
-    @cached_property
-    def _first_crc32(self) -> int:
-        return zlib.crc32(self.made(0))
-
-    @cached_property
-    def _effects(self) -> dict[tuple[int, int], int]:
-        """The change (xor) in a block's CRC-32 when a bit of its hour changes in all lines at once."""
-        hour = self.hour(0)
-        effects: dict[tuple[int, int], int] = {}
-        for position, bit in ((position, bit) for position in range(len(hour)) for bit in range(4)):
-            other = bytearray(hour)
-            other[position] ^= 1 << bit
-            block = bytes(other).join((b"", *self.lines))
-            effects[position, bit] = zlib.crc32(block) ^ self._first_crc32
-        return effects
-
     def crc32(self, index: int) -> int:
-        """Return the CRC-32 of a whole block without generating it; digits differ only in four bits."""
-        crc = self._first_crc32
-        for position, (ours, first) in enumerate(zip(self.hour(index), self.hour(0), strict=True)):
-            for bit in range(4):
-                if (ours ^ first) >> bit & 1:
-                    crc ^= self._effects[position, bit]
-        return crc
+        """Return the CRC-32 of a whole block without generating it."""
+        return self.lines.crc32(self.prefix(index))
 
 
 def virtual_log(size: int, ended: datetime, pid: int) -> Blocks:
@@ -99,8 +122,7 @@ def virtual_log(size: int, ended: datetime, pid: int) -> Blocks:
     while limit < min(size, _LOG_BLOCK):
         limit *= 2
     lines = _log_lines(limit)
-    block_size = sum(_HOUR_SIZE + len(line) for line in lines)
-    count, rest = divmod(size, block_size)
+    count, rest = divmod(size, lines.size)
     hour = ended.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     log = _Log(lines, hour - timedelta(hours=count + 1), pid, count, rest)
-    return Blocks(b"", block_size, count, rest, log.made, log.crc32)
+    return Blocks(b"", lines.size, count, rest, log.made, log.crc32)
