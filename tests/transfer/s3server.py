@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,9 +38,10 @@ class S3Server:
     url: str
     process: "subprocess.Popen[bytes]"
 
-    @property
+    # Either takes long to make, and tests look often.
+    @cached_property
     def client(self) -> Any:
-        """Return a client that lists what obstore can't."""
+        """A client that lists what obstore can't."""
         return boto3.client(
             "s3",
             endpoint_url=self.url,
@@ -48,6 +50,11 @@ class S3Server:
             region_name="us-east-1",
             config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
         )
+
+    @cached_property
+    def reader(self) -> S3Store:
+        """The store by which tests look at what others have stored."""
+        return self.store()
 
     def store(self, bucket: str = BUCKET, **changes: Any) -> S3Store:
         options: dict[str, Any] = {

@@ -80,10 +80,10 @@ class Place:
         return ObjectStoreSink(self.server.store(), self.prefix, **{"buffer_size": PART, **options})
 
     def read(self, key: str) -> bytes:
-        return bytes(obstore.get(self.server.store(), key).bytes())
+        return bytes(obstore.get(self.server.reader, key).bytes())
 
     def attributes(self, key: str) -> dict[str, str]:
-        return dict(obstore.get(self.server.store(), key, options={"head": True}).attributes)
+        return dict(obstore.get(self.server.reader, key, options={"head": True}).attributes)
 
     def assert_holds(self, *keys: str) -> None:
         """Check that there is nothing but these artifacts, each with a checksum that is right, and no trace else."""
@@ -122,7 +122,7 @@ async def test_an_artifact_becomes_an_object(rig: Rig, place: Place, size: int) 
     assert place.read(stored.key) == body
     assert (stored.size, stored.sha256) == (size, hashlib.sha256(body).hexdigest())
     assert (stored.resumed_from, stored.skipped) == (0, False)
-    assert stored.e_tag == obstore.head(place.server.store(), stored.key)["e_tag"]
+    assert stored.e_tag == obstore.head(place.server.reader, stored.key)["e_tag"]
     assert place.attributes(stored.key) == {
         "Content-Type": "application/zip",
         "Cache-Control": "no-store",
