@@ -65,7 +65,7 @@ class _Lines:
 
     @cached_property
     def _effects(self) -> dict[tuple[int, int], int]:
-        """The change (xor) in the CRC-32 when a bit of the prefix changes in all lines at once, whatever the others are."""
+        """The change (xor) in the CRC-32 when a bit of the prefix changes in all lines, whatever the others are."""
         effects: dict[tuple[int, int], int] = {}
         for position, bit in ((position, bit) for position in range(len(_PREFIX)) for bit in range(_VARYING_BITS)):
             other = bytearray(_PREFIX)

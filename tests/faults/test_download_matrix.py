@@ -138,8 +138,8 @@ class Cell:
     """The requests for the file; a function of the artifact's size."""
 
     at_most: int = 0
-    """So many requests may be made in all, each further one for anything: how often bytes are lost with their connection,
-    which are new once more, is a matter of chance.
+    """So many requests may be made in all, each further one for anything: how often bytes are lost with their
+    connection, and are new once more, is a matter of chance.
     """
 
     verify: Sequence[Any] = ALL
@@ -736,9 +736,8 @@ def check_requests(requests: Sequence[RecordedRequest], asked: Sequence[Asked], 
     for request, one in zip(requests, asked, strict=False):
         one.check(request, size)
     # Where all that came was lost with its connection, one less is enough; and where all had come, any of it.
-    lost = any(
-        start_of(request) < (size if one.high == 1 else 1) for request, one in zip(requests[1:], asked[1:], strict=False)
-    )
+    later = zip(requests[1:], asked[1:], strict=False)
+    lost = any(start_of(request) < (size if one.high == 1 else 1) for request, one in later)
     assert len(asked) - lost <= len(requests) <= max(len(asked), at_most)
 
 
