@@ -83,7 +83,7 @@ class Runner:
         try:
             self.on_event(event)
         except Exception as error:  # noqa: BLE001 - it is not ours, and is raised in the end
-            logger.warning("ending the run: on_event raised %r", error)
+            logger.error("ending the run: on_event raised %r", error)
             self._untold = error
             self.steering.stop()
 

@@ -130,6 +130,33 @@ async def test_only_one_process_runs_a_campaign(campaigns: CampaignRig) -> None:
         assert (await second.run()).state == "finished"
 
 
+async def test_a_handler_that_raises_ends_the_run_in_good_order(
+    campaigns: CampaignRig, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox = await campaigns.account(devices=85)
+    told: list[CampaignEvent] = []
+
+    def tell(event: CampaignEvent) -> None:
+        told.append(event)
+        if isinstance(event, CommandKnown):
+            raise ArithmeticError("not mine")
+
+    async with campaigns.campaign(campaigns.spec()) as campaign:
+        with pytest.raises(ArithmeticError, match="not mine"):
+            await campaign.run(on_event=tell)
+        assert [(record.levelname, record.name) for record in caplog.records if "on_event" in record.message] == [
+            ("ERROR", "dexcmd.campaign.runner")
+        ]
+        assert isinstance(told[-1], CommandKnown)
+        # What was under way ended well, and nothing more was begun.
+        assert await campaign.store.open_intents(campaign.name, "acme") == []
+        assert 10 <= len(sandbox.state.commands) < 85
+        status = await campaign.run(on_event=campaigns.events.append)
+    assert (status.state, status.count("saved")) == ("finished", 85)
+    assert set(commands_by_target(sandbox).values()) == {1}
+    assert campaigns.of(RunEnded)[-1].reason == "finished"
+
+
 # --- answers that get lost
 
 
