@@ -12,13 +12,13 @@ from typing import Protocol
 
 import attrs
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PermissionDeniedError
 from obstore.store import ObjectStore
 
 from dexcmd.errors import DownloadError
 from dexcmd.safe_text import one_line, without_secrets
 
-__all__ = ["ETAG_ATTRIBUTE", "Attributes", "Checksum", "ObjectLocation", "StoredObject", "Upload"]
+__all__ = ["ETAG_ATTRIBUTE", "Attributes", "Checksum", "ObjectLocation", "StoredObject", "Upload", "check_reachable"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -183,6 +183,15 @@ class ObjectLocation:
                 max_concurrency=self.concurrency,
             )
         return Upload(self.key, writer)
+
+
+def check_reachable(store: ObjectStore, key: str) -> None:
+    """Raise `DownloadError` if a store does not answer a request for an object, which need not exist.
+
+    A refusal is an answer: credentials may allow writing but not reading.
+    """
+    with suppress(_NotFoundError), _typed_errors(key), suppress(PermissionDeniedError):
+        obstore.head(store, key)
 
 
 class _NotFoundError(DownloadError):

@@ -15,6 +15,7 @@ from dexcmd.transfer.files import check_writable
 from dexcmd.transfer.folder import FileSink
 from dexcmd.transfer.many import Save
 from dexcmd.transfer.names import Parts
+from dexcmd.transfer.objectstore import ObjectStoreSink
 from dexcmd.transfer.options import SaveOptions
 from dexcmd.transfer.save import save_artifact
 from dexcmd.transfer.saved import R, SavedArtifact
@@ -39,12 +40,19 @@ async def saver(
 
 
 async def check_ready(sink: Sink[Any]) -> None:
-    """Raise `ConfigurationError` if an open sink can't store anything, as far as that can be told beforehand.
+    """Raise an error if an open sink can't store anything, as far as that can be told beforehand.
 
-    A complete artifact is found in a folder that can't be written to as well, so opening a sink doesn't check this.
+    `ConfigurationError` for a folder, `DownloadError` for an object store, after as many retries as that is set to.
+    Opening a sink doesn't check this, as a complete artifact is also found where nothing can be written.
     """
     if isinstance(sink, FileSink):
         await run_to_the_end(partial(check_writable, sink.folder))
+    elif isinstance(sink, ObjectStoreSink):
+        # Imported only here, as it imports obstore.
+        from dexcmd.transfer.bucket import check_reachable
+
+        key = f"{sink.prefix.strip('/')}/.dexcmd".lstrip("/")
+        await run_to_the_end(partial(check_reachable, sink.store, key))
 
 
 def sink_of(into: "str | os.PathLike[str] | Sink[R]") -> "Sink[SavedArtifact] | Sink[R]":

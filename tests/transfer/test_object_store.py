@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -52,6 +53,7 @@ from dexcmd.transfer.objectstore import Objects
 from dexcmd.transfer.objecttarget import Tail
 from dexcmd.transfer.options import Verify
 from dexcmd.transfer.ranges import OVERLAP, Body, Version
+from dexcmd.transfer.saver import check_ready
 from dexcmd.transfer.sink import ArtifactName
 from tests.conftest import Rig
 from tests.sandbox.sandbox_api import until
@@ -771,6 +773,28 @@ async def test_a_server_that_goes_away_is_a_typed_error(rig: Rig, step: str, cap
     logged = [record for record in caplog.records if "unfinished upload" in record.getMessage()]
     assert bool(logged) == (step != "target")
     assert all(record.levelno == logging.WARNING for record in logged)
+
+
+async def test_nothing_is_created_for_a_store_that_does_not_answer(rig: Rig, s3: S3Server) -> None:
+    await rig.start()
+    with socket.socket() as nobody:
+        # Bound, but not listening: connections are refused.
+        nobody.bind(("127.0.0.1", 0))
+        silent = attrs.evolve(s3, url=f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        store = silent.store(retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=2)})
+        with pytest.raises(DownloadError, match=r"^captures/\.dexcmd: "):
+            async with rig.dex.capture(rig.requests(3), into=ObjectStoreSink(store, "captures/")) as results:
+                assert [result async for result in results] == []
+    assert rig.made("create_commands") == 0
+
+
+@pytest.mark.skipif(WEED is None, reason="moto lets everybody in")
+async def test_a_store_that_refuses_to_be_read_is_not_refused_beforehand(rig: Rig, place: Place) -> None:
+    await rig.start()
+    sink = ObjectStoreSink(place.server.store(secret_access_key="very-wrong"), place.prefix)
+    await check_ready(sink)
+    with pytest.raises(DownloadError, match="403"):
+        await rig.dex.downloads.save(await make(rig), sink)
 
 
 async def test_an_abort_that_fails_hides_no_error(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
