@@ -241,7 +241,8 @@ class DexClient(AsyncOnlyContext):
         `results.stop()` starts nothing new and ends the iteration.  Leaving the block early stops everything and
         removes unfinished files.
 
-        Raises `ConfigurationError`, before anything is sent.
+        Raises, before anything is created, `ConfigurationError`, also for a folder that can't be written to, and
+        `DownloadError` for an object store that doesn't answer.
         """
         from dexcmd.capture import Capture, CaptureOptions
         from dexcmd.fanout import BulkOptions
