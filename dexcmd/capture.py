@@ -131,10 +131,11 @@ class Capture(Background[CaptureResult[R]]):
         # The sink is opened before anything is created: a capture that can't be stored wastes quota and privacy.
         options = SaveOptions(on_progress=self._options.on_progress)
         await load("dexcmd.transfer.saver")
-        from dexcmd.transfer.saver import saver, sink_of
+        from dexcmd.transfer.saver import check_ready, saver, sink_of
 
         sink: Sink[Any] = sink_of(self._options.into)
         async with saver(self._session, sink, options) as save:
+            await check_ready(sink)
             await self._capture(save)
 
     async def _capture(self, saver: Save[R]) -> None:

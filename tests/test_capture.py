@@ -26,6 +26,7 @@ from dexcmd.events import RequestFinished
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.transfer.progress import Progress
 from tests.conftest import Rig
+from tests.faults.mounts import TMPFS, mounted, read_only
 from tests.loops import ON_EACH_LOOP
 from tests.transfer.filerig import SteppedClock
 
@@ -63,6 +64,20 @@ async def test_targets_become_whole_private_files(rig: Rig, tmp_path: Path) -> N
     # A tenth of a POST, one download, and the polls.
     assert rig.made("create_commands") == 4
     assert rig.made("download") == 35
+
+
+@pytest.mark.parametrize("kind", [TMPFS])
+async def test_nothing_is_created_for_a_folder_that_can_not_be_written_to(rig: Rig, kind: str) -> None:
+    await rig.start()
+    with mounted(kind) as disk:
+        with (
+            read_only(disk),
+            pytest.raises(ConfigurationError, match=f"^can't write into the folder {disk}: Read-only"),
+        ):
+            await collect(rig.dex.capture(rig.requests(3), into=disk))
+        assert rig.made("create_commands") == 0
+        results = await collect(rig.dex.capture(rig.requests(3), into=disk))
+        assert Counter(result.state for result in results) == {"saved": 3}
 
 
 @pytest.mark.parametrize(("on_quota", "state"), [("wait", "saved"), ("stop", "not_attempted")])

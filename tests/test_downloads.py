@@ -5,6 +5,7 @@ import hashlib
 import resource
 import stat
 import threading
+import uuid
 import zipfile
 from collections.abc import AsyncGenerator
 from io import BytesIO
@@ -327,6 +328,36 @@ async def test_a_hostile_name_does_not_leave_the_folder(rig: Rig, tmp_path: Path
     command = await make(rig)
     with pytest.raises(UnsafeFilenameError):
         await rig.dex.downloads.save(command_id=command.id, filename="..", into=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("status", "note"),
+    [
+        ("PENDING_EXEC", "the command was in PENDING_EXEC when it was last seen: `commands.wait` for it first"),
+        ("RUNNING", "the command was in RUNNING when it was last seen: `commands.wait` for it first"),
+        ("FAILED", "the command has failed: there is no artifact"),
+        ("SUCCESS", None),
+        (None, None),
+    ],
+)
+async def test_why_there_is_no_artifact(rig: Rig, tmp_path: Path, status: str | None, note: str | None) -> None:
+    await rig.start()
+    command = Command(id=str(uuid.UUID(int=1)), status=status)
+
+    async def opened() -> None:
+        async with rig.dex.downloads.open(command):
+            pass
+
+    async def one_of_many() -> None:
+        async with rig.dex.downloads.save_many([command], tmp_path) as results:
+            [result] = [result async for result in results]
+        assert result.error is not None
+        raise result.error
+
+    for absent in (opened(), one_of_many(), rig.dex.downloads.save(command, tmp_path)):
+        with pytest.raises(NotFoundError) as caught:
+            await absent
+        assert getattr(caught.value, "__notes__", [None]) == [note]
 
 
 async def test_many_artifacts_are_saved_side_by_side(rig: Rig, tmp_path: Path) -> None:

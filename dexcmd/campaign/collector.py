@@ -20,6 +20,7 @@ from dexcmd.resources.command import Command, command_id_of
 from dexcmd.resources.quota import QuotaResource
 from dexcmd.tasks import run_tasks
 from dexcmd.transfer.saved import Saved
+from dexcmd.transfer.system import UNWRITABLE
 
 __all__ = ["Collector", "Fetch"]
 
@@ -27,9 +28,6 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 Fetch = Callable[[Flight, Command], Awaitable[tuple[str, Saved]]]
 """Fetches a command's artifact to its destination and returns its location.  Raises `DexError`."""
-
-BROKEN = (InsufficientSpaceError, ConfigurationError)
-"""Errors of the destination, rather than of one artifact."""
 
 
 class Collector:
@@ -125,9 +123,9 @@ class Collector:
         desk, command_id = self._desk, command_id_of(command)
         try:
             location, saved = await self._fetch(flight, command)
-        except BROKEN:
-            raise
         except DexError as error:
+            if _is_of_destination(error):
+                raise
             await self._check_account(error)
             logger.warning("%s: %s: %s", desk.name, command_id, error)
             failed = ArtifactFailed(
@@ -170,6 +168,13 @@ class Collector:
         except DexError:
             # Or there is no telling, in which case the artifact is not abandoned either.
             raise Refused(error) from error
+
+
+def _is_of_destination(error: DexError) -> bool:
+    """Tell whether an error is that of the destination, rather than of one artifact."""
+    cause = error.__cause__
+    unwritable = isinstance(cause, OSError) and cause.errno in UNWRITABLE
+    return unwritable or isinstance(error, InsufficientSpaceError | ConfigurationError)
 
 
 def _ended(command: Command) -> datetime:

@@ -26,6 +26,7 @@ from dexcmd.client import DexClient
 from dexcmd.clock import Clock
 from dexcmd.errors import CampaignError, DexError
 from dexcmd.tasks import run_beside, run_tasks
+from dexcmd.transfer.saver import check_ready
 from dexcmd.transfer.template import PlaceTemplate
 
 __all__ = ["MakeClient", "Runner"]
@@ -95,7 +96,10 @@ class Runner:
         records = {account.name: account for account in await self.store.accounts(self.spec.name)}
         left = [account for account in self.spec.accounts if records[account.name].stopped is None]
         planned = {count.account for count in await self.store.counts(self.spec.name)}
-        async with sink_for(self.spec.artifacts).open(self.clock) as destination:
+        sink = sink_for(self.spec.artifacts)
+        async with sink.open(self.clock) as destination:
+            if left:
+                await check_ready(sink)
 
             async def run(account: AccountSpec) -> None:
                 # The others do not wait, however long this one takes to plan.

@@ -58,10 +58,13 @@ class Failure:
         return self.line if self.hint is None else f"{self.line}; {self.hint}"
 
 
-def explain(error: BaseException, token_env: str = TOKEN_VARIABLE) -> Failure:
-    """Return the failure for an error; `token_env` is the environment variable of the token."""
+def explain(error: BaseException, token_env: str = TOKEN_VARIABLE, *, created: bool = False) -> Failure:
+    """Return the failure for an error; `token_env` is the environment variable of the token.
+
+    `created` is whether running the same command again would create commands a second time.
+    """
     line = one_line(_text(error), LONGEST_LINE)
-    hint, code = _advice(error, token_text(token_env))
+    hint, code = _advice(error, token_text(token_env), created=created)
     return Failure(line, hint, code)
 
 
@@ -82,7 +85,8 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _advice(error: BaseException, token: str) -> tuple[str | None, int]:
+def _advice(error: BaseException, token: str, *, created: bool) -> tuple[str | None, int]:
+    resume = "`dexcmd download` resumes" if created else "run the same command again to resume"
     match error:
         case ConfigurationError():
             return None, USAGE
@@ -99,11 +103,12 @@ def _advice(error: BaseException, token: str) -> tuple[str | None, int]:
             return hint, PARTLY if error.created else FAILED
         case WaitTimeoutError():
             they_keep, them = ("it keeps", "it") if len(error.pending) == 1 else ("they keep", "them")
-            return f"{they_keep} running: run the same command again to wait for {them}", PARTLY
+            wait = "`dexcmd follow` waits" if created else "run the same command again to wait"
+            return f"{they_keep} running: {wait} for {them}", PARTLY
         case InsufficientSpaceError():
-            return "make room, then run the same command again to resume", FAILED
+            return f"make room, then {resume}", FAILED
         case TruncatedArtifactError() | StalledDownloadError():
-            return "run the same command again to resume", FAILED
+            return resume, FAILED
         case ArtifactExistsError():
             return "move it away, or save into another folder", FAILED
         case InvalidArtifactError():

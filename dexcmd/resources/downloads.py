@@ -6,7 +6,7 @@ The implementation is imported when first awaited (`dexcmd.loading`).
 import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
@@ -16,7 +16,7 @@ from dexcmd.errors import ConfigurationError
 from dexcmd.loading import load
 from dexcmd.resources.command import Command
 from dexcmd.session import Session
-from dexcmd.transfer.address import ArtifactAddress, address
+from dexcmd.transfer.address import ArtifactAddress, address, explained_absence
 from dexcmd.transfer.limits import DownloadLimits
 from dexcmd.transfer.names import Parts
 from dexcmd.transfer.options import DEFAULT_LIMITS, OnProgress, SaveOptions, Verify
@@ -75,7 +75,7 @@ class DownloadsResource:
         exist yet or any more (they are kept for 7 days), `TruncatedArtifactError`, `StalledDownloadError`.
         """
         where = address(command, command_id, filename)
-        return OpenArtifact(_opened(self._session, where))
+        return OpenArtifact(_opened(self._session, where, command))
 
     @overload
     async def save(
@@ -145,7 +145,8 @@ class DownloadsResource:
 
         name = where.name(place)
         async with sink_of(into).open(self._session.settings.clock) as store:
-            return await save_artifact(self._session, name, store, options)
+            with explained_absence(command):
+                return await save_artifact(self._session, name, store, options)
 
     @overload
     def save_many(
@@ -224,11 +225,15 @@ class DownloadsResource:
 
 
 @asynccontextmanager
-async def _opened(session: Session, where: ArtifactAddress) -> "AsyncGenerator[Artifact]":
+async def _opened(
+    session: Session, where: ArtifactAddress, command: Command | str | None
+) -> "AsyncGenerator[Artifact]":
     await load("dexcmd.transfer.artifact")
     from dexcmd.transfer.artifact import open_artifact
 
-    async with open_artifact(session, where.path, where.filename) as artifact:
+    async with AsyncExitStack() as stack:
+        with explained_absence(command):
+            artifact = await stack.enter_async_context(open_artifact(session, where.path, where.filename))
         yield artifact
 
 

@@ -1,11 +1,14 @@
-"""The address of a command's artifact at the service."""
+"""The address of a command's artifact at the service, and why there may be nothing."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import attrs
 
-from dexcmd.errors import ConfigurationError
+from dexcmd.errors import ConfigurationError, NotFoundError
 from dexcmd.resources.command import Command, command_id_of
+from dexcmd.safe_text import one_line
 from dexcmd.transfer.names import Parts
 from dexcmd.validators import as_text
 from dexcmd.wire.paths import artifact_name, segment
@@ -13,7 +16,7 @@ from dexcmd.wire.paths import artifact_name, segment
 if TYPE_CHECKING:
     from dexcmd.transfer.sink import ArtifactName
 
-__all__ = ["ArtifactAddress", "address"]
+__all__ = ["ArtifactAddress", "address", "explained_absence"]
 
 
 @attrs.frozen
@@ -51,3 +54,18 @@ def address(
     found_id = command_id_of(command if command is not None else command_id or "")
     found_name = filename or (command.filename if isinstance(command, Command) else None) or f"{found_id}.zip"
     return ArtifactAddress(found_id, artifact_name(found_name))
+
+
+@contextmanager
+def explained_absence(command: Command | str | None) -> Generator[None]:
+    """Add a note to a `NotFoundError` of the block if the command had no artifact when it was last seen."""
+    try:
+        yield
+    except NotFoundError as error:
+        status = command.status if isinstance(command, Command) else None
+        if status == "FAILED":
+            error.add_note("the command has failed: there is no artifact")
+        elif status is not None and status != "SUCCESS":
+            seen = one_line(status, 40)
+            error.add_note(f"the command was in {seen} when it was last seen: `commands.wait` for it first")
+        raise

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import tempfile
 import threading
 from pathlib import Path
 from typing import BinaryIO
@@ -11,10 +12,10 @@ from dexcmd.errors import ConfigurationError, DownloadError, UnsafeFilenameError
 from dexcmd.transfer.checks import BodyCheck
 from dexcmd.transfer.names import Parts
 from dexcmd.transfer.options import Verify
-from dexcmd.transfer.system import TOO_MANY_OPEN, explain, explained, sync_folder
+from dexcmd.transfer.system import TOO_MANY_OPEN, UNWRITABLE, explain, explained, sync_folder
 from dexcmd.transfer.unpacking import Archive
 
-__all__ = ["check_zip", "make_below", "make_folder", "make_inside", "whole_file_hash"]
+__all__ = ["check_writable", "check_zip", "make_below", "make_folder", "make_inside", "whole_file_hash"]
 
 CHECK_PIECE = 1024 * 1024
 
@@ -34,6 +35,18 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(exist_ok=True)
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"can't create the folder {folder}: {_why_not(folder, error)}") from error
+
+
+def check_writable(folder: Path) -> None:
+    """Raise `ConfigurationError` if no file can be created in a folder."""
+    try:
+        # Only this is certain: a network share's permissions, for one, may be decided by its server.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if error.errno in UNWRITABLE:
+            raise ConfigurationError(f"can't write into the folder {folder}: {error.strerror}") from error
+        # Anything else, such as a full disk, may be over by the time that there is something to write.
 
 
 def _why_not(folder: Path, error: Exception) -> object:

@@ -17,6 +17,7 @@ if sys.platform != "win32":
 
 __all__ = [
     "TOO_MANY_OPEN",
+    "UNWRITABLE",
     "boot_id",
     "explain",
     "explained",
@@ -41,6 +42,12 @@ FULL_SYNC: int | None = None if sys.platform == "win32" else getattr(fcntl, "F_F
 
 TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
 """Errors of the process or the system, which say nothing about the file that was to be opened."""
+
+UNWRITABLE = (errno.EROFS,) if sys.platform == "win32" else (errno.EROFS, errno.EACCES, errno.EPERM)
+"""Errors of a folder or file system, which every other file in it meets as well.
+
+On Windows, access is also denied to a file that another program has open, for as long as that takes.
+"""
 
 _NO_FULL_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOTTY)
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP)

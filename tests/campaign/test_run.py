@@ -2,6 +2,7 @@
 
 import zipfile
 from collections import Counter
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -16,10 +17,12 @@ from dexcmd import (
     CampaignExistsError,
     ConfigurationError,
     DexClient,
+    DownloadError,
     WarpDiag,
 )
 from dexcmd.campaign.events import (
     AccountStopped,
+    ArtifactFailed,
     ArtifactSaved,
     Audited,
     CampaignEvent,
@@ -39,6 +42,7 @@ from dexcmd.campaign.events import (
 from dexcmd.campaign.spec import AbortRule, AccountSpec, ArtifactsSpec, Pace, Retries, Share, Waves
 from dexcmd.sandbox import Behaviour, Fault, NewCommand, Sandbox, make_devices
 from tests.campaign.conftest import HEALTHY, CampaignRig
+from tests.faults.mounts import TMPFS, mounted, read_only
 from tests.loops import ON_EACH_LOOP
 
 pytestmark = pytest.mark.anyio
@@ -682,6 +686,43 @@ async def test_a_full_disk_ends_the_run_and_loses_nothing(
     for path in campaigns.files():
         with zipfile.ZipFile(path) as archive:
             assert archive.testzip() is None
+
+
+@pytest.mark.parametrize("kind", [TMPFS])
+async def test_nothing_is_created_for_a_folder_that_can_not_be_written_to(campaigns: CampaignRig, kind: str) -> None:
+    sandbox = await campaigns.account(devices=5)
+    with mounted(kind) as disk:
+        spec = campaigns.spec(artifacts=ArtifactsSpec(into=str(disk)))
+        with (
+            read_only(disk),
+            pytest.raises(ConfigurationError, match=f"^can't write into the folder {disk}: Read-only"),
+        ):
+            await campaigns.run(spec)
+        assert len(sandbox.state.commands) == 0
+        status = await campaigns.run(spec)
+    assert (status.count("saved"), len(sandbox.state.commands)) == (5, 5)
+
+
+@pytest.mark.parametrize("kind", [TMPFS])
+async def test_no_artifact_is_given_up_for_a_folder_that_can_not_be_written_to_any_more(
+    campaigns: CampaignRig, kind: str
+) -> None:
+    sandbox = await campaigns.account(devices=5)
+    with mounted(kind) as disk, ExitStack() as locked:
+        spec = campaigns.spec(artifacts=ArtifactsSpec(into=str(disk)), retries=Retries(download=1))
+
+        def lock(event: CampaignEvent) -> None:
+            campaigns.events.append(event)
+            if isinstance(event, WaveOpened):
+                locked.enter_context(read_only(disk))
+
+        async with campaigns.campaign(spec) as campaign:
+            with pytest.raises(DownloadError, match="Read-only"):
+                await campaign.run(on_event=lock)
+        assert campaigns.of(ArtifactFailed) == []
+        locked.close()
+        status = await campaigns.run(campaigns.spec().name)
+    assert (status.state, status.count("saved"), len(sandbox.state.commands)) == ("finished", 5, 5)
 
 
 async def test_two_campaigns_on_one_device_do_not_mix(campaigns: CampaignRig) -> None:

@@ -22,6 +22,7 @@ from dexcmd.cli.ids import command_of_line
 from dexcmd.cli.view import LinesView, Picture
 from dexcmd.sandbox import Behaviour, Fault, Sandbox, make_devices
 from tests.cli.conftest import PATIENCE, Process, Screen, Service, Start
+from tests.faults.mounts import TMPFS, mounted
 
 
 def documents(shown: str) -> list[dict[str, object]]:
@@ -478,3 +479,18 @@ def test_the_time_at_the_question_is_none_of_the_capture(service: Service, monke
     assert main(["capture", "pcap", *device_ids(service, 1), "--no-wait"]) == 0
     assert pictures
     assert not [picture.said for picture in pictures if "h" in picture.said]
+
+
+@pytest.mark.parametrize("kind", [TMPFS])
+def test_a_full_disk_is_no_reason_to_capture_again(serve: Serve, capsys: pytest.CaptureFixture[str], kind: str):
+    service = serve(artifact_size=100_000)
+    [device] = device_ids(service, 1)
+    before = commands(service)
+    with mounted(kind, size="8k") as disk:
+        assert main(["capture", "pcap", device, "--yes", "--json", "--into", str(disk)]) == 1
+    out, err = capsys.readouterr()
+    [document] = documents(out)
+    [command_id] = commands(service) - before
+    assert str(document["error"]).endswith("; make room, then `dexcmd download` resumes")
+    assert f"to continue: dexcmd follow --json {command_id} | dexcmd download - --into {disk}" in err
+    assert "again" not in err

@@ -107,3 +107,17 @@ def test_a_base_url_without_its_path(service: Service, capsys: pytest.CaptureFix
     service.sandbox.faults.add(Fault.error(404), on="get_quota")
     assert main(["quota"]) == 1
     assert "--base-url" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (errors.WaitTimeoutError("late", ("c1",)), "it keeps running: `dexcmd follow` waits for it"),
+        (errors.InsufficientSpaceError("full"), "make room, then `dexcmd download` resumes"),
+        (errors.TruncatedArtifactError("cut"), "`dexcmd download` resumes"),
+        (errors.StalledDownloadError("slow"), "`dexcmd download` resumes"),
+    ],
+    ids=lambda case: type(case).__name__,
+)
+def test_nobody_is_told_to_create_commands_a_second_time(error: BaseException, hint: str):
+    assert explain(error, created=True).hint == hint

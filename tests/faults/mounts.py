@@ -40,6 +40,16 @@ def mounted(kind: str, **options: str) -> Iterator[Path]:
             subprocess.run(["umount", "-l", str(folder)], check=True, capture_output=True)
 
 
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Have a mounted file system refuse all writing."""
+    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True, capture_output=True)
+
+
 def why_not(kind: str) -> str | None:
     """Return why such a file system can't be mounted here, None where it can."""
     try:

@@ -30,8 +30,11 @@ ENDINGS: dict[str, ExportFormat] = {
 
 def format_of(chosen: ExportFormat | None, output: Path | None, *, as_json: bool) -> ExportFormat:
     """Return the format: the chosen one, or that of the output's extension.  Raises `ConfigurationError`."""
-    if chosen is None and output is not None and output.suffix.lower() in ENDINGS:
-        return ENDINGS[output.suffix.lower()]
+    if chosen is None and output is not None and (extension := output.suffix.lower()):
+        if extension not in ENDINGS:
+            known = ", ".join(ENDINGS)
+            raise ConfigurationError(f"{output}: no format has this extension: use --format, or one of {known}")
+        return ENDINGS[extension]
     found = chosen or ("jsonl" if as_json else "csv")
     if output is None and found in ("parquet", "sqlite"):
         raise ConfigurationError(f"{found} can't be written to stdout: name a file with --output")

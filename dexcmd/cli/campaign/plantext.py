@@ -169,7 +169,10 @@ def _devices(plan: Plan) -> Iterator[str]:
     yield report_row("devices", devices, "registrations that match" if devices else "")
     yield report_row("  captured", plan.commands, "a command each")
     if plan.late:
-        yield report_row("  too late", plan.late, "the quota leaves it for after the deadline")
+        over = plan.deadline is not None and plan.deadline <= plan.planned_at
+        yield report_row(
+            "  too late", plan.late, "the deadline is over" if over else "the quota leaves it for after the deadline"
+        )
     if skipped:
         yield report_row("  skipped", skipped)
     for reason, why in REASONS.items():

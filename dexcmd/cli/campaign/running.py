@@ -127,6 +127,15 @@ async def _planned(campaign: Campaign, looking: Looking, clients: Clients, *, as
     return Beginning(plan=await make_plan(campaign, looking, first=not ask))
 
 
+def _refuse_in_vain(plan: Plan) -> None:
+    """Raise `CampaignError` if each account would wait for its quota for ever."""
+    quotas = [account.quota for account in plan.accounts if account.commands]
+    if not quotas or not all(quota is not None and quota.per_day == 0 for quota in quotas):
+        return
+    why = f"leave_quota = {plan.spec.leave_quota} leaves nothing of it" if plan.spec.leave_quota else "it is 0"
+    raise CampaignError(f"the daily quota is never enough to create anything: {why}")
+
+
 def _begin(plan: Plan, journal: Path, *, yes: bool) -> bool:
     """Show whom a plan affects and the journal to be created, and return whether to start.
 
@@ -137,6 +146,7 @@ def _begin(plan: Plan, journal: Path, *, yes: bool) -> bool:
         if plan.late:
             reasons, why = [*reasons, f"too late {plan.late:,}"], f"{why} or too late for the deadline"
         raise CampaignError("there is no device to capture" + (f": {why} ({', '.join(reasons)})" if reasons else ""))
+    _refuse_in_vain(plan)
     console = stderr_console()
     for line in brief_lines(plan):
         say(console, line)

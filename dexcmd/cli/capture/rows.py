@@ -85,7 +85,7 @@ class Row:
     def why(self) -> str | None:
         """Return why there is no artifact, and what to do about it."""
         if self.error is not None:
-            return str(explain(self.error))
+            return str(explain(self.error, created=True))
         if self.text is None and self.command_id is not None and self.reason == "cancelled":
             return "interrupted; it keeps running"
         return self.text or REASONS.get(self.reason or "", self.reason)

@@ -213,7 +213,7 @@ class _Work:
         note(self._standing.summary(self._job.into))
         if (error := next((row.error for row in rows if row.error is not None), None)) and not sys.stdout.isatty():
             # On a terminal, the rows have shown it.
-            complain(explain(error), sum(row.error is not None for row in rows) - 1)
+            complain(explain(error, created=True), sum(row.error is not None for row in rows) - 1)
         if self._job.no_wait and self._written and not sys.stdout.isatty() and not self._gently.requested:
             # The reader of the rows has the ids.
             rows = [row for row in rows if row.state == "unknown"]

@@ -67,6 +67,18 @@ def test_no_parquet_on_stdout(done: Office, say: Say):
     assert "name a file with --output" in err
 
 
+@pytest.mark.parametrize("name", ["rows.json", "rows.xlsx", "rows.tsv"])
+def test_a_name_that_is_of_no_format(done: Office, say: Say, name: str):
+    code, out, err = say("export", "paris", "--output", name)
+    assert (code, out) == (2, "")
+    assert err == (
+        f"error: {name}: no format has this extension: use --format, or one of .csv, .jsonl, .ndjson, .parquet, .db, "
+        ".sqlite, .sqlite3\n"
+    )
+    assert not (done.folder / name).exists()
+    assert say("export", "paris", "--output", name, "--format", "csv")[0] == 0
+
+
 def test_whoever_reads_it_may_go(done: Office):
     command = [sys.executable, "-m", "dexcmd.cli", "campaign", "export", "paris"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -54,6 +54,22 @@ def test_a_run_that_comes_too_late_does_not_begin(office: Office, say: Say):
     assert (code, out) == (1, "")
     assert err == "error: there is no device to capture: all are skipped or too late for the deadline (too late 6)\n"
     assert not office.journal.exists()
+    assert "  too late                6  the deadline is over\n" in say("plan", file)[1]
+
+
+@pytest.mark.parametrize("leave", [800, 900])
+def test_a_run_that_the_quota_never_suffices_for_does_not_begin(office: Office, say: Say, leave: int):
+    code, out, err = say("run", office.write(f"leave_quota = {leave}\n"), "--yes")
+    assert (code, out) == (1, "")
+    why = f"leave_quota = {leave} leaves nothing of it"
+    assert err == f"error: the daily quota is never enough to create anything: {why}\n"
+    assert not office.journal.exists()
+
+
+def test_an_account_without_a_quota(office: Office, say: Say):
+    office.service.sandbox.state.quota.limit = 0
+    code, _, err = say("run", office.write(), "--yes")
+    assert (code, err) == (1, "error: the daily quota is never enough to create anything: it is 0\n")
 
 
 def test_why_devices_are_skipped_and_which(office: Office, say: Say):
