@@ -11,6 +11,7 @@ from dexcmd.resources.command import Command
 __all__ = ["Candidates", "assign"]
 
 OLDEST = datetime.min.replace(tzinfo=UTC)
+NEWEST = datetime.max.replace(tzinfo=UTC)
 
 
 class Candidates:
@@ -24,6 +25,10 @@ class Candidates:
         self._rows: dict[Kind, list[Command]] = {each: [] for each in self._own}
         self._short = set(self._own)
         """The kinds with fewer rows than lost requests."""
+
+        self._unclear: dict[tuple[str | None, str | None, str | None], datetime] = {}
+        """When the newest of the rows without an id, a device or a type was created, by device, type and registration.
+        """
 
     @property
     def since(self) -> datetime:
@@ -53,16 +58,34 @@ class Candidates:
         return contenders
 
     def of(self, rows: Iterable[Command]) -> list[Command]:
-        """Return the rows with a device and type of the lost requests."""
-        return [row for row in rows if (row.device_id or "", row.type or "") in self._rows]
+        """Return the rows with a device and type of the lost requests, and those that may be of any."""
+        return [row for row in rows if _is_unclear(row) or (row.device_id or "", row.type or "") in self._rows]
 
     def add(self, rows: Iterable[Command]) -> None:
         """Add rows, except those of other devices and types."""
         for row in self.of(rows):
-            which = row.device_id or "", row.type or ""
-            self._rows[which].append(row)
-            if len(self._rows[which]) == len(self._own[which]):
-                self._short.discard(which)
+            if _is_unclear(row):
+                which = row.device_id, row.type, row.registration_id
+                self._unclear[which] = max(self._unclear.get(which, OLDEST), row.created_date or NEWEST)
+                continue
+            own = row.device_id or "", row.type or ""
+            self._rows[own].append(row)
+            if len(self._rows[own]) == len(self._own[own]):
+                self._short.discard(own)
+
+    def is_unclear(self, one: Lost) -> bool:
+        """Tell whether a row that lacks its id, device or type may be the command of a lost request.
+
+        Such a row can't be adopted, but the request must not be sent again either.
+        """
+        asked, since = one.request, one.since or OLDEST
+        return any(
+            device in (None, asked.device_id)
+            and command_type in (None, asked.type)
+            and (None in (registration, asked.registration_id) or registration == asked.registration_id)
+            and created >= since
+            for (device, command_type, registration), created in self._unclear.items()
+        )
 
     def all_matches(self) -> dict[Lost, Command] | None:
         """Return the same as `matches` if each of the lost requests has a row, else None."""
@@ -98,6 +121,10 @@ class Candidates:
                 chosen = assign(sorted(chosen, key=_since), [row for row in rows if row.id in taken])
             found |= {one: row for one, row in chosen.items() if one in own}
         return found
+
+
+def _is_unclear(row: Command) -> bool:
+    return row.id is None or row.device_id is None or row.type is None
 
 
 def _since(one: Lost) -> datetime:

@@ -30,7 +30,7 @@ class Connections:
 
     def __del__(self) -> None:
         """Warn if nobody closed it: aiohttp warns as well, but names only its own objects."""
-        if self._loop is not None and not self.closed:
+        if self._loop is not None and not self.injected and not self.closed:
             warnings.warn(
                 "unclosed DexClient: use it as `async with DexClient(...)`, or await its `close()`",
                 ResourceWarning,
@@ -45,8 +45,9 @@ class Connections:
         Raises `ConfigurationError` as `check_open`.
         """
         self.check_open()
-        if self._home is None:
+        if self._loop is None:
             self._loop = asyncio.get_running_loop()
+        if self._home is None:
             self._home = aiohttp.ClientSession(
                 # No limit on connections: `Session` limits the calls, and waiting for a connection would use up
                 # the time of an attempt.

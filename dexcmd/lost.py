@@ -184,6 +184,9 @@ class LostCommands:
         """Return the outcome of a command missing after the settling time; None to send it again."""
         if not findings.complete:
             return _unknown(one, "the list can't be read", "unreadable")
+        if one in findings.unclear:
+            # It may have been created, so sending it again could create a second one.
+            return _unknown(one, "the list may show it, but without its id, device or type", "not_listed")
         if not self._again or self.was_absent(one.request):
             lost = "the responses to two POSTs were lost" if self._again else "the response to the POST was lost"
             return _unknown(one, f"{lost}, and the list does not show the command", "not_listed")

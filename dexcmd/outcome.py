@@ -22,7 +22,7 @@ class Outcome:
     - `rejected`: the service refused it; `error` says why.
     - `not_attempted`: it was not sent, or certainly not processed; `reason` says why (`quota`, `abort`, `cancelled`).
     - `unknown`: it may or may not have been created; `error` holds what is known, and `reason` says why: the list
-      can't be read (`unreadable`) or does not show it (`not_listed`).
+      can't be read (`unreadable`), or does not show it or not so that it can be told apart (`not_listed`).
     """
 
     request: CommandRequest

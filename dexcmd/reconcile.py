@@ -58,6 +58,9 @@ class Findings:
     unreadable: DexError | None = None
     """Why the list can't be read, if the next search would fail the same way."""
 
+    unclear: frozenset[Lost] = frozenset()
+    """Requests without a row of their own, whose command may be one that is listed without its id, device or type."""
+
 
 class Reconciler:
     """Looks up lost requests in the list, many in one walk."""
@@ -91,7 +94,9 @@ class Reconciler:
         complete, unreadable = True, None
         try:
             async for page in pages:
-                candidates.add(await unclaimed(candidates.of(page), self._created, self._known))
+                rows = candidates.of(page)
+                candidates.add(await unclaimed(rows, self._created, self._known))
+                candidates.add(row for row in rows if row.id is None)
                 found = candidates.all_matches()
                 if found is not None:
                     break
@@ -106,7 +111,8 @@ class Reconciler:
         if found is None:
             found = candidates.matches(complete=complete)
         found = {one: command for one, command in found.items() if one not in undecided}
-        return Findings(found, complete, pages.fetched, undecided, unreadable)
+        unclear = frozenset(one for one in sought if one not in found and candidates.is_unclear(one))
+        return Findings(found, complete, pages.fetched, undecided, unreadable, unclear)
 
     async def _date(self, lost: Sequence[Lost]) -> None:
         """Set `since`, the start of the POST by the service's clock, where it is missing.

@@ -10,7 +10,7 @@ import pytest
 import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from dexcmd import DexClient, RetryPolicy, TransportError, TransportTimeoutError
+from dexcmd import ConfigurationError, DexClient, RetryPolicy, TransportError, TransportTimeoutError
 from dexcmd.clock import ManualClock
 from dexcmd.sandbox import Fault
 from tests.conftest import Rig
@@ -24,10 +24,12 @@ class Names(AbstractResolver):
     """Says where the service is, unless it is silent."""
 
     silent = True
+    asked = False
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
+        self.asked = True
         if self.silent:
             await asyncio.Event().wait()
         return [
@@ -87,6 +89,32 @@ async def test_an_earlier_attempt_that_was_answered_does_not_count_as_sent(
         await dex.commands.create(rig.requests(1))
     assert not caught.value.sent
     assert rig.made("create_commands") == 1
+
+
+async def test_closing_while_a_name_is_resolved_is_no_cancellation(rig: Rig, names: Names, clock: ManualClock) -> None:
+    # aiohttp then cancels the lookup of the name, and with it both that wait for it.
+    await rig.start()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=names)) as session:
+        dex = named(rig, session, RetryPolicy(), clock)
+        calls = [asyncio.ensure_future(call) for call in (dex.quota.get(), dex.commands.create(rig.requests(1)))]
+        while not (names.asked and len(rig.sent_at) == 2):
+            await asyncio.sleep(0)
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert [(type(error), str(error)) for error in ended] == [(ConfigurationError, "this client is closed")] * 2
+    assert rig.sandbox.requests == []
+
+
+async def test_a_call_that_is_cancelled_while_its_session_closes_is_cancelled(
+    rig: Rig, names: Names, clock: ManualClock
+) -> None:
+    await rig.start()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=names)) as session:
+        call = asyncio.ensure_future(named(rig, session, RetryPolicy(), clock).quota.get())
+        while not names.asked:
+            await asyncio.sleep(0)
+        call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
 
 
 async def test_what_was_connected_may_have_arrived(

@@ -108,6 +108,16 @@ async def test_what_the_list_does_not_show_is_sent_again_after_settling(
     assert 90.0 <= second - first < 100.0
 
 
+@pytest.mark.parametrize("field", ["id", "device_id", "type"])
+async def test_what_the_list_may_show_without_saying_so_is_unknown_and_not_sent_again(rig: Rig, field: str) -> None:
+    await rig.start(behaviour=Behaviour.instant(null_fields={field}))
+    rig.sandbox.faults.add(Fault.drop(processed=True), on="create_commands")
+    with pytest.raises(AmbiguousCreateError, match="without its id, device or type") as caught:
+        await rig.dex.commands.create(rig.requests(2))
+    assert [outcome.reason for outcome in caught.value.outcomes] == ["not_listed", "not_listed"]
+    assert len(rig.sandbox.state.commands) == 2
+
+
 @pytest.mark.parametrize("fault", [*NOT_PROCESSED, Fault.drop(processed=True)], ids=named)
 async def test_what_is_lost_twice_is_unknown_and_not_sent_a_third_time(rig: Rig, fault: Fault) -> None:
     # Nothing shows up in the list for an hour, so the second POST is lost as well, whether processed or not.

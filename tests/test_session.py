@@ -357,6 +357,27 @@ def test_a_client_belongs_to_one_event_loop() -> None:
     asyncio.run(dex.close())
 
 
+def test_a_client_with_a_session_of_the_users_own_belongs_to_one_event_loop() -> None:
+    async def begin() -> tuple[aiohttp.ClientSession, DexClient]:
+        session = aiohttp.ClientSession()
+        dex = DexClient(
+            api_token=sandbox.token, account_id=sandbox.account_id, base_url=sandbox.base_url, session=session
+        )
+        await dex.quota.get()
+        return session, dex
+
+    async def go_on() -> None:
+        await dex.quota.get()
+
+    with Sandbox(devices=1).in_thread() as sandbox, asyncio.Runner() as runner:
+        session, dex = runner.run(begin())
+        # Seen: what is left of the first loop was used, or aiohttp's RuntimeError came out.
+        with pytest.raises(ConfigurationError, match="another event loop"):
+            asyncio.run(go_on())
+        runner.run(go_on())
+        runner.run(session.close())
+
+
 REQUEST = CommandRequest(device_id="d", user_email="ada@example.com", args=Pcap())
 
 

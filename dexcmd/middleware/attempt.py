@@ -1,5 +1,6 @@
 """The innermost middleware: one attempt, bounded in time, ending in a good response or a typed error."""
 
+import asyncio
 import logging
 from collections.abc import Collection
 
@@ -95,10 +96,14 @@ class Attempt:
                 raise
             # The system is out of threads, and aiohttp needs one to resolve a host name.
             failure = self._failed(error, sent=False)
-        except BaseException:
-            if response is not None:
-                response.close()
-            raise
+        except BaseException as error:
+            if not self._was_cut_off(error):
+                if response is not None:
+                    response.close()
+                raise
+            failure = TransportError(
+                f"{call.method} {call.path}: the client was closed", sent=request.response is not before
+            )
         finally:
             self._tell(response, call.clock.monotonic() - started)
         if response is not None:
@@ -132,6 +137,15 @@ class Attempt:
                 f"{answer.method} {answer.path}: the response is larger than {MAX_JSON_BYTES} bytes"
             )
         self._call.envelope = read_envelope(answer, now)
+
+    def _was_cut_off(self, error: BaseException) -> bool:
+        """Tell whether a cancellation comes from the closed connections instead of from outside.
+
+        aiohttp then cancels the lookups of host names, and so whatever waits for one.
+        """
+        task = asyncio.current_task()
+        is_cancelled = task is not None and task.cancelling() > 0
+        return isinstance(error, asyncio.CancelledError) and self._connections.closed and not is_cancelled
 
     def _failed(self, error: Exception, *, sent: bool) -> TransportError:
         call = self._call

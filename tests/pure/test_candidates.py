@@ -187,3 +187,37 @@ def test_what_others_look_for_elsewhere_is_nobodys_here() -> None:
         assert matches([one], [row("x"), attrs.evolve(row("y"), device_id="b")], created) == ["x"]
         assert created.sought() == [elsewhere, one]
     assert not created.sought()
+
+
+@pytest.mark.parametrize(
+    ("changes", "unclear"),
+    [
+        ({}, False),
+        ({"id": None}, True),
+        ({"device_id": None}, True),
+        ({"type": None}, True),
+        ({"device_id": None, "type": None, "registration_id": None, "created_date": None}, True),
+        ({"id": None, "device_id": "b"}, False),
+        ({"device_id": None, "type": "warp-diag"}, False),
+        ({"device_id": None, "registration_id": "2"}, False),
+        ({"device_id": None, "created_date": NOW - timedelta(seconds=1)}, False),
+    ],
+)
+def test_a_row_that_lacks_what_tells_it_apart_may_be_any_that_it_does_not_contradict(
+    changes: dict[str, object], unclear: bool
+) -> None:
+    one = lost("1")
+    candidates = Candidates([one], CreatedLog())
+    candidates.add([attrs.evolve(row("x", "1"), **changes)])
+    assert candidates.is_unclear(one) == unclear
+    assert (one in candidates.matches(complete=True)) == (not changes)
+
+
+def test_of_rows_that_lack_the_same_the_newest_counts() -> None:
+    one = lost()
+    candidates = Candidates([one], CreatedLog())
+    candidates.add(
+        Command(id=command_id, created_date=NOW + timedelta(seconds=seconds))
+        for command_id, seconds in (("x", -2), ("y", 2), ("z", -1))
+    )
+    assert candidates.is_unclear(one)
