@@ -1,5 +1,6 @@
 """What this machine's clock tells, however wrong, doubles nothing, gives up nothing, and prolongs no wait."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 
 from dexcmd import RetryPolicy
 from dexcmd.campaign.events import AccountStopped, CampaignEvent, CommandKnown, CommandOverdue, IntentClosed
+from dexcmd.campaign.spec import CampaignSpec
+from dexcmd.campaign.status import CampaignStatus
 from dexcmd.clock import Clock
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
 from tests.campaign.conftest import HEALTHY, CampaignRig
@@ -99,19 +102,47 @@ async def test_a_command_has_its_time_whatever_becomes_of_the_clock_between_two_
     assert timedelta(minutes=minutes - 1) < min(late) <= max(late) < timedelta(minutes=minutes + 1)
 
 
+async def run_until_set_back(
+    campaigns: CampaignRig,
+    wrong: WrongClock,
+    spec: CampaignSpec,
+    when: Callable[[CampaignEvent], bool],
+    *,
+    after: float,
+) -> tuple[CampaignStatus, timedelta]:
+    """Run a campaign whose clock is set back some seconds after an event; return its status, and how long it took."""
+    event = anyio.Event()
+
+    async def set_back() -> None:
+        await event.wait()
+        if after:
+            await wrong.sleep(after)
+        wrong.ahead = -timedelta(hours=3)
+
+    def note(told: CampaignEvent) -> None:
+        campaigns.events.append(told)
+        if when(told) and not event.is_set():
+            event.set()
+            if not after:
+                wrong.ahead = -timedelta(hours=3)
+
+    async with campaigns.campaign(spec) as campaign, anyio.create_task_group() as group:
+        group.start_soon(set_back)
+        status = await campaign.run(on_event=note)
+    [stopped] = campaigns.of(AccountStopped)
+    return status, stopped.at - wrong.ahead - EPOCH
+
+
+@pytest.mark.parametrize("after", [0.0, 400.0], ids=["before the wait", "during it"])
 async def test_an_audit_is_not_waited_for_any_longer_where_the_clock_is_set_back(
-    campaigns: CampaignRig, wrong: WrongClock
+    campaigns: CampaignRig, wrong: WrongClock, after: float
 ) -> None:
     sandbox = await account(campaigns, wrong)
     sandbox.faults.add(Fault.drop(), on="create_commands", times=1)
 
-    def note(event: CampaignEvent) -> None:
-        campaigns.events.append(event)
-        if isinstance(event, IntentClosed) and event.outcome == "absent":
-            wrong.ahead = -timedelta(hours=10)
+    def is_lost(event: CampaignEvent) -> bool:
+        return isinstance(event, IntentClosed) and event.outcome == "absent"
 
-    async with campaigns.campaign(campaigns.spec()) as campaign:
-        status = await campaign.run(on_event=note)
+    status, took = await run_until_set_back(campaigns, wrong, campaigns.spec(), is_lost, after=after)
     assert status.count("saved") == 3
-    [stopped] = campaigns.of(AccountStopped)
-    assert stopped.at - wrong.ahead - EPOCH < timedelta(minutes=20)
+    assert took < timedelta(minutes=20)
