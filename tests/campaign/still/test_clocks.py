@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from dexcmd import RetryPolicy
-from dexcmd.campaign.events import AccountStopped, CampaignEvent, CommandKnown, CommandOverdue, IntentClosed
-from dexcmd.campaign.spec import CampaignSpec
+from dexcmd.campaign.events import AccountStopped, ArtifactSaved, CampaignEvent, CommandKnown, CommandOverdue, IntentClosed
+from dexcmd.campaign.spec import CampaignSpec, Share, Waves
 from dexcmd.campaign.status import CampaignStatus
 from dexcmd.clock import Clock
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
@@ -146,3 +146,35 @@ async def test_an_audit_is_not_waited_for_any_longer_where_the_clock_is_set_back
     status, took = await run_until_set_back(campaigns, wrong, campaigns.spec(), is_lost, after=after)
     assert status.count("saved") == 3
     assert took < timedelta(minutes=20)
+
+
+@pytest.mark.parametrize("after", [0.0, 300.0], ids=["before the wait", "during it"])
+async def test_a_pause_between_waves_is_no_longer_where_the_clock_is_set_back(
+    campaigns: CampaignRig, wrong: WrongClock, after: float
+) -> None:
+    await account(campaigns, wrong)
+    spec = campaigns.spec(waves=Waves(sizes=(Share(count=1),), soak=timedelta(minutes=10)))
+    status, took = await run_until_set_back(
+        campaigns, wrong, spec, lambda event: isinstance(event, ArtifactSaved), after=after
+    )
+    assert status.count("saved") == 3
+    assert timedelta(minutes=10) < took < timedelta(minutes=20)
+
+
+async def test_a_pause_between_waves_is_no_longer_where_the_clock_is_set_back_between_two_runs(
+    campaigns: CampaignRig, wrong: WrongClock
+) -> None:
+    await account(campaigns, wrong)
+    spec = campaigns.spec(waves=Waves(sizes=(Share(count=1),), soak=timedelta(minutes=10)))
+    async with campaigns.campaign(spec) as campaign:
+
+        def note(event: CampaignEvent) -> None:
+            if isinstance(event, ArtifactSaved):
+                campaign.stop()
+
+        await campaign.run(on_event=note)
+    wrong.ahead = -timedelta(hours=3)
+    status = await campaigns.run("one")
+    assert status.count("saved") == 3
+    [stopped] = campaigns.of(AccountStopped)
+    assert timedelta(minutes=10) < stopped.at - wrong.ahead - EPOCH < timedelta(minutes=20)
