@@ -8,7 +8,15 @@ import anyio
 import pytest
 
 from dexcmd import RetryPolicy
-from dexcmd.campaign.events import AccountStopped, ArtifactSaved, CampaignEvent, CommandKnown, CommandOverdue, IntentClosed
+from dexcmd.campaign.events import (
+    AccountStopped,
+    ArtifactSaved,
+    CampaignEvent,
+    CommandKnown,
+    CommandOverdue,
+    IntentClosed,
+    TargetRetried,
+)
 from dexcmd.campaign.spec import CampaignSpec, Share, Waves
 from dexcmd.campaign.status import CampaignStatus
 from dexcmd.clock import Clock
@@ -178,3 +186,35 @@ async def test_a_pause_between_waves_is_no_longer_where_the_clock_is_set_back_be
     assert status.count("saved") == 3
     [stopped] = campaigns.of(AccountStopped)
     assert timedelta(minutes=10) < stopped.at - wrong.ahead - EPOCH < timedelta(minutes=20)
+
+
+@pytest.mark.parametrize("after", [0.0, 30.0], ids=["before the wait", "during it"])
+async def test_an_artifact_is_tried_again_no_later_where_the_clock_is_set_back(
+    campaigns: CampaignRig, wrong: WrongClock, after: float
+) -> None:
+    sandbox = await account(campaigns, wrong)
+    sandbox.faults.add(Fault.error(404), on="download", times=3)
+    status, took = await run_until_set_back(
+        campaigns, wrong, campaigns.spec(), lambda event: isinstance(event, TargetRetried), after=after
+    )
+    assert status.count("saved") == 3
+    assert took < timedelta(minutes=10)
+
+
+async def test_an_artifact_is_tried_again_no_later_where_the_clock_is_set_back_between_two_runs(
+    campaigns: CampaignRig, wrong: WrongClock
+) -> None:
+    sandbox = await account(campaigns, wrong)
+    sandbox.faults.add(Fault.error(404), on="download", times=3)
+    async with campaigns.campaign(campaigns.spec()) as campaign:
+
+        def note(event: CampaignEvent) -> None:
+            if isinstance(event, TargetRetried):
+                campaign.stop()
+
+        await campaign.run(on_event=note)
+    wrong.ahead = -timedelta(hours=3)
+    status = await campaigns.run("one")
+    assert status.count("saved") == 3
+    [stopped] = campaigns.of(AccountStopped)
+    assert stopped.at - wrong.ahead - EPOCH < timedelta(minutes=10)
