@@ -17,7 +17,7 @@ from dexcmd.campaign.events import (
     IntentClosed,
     TargetRetried,
 )
-from dexcmd.campaign.spec import CampaignSpec, Share, Waves
+from dexcmd.campaign.spec import CampaignSpec, Retries, Share, Waves
 from dexcmd.campaign.status import CampaignStatus
 from dexcmd.clock import Clock
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
@@ -218,3 +218,34 @@ async def test_an_artifact_is_tried_again_no_later_where_the_clock_is_set_back_b
     assert status.count("saved") == 3
     [stopped] = campaigns.of(AccountStopped)
     assert stopped.at - wrong.ahead - EPOCH < timedelta(minutes=10)
+
+
+@pytest.mark.parametrize("after", [0.0, 30.0], ids=["before the wait", "during it"])
+async def test_a_command_is_tried_again_no_later_where_the_clock_is_set_back(
+    campaigns: CampaignRig, wrong: WrongClock, after: float
+) -> None:
+    sandbox = await account(campaigns, wrong, failure_rate=1.0)
+    spec = campaigns.spec(retries=Retries(device=1))
+    _, took = await run_until_set_back(
+        campaigns, wrong, spec, lambda event: isinstance(event, TargetRetried), after=after
+    )
+    assert len(sandbox.state.commands) == 6
+    assert took < timedelta(minutes=20)
+
+
+async def test_a_command_is_tried_again_no_later_where_the_clock_is_set_back_between_two_runs(
+    campaigns: CampaignRig, wrong: WrongClock
+) -> None:
+    sandbox = await account(campaigns, wrong, failure_rate=1.0)
+    async with campaigns.campaign(campaigns.spec(retries=Retries(device=1))) as campaign:
+
+        def note(event: CampaignEvent) -> None:
+            if isinstance(event, TargetRetried):
+                campaign.stop()
+
+        await campaign.run(on_event=note)
+    wrong.ahead = -timedelta(hours=3)
+    await campaigns.run("one")
+    assert len(sandbox.state.commands) == 6
+    [stopped] = campaigns.of(AccountStopped)
+    assert stopped.at - wrong.ahead - EPOCH < timedelta(minutes=20)
