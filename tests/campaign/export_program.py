@@ -1,4 +1,4 @@
-"""Exports a campaign of 100,000 targets, and prints by how many MiB that made the process grow.
+"""Exports a campaign of 40,000 targets, and prints by how many MiB that made the process grow.
 
 python export_program.py PATH FORMAT
 """
@@ -22,7 +22,7 @@ from dexcmd.campaign.records import (
     TargetRecord,
 )
 
-COUNT = 100_000
+COUNT = 40_000
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
