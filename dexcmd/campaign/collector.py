@@ -4,7 +4,7 @@ import heapq
 import itertools
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from dexcmd.campaign.desk import Desk, Flight, Refused
 from dexcmd.campaign.events import ArtifactFailed, ArtifactSaved
@@ -41,8 +41,8 @@ class Collector:
         first.
         """
 
-        self._later: list[tuple[datetime, int, Flight, Command]] = []
-        """Ordered by when they are to be retried."""
+        self._later: list[tuple[float, int, Flight, Command]] = []
+        """Ordered by when they are to be retried, by the monotonic clock."""
 
         self._count = itertools.count()
         """Breaks ties between entries of the same time, as flights can't be compared."""
@@ -73,7 +73,8 @@ class Collector:
             flight = desk.flight(target)
             flight.command_id = record.command_id
             if target.not_before is not None:
-                self._put_off(flight, command, target.not_before)
+                # Not longer than it was put off for, should the clock have been set back since.
+                self._put_off(flight, command, target.not_before - max(target.changed_at, desk.clock.now()))
             else:
                 self.add(flight, command)
 
@@ -106,18 +107,19 @@ class Collector:
                     self._fetching -= 1
                     self._desk.pulse.touch()
                 continue
-            wait = (self._later[0][0] - self._desk.clock.now()).total_seconds() if self._later else None
+            wait = self._later[0][0] - self._desk.clock.monotonic() if self._later else None
             await self._desk.pulse.wait(version, wait)
 
     def _promote(self) -> None:
         """Move what was put off and is now due to the ready queue."""
-        now = self._desk.clock.now()
+        now = self._desk.clock.monotonic()
         while self._later and self._later[0][0] <= now:
             _, _, flight, command = heapq.heappop(self._later)
             heapq.heappush(self._ready, (_ended(command), next(self._count), flight, command))
 
-    def _put_off(self, flight: Flight, command: Command, until: datetime) -> None:
-        heapq.heappush(self._later, (until, next(self._count), flight, command))
+    def _put_off(self, flight: Flight, command: Command, wait: timedelta) -> None:
+        at = self._desk.clock.monotonic() + wait.total_seconds()
+        heapq.heappush(self._later, (at, next(self._count), flight, command))
 
     async def _collect(self, flight: Flight, command: Command) -> None:
         desk, command_id = self._desk, command_id_of(command)
@@ -138,7 +140,7 @@ class Collector:
             again = desk.retry(flight, "download")
             await desk.ledger.note(failed, *again)
             if again:
-                self._put_off(flight, command, again[0].not_before)
+                self._put_off(flight, command, again[0].not_before - again[0].at)
             else:
                 desk.land(flight.target.number)
             return

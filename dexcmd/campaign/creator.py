@@ -1,6 +1,6 @@
 """The creating side of a shard: carries out the next step, as determined by `decide`."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from dexcmd.campaign.allowance import Allowance
@@ -48,6 +48,9 @@ class Creator:
         self._allowance = Allowance(desk)
         self._due = DueTargets(desk)
         desk.wave = record.wave
+        self._wave_ended: tuple[datetime, float] | None = None
+        """When the open wave was decided, as recorded and by the monotonic clock."""
+
         self._aborted = record.aborted
         """The rule that ended creating, in words; None if none did."""
 
@@ -131,12 +134,23 @@ class Creator:
             total=total,
             begun=total.in_flight + self.posts.submitted,
             undecided_later=total.count("pending") - in_wave.count("pending"),
-            wave_ended_at=ledger.decided_at,
+            wave_ended_at=self._wave_ended_at,
             deadline=desk.deadline,
             quota_left=self._allowance.left,
             quota_counted_twice=self._allowance.counted_twice,
             quota_again_at=self._allowance.again_at,
         )
+
+    @property
+    def _wave_ended_at(self) -> datetime | None:
+        """Return when the open wave was decided, by this machine's clock as it is now set; None if not known."""
+        at, clock = self._desk.ledger.decided_at, self._desk.clock
+        if at is None:
+            return None
+        if self._wave_ended is None or self._wave_ended[0] != at:
+            # The clock may have been set back since that was recorded.
+            self._wave_ended = at, self._desk.steady(min(at, clock.now()))
+        return clock.now() - timedelta(seconds=clock.monotonic() - self._wave_ended[1])
 
     @property
     def _now(self) -> datetime:

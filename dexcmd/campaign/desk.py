@@ -113,6 +113,10 @@ class Desk:
         """Tell whether nothing more is to be created, whatever fails."""
         return self.stopped or (self.deadline is not None and self.clock.now() >= self.deadline)
 
+    def steady(self, time: datetime) -> float:
+        """Convert a time of this machine's clock, which may be set while it is waited for, to the monotonic clock."""
+        return self.clock.monotonic() + (time - self.clock.now()).total_seconds()
+
     def flight(self, target: TargetRecord) -> Flight:
         """Start tracking a target."""
         request = CommandRequest(

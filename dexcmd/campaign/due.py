@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from dexcmd.campaign.desk import Desk, Flight
 from dexcmd.campaign.records import TargetRecord
@@ -25,8 +25,8 @@ class DueTargets:
         self._waiting: list[TargetRecord] = []
         """Due, but another registration of the same device is in flight."""
 
-        self._left_alone: dict[int, datetime] = {}
-        """Targets that another campaign is busy with, and until when to leave them alone."""
+        self._left_alone: dict[int, float] = {}
+        """Targets that another campaign is busy with, and until when to leave them alone, by the monotonic clock."""
 
         self._given_back = 0
         """How many targets were started and are due again."""
@@ -37,8 +37,8 @@ class DueTargets:
         self._idle_since: tuple[int, int, int] | None = None
         """The value of `_arrived` when nothing was due; None if that is not known."""
 
-        self._idle_until: datetime | None = None
-        """When something is next due after nothing was; None for not before more arrives."""
+        self._idle_until: float | None = None
+        """When something is next due after nothing was, by the monotonic clock; None for not before more arrives."""
 
     def give_back(self) -> None:
         """Note that a started target may be due again."""
@@ -46,7 +46,7 @@ class DueTargets:
 
     def leave_alone(self, targets: Collection[int], until: datetime) -> None:
         """Start none of these targets before a time."""
-        self._left_alone.update(dict.fromkeys(targets, until))
+        self._left_alone.update(dict.fromkeys(targets, self._desk.steady(until)))
 
     def clear(self) -> None:
         """Forget what was read from the journal."""
@@ -58,8 +58,9 @@ class DueTargets:
 
         The journal still shows as pending the `unnoted` targets that are started but have no open intent yet.
         """
-        now = self._desk.clock.now()
-        self._left_alone = {number: until for number, until in self._left_alone.items() if until > now}
+        clock = self._desk.clock
+        now, steady = clock.now(), clock.monotonic()
+        self._left_alone = {number: until for number, until in self._left_alone.items() if until > steady}
         flights: list[Flight] = []
         # Targets that had to wait for another registration of their device go first.
         waiting, self._waiting = self._waiting, []
@@ -86,15 +87,20 @@ class DueTargets:
 
     async def next_time(self) -> datetime | None:
         """Return when the next target not yet due will be; None if no such time is known."""
-        if self._is_idle:
-            return self._idle_until
-        arrived = self._arrived
-        due, now = await self._desk.ledger.store.next_due(*self._desk.key, self._desk.wave), self._desk.clock.now()
-        known = (due, min(self._left_alone.values(), default=None))
-        self._idle_until = min((time for time in known if time is not None and time > now), default=None)
-        # A target due by now is waiting for another one, and may hide when the next is due.
-        self._idle_since = arrived if arrived == self._asked and (due is None or due > now) else None
-        return self._idle_until
+        clock = self._desk.clock
+        if not self._is_idle:
+            arrived = self._arrived
+            due = await self._desk.ledger.store.next_due(*self._desk.key, self._desk.wave)
+            now, steady = clock.now(), clock.monotonic()
+            times = [until for until in self._left_alone.values() if until > steady]
+            if due is not None and due > now:
+                times.append(steady + (due - now).total_seconds())
+            self._idle_until = min(times, default=None)
+            # A target due by now is waiting for another one, and may hide when the next is due.
+            self._idle_since = arrived if arrived == self._asked and (due is None or due > now) else None
+        if self._idle_until is None:
+            return None
+        return clock.now() + timedelta(seconds=self._idle_until - clock.monotonic())
 
     @property
     def _arrived(self) -> tuple[int, int, int]:
@@ -104,5 +110,5 @@ class DueTargets:
     @property
     def _is_idle(self) -> bool:
         """Return whether the journal certainly has nothing more due, as it may have to scan many targets to say so."""
-        in_time = self._idle_until is None or self._desk.clock.now() < self._idle_until
+        in_time = self._idle_until is None or self._desk.clock.monotonic() < self._idle_until
         return in_time and self._idle_since == self._arrived

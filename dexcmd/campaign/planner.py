@@ -32,7 +32,7 @@ from dexcmd.campaign.survey import Survey
 from dexcmd.campaign.turns import wave_of
 from dexcmd.client import DexClient
 from dexcmd.clock import Clock
-from dexcmd.errors import ConfigurationError, DexError
+from dexcmd.errors import CampaignError, ConfigurationError, DexError
 from dexcmd.polling.share import PollShare
 from dexcmd.resources.devices import Device
 from dexcmd.tasks import run_tasks
@@ -193,6 +193,9 @@ class AccountPlanner:
         while True:
             try:
                 return await self._survey(account)
+            except CampaignError:
+                # Of the journal, which says nothing about the account.
+                raise
             except DexError as error:
                 wait = patience.wait(error, self.clock.monotonic())
                 if wait is None:
@@ -201,7 +204,7 @@ class AccountPlanner:
             await sleep(self.clock, wait)
 
     async def _survey(self, account: AccountSpec) -> Survey:
-        """Survey an account.  Raises `DexError` if the account or the CSV of devices can't be read."""
+        """Survey an account.  Raises `DexError` if the account, the CSV of devices or the journal can't be read."""
         survey = Survey(self.spec, account, await self.names(), self.clock.now())
         async with self.client(account) as client:
             await survey.take(client)

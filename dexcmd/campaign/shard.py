@@ -178,9 +178,10 @@ class Shard:
     async def _wait_unless(self, ended: Callable[[], bool], until: datetime) -> None:
         """Wait until a time, or until waiting is no longer wanted."""
         desk = self._desk
+        end = desk.steady(until)
         while not ended():
             version = desk.pulse.version
-            left = (until - desk.clock.now()).total_seconds()
+            left = end - desk.clock.monotonic()
             if left <= 0:
                 break
             await desk.pulse.wait(version, left)

@@ -72,7 +72,10 @@ class Store(Protocol):
     async def due_targets(
         self, campaign: str, account: str, wave: int, now: datetime, limit: int
     ) -> list[TargetRecord]:
-        """Return up to `limit` pending targets of a wave that are due by `now`, in the order of their numbers."""
+        """Return up to `limit` pending targets of a wave that are due by `now`, in the order of their numbers.
+
+        One that was put off later than `now` is due as well: the clock was set back since, by who knows how much.
+        """
         ...
 
     async def next_due(self, campaign: str, account: str, wave: int) -> datetime | None:

@@ -374,7 +374,11 @@ class MemoryStore:
         self, campaign: str, account: str, wave: int, now: datetime, limit: int
     ) -> list[TargetRecord]:
         pending = self._pending(campaign, account, wave)
-        return [target for target in pending if target.not_before is None or target.not_before <= now][:limit]
+        return [
+            target
+            for target in pending
+            if target.not_before is None or target.not_before <= now or target.changed_at > now
+        ][:limit]
 
     async def next_due(self, campaign: str, account: str, wave: int) -> datetime | None:
         times = [target.not_before for target in self._pending(campaign, account, wave)]

@@ -17,7 +17,7 @@ from dexcmd.campaign.settling import SettlingTime
 from dexcmd.campaign.spec import AccountSpec, ArtifactsSpec, CampaignSpec
 from dexcmd.campaign.steering import Steering
 from dexcmd.clock import ManualClock
-from tests.campaign.facts import Facts, account_id
+from tests.campaign.facts import Facts, account_id, minutes
 from tests.campaign.memory import MemoryStore
 
 pytestmark = pytest.mark.anyio
@@ -48,6 +48,8 @@ class Account:
         account = AccountSpec(account_id=account_id(), name="main")
         spec = CampaignSpec(name="one", command=Pcap(), accounts=(account,), artifacts=ArtifactsSpec(into="captures"))
         self.clock = clock
+        # Later than anything that is made up.
+        clock.advance((minutes(60) - clock.now()).total_seconds())
         self.store: Any = CountingStore()
         self.facts = Facts()
         self.desk = Desk(

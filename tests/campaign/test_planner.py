@@ -15,7 +15,7 @@ from dexcmd.campaign.journal import open_journal
 from dexcmd.campaign.plan import campaign_planned
 from dexcmd.campaign.spec import AccountSpec, Targeting
 from dexcmd.campaign.store import Store
-from dexcmd.errors import CampaignBusyError, ConfigurationError
+from dexcmd.errors import CampaignBusyError, CampaignError, ConfigurationError
 from dexcmd.sandbox import Fault, SandboxDevice
 from tests.campaign.conftest import CampaignRig
 
@@ -411,6 +411,29 @@ async def test_an_account_that_can_not_be_planned_for_a_while_is_planned_later(
     )
     status = await campaigns.run(campaigns.spec())
     assert (status.state, status.count("saved")) == ("finished", 2)
+
+
+async def test_a_journal_that_can_not_be_read_ends_the_run_and_is_no_refusal(campaigns: CampaignRig) -> None:
+    class Unreadable:
+        def __init__(self, store: Store) -> None:
+            self._store = store
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._store, name)
+
+        async def events(self, *_: Any) -> Any:
+            raise CampaignError("the journal can't be read")
+
+    for number, name in enumerate(("emea", "apac"), 1):
+        await campaigns.account(name, devices=[device(number)])
+    spec = campaigns.spec(targets=Targeting(device_ids=(device(1).device_id,)))
+    began = campaigns.clock.now()
+    async with open_journal(campaigns.journal) as journal:
+        await journal.append(spec.name, [campaign_planned(spec, began)])
+        with pytest.raises(CampaignError, match="can't be read"):
+            await campaigns.run("one", journal=Unreadable(journal))
+        assert campaigns.clock.now() == began
+        assert (await campaigns.run("one", journal=journal)).count("saved") == 1
 
 
 async def test_an_account_that_can_not_be_planned_for_an_hour_is_refused(campaigns: CampaignRig) -> None:

@@ -553,6 +553,15 @@ class TestDue:
         await store.append("c", [facts.opened(2, "post-3")])
         assert await store.next_due("c", "main", 1) == minutes(5)
 
+    async def test_retries_that_were_put_off_later_than_now(self, store: Store, facts: Facts):
+        await store.append("c", [facts.campaign(), facts.target(1), *facts.created(1, "c1")])
+        retried = facts.retried(1, "timeout", minutes(5))
+        await store.append("c", [facts.overdue(1, "c1"), retried])
+        assert await numbers(store.due_targets("c", "main", 1, retried.at, 9)) == []
+        # The clock was set back since.
+        a_moment_before = retried.at - timedelta(microseconds=1)
+        assert await numbers(store.due_targets("c", "main", 1, a_moment_before, 9)) == [1]
+
 
 class TestCommands:
     async def test_what_is_known_of_one(self, store: Store, facts: Facts):

@@ -145,10 +145,11 @@ def due_targets(db: Db, campaign: str, account: str, wave: int, now: datetime, l
     sql = f"""
         SELECT {TARGET} FROM {TARGETS}
         WHERE target.account = {ACCOUNT_ID} AND target.state = 'pending' AND target.wave = ? AND target.failure IS NULL
-            AND (target.not_before IS NULL OR target.not_before <= ?)
+            AND (target.not_before IS NULL OR target.not_before <= ? OR target.changed_at > ?)
         ORDER BY target.id LIMIT ?
     """
-    return [target_record(row) for row in _rows(db, sql, campaign, account, wave, micros(now), limit)]
+    at = micros(now)
+    return [target_record(row) for row in _rows(db, sql, campaign, account, wave, at, at, limit)]
 
 
 def next_due(db: Db, campaign: str, account: str, wave: int) -> datetime | None:

@@ -85,7 +85,8 @@ def run_resume(common: Common, journal: Path | None, name: str) -> int:
 
     async def resume() -> CampaignStatus:
         async with opened(name, journal) as campaign:
-            if (await campaign.status()).control == "pause":
+            status = await campaign.status()
+            if status.control == "pause" and status.state not in ALL_DONE:
                 await campaign.resume()
             return await campaign.status()
 

@@ -1,5 +1,6 @@
 """What this machine's clock tells, however wrong, doubles nothing, gives up nothing, and prolongs no wait."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -7,7 +8,17 @@ import anyio
 import pytest
 
 from dexcmd import RetryPolicy
-from dexcmd.campaign.events import AccountStopped, CampaignEvent, CommandKnown, CommandOverdue, IntentClosed
+from dexcmd.campaign.events import (
+    AccountStopped,
+    ArtifactSaved,
+    CampaignEvent,
+    CommandKnown,
+    CommandOverdue,
+    IntentClosed,
+    TargetRetried,
+)
+from dexcmd.campaign.spec import CampaignSpec, Retries, Share, Waves
+from dexcmd.campaign.status import CampaignStatus
 from dexcmd.clock import Clock
 from dexcmd.sandbox import Behaviour, Fault, Sandbox
 from tests.campaign.conftest import HEALTHY, CampaignRig
@@ -99,19 +110,142 @@ async def test_a_command_has_its_time_whatever_becomes_of_the_clock_between_two_
     assert timedelta(minutes=minutes - 1) < min(late) <= max(late) < timedelta(minutes=minutes + 1)
 
 
+async def run_until_set_back(
+    campaigns: CampaignRig,
+    wrong: WrongClock,
+    spec: CampaignSpec,
+    when: Callable[[CampaignEvent], bool],
+    *,
+    after: float,
+) -> tuple[CampaignStatus, timedelta]:
+    """Run a campaign whose clock is set back some seconds after an event; return its status, and how long it took."""
+    event = anyio.Event()
+
+    async def set_back() -> None:
+        await event.wait()
+        if after:
+            await wrong.sleep(after)
+        wrong.ahead = -timedelta(hours=3)
+
+    def note(told: CampaignEvent) -> None:
+        campaigns.events.append(told)
+        if when(told) and not event.is_set():
+            event.set()
+            if not after:
+                wrong.ahead = -timedelta(hours=3)
+
+    async with campaigns.campaign(spec) as campaign, anyio.create_task_group() as group:
+        group.start_soon(set_back)
+        status = await campaign.run(on_event=note)
+    [stopped] = campaigns.of(AccountStopped)
+    return status, stopped.at - wrong.ahead - EPOCH
+
+
+@pytest.mark.parametrize("after", [0.0, 400.0], ids=["before the wait", "during it"])
 async def test_an_audit_is_not_waited_for_any_longer_where_the_clock_is_set_back(
-    campaigns: CampaignRig, wrong: WrongClock
+    campaigns: CampaignRig, wrong: WrongClock, after: float
 ) -> None:
     sandbox = await account(campaigns, wrong)
     sandbox.faults.add(Fault.drop(), on="create_commands", times=1)
 
-    def note(event: CampaignEvent) -> None:
-        campaigns.events.append(event)
-        if isinstance(event, IntentClosed) and event.outcome == "absent":
-            wrong.ahead = -timedelta(hours=10)
+    def is_lost(event: CampaignEvent) -> bool:
+        return isinstance(event, IntentClosed) and event.outcome == "absent"
 
-    async with campaigns.campaign(campaigns.spec()) as campaign:
-        status = await campaign.run(on_event=note)
+    status, took = await run_until_set_back(campaigns, wrong, campaigns.spec(), is_lost, after=after)
     assert status.count("saved") == 3
+    assert took < timedelta(minutes=20)
+
+
+@pytest.mark.parametrize("after", [0.0, 300.0], ids=["before the wait", "during it"])
+async def test_a_pause_between_waves_is_no_longer_where_the_clock_is_set_back(
+    campaigns: CampaignRig, wrong: WrongClock, after: float
+) -> None:
+    await account(campaigns, wrong)
+    spec = campaigns.spec(waves=Waves(sizes=(Share(count=1),), soak=timedelta(minutes=10)))
+    status, took = await run_until_set_back(
+        campaigns, wrong, spec, lambda event: isinstance(event, ArtifactSaved), after=after
+    )
+    assert status.count("saved") == 3
+    assert timedelta(minutes=10) < took < timedelta(minutes=20)
+
+
+async def test_a_pause_between_waves_is_no_longer_where_the_clock_is_set_back_between_two_runs(
+    campaigns: CampaignRig, wrong: WrongClock
+) -> None:
+    await account(campaigns, wrong)
+    spec = campaigns.spec(waves=Waves(sizes=(Share(count=1),), soak=timedelta(minutes=10)))
+    async with campaigns.campaign(spec) as campaign:
+
+        def note(event: CampaignEvent) -> None:
+            if isinstance(event, ArtifactSaved):
+                campaign.stop()
+
+        await campaign.run(on_event=note)
+    wrong.ahead = -timedelta(hours=3)
+    status = await campaigns.run("one")
+    assert status.count("saved") == 3
+    [stopped] = campaigns.of(AccountStopped)
+    assert timedelta(minutes=10) < stopped.at - wrong.ahead - EPOCH < timedelta(minutes=20)
+
+
+@pytest.mark.parametrize("after", [0.0, 30.0], ids=["before the wait", "during it"])
+async def test_an_artifact_is_tried_again_no_later_where_the_clock_is_set_back(
+    campaigns: CampaignRig, wrong: WrongClock, after: float
+) -> None:
+    sandbox = await account(campaigns, wrong)
+    sandbox.faults.add(Fault.error(404), on="download", times=3)
+    status, took = await run_until_set_back(
+        campaigns, wrong, campaigns.spec(), lambda event: isinstance(event, TargetRetried), after=after
+    )
+    assert status.count("saved") == 3
+    assert took < timedelta(minutes=10)
+
+
+async def test_an_artifact_is_tried_again_no_later_where_the_clock_is_set_back_between_two_runs(
+    campaigns: CampaignRig, wrong: WrongClock
+) -> None:
+    sandbox = await account(campaigns, wrong)
+    sandbox.faults.add(Fault.error(404), on="download", times=3)
+    async with campaigns.campaign(campaigns.spec()) as campaign:
+
+        def note(event: CampaignEvent) -> None:
+            if isinstance(event, TargetRetried):
+                campaign.stop()
+
+        await campaign.run(on_event=note)
+    wrong.ahead = -timedelta(hours=3)
+    status = await campaigns.run("one")
+    assert status.count("saved") == 3
+    [stopped] = campaigns.of(AccountStopped)
+    assert stopped.at - wrong.ahead - EPOCH < timedelta(minutes=10)
+
+
+@pytest.mark.parametrize("after", [0.0, 30.0], ids=["before the wait", "during it"])
+async def test_a_command_is_tried_again_no_later_where_the_clock_is_set_back(
+    campaigns: CampaignRig, wrong: WrongClock, after: float
+) -> None:
+    sandbox = await account(campaigns, wrong, failure_rate=1.0)
+    spec = campaigns.spec(retries=Retries(device=1))
+    _, took = await run_until_set_back(
+        campaigns, wrong, spec, lambda event: isinstance(event, TargetRetried), after=after
+    )
+    assert len(sandbox.state.commands) == 6
+    assert took < timedelta(minutes=20)
+
+
+async def test_a_command_is_tried_again_no_later_where_the_clock_is_set_back_between_two_runs(
+    campaigns: CampaignRig, wrong: WrongClock
+) -> None:
+    sandbox = await account(campaigns, wrong, failure_rate=1.0)
+    async with campaigns.campaign(campaigns.spec(retries=Retries(device=1))) as campaign:
+
+        def note(event: CampaignEvent) -> None:
+            if isinstance(event, TargetRetried):
+                campaign.stop()
+
+        await campaign.run(on_event=note)
+    wrong.ahead = -timedelta(hours=3)
+    await campaigns.run("one")
+    assert len(sandbox.state.commands) == 6
     [stopped] = campaigns.of(AccountStopped)
     assert stopped.at - wrong.ahead - EPOCH < timedelta(minutes=20)

@@ -1,5 +1,6 @@
 """Campaigns run on the command line: piped, as JSON, steered from another process, and gone on with."""
 
+import asyncio
 import errno
 import json
 import os
@@ -8,12 +9,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
+from dexcmd.campaign.events import ControlRequested
+from dexcmd.campaign.journal import open_journal
 from dexcmd.campaign.state import TargetState
 from dexcmd.cli.campaign import planning, running
 from dexcmd.sandbox import Fault, Sandbox
@@ -500,6 +504,20 @@ def test_resume_ends_a_pause_and_runs_it_here(office: Office, say: Say):
     office.service.sandbox.faults.add(Fault.error(403), on="create_commands")
     assert say("run", office.write(), "--yes")[0] == 5
     assert say("pause", "london")[0] == 0
+    code, out, _ = say("resume", "london")
+    assert code == 0
+    assert "london is finished" in out
+
+
+def test_resume_of_what_ended_while_it_was_paused_shows_its_status(office: Office, say: Say):
+    assert say("run", office.write(), "--yes")[0] == 0
+
+    async def pause() -> None:
+        async with open_journal(office.journal) as journal:
+            # As if just before its end: afterwards there is nothing to pause.
+            await journal.append("london", [ControlRequested(at=datetime.now(UTC), control="pause")])
+
+    asyncio.run(pause())
     code, out, _ = say("resume", "london")
     assert code == 0
     assert "london is finished" in out
