@@ -1,5 +1,6 @@
 """Which of an account's due targets to start next, reading the journal no more often than necessary."""
 
+import math
 from collections import deque
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -100,7 +101,8 @@ class DueTargets:
             self._idle_since = arrived if arrived == self._asked and (due is None or due > now) else None
         if self._idle_until is None:
             return None
-        return clock.now() + timedelta(seconds=self._idle_until - clock.monotonic())
+        # Rounded up: otherwise less than a microsecond could be waited for without end by a clock that only waits move.
+        return clock.now() + timedelta(microseconds=math.ceil((self._idle_until - clock.monotonic()) * 1e6))
 
     @property
     def _arrived(self) -> tuple[int, int, int]:

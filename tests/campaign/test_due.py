@@ -231,3 +231,20 @@ async def test_a_wave_that_is_opened_is_looked_through(account: Account) -> None
     assert await account.due.next_time() is None
     account.desk.wave = 2
     assert await account.begin() == [2]
+
+
+async def test_what_is_due_in_less_than_a_microsecond_is_not_due_now(account: Account) -> None:
+    # Otherwise it would be waited for without end: no wait is so short, and nothing is begun.
+    await account.plan(*registrations(account, "a"))
+    [number] = await account.begin()
+    await account.create(number)
+    await account.fail(number, 10.0)
+    assert await account.begin() == []
+    assert await account.due.next_time() == account.in_seconds(10)
+    account.clock.advance(10 - 2e-7)
+    assert await account.begin() == []
+    until = await account.due.next_time()
+    assert until is not None
+    assert until > account.clock.now()
+    account.clock.advance((until - account.clock.now()).total_seconds())
+    assert await account.begin() == [number]

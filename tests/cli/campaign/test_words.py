@@ -456,7 +456,8 @@ def test_exit_codes(state: Any, saved: int, code: int):
         (None, None, True, "jsonl"),
         (None, "x.Parquet", True, "parquet"),
         (None, "x.db", False, "sqlite"),
-        (None, "x.txt", False, "csv"),
+        (None, "x", False, "csv"),
+        ("csv", "x.txt", False, "csv"),
         ("sqlite", "x.csv", False, "sqlite"),
     ],
 )
