@@ -13,6 +13,7 @@ from dexcmd.errors import (
     AuthenticationError,
     ConfigurationError,
     DexError,
+    DownloadError,
     InsufficientSpaceError,
     PermissionDeniedError,
 )
@@ -175,7 +176,8 @@ class Collector:
 def _is_of_destination(error: DexError) -> bool:
     """Tell whether an error is that of the destination, rather than of one artifact."""
     cause = error.__cause__
-    unwritable = isinstance(cause, OSError) and cause.errno in UNWRITABLE
+    # A connection can be forbidden with the same numbers, but that is a `TransportError`.
+    unwritable = isinstance(error, DownloadError) and isinstance(cause, OSError) and cause.errno in UNWRITABLE
     return unwritable or isinstance(error, InsufficientSpaceError | ConfigurationError)
 
 

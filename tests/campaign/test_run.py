@@ -1,5 +1,7 @@
 """Campaigns from their plan to their end, against sandboxes over real sockets."""
 
+import errno
+import os
 import zipfile
 from collections import Counter
 from contextlib import ExitStack
@@ -15,11 +17,15 @@ from dexcmd import (
     CampaignBusyError,
     CampaignError,
     CampaignExistsError,
+    Command,
     ConfigurationError,
     DexClient,
     DownloadError,
+    TransportError,
     WarpDiag,
 )
+from dexcmd.campaign.desk import Flight
+from dexcmd.campaign.destination import Destination
 from dexcmd.campaign.events import (
     AccountStopped,
     ArtifactFailed,
@@ -41,6 +47,7 @@ from dexcmd.campaign.events import (
 )
 from dexcmd.campaign.spec import AbortRule, AccountSpec, ArtifactsSpec, Pace, Retries, Share, Waves
 from dexcmd.sandbox import Behaviour, Fault, NewCommand, Sandbox, make_devices
+from dexcmd.transfer.saved import Saved
 from tests.campaign.conftest import HEALTHY, CampaignRig
 from tests.faults.mounts import TMPFS, mounted, read_only
 from tests.loops import ON_EACH_LOOP
@@ -723,6 +730,25 @@ async def test_no_artifact_is_given_up_for_a_folder_that_can_not_be_written_to_a
         locked.close()
         status = await campaigns.run(campaigns.spec().name)
     assert (status.state, status.count("saved"), len(sandbox.state.commands)) == ("finished", 5, 5)
+
+
+async def test_a_connection_that_this_machine_forbids_is_no_fault_of_the_destination(
+    campaigns: CampaignRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await campaigns.account(devices=5)
+    fetch, forbidden = Destination.fetch, list[str | None]()
+
+    async def forbid_one(destination: Destination, flight: Flight, command: Command) -> tuple[str, Saved]:
+        if not forbidden:
+            forbidden.append(command.id)
+            # As a packet filter does.
+            raise TransportError("GET: no connection") from PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        return await fetch(destination, flight, command)
+
+    monkeypatch.setattr(Destination, "fetch", forbid_one)
+    status = await campaigns.run(campaigns.spec())
+    assert (status.state, status.count("saved")) == ("finished", 5)
+    assert [event.command_id for event in campaigns.of(ArtifactFailed)] == forbidden
 
 
 async def test_two_campaigns_on_one_device_do_not_mix(campaigns: CampaignRig) -> None:
