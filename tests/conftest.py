@@ -29,6 +29,19 @@ settings.load_profile("ci" if os.environ.get("CI") else "work")
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector from going through all tests, which stay to the end, again and again.
+
+    There are hundreds of thousands of objects of them in each worker.
+    """
+    gc.disable()
+    found = yield
+    gc.freeze()
+    gc.enable()
+    return found
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let a test that can't run fail where the answer decides about a change."""
     report = yield
