@@ -2,6 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
@@ -9,6 +10,7 @@ import anyio
 
 from dexcmd.async_only import AsyncOnlyContext, AsyncOnlyIteration
 from dexcmd.loading import load
+from dexcmd.tasks import run_unsilenced
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -125,7 +127,7 @@ class Background(AsyncOnlyContext, AsyncOnlyIteration, ABC, Generic[T]):
 
     async def _run(self, results: Results[T]) -> None:
         try:
-            await self._produce(results)
+            await run_unsilenced(partial(self._produce, results))
         except Exception as error:  # noqa: BLE001 - raised for the consumer
             self._failure = error
         await results.end()

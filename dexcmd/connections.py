@@ -15,10 +15,15 @@ KEEP_ALIVE_SECONDS = 15.0
 
 
 class Connections:
-    """Creates a session on first use, or uses an injected one, which it never closes."""
+    """Creates sessions on first use, or uses an injected one, which it never closes.
+
+    They set no limit on connections: `Session` limits the calls, and waiting for a connection would use up the time of
+    an attempt.
+    """
 
     def __init__(self, injected: aiohttp.ClientSession | None) -> None:
         self._home = injected
+        self._fresh: aiohttp.ClientSession | None = None
         self._elsewhere: aiohttp.ClientSession | None = None
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -48,13 +53,24 @@ class Connections:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         if self._home is None:
-            self._home = aiohttp.ClientSession(
-                # No limit on connections: `Session` limits the calls, and waiting for a connection would use up
-                # the time of an attempt.
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+            self._home = _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS))
         return self._home
+
+    @property
+    def fresh(self) -> aiohttp.ClientSession:
+        """Return the session whose requests to the base URL each have a connection of their own.
+
+        A connection that was used before may be about to close, or hold a response that nobody asked for: aiohttp takes
+        it for the next request's.  An injected session serves all requests as it was configured.
+
+        Raises `ConfigurationError` as `check_open`.
+        """
+        home = self.home
+        if self.injected:
+            return home
+        if self._fresh is None:
+            self._fresh = _session(aiohttp.TCPConnector(limit=0, force_close=True))
+        return self._fresh
 
     def check_open(self) -> None:
         """Raise `ConfigurationError` if nothing can be sent: no event loop, another event loop, or closed."""
@@ -91,7 +107,11 @@ class Connections:
         # Closing an aiohttp session does not wake readers that wait for the rest of a body, so close the responses too.
         for answer in list(self.answers):
             answer.close()
-        if self._elsewhere is not None:
-            await self._elsewhere.close()
-        if self._home is not None and not self.injected:
-            await self._home.close()
+        own = (self._elsewhere, self._fresh, None if self.injected else self._home)
+        for session in own:
+            if session is not None:
+                await session.close()
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())

@@ -179,7 +179,13 @@ class Session:
         self, call: Call, url: URL, request: Request, stream: Collection[int], *, at_home: bool = True
     ) -> aiohttp.ClientResponse:
         connections, settings = self._connections, self.settings
-        http = connections.home if at_home else connections.elsewhere
+        if not at_home:
+            http = connections.elsewhere
+        elif request.idempotent:
+            http = connections.home
+        else:
+            # What becomes of it must be known, and that is worth a handshake.
+            http = connections.fresh
         chain: list[aiohttp.ClientMiddlewareType] = [Retry(call)]
         if at_home:
             chain.append(Pace(call, self._pacer, settings.rate_limit, self._slots, self.service_clock))

@@ -1,5 +1,6 @@
 """Running tasks concurrently, with plain exceptions: no exception group escapes dexcmd."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import cast
@@ -7,7 +8,7 @@ from typing import cast
 import anyio
 from anyio.abc import TaskGroup
 
-__all__ = ["run_as_needed", "run_beside", "run_tasks"]
+__all__ = ["run_as_needed", "run_beside", "run_tasks", "run_unsilenced"]
 
 
 async def run_tasks(tasks: Sequence[Callable[[], Awaitable[object]]]) -> None:
@@ -18,7 +19,7 @@ async def run_tasks(tasks: Sequence[Callable[[], Awaitable[object]]]) -> None:
 
     def start(group: TaskGroup) -> None:
         for task in tasks:
-            group.start_soon(_run, task)
+            group.start_soon(run_unsilenced, task)
 
     await _run_group(start)
 
@@ -35,15 +36,26 @@ async def run_as_needed(task: Callable[[Callable[[], None]], Awaitable[object]],
             nonlocal begun
             if begun < most:
                 begun += 1
-                group.start_soon(_run, partial(task, start_one))
+                group.start_soon(run_unsilenced, partial(task, start_one))
 
         start_one()
 
     await _run_group(start)
 
 
-async def _run(task: Callable[[], Awaitable[object]]) -> None:
-    await task()
+async def run_unsilenced(task: Callable[[], Awaitable[object]]) -> None:
+    """Run `task`, and raise `RuntimeError` if it ends as if it were cancelled, although nobody cancelled it.
+
+    A future that somebody else cancelled does that to whoever awaits it, and a task group would ask no more: its other
+    tasks would go on, or wait for ever, without that one.
+    """
+    try:
+        await task()
+    except asyncio.CancelledError as error:
+        current = asyncio.current_task()
+        if current is not None and current.cancelling():
+            raise
+        raise RuntimeError("something that was awaited raised CancelledError, but was not cancelled") from error
 
 
 async def _run_group(start: Callable[[TaskGroup], None]) -> None:

@@ -263,12 +263,18 @@ class Campaign(AsyncOnlyContext):
         return (await self.status()).count("running", "creating")
 
     async def _control(self, control: Control) -> None:
+        await self._check_open_for(control)
+        await self.store.append(self.name, [ControlRequested(at=self._clock.now(), control=control)])
+        if control in ("run", "pause"):
+            # In between, another process may have cancelled it, and then nothing came of this.
+            await self._check_open_for(control)
+
+    async def _check_open_for(self, control: Control) -> None:
         record = await self._known()
         if record.control in ("cancel_keep", "cancel_drop") and control in ("run", "pause"):
             raise CampaignError(f"the campaign {self.name!r} is cancelled")
         if record.ended == "finished":
             raise CampaignError(f"the campaign {self.name!r} has ended")
-        await self.store.append(self.name, [ControlRequested(at=self._clock.now(), control=control)])
 
     async def _known(self) -> CampaignRecord:
         record = await self.store.campaign(self.name)

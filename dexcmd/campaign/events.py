@@ -139,7 +139,10 @@ class RunEnded(CampaignEvent):
 
 @attrs.frozen(kw_only=True)
 class ControlRequested(CampaignEvent):
-    """The operator asks to pause, resume or cancel the campaign."""
+    """The operator asks to pause, resume or cancel the campaign.
+
+    A cancellation stands, whatever is asked for afterwards: only another one changes whether what runs is collected.
+    """
 
     control: Control
 

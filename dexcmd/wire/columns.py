@@ -15,7 +15,7 @@ from dexcmd.wire.times import parse_times
 __all__ = ["Columns", "Reader", "each", "only", "times"]
 
 Reader = Callable[[Sequence[object]], Sequence[object]]
-"""Converts wire values to the values of a field; raises `TypeError` or `ValueError` if one is unusual."""
+"""Converts wire values to a field's values; raises `TypeError`, `ValueError` or `RecursionError` if one is unusual."""
 
 _OBJECTS = frozenset({dict})
 
@@ -71,7 +71,7 @@ class Columns:
             return None
         try:
             columns = [column.read(cast("Sequence[dict[str, object]]", rows)) for column in self._columns]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RecursionError):
             return None
         models = list(map(self._open, *columns))
         for model in models:

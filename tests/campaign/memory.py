@@ -59,6 +59,9 @@ __all__ = ["MemoryStore"]
 Row = tuple[TargetRecord, CommandRecord | None, ArtifactRecord | None, IntentRecord | None]
 
 
+CANCELS = ("cancel_keep", "cancel_drop")
+
+
 @attrs.frozen
 class Of:
     """A record with the campaign that it belongs to."""
@@ -138,7 +141,7 @@ class Tables:
                         self.accounts[key] = attrs.evolve(account, stopped=None, reason=None, left_running=0)
             case RunEnded(reason=reason):
                 self.campaigns[campaign] = attrs.evolve(record, ended=reason)
-            case ControlRequested(control=control):
+            case ControlRequested(control=control) if record.control not in CANCELS or control in CANCELS:
                 self.campaigns[campaign] = attrs.evolve(record, control=control)
 
     def _account(self, campaign: str, event: AccountEvent) -> None:

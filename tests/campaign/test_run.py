@@ -4,6 +4,7 @@ import errno
 import os
 import zipfile
 from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
@@ -35,6 +36,7 @@ from dexcmd.campaign.events import (
     CommandEnded,
     CommandKnown,
     CommandOverdue,
+    ControlRequested,
     ForeignFound,
     IntentClosed,
     IntentOpened,
@@ -49,6 +51,7 @@ from dexcmd.campaign.spec import AbortRule, AccountSpec, ArtifactsSpec, Pace, Re
 from dexcmd.sandbox import Behaviour, Fault, NewCommand, Sandbox, make_devices
 from dexcmd.transfer.saved import Saved
 from tests.campaign.conftest import HEALTHY, CampaignRig
+from tests.campaign.memory import MemoryStore
 from tests.faults.mounts import TMPFS, mounted, read_only
 from tests.loops import ON_EACH_LOOP
 
@@ -452,6 +455,28 @@ async def test_what_the_service_rejects_is_told(campaigns: CampaignRig) -> None:
 
 
 # --- the operator
+
+
+@pytest.mark.parametrize("ask", [Campaign.pause, Campaign.resume])
+async def test_a_cancellation_in_the_same_moment_stands(
+    campaigns: CampaignRig, ask: Callable[[Campaign], Awaitable[None]]
+) -> None:
+    class Overtaken(MemoryStore):
+        """A journal into which somebody else's cancellation is written just before this process asks for something."""
+
+        async def append(self, campaign: str, events: Sequence[CampaignEvent]) -> None:
+            if any(isinstance(event, ControlRequested) for event in events):
+                cancelled = ControlRequested(at=campaigns.clock.now(), control="cancel_keep")
+                await super().append(campaign, [cancelled])
+            await super().append(campaign, events)
+
+    await campaigns.account(devices=3)
+    store = Overtaken()
+    async with campaigns.campaign(campaigns.spec(), journal=store) as campaign:
+        await store.append("one", [*(await campaign.plan()).events()])
+        with pytest.raises(CampaignError, match="the campaign 'one' is cancelled"):
+            await ask(campaign)
+        assert (await campaign.status()).control == "cancel_keep"
 
 
 async def test_pause_resume_and_cancel_from_another_terminal(campaigns: CampaignRig) -> None:

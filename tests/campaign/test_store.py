@@ -157,6 +157,17 @@ class TestCampaigns:
             await store.append("c", [facts.make(ControlRequested, control=control)])
             assert (await store.campaign("c")).control == control
 
+    @pytest.mark.parametrize("cancel", ["cancel_keep", "cancel_drop"])
+    @pytest.mark.parametrize("together", [False, True])
+    async def test_nothing_undoes_a_cancellation(self, store: Store, facts: Facts, cancel: str, together: bool):
+        await store.append("c", [facts.campaign()])
+        asked = [facts.make(ControlRequested, control=control) for control in ("pause", cancel, "pause", "run")]
+        for group in [asked] if together else [[event] for event in asked]:
+            await store.append("c", group)
+        assert (await store.campaign("c")).control == cancel
+        await store.append("c", [facts.make(ControlRequested, control="cancel_drop")])
+        assert (await store.campaign("c")).control == "cancel_drop"
+
 
 class TestAppend:
     @pytest.mark.parametrize("late", ["campaign", "busy", "command", "account", "target", "intent"])

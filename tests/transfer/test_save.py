@@ -35,6 +35,7 @@ from dexcmd.transfer.ranges import OVERLAP, Body, Have
 from dexcmd.transfer.saved import Saved
 from dexcmd.transfer.sink import ArtifactName
 from dexcmd.transfer.zipformat import ENCRYPTED
+from tests.conftest import Rig
 from tests.test_session import Service
 from tests.zips import Entry, forge
 
@@ -568,3 +569,67 @@ async def test_what_is_being_finished_has_no_place_among_those_that_receive() ->
         with anyio.fail_after(60):
             async with dex.downloads.save_many(["a", "b"], Patient(), concurrency=1) as results:
                 assert [result.error async for result in results] == [None] * 2
+
+
+class Deserter(OwnSink):
+    """A sink that ends as if it were cancelled, which nobody asked for."""
+
+    @asynccontextmanager
+    async def target(self, name: ArtifactName, verify: Verify) -> AsyncGenerator[OwnTarget]:
+        raise asyncio.CancelledError
+        yield
+
+
+class DesertsAtOnce(OwnSink):
+    @asynccontextmanager
+    async def open(self, clock: Clock) -> AsyncGenerator[OwnSink]:
+        raise asyncio.CancelledError
+        yield
+
+
+async def deserting() -> AsyncGenerator[str]:
+    yield "c1"
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("sink", [Deserter(), DesertsAtOnce()])
+async def test_a_sink_that_cancels_itself_does_not_end_an_iteration_in_silence(rig: Rig, sink: OwnSink) -> None:
+    await rig.start()
+    told = "raised CancelledError, but was not cancelled"
+    with anyio.fail_after(60):
+        async with rig.dex.capture(rig.requests(3), sink) as captured:
+            with pytest.raises(RuntimeError, match=told):
+                [result async for result in captured]
+        async with rig.dex.downloads.save_many(["c1", "c2"], sink) as saved:
+            with pytest.raises(RuntimeError, match=told):
+                [result async for result in saved]
+
+
+async def test_nor_do_commands_that_cancel_themselves(tmp_path: Path) -> None:
+    async with Service(Script(whole())) as service, service.client() as dex:
+        with anyio.fail_after(60):
+            async with dex.downloads.save_many(deserting(), tmp_path, concurrency=1) as results:
+                with pytest.raises(RuntimeError, match="raised CancelledError, but was not cancelled"):
+                    [result async for result in results]
+
+
+async def test_who_is_cancelled_is_told_so_whatever_the_sink_does(rig: Rig) -> None:
+    await rig.start()
+    begun = asyncio.Event()
+
+    class Slow(OwnSink):
+        @asynccontextmanager
+        async def target(self, name: ArtifactName, verify: Verify) -> AsyncGenerator[OwnTarget]:
+            begun.set()
+            await asyncio.Event().wait()
+            yield OwnTarget(self, name.command_id, fails=False)
+
+    async def capture() -> None:
+        async with rig.dex.capture(rig.requests(1), Slow()) as results:
+            [result async for result in results]
+
+    task = asyncio.create_task(capture())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

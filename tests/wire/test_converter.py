@@ -321,6 +321,15 @@ class TestEchoedArgs:
         found = decode_commands({"commands": [{"args": {"a": 5, "b": 1.5}}]})[0]
         assert found.args == {"a": "5", "b": "1.5"}
 
+    @pytest.mark.parametrize("rows", [1, 2])
+    def test_nested_so_deep_that_they_can_not_be_text_again(self, rows: int):
+        nested: object = {}
+        for _ in range(100_000):
+            nested = {"a": nested}
+        with pytest.raises(ResponseDecodeError, match="recursion") as caught:
+            decode_commands({"commands": [{"id": "c1"}] * (rows - 1) + [{"id": "c2", "args": {"a": nested}}]})
+        assert caught.value.path == f"$.result.commands[{rows - 1}].args"
+
 
 class TestUnstructureArgs:
     @pytest.mark.parametrize(

@@ -68,7 +68,13 @@ def _run_ended(events: Sequence[RunEnded], place: Place, _: Seqs) -> list[Write]
     return [(END_RUN, [(e.reason, place.campaign) for e in events])]
 
 
-CONTROL = Statement("UPDATE campaign SET control = ? WHERE id = ?")
+CONTROL = Statement(
+    # Whoever asks for something else in the same moment has not seen the cancellation yet.
+    """
+    UPDATE campaign SET control = CASE WHEN control LIKE 'cancel%' AND ?1 NOT LIKE 'cancel%' THEN control ELSE ?1 END
+    WHERE id = ?2
+    """
+)
 
 
 def _control_requested(events: Sequence[ControlRequested], place: Place, _: Seqs) -> list[Write]:
