@@ -2,6 +2,7 @@
 
 import asyncio
 import warnings
+from contextlib import AsyncExitStack
 from weakref import WeakSet
 
 import aiohttp
@@ -107,10 +108,11 @@ class Connections:
         # Closing an aiohttp session does not wake readers that wait for the rest of a body, so close the responses too.
         for answer in list(self.answers):
             answer.close()
-        own = (self._elsewhere, self._fresh, None if self.injected else self._home)
-        for session in own:
-            if session is not None:
-                await session.close()
+        # Each is closed even if a cancellation ends the closing of another.
+        async with AsyncExitStack() as stack:
+            for session in (self._home if not self.injected else None, self._fresh, self._elsewhere):
+                if session is not None:
+                    stack.push_async_callback(session.close)
 
 
 def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:

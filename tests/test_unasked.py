@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import anyio
 import attrs
 import pytest
 from yarl import URL
@@ -37,6 +38,10 @@ class Relay:
         self._clients.append(writer)
         up, down = await asyncio.open_connection(self.service.host, self.service.port)
         await asyncio.gather(_pass_on(reader, down), _pass_on(up, writer))
+
+    async def all_gone(self) -> None:
+        """Return when each client has closed its connection."""
+        await asyncio.gather(*(client.wait_closed() for client in self._clients))
 
     async def say(self, text: bytes) -> None:
         """Send something to whoever is connected, and let it arrive."""
@@ -88,3 +93,17 @@ async def test_each_post_has_a_connection_of_its_own_and_reading_shares_one(rig:
         await dex.quota.get()
         assert between.connections == 4
         await dex.close()
+
+
+async def test_a_cancellation_while_they_are_closed_leaves_none_open(rig: Rig) -> None:
+    await rig.start()
+    async with relay(rig.sandbox.base_url) as between:
+        dex = rig.client(base_url=between.base_url)
+        await dex.quota.get()
+        await dex.commands.create(rig.requests(1))
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await dex.close()
+        # One that is left open ends after 15 s.
+        with anyio.fail_after(10):
+            await between.all_gone()

@@ -25,6 +25,6 @@ async def clock() -> LoopClock:
 
 @pytest.fixture
 def campaigns(campaigns: CampaignRig) -> CampaignRig:
-    # Here it is no person's time, but tests may steer.
-    campaigns.control_interval = 1.0
+    # Here it is no person's time, and each look at the journal takes some.  Tests that steer have it shorter.
+    campaigns.control_interval = 60.0
     return campaigns

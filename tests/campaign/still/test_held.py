@@ -160,6 +160,7 @@ async def test_what_an_audit_finds_of_who_was_given_up_is_collected(campaigns: C
 
 
 async def test_what_is_dropped_while_a_poll_goes_on_is_not_ended_by_it(campaigns: CampaignRig) -> None:
+    campaigns.control_interval = 1.0
     sandbox = await campaigns.account(devices=60, behaviour=Behaviour(**HEALTHY, run_seconds=(10.0, 10.0)))
     second = anyio.Event()
 
@@ -202,6 +203,7 @@ async def cancel(campaign: Campaign) -> None:
 async def test_what_waits_to_be_sent_is_not_once_nothing_is_to_be_created(
     campaigns: CampaignRig, act: Callable[[Campaign], Awaitable[None]]
 ) -> None:
+    campaigns.control_interval = 1.0
     sandbox = await campaigns.account(devices=3, behaviour=Behaviour(**HEALTHY))
     sandbox.faults.add(Fault.rate_limited(100), on="create_commands", times=1)
     async with campaigns.campaign(campaigns.spec()) as campaign, anyio.create_task_group() as group:
@@ -225,6 +227,7 @@ async def test_what_waits_to_be_sent_is_not_once_nothing_is_to_be_created(
 
 async def run_and_cancel_once_lost(campaigns: CampaignRig, spec: CampaignSpec) -> CampaignStatus:
     """Run a campaign that is cancelled after half a minute, when the answers of its POSTs are lost."""
+    campaigns.control_interval = 1.0
     async with campaigns.campaign(spec) as campaign, anyio.create_task_group() as group:
 
         async def operate() -> None:
