@@ -28,17 +28,14 @@ settings.register_profile("work", **UNHURRIED)
 settings.load_profile("ci" if os.environ.get("CI") else "work")
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
-    """Keep the garbage collector from going through all tests, which stay to the end, again and again.
+def pytest_configure() -> None:
+    """Keep the garbage collector from going through everything again and again.
 
-    There are hundreds of thousands of objects of them in each worker.
+    The tests alone, which stay to the end, are hundreds of thousands of objects in each worker.  What is collected
+    before it grows old is not spared; `gc.freeze` would be simpler, but hides objects from Hypothesis.
     """
-    gc.disable()
-    found = yield
-    gc.freeze()
-    gc.enable()
-    return found
+    youngest, young, _ = gc.get_threshold()
+    gc.set_threshold(youngest, young, 10_000)
 
 
 @pytest.hookimpl(wrapper=True)
