@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from dexcmd.errors import APIError, ErrorDetail
 from dexcmd.resources.command import Command
-from dexcmd.resources.requests import MAX_PER_POST, CommandRequest
+from dexcmd.resources.requests import MAX_PER_POST, CommandRequest, id_key
 
 __all__ = ["Batch", "culprits", "is_for", "match_rows", "plan_batches", "split_culprits"]
 
@@ -68,8 +68,8 @@ def match_rows(batch: Sequence[CommandRequest], rows: Sequence[Command]) -> list
 
 def is_for(row: Command, request: CommandRequest, exact: bool) -> bool:
     """Tell whether a row may belong to a request; with `exact`, it must have the requested registration."""
-    if (row.device_id, row.type) != (request.device_id, request.type):
+    if (id_key(row.device_id), row.type) != (id_key(request.device_id), request.type):
         return False
     if exact:
-        return row.registration_id == request.registration_id
+        return id_key(row.registration_id) == id_key(request.registration_id)
     return row.registration_id is None or request.registration_id is None

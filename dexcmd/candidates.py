@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from dexcmd.batches import is_for
 from dexcmd.created import CreatedLog, Kind, Lost
 from dexcmd.resources.command import Command
+from dexcmd.resources.requests import id_key
 
 __all__ = ["Candidates", "assign"]
 
@@ -27,8 +28,7 @@ class Candidates:
         """The kinds with fewer rows than lost requests."""
 
         self._unclear: dict[tuple[str | None, str | None, str | None], datetime] = {}
-        """When the newest of the rows without an id, a device or a type was created, by device, type and registration.
-        """
+        """When the newest of the rows without an id, a device or a type was created, by kind and registration."""
 
     @property
     def since(self) -> datetime:
@@ -59,16 +59,16 @@ class Candidates:
 
     def of(self, rows: Iterable[Command]) -> list[Command]:
         """Return the rows with a device and type of the lost requests, and those that may be of any."""
-        return [row for row in rows if _is_unclear(row) or (row.device_id or "", row.type or "") in self._rows]
+        return [row for row in rows if _is_unclear(row) or _kind(row) in self._rows]
 
     def add(self, rows: Iterable[Command]) -> None:
         """Add rows, except those of other devices and types."""
         for row in self.of(rows):
             if _is_unclear(row):
-                which = row.device_id, row.type, row.registration_id
+                which = *_kind(row), id_key(row.registration_id)
                 self._unclear[which] = max(self._unclear.get(which, OLDEST), row.created_date or NEWEST)
                 continue
-            own = row.device_id or "", row.type or ""
+            own = _kind(row)
             self._rows[own].append(row)
             if len(self._rows[own]) == len(self._own[own]):
                 self._short.discard(own)
@@ -78,11 +78,12 @@ class Candidates:
 
         Such a row can't be adopted, but the request must not be sent again either.
         """
-        asked, since = one.request, one.since or OLDEST
+        wanted_device, wanted_type = one.kind
+        wanted, since = id_key(one.request.registration_id), one.since or OLDEST
         return any(
-            device in (None, asked.device_id)
-            and command_type in (None, asked.type)
-            and (None in (registration, asked.registration_id) or registration == asked.registration_id)
+            device in (None, wanted_device)
+            and command_type in (None, wanted_type)
+            and (None in (registration, wanted) or registration == wanted)
             and created >= since
             for (device, command_type, registration), created in self._unclear.items()
         )
@@ -121,6 +122,10 @@ class Candidates:
                 chosen = assign(sorted(chosen, key=_since), [row for row in rows if row.id in taken])
             found |= {one: row for one, row in chosen.items() if one in own}
         return found
+
+
+def _kind(row: Command) -> Kind:
+    return id_key(row.device_id), row.type
 
 
 def _is_unclear(row: Command) -> bool:

@@ -10,12 +10,12 @@ import attrs
 
 from dexcmd.errors import DexError
 from dexcmd.resources.command import Command
-from dexcmd.resources.requests import CommandRequest
+from dexcmd.resources.requests import CommandRequest, id_key
 
 __all__ = ["CreatedLog", "Kind", "Known", "Lost", "kind", "unclaimed"]
 
-Kind = tuple[str, str]
-"""A device and a type of command."""
+Kind = tuple[str | None, str | None]
+"""A device, by the `id_key` of its id, and a type of command."""
 
 Known = Callable[[Collection[str]], Awaitable[Collection[str]]]
 """Returns which of the given command ids are known to belong to requests other than this client's."""
@@ -23,7 +23,7 @@ Known = Callable[[Collection[str]], Awaitable[Collection[str]]]
 
 def kind(request: CommandRequest) -> Kind:
     """Return the device and type of a request, without the registration, which rows may lack."""
-    return request.device_id, request.type
+    return id_key(request.device_id), request.type
 
 
 @attrs.define(eq=False)

@@ -27,6 +27,7 @@ __all__ = [
     "check_batch",
     "check_targets",
     "encode_batch",
+    "id_key",
 ]
 
 MAX_PER_POST = 10
@@ -144,6 +145,14 @@ class CommandRequest:
         return self.device_id, self.registration_id, self.type
 
 
+def id_key(text: str | None) -> str | None:
+    """Return an id in the form in which ids are compared: the service may list one in other letters than it got.
+
+    Ids are UUIDs in practice, whose digits mean the same in both cases.
+    """
+    return None if text is None else text.lower()
+
+
 def check_targets(requests: Iterable[CommandRequest]) -> tuple[CommandRequest, ...]:
     """Return the requests; raises `ConfigurationError` if two can't be distinguished in a response.
 
@@ -151,17 +160,18 @@ def check_targets(requests: Iterable[CommandRequest]) -> tuple[CommandRequest, .
     """
     several("requests", requests, "CommandRequests")
     checked = tuple(requests)
-    registrations: dict[tuple[str, str], set[str | None]] = {}
+    registrations: dict[tuple[str | None, str], set[str | None]] = {}
     for request in checked:
         if not isinstance(request, CommandRequest):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"expected a CommandRequest, not {type(request).__name__}")
-        seen = registrations.setdefault((request.device_id, request.type), set())
+        seen = registrations.setdefault((id_key(request.device_id), request.type), set())
+        registration = id_key(request.registration_id)
         what = f"{request.type} on device {request.device_id}"
-        if request.registration_id in seen:
+        if registration in seen:
             raise ConfigurationError(f"the same target twice: {what}, registration {request.registration_id}")
-        if seen and None in (*seen, request.registration_id):
+        if seen and None in (*seen, registration):
             raise ConfigurationError(f"both with and without a registration: {what}")
-        seen.add(request.registration_id)
+        seen.add(registration)
     return checked
 
 

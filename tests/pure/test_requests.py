@@ -170,10 +170,11 @@ class TestCheckTargets:
             request(),
             request(args=Pcap(time_limit_min=1)),
             attrs.evolve(request(), user_email="bob@example.com"),
+            request("D1"),
         ],
     )
     def test_the_same_target_twice(self, again: CommandRequest):
-        with pytest.raises(ConfigurationError, match="the same target twice: pcap on device d1, registration None"):
+        with pytest.raises(ConfigurationError, match=r"the same target twice: pcap on device [dD]1, registration None"):
             check_targets([request(), request("d2"), again])
 
     @pytest.mark.parametrize("wrong", [None, "d1", {"device_id": "d1"}, Pcap(), CommandRequest])
