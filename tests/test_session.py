@@ -30,6 +30,7 @@ from dexcmd import (
     TransportError,
     TransportTimeoutError,
 )
+from dexcmd.clock import ManualClock
 from dexcmd.events import Event, RequestFinished
 from dexcmd.middleware.attempt import MAX_JSON_BYTES
 from dexcmd.sandbox import Fault, Sandbox
@@ -230,6 +231,27 @@ async def test_a_broken_error_body_does_not_hide_the_status() -> None:
     async with Service(handler) as service, service.client() as dex:
         with pytest.raises(PermissionDeniedError):
             await dex.quota.get()
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(403, PermissionDeniedError), (429, RateLimitError), (200, TransportTimeoutError)]
+)
+async def test_nor_does_one_that_stalls(status: int, error: type[DexError]) -> None:
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse(status=status, headers={"Content-Length": "100", "Retry-After": "77"})
+        await response.prepare(request)
+        await response.write(b"{")
+        await asyncio.Event().wait()
+        return response
+
+    clock, hasty = ManualClock(), RetryPolicy(attempts=1, attempt_seconds=0.2)
+    async with Service(handler) as service, service.client(retry=hasty, clock=clock) as dex:
+        with pytest.raises(error):
+            await dex.quota.get()
+        with pytest.raises(error):
+            await dex.quota.get()
+    # What was refused is not asked for again too soon.
+    assert clock.monotonic() == (77.0 if status == 429 else 0.0)
 
 
 async def test_bytes_that_are_no_http_are_a_transport_error_without_the_token() -> None:

@@ -9,7 +9,14 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from aiohttp.hdrs import AUTHORIZATION
 
 from dexcmd.connections import Connections
-from dexcmd.errors import ConfigurationError, ResponseDecodeError, TransportError, TransportTimeoutError
+from dexcmd.errors import (
+    APIError,
+    ConfigurationError,
+    DexError,
+    ResponseDecodeError,
+    TransportError,
+    TransportTimeoutError,
+)
 from dexcmd.events import RequestFinished, RequestSent
 from dexcmd.middleware.call import Call
 from dexcmd.middleware.limit import TimeLimit
@@ -74,7 +81,7 @@ class Attempt:
             call.on_sent(True)
         call.emit(RequestSent(call.method, call.path, call.attempt))
         response: ClientResponse | None = None
-        failure: TransportError | None = None
+        failure: DexError
         # aiohttp sets `request.response` when it sends the first byte.  Until then, that of the last attempt is there.
         # So a change means that the request may have reached the service.
         before = request.response
@@ -88,7 +95,9 @@ class Attempt:
                     self._take(await self._read(response))
                 return response
         except TimeoutError as error:
-            failure = self._timed_out(error, seconds, sent=request.response is not before)
+            failure = self._refused_so_far(response) or self._timed_out(
+                error, seconds, sent=request.response is not before
+            )
         except (aiohttp.ClientError, CodingError, OSError) as error:
             failure = self._failed(error, sent=request.response is not before)
         except RuntimeError as error:
@@ -137,6 +146,13 @@ class Attempt:
                 f"{answer.method} {answer.path}: the response is larger than {MAX_JSON_BYTES} bytes"
             )
         self._call.envelope = read_envelope(answer, now)
+
+    def _refused_so_far(self, response: ClientResponse | None) -> APIError | None:
+        """Return the error of a response whose body did not arrive in time; None if its status is no refusal."""
+        if response is None or 200 <= response.status < 300:
+            return None
+        answer = Answer(self._call.method, self._call.path, response.status, response.headers, b"")
+        return api_error(answer, self._call.clock.now())
 
     def _was_cut_off(self, error: BaseException) -> bool:
         """Tell whether a cancellation comes from the closed connections instead of from outside.

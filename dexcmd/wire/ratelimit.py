@@ -13,7 +13,10 @@ import attrs
 
 from dexcmd.wire.answer import parse_http_date
 
-__all__ = ["Allowance", "parse_ratelimit", "parse_retry_after"]
+__all__ = ["LONGEST_RESET", "Allowance", "parse_ratelimit", "parse_retry_after"]
+
+LONGEST_RESET = 3600.0
+"""The most seconds until a reset that are believed: all calls of a token wait for it, and the period is 5 minutes."""
 
 _PARAMETER = re.compile(r";\s*([a-z]+)\s*=\s*(\d{1,9})(?![\d.])")
 
@@ -30,13 +33,13 @@ def parse_ratelimit(value: str) -> Allowance | None:
     """Return the tightest allowance of a `Ratelimit` header such as `"default";r=50;t=30`.
 
     Of several limits, the one with the fewest remaining requests counts, and among equals the one with the latest
-    reset.  None if it is empty or can't be parsed: the header is advice, never a reason to fail.
+    reset.  None if it is empty or can't be parsed: the header is advice, never a reason to fail, or to wait for hours.
     """
     found: list[Allowance] = []
     for item in value.split(","):
         parameters = dict(_PARAMETER.findall(item))
         if "r" in parameters and "t" in parameters:
-            found.append(Allowance(int(parameters["r"]), float(parameters["t"])))
+            found.append(Allowance(int(parameters["r"]), min(float(parameters["t"]), LONGEST_RESET)))
     return min(found, key=lambda one: (one.remaining, -one.reset_after), default=None)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dexcmd.wire.ratelimit import Allowance, parse_ratelimit, parse_retry_after
+from dexcmd.wire.ratelimit import LONGEST_RESET, Allowance, parse_ratelimit, parse_retry_after
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -26,6 +26,8 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
         ('"a";r=50,"b";t=30', None),
         ('"a";r=1,"b";r=50;t=30', Allowance(50, 30.0)),
         ('"default";r=50;t=30;pk=:abc:', Allowance(50, 30.0)),
+        ('"default";r=0;t=3601', Allowance(0, 3600.0)),
+        ('"default";r=0;t=999999999', Allowance(0, 3600.0)),
         ("", None),
         ("limit=100, remaining=50, reset=30", None),
         ('"default";r=-1;t=30', None),
@@ -44,13 +46,13 @@ def test_ratelimit(value: str, expected: Allowance | None):
 @given(st.text(max_size=60) | st.text(alphabet='"default";r=t0159, .', max_size=60))
 def test_a_ratelimit_header_never_fails(value: str):
     found = parse_ratelimit(value)
-    assert found is None or (found.remaining >= 0 and 0 <= found.reset_after < 1e9)
+    assert found is None or (found.remaining >= 0 and 0 <= found.reset_after <= LONGEST_RESET)
 
 
 @settings(deadline=None, max_examples=100)
 @given(
     st.lists(
-        st.tuples(st.integers(0, 10**9 - 1), st.integers(0, 10**9 - 1)),
+        st.tuples(st.integers(0, 10**9 - 1), st.integers(0, 4000) | st.integers(0, 10**9 - 1)),
         min_size=1,
         max_size=5,
     )
@@ -59,7 +61,8 @@ def test_of_several_limits_the_tightest_counts(limits: list[tuple[int, int]]):
     header = ", ".join(f'"l{index}";r={r};t={t}' for index, (r, t) in enumerate(limits))
     found = parse_ratelimit(header)
     fewest = min(r for r, _ in limits)
-    assert found == Allowance(fewest, float(max(t for r, t in limits if r == fewest)))
+    latest = max(t for r, t in limits if r == fewest)
+    assert found == Allowance(fewest, min(float(latest), LONGEST_RESET))
 
 
 @pytest.mark.parametrize(
