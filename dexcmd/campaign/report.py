@@ -179,7 +179,7 @@ def _next(status: CampaignStatus, options: str) -> Iterator[str]:
             tokens = dict.fromkeys(one.token_env for one in status.accounts if one.stopped == "refused")
             named = ", ".join(f"{variable} or {variable}_FILE" for variable in tokens)
             yield f"fix what was refused, such as a token ({named}) or its permissions"
-            yield f"then `dexcmd campaign resume {name}` resumes it"
+            yield f"then `dexcmd campaign resume {name}` resumes it; `dexcmd campaign cancel {name}` ends it"
         case _:
             if status.count("failed", "not_attempted"):
                 yield f"`dexcmd campaign export {name}` lists the outcome of each target, and why"

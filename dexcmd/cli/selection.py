@@ -4,6 +4,8 @@ from collections.abc import AsyncGenerator
 
 import attrs
 
+from dexcmd.amounts import listed
+from dexcmd.cli.stderr import note
 from dexcmd.client import DexClient
 from dexcmd.resources.devices import Device
 
@@ -36,8 +38,18 @@ def _same(wanted: str | None, found: str | None) -> bool:
 
 
 async def selected_devices(dex: DexClient, selection: Selection) -> AsyncGenerator[Device]:
-    """Yield the selected rows of the device list.  Raises `DexError`."""
+    """Yield the selected rows of the device list; say which platforms there are if none is of the selected one.
+
+    Raises `DexError`.
+    """
+    of_any_platform = attrs.evolve(selection, platform=None)
+    platforms, found = set[str](), False
     # The service can only search for emails, but that spares fetching the pages of all other devices.
     async for device in dex.devices.list(search=selection.search or selection.user):
         if selection.matches(device):
+            found = True
             yield device
+        elif device.platform and of_any_platform.matches(device):
+            platforms.add(device.platform)
+    if platforms and not found:
+        note(f"no device has the platform {selection.platform}: the platforms are {listed(sorted(platforms))}")

@@ -143,7 +143,7 @@ class TestNext:
                 [
                     "fix what was refused, such as a token (CLOUDFLARE_API_TOKEN or CLOUDFLARE_API_TOKEN_FILE) "
                     "or its permissions",
-                    "then `dexcmd campaign resume c` resumes it",
+                    "then `dexcmd campaign resume c` resumes it; `dexcmd campaign cancel c` ends it",
                 ],
             ),
             (

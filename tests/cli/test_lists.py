@@ -54,6 +54,19 @@ def test_devices(service: Service, capsys: pytest.CaptureFixture[str]):
     assert lines(capsys) == []
 
 
+def test_a_platform_that_there_is_not(service: Service, capsys: pytest.CaptureFixture[str]):
+    user, *others = service.sandbox.state.devices
+    assert main(["devices", "--platform", "amiga", "--user", user.user_email]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"no device has the platform amiga: the platforms are {user.platform}\n" in err
+    # That nobody has such an address is another matter.
+    assert main(["devices", "--platform", "amiga", "--user", "nobody@example.com"]) == 0
+    assert "platform" not in capsys.readouterr().err
+    assert main(["devices", "--platform", others[0].platform]) == 0
+    assert "platform" not in capsys.readouterr().err
+
+
 def test_commands(service: Service, capsys: pytest.CaptureFixture[str]):
     ids = service.create(3)
     assert main(["commands", "--limit", "3"]) == 0

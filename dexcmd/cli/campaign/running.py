@@ -9,13 +9,16 @@ from pathlib import Path
 
 import attrs
 
+from dexcmd.amounts import listed
 from dexcmd.campaign.campaign import Campaign
 from dexcmd.campaign.events import (
     AccountStarted,
     AccountStopped,
+    ArtifactFailed,
     CampaignEvent,
     CreatingAborted,
     QuotaWaited,
+    TargetRetried,
     WaveOpened,
 )
 from dexcmd.campaign.plan import Plan
@@ -27,6 +30,7 @@ from dexcmd.cli.campaign.finding import check_new, existing, file_or_name, journ
 from dexcmd.cli.campaign.place import same_options
 from dexcmd.cli.campaign.planning import Looking, make_plan
 from dexcmd.cli.campaign.plantext import brief_lines, question, unreadable
+from dexcmd.cli.campaign.setbacks import Setbacks
 from dexcmd.cli.campaign.standing import Standing, campaign_view, keep_looking
 from dexcmd.cli.campaign.statustext import event_document, exit_code
 from dexcmd.cli.campaign.steering import write_status
@@ -146,7 +150,15 @@ def _begin(plan: Plan, journal: Path, *, yes: bool) -> bool:
         reasons, why = [f"{reason} {number:,}" for reason, number in plan.skips.items()], "all are skipped"
         if plan.late:
             reasons, why = [*reasons, f"too late {plan.late:,}"], f"{why} or too late for the deadline"
-        raise CampaignError("there is no device to capture" + (f": {why} ({', '.join(reasons)})" if reasons else ""))
+        platforms = {
+            target.platform
+            for account in plan.accounts
+            for target in account.skipped
+            if target.skip == "platform" and target.platform is not None
+        }
+        there_are = f"; the platforms are {listed(sorted(platforms))}" if platforms else ""
+        reason = f": {why} ({', '.join(reasons)}){there_are}" if reasons else ""
+        raise CampaignError(f"there is no device to capture{reason}")
     _refuse_in_vain(plan)
     console = stderr_console()
     for line in brief_lines(plan):
@@ -185,6 +197,8 @@ class _Run:
     broken: BrokenPipeError | None = None
     """Set if the reader of the events has gone."""
 
+    _setbacks: Setbacks = attrs.field(factory=Setbacks, init=False)
+
     async def run(self) -> CampaignStatus:
         """Run the campaign and return its final status.  Raises `DexError`, and `Stopped` if it did not even start."""
         clients = Clients(self.common, os.environ, telling_waits(self.common))
@@ -214,7 +228,7 @@ class _Run:
             self._write(campaign, event)
         elif isinstance(event, AccountStarted) and self._was_not_shown(event.account):
             note(one_line(f"{event.account}: planned, starting"))
-        elif line := event_line(event, campaign.spec):
+        elif line := event_line(event, campaign.spec, self._setbacks):
             note(line)
 
     def _was_not_shown(self, account: str) -> bool:
@@ -232,7 +246,7 @@ class _Run:
             self.gently.request()
 
 
-def event_line(event: CampaignEvent, spec: CampaignSpec) -> str | None:
+def event_line(event: CampaignEvent, spec: CampaignSpec, setbacks: Setbacks) -> str | None:
     """Return the message for an event while a campaign runs; None for most events."""
     match event:
         case WaveOpened() if spec.waves.sizes:
@@ -243,6 +257,8 @@ def event_line(event: CampaignEvent, spec: CampaignSpec) -> str | None:
             line = f"nothing more is created: {event.reason}"
         case AccountStopped() if event.kind != "finished":
             line = event.kind if event.reason is None else f"{event.kind}: {event.reason}"
+        case ArtifactFailed() | TargetRetried() if said := setbacks.line(event):
+            line = said
         case _:
             return None
     return one_line(line if len(spec.accounts) == 1 else f"{event.account}: {line}", LONGEST_LINE)

@@ -51,6 +51,14 @@ def test_a_run_in_a_pipe(office: Office, say: Say):
     assert office.journal.stat().st_mode & 0o777 == 0o600
 
 
+def test_why_a_download_is_tried_again_is_told_while_it_runs(office: Office, say: Say):
+    office.service.sandbox.faults.add(Fault.error(410), on="download", times=2)
+    code, _, err = say("run", office.write("[retries]\ndownload = 1\n"), "--yes")
+    assert code == 0
+    [told] = [line for line in err.splitlines() if line.startswith("a download failed")]
+    assert re.fullmatch(r"a download failed, next try in .* (s|min): GET /dex/commands/.*: 410: .*", told)
+
+
 def test_only_those_are_named_who_are_captured_before_the_deadline(office: Office, say: Say):
     file = office.write('leave_quota = 798\ndeadline = "1s"\n')
     code, _, err = say("run", file)
@@ -86,7 +94,8 @@ def test_nobody_to_ask(office: Office, say: Say):
 def test_nothing_to_capture(office: Office, say: Say):
     code, out, err = say("run", office.write('[targets]\nplatforms = ["amiga"]\n'), "--yes")
     assert (code, out) == (1, "")
-    assert "there is no device to capture: all are skipped (platform 6)" in err
+    platforms = ", ".join(sorted({device.platform for device in office.service.sandbox.state.devices}))
+    assert f"there is no device to capture: all are skipped (platform 6); the platforms are {platforms}\n" in err
     assert not office.journal.exists()
 
 
@@ -240,7 +249,9 @@ def test_where_it_is_found_is_said_again(office: Office, say: Say):
     url = office.service.sandbox.base_url
     code, out, _ = say("run", office.write(), "--yes", "--journal", "my.db", "--base-url", url)
     assert code == 5
-    assert f"then `dexcmd campaign resume london --journal my.db --base-url {url}` resumes it" in out
+    options = f"--journal my.db --base-url {url}"
+    assert f"then `dexcmd campaign resume london {options}` resumes it" in out
+    assert f"`dexcmd campaign cancel london {options}` ends it" in out
     assert (office.folder / "my.db").exists()
     assert not office.journal.exists()
 

@@ -16,20 +16,23 @@ from dexcmd.amounts import counted
 from dexcmd.campaign import events
 from dexcmd.campaign.events import (
     AccountStopped,
+    ArtifactFailed,
     CampaignEvent,
     CreatingAborted,
     QuotaWaited,
     RunStarted,
     TargetPlanned,
+    TargetRetried,
     WaveOpened,
 )
 from dexcmd.campaign.forecast import QuotaForecast, Requests, SizeForecast
 from dexcmd.campaign.plan import AccountPlan, Plan
-from dexcmd.campaign.spec import AccountSpec, CampaignSpec, Share, Waves
+from dexcmd.campaign.spec import AccountSpec, CampaignSpec, FailureClass, Share, Waves
 from dexcmd.campaign.status import AccountStatus, CampaignStatus, Settling
 from dexcmd.cli.campaign.exporting import format_of
 from dexcmd.cli.campaign.plantext import brief_lines, plan_document, plan_lines, question
 from dexcmd.cli.campaign.running import event_line
+from dexcmd.cli.campaign.setbacks import SETBACK_SECONDS, Setbacks
 from dexcmd.cli.campaign.standing import LINE_SECONDS, CampaignLines, Standing
 from dexcmd.cli.campaign.statustext import COLUMNS, event_document, exit_code, status_document
 from dexcmd.cli.view import Picture, Stage
@@ -405,15 +408,38 @@ class TestEvents:
     def test_what_people_are_told(self):
         waves = attrs.evolve(TWO, waves=Waves(sizes=(Share(count=5),)))
         wave = WaveOpened(at=NOW, account="emea", wave=2)
-        assert event_line(wave, waves) == "emea: wave 2 begins"
-        assert event_line(wave, TWO) is None
+        assert event_line(wave, waves, Setbacks()) == "emea: wave 2 begins"
+        assert event_line(wave, TWO, Setbacks()) is None
         waited = QuotaWaited(at=NOW, account="emea", until=NOW + timedelta(hours=16))
-        assert event_line(waited, ONE) == ("the quota is used up: waiting for its reset, until 2026-03-02 00:00 UTC")
+        assert event_line(waited, ONE, Setbacks()) == (
+            "the quota is used up: waiting for its reset, until 2026-03-02 00:00 UTC"
+        )
         aborted = CreatingAborted(at=NOW, account="emea", reason="4 of 5 failed")
-        assert event_line(aborted, ONE) == "nothing more is created: 4 of 5 failed"
-        assert event_line(AccountStopped(at=NOW, account="emea", kind="aborted"), TWO) == "emea: aborted"
-        assert event_line(AccountStopped(at=NOW, account="emea", kind="finished"), TWO) is None
-        assert event_line(RunStarted(at=NOW), ONE) is None
+        assert event_line(aborted, ONE, Setbacks()) == "nothing more is created: 4 of 5 failed"
+        assert event_line(AccountStopped(at=NOW, account="emea", kind="aborted"), TWO, Setbacks()) == "emea: aborted"
+        assert event_line(AccountStopped(at=NOW, account="emea", kind="finished"), TWO, Setbacks()) is None
+        assert event_line(RunStarted(at=NOW), ONE, Setbacks()) is None
+
+    def test_why_downloads_fail_is_told_now_and_then(self):
+        now = 0.0
+        setbacks = Setbacks(lambda: now)
+
+        def told(spec: CampaignSpec, error: str, failure: FailureClass = "download") -> list[str]:
+            failed = ArtifactFailed(at=NOW, account="emea", target=1, command_id="c1", error=error)
+            again = TargetRetried(
+                at=NOW, account="emea", target=1, failure=failure, not_before=NOW + timedelta(seconds=90)
+            )
+            return [line for event in (failed, again) if (line := event_line(event, spec, setbacks)) is not None]
+
+        assert told(ONE, "no", "device") == []
+        assert told(TWO, "503:\nno") == ["emea: a download failed, next try in 1 min 30 s: 503: no"]
+        now = SETBACK_SECONDS - 1
+        assert told(ONE, "504") == told(ONE, "500") == []
+        now += 1
+        more = "a download failed (and 2 more since the last such message), next try in 1 min 30 s: 502"
+        assert told(ONE, "502") == [more]
+        now += SETBACK_SECONDS
+        assert told(ONE, "502") == ["a download failed, next try in 1 min 30 s: 502"]
 
     def test_as_documents(self):
         assert event_document("london", target(7, skip="offline")) == {
