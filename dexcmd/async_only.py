@@ -1,11 +1,12 @@
-"""Clear errors for common mistakes: sync `with` and `for` on async objects, and async without asyncio."""
+"""Clear words for common mistakes: sync `with` and `for` on async objects, no asyncio, and no `await` at all."""
 
 import asyncio
+import warnings
 from typing import NoReturn
 
 from dexcmd.errors import ConfigurationError
 
-__all__ = ["AsyncOnlyContext", "AsyncOnlyIteration", "running_loop"]
+__all__ = ["AsyncOnlyContext", "AsyncOnlyIteration", "LazyStart", "running_loop"]
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
@@ -33,3 +34,15 @@ class AsyncOnlyIteration:
     def __iter__(self) -> NoReturn:
         """Raise `TypeError`: write `async for`."""
         raise TypeError(f"{type(self).__name__} is asynchronous: write `async for`, not `for`")
+
+
+class LazyStart:
+    """Does nothing until it is awaited or entered, and warns, as Python does for a coroutine, if it never was."""
+
+    _unstarted: str | None = None
+    """What is missing, for as long as it is; None before the object is complete."""
+
+    def __del__(self) -> None:
+        """Warn if it was never started."""
+        if self._unstarted is not None:
+            warnings.warn(f"{type(self).__name__} {self._unstarted}", RuntimeWarning, stacklevel=2, source=self)

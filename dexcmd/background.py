@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import anyio
 
-from dexcmd.async_only import AsyncOnlyContext, AsyncOnlyIteration
+from dexcmd.async_only import AsyncOnlyContext, AsyncOnlyIteration, LazyStart
 from dexcmd.loading import load
 from dexcmd.tasks import run_unsilenced
 
@@ -61,7 +61,7 @@ class Results(Generic[T]):
         raise StopAsyncIteration
 
 
-class Background(AsyncOnlyContext, AsyncOnlyIteration, ABC, Generic[T]):
+class Background(LazyStart, AsyncOnlyContext, AsyncOnlyIteration, ABC, Generic[T]):
     """An `async with` object to be iterated over with `async for`.
 
     Leaving the block stops its background tasks.
@@ -85,6 +85,7 @@ class Background(AsyncOnlyContext, AsyncOnlyIteration, ABC, Generic[T]):
         if self._entered:
             raise RuntimeError(f"a {type(self).__name__} can be entered only once: create another one")
         self._entered = True
+        self._unstarted = None
         await load("anyio")
         self._sent = Results[T]()
         self._group = anyio.create_task_group()

@@ -108,6 +108,7 @@ class Capture(Background[CaptureResult[R]]):
         self._change = anyio.Event()
         self._all_created = False
         self._bulk = commands.bulk(options.bulk, self._take)
+        self._unstarted = "was never entered with `async with`: nothing was captured"
 
     @property
     def created(self) -> BulkResult:

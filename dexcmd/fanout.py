@@ -7,6 +7,7 @@ from typing import Any, Literal
 import anyio
 import attrs
 
+from dexcmd.async_only import LazyStart
 from dexcmd.batches import plan_batches
 from dexcmd.created import CreatedLog
 from dexcmd.creation import Creation, OnOutcomes
@@ -47,7 +48,7 @@ class BulkOptions:
     """The total wait for resets."""
 
 
-class BulkCreate(Coroutine[Any, Any, BulkResult]):
+class BulkCreate(LazyStart, Coroutine[Any, Any, BulkResult]):
     """The awaitable that `create_many` returns.
 
     `result` says what it has created at any time, including after a cancellation:
@@ -87,6 +88,9 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
         self._stopped = False
         self._wait = anyio.CancelScope()
         self._least_wait = LEAST_QUOTA_WAIT
+        if on_outcomes is None:
+            # Otherwise it is a capture's, which tells of itself.
+            self._unstarted = "was never awaited: nothing was created"
 
     @property
     def result(self) -> BulkResult:
@@ -111,12 +115,14 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
 
         Awaiting it again after it has ended gives the same outcomes.
         """
+        self._unstarted = None
         return self._run().__await__()
 
     # The coroutine protocol, so that `asyncio.create_task` accepts it.
 
     def send(self, value: Any) -> Any:
         """Resume, as the event loop does."""
+        self._unstarted = None
         self._run_once = self._run_once or self._run()
         try:
             return self._run_once.send(value)
@@ -126,6 +132,7 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
 
     def throw(self, *error: Any) -> Any:
         """Resume with an exception, as the event loop does for a cancellation."""
+        self._unstarted = None
         self._run_once = self._run_once or self._run()
         try:
             return self._run_once.throw(*error)
@@ -135,6 +142,7 @@ class BulkCreate(Coroutine[Any, Any, BulkResult]):
 
     def close(self) -> None:
         """Close it; `result` still says what was created."""
+        self._unstarted = None
         if self._run_once is not None:
             self._run_once.close()
 

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from dexcmd.amounts import listed
-from dexcmd.async_only import AsyncOnlyContext, AsyncOnlyIteration, running_loop
+from dexcmd.async_only import AsyncOnlyContext, AsyncOnlyIteration, LazyStart, running_loop
 from dexcmd.clock import Clock
 from dexcmd.errors import DexError, WaitTimeoutError
 from dexcmd.polling.watch import Watch
@@ -15,7 +15,7 @@ from dexcmd.resources.command import Command
 __all__ = ["Follow"]
 
 
-class Follow(AsyncOnlyContext, AsyncOnlyIteration):
+class Follow(LazyStart, AsyncOnlyContext, AsyncOnlyIteration):
     """Commands, each once, as they reach SUCCESS or FAILED.
 
         async with dex.commands.follow(ids) as commands:
@@ -32,9 +32,11 @@ class Follow(AsyncOnlyContext, AsyncOnlyIteration):
         self._entered = False
         self._ended: deque[Command] = deque()
         self._turn = asyncio.Lock()
+        self._unstarted = "was never entered with `async with`: nothing was waited for"
 
     async def __aenter__(self) -> Self:
         """Start the `timeout`."""
+        self._unstarted = None
         running_loop()
         self._watch.give_until(self._clock.monotonic() + self._timeout)
         self._entered = True

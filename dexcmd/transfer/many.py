@@ -86,6 +86,8 @@ class SaveMany(Background[SaveResult[R]]):
         self.totals: SaveTotals = SaveTotals()
         """The totals of all results so far, including those not iterated over yet."""
 
+        self._unstarted = "was never entered with `async with`: nothing was saved"
+
     def stop(self) -> None:
         """Start no more downloads; those in progress are completed, and then the iteration ends.
 
