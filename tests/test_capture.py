@@ -25,9 +25,11 @@ from dexcmd.clock import ManualClock
 from dexcmd.events import RequestFinished
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.transfer.progress import Progress
+from tests.between import in_capitals, of_uuids
 from tests.conftest import Rig
 from tests.faults.mounts import TMPFS, mounted, read_only
 from tests.loops import ON_EACH_LOOP
+from tests.service import Service
 from tests.transfer.filerig import SteppedClock
 
 pytestmark = [pytest.mark.anyio, ON_EACH_LOOP]
@@ -40,6 +42,15 @@ async def collect(capture: object) -> list[CaptureResult]:
 
 def left_over(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if not path.name.endswith(".zip") or path.name.startswith(".")]
+
+
+async def test_ids_in_other_letters_than_the_service_lists(rig: Rig, tmp_path: Path) -> None:
+    await rig.start()
+    async with Service(of_uuids(rig)) as service:
+        dex = rig.client(base_url=f"{service.origin}/client/v4")
+        [result] = await collect(dex.capture([in_capitals(rig.requests(1)[0])], into=tmp_path, timeout=60))
+        await dex.close()
+    assert (result.state, result.error) == ("saved", None)
 
 
 async def test_targets_become_whole_private_files(rig: Rig, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Creating is never doubled, whatever becomes of an answer, and each outcome is the truth."""
 
 import asyncio
-import json
 from collections import Counter
 from datetime import timedelta
 from email.utils import format_datetime
@@ -27,8 +26,9 @@ from dexcmd.clock import ManualClock
 from dexcmd.events import CommandAdopted, CommandCreated, RequestSent, Retrying
 from dexcmd.sandbox import Behaviour, Fault
 from dexcmd.sandbox.state import NewCommand
+from tests.between import in_capitals, of_uuids, passed_on
 from tests.conftest import Rig
-from tests.test_session import Service
+from tests.service import Service
 
 pytestmark = pytest.mark.anyio
 
@@ -236,23 +236,6 @@ async def test_a_bad_target_does_not_take_the_good_ones_down(rig: Rig, bad: list
         assert rig.made("create_commands") == (1 if len(bad) == 10 else 2)
     else:
         assert rig.made("create_commands") <= 19
-
-
-async def passed_on(rig: Rig, request: web.BaseRequest, body: bytes | None = None) -> tuple[int, bytes]:
-    """Return what the sandbox answers to a request of its service, as something on the way sees it.
-
-    That may pass on another body.
-    """
-    async with (
-        aiohttp.ClientSession() as session,
-        session.request(
-            request.method,
-            f"{rig.sandbox.base_url.removesuffix('/client/v4')}{request.raw_path}",
-            data=await request.read() if body is None else body,
-            headers={"Authorization": request.headers["Authorization"]},
-        ) as answer,
-    ):
-        return answer.status, await answer.read()
 
 
 @pytest.mark.parametrize("status", [403, 404])
@@ -576,26 +559,10 @@ async def test_the_quotas_reset_is_by_the_services_clock(rig: Rig, clock: Manual
 
 
 @pytest.mark.parametrize("is_lost", [False, True])
-async def test_ids_in_other_letters_than_the_service_lists_double_nothing(
-    rig: Rig, clock: ManualClock, is_lost: bool
-) -> None:
-    async def forward(request: web.BaseRequest) -> web.StreamResponse:
-        headers = {"Date": format_datetime(clock.now(), usegmt=True)}
-        if request.method != "POST":
-            return web.Response(body=(await passed_on(rig, request))[1], headers=headers)
-        # A service that takes UUIDs for what they are.
-        asked = json.loads(await request.read())
-        for command in asked["commands"]:
-            command |= {name: command[name].lower() for name in ("device_id", "registration_id")}
-        status, body = await passed_on(rig, request, json.dumps(asked).encode())
-        return web.Response(status=502 if is_lost else status, body=b"<html>" if is_lost else body, headers=headers)
-
+async def test_ids_in_other_letters_than_the_service_lists_double_nothing(rig: Rig, is_lost: bool) -> None:
     await rig.start()
-    requests = [
-        attrs.evolve(one, device_id=one.device_id.upper(), registration_id=(one.registration_id or "").upper())
-        for one in rig.requests(12)
-    ]
-    async with Service(forward) as service:
+    requests = [in_capitals(one) for one in rig.requests(12)]
+    async with Service(of_uuids(rig, lose=is_lost)) as service:
         dex = rig.client(base_url=f"{service.origin}/client/v4")
         bulk = await dex.commands.create_many(requests)
         await dex.close()

@@ -87,7 +87,8 @@ def test_choice():
         "not eligible: the service does not say why",
     ]
     assert everything.not_connected == 1
-    assert choose(rows, [Name("d1")]).devices == (rows[0], rows[1])
+    assert choose(rows, [Name("d1")]).devices == choose(rows, [Name("D1")]).devices == (rows[0], rows[1])
+    assert choose(rows, [Name("D1", "R2")]).devices == (rows[1],)
     named = choose(rows, [Name("d1", "r2"), Name("d9", "r9"), Name("d3")])
     assert named.devices == (rows[1], rows[3])
     assert [(left.device.device_id, left.reason) for left in named.left] == [("d9", "not_found")]

@@ -10,6 +10,7 @@ from dexcmd.cli.common import STDIN
 from dexcmd.cli.ids import Lines
 from dexcmd.errors import ConfigurationError
 from dexcmd.resources.devices import Device, is_connected
+from dexcmd.resources.requests import id_key
 
 __all__ = ["Choice", "Left", "Name", "choose", "name_of_line", "read_names"]
 
@@ -18,8 +19,8 @@ __all__ = ["Choice", "Left", "Name", "choose", "name_of_line", "read_names"]
 class Name:
     """A device by its id, and optionally one of its registrations."""
 
-    device_id: str
-    registration_id: str | None = None
+    device_id: str = attrs.field(eq=id_key)
+    registration_id: str | None = attrs.field(default=None, eq=id_key)
 
 
 @attrs.frozen
