@@ -17,11 +17,24 @@ def running_loop() -> asyncio.AbstractEventLoop:
         raise ConfigurationError("no asyncio event loop is running, and dexcmd requires one") from None
 
 
+class LazyStart:
+    """Does nothing until it is awaited or entered, and warns, as Python does for a coroutine, if it never was."""
+
+    _unstarted: str | None = None
+    """What is missing, for as long as that is so and nobody was told; None before the object is complete."""
+
+    def __del__(self) -> None:
+        """Warn if it was never started."""
+        if self._unstarted is not None:
+            warnings.warn(f"{type(self).__name__} {self._unstarted}", RuntimeWarning, stacklevel=2, source=self)
+
+
 class AsyncOnlyContext:
     """Supports only `async with`."""
 
     def __enter__(self) -> NoReturn:
         """Raise `TypeError`: write `async with`."""
+        _is_told_of(self)
         raise TypeError(f"{type(self).__name__} is asynchronous: write `async with`, not `with`")
 
     def __exit__(self, *_: object) -> None:
@@ -33,16 +46,10 @@ class AsyncOnlyIteration:
 
     def __iter__(self) -> NoReturn:
         """Raise `TypeError`: write `async for`."""
+        _is_told_of(self)
         raise TypeError(f"{type(self).__name__} is asynchronous: write `async for`, not `for`")
 
 
-class LazyStart:
-    """Does nothing until it is awaited or entered, and warns, as Python does for a coroutine, if it never was."""
-
-    _unstarted: str | None = None
-    """What is missing, for as long as it is; None before the object is complete."""
-
-    def __del__(self) -> None:
-        """Warn if it was never started."""
-        if self._unstarted is not None:
-            warnings.warn(f"{type(self).__name__} {self._unstarted}", RuntimeWarning, stacklevel=2, source=self)
+def _is_told_of(something: object) -> None:
+    if isinstance(something, LazyStart):
+        something._unstarted = None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]

@@ -116,6 +116,7 @@ class Background(LazyStart, AsyncOnlyContext, AsyncOnlyIteration, ABC, Generic[T
         Cancelling the wait loses no result.
         """
         if self._sent is None:
+            self._unstarted = None
             raise RuntimeError(f"{type(self).__name__}: enter it with `async with` before iterating over it")
         try:
             return await self._sent.receive()

@@ -66,6 +66,7 @@ class Follow(LazyStart, AsyncOnlyContext, AsyncOnlyIteration):
         Raises `WaitTimeoutError`, with the ids still pending, once the timeout has expired, and `DexError`.
         """
         if not self._entered:
+            self._unstarted = None
             raise RuntimeError("Follow: enter it with `async with` before iterating over it")
         # Two tasks can't poll at once.
         async with self._turn:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import attrs
 
-from dexcmd.amounts import listed
 from dexcmd.campaign.campaign import Campaign
 from dexcmd.campaign.events import (
     AccountStarted,
@@ -156,7 +155,7 @@ def _begin(plan: Plan, journal: Path, *, yes: bool) -> bool:
             for target in account.skipped
             if target.skip == "platform" and target.platform is not None
         }
-        there_are = f"; the platforms are {listed(sorted(platforms))}" if platforms else ""
+        there_are = f"; the platforms are {', '.join(sorted(platforms))}" if platforms else ""
         reason = f": {why} ({', '.join(reasons)}){there_are}" if reasons else ""
         raise CampaignError(f"there is no device to capture{reason}")
     _refuse_in_vain(plan)
